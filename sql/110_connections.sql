@@ -9,7 +9,8 @@ create type private.ingest_source as (
     platform text,
     connection_id text,
     is_active boolean,
-    key_id uuid
+    key_id uuid,
+    stores_media boolean
 );
 comment on type private.ingest_source is
 'The connection of an ingest request, with what its conversations and messages need. key_id is the valid key that the
@@ -23,6 +24,7 @@ create table public.messaging_connections (
     connection_id text not null,
     is_active boolean not null default true,
     is_apart boolean not null default false,
+    stores_media boolean not null default false,
     scope_id uuid not null generated always as (case when is_apart then id else workspace_id end) stored,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
@@ -42,6 +44,8 @@ comment on column public.messaging_connections.connection_id is 'The public name
 comment on column public.messaging_connections.is_active is 'While this is false, ingest answers 403.';
 comment on column public.messaging_connections.is_apart is
 'Whether it shares no conversations with other connections of its owner, so that each number has its own.';
+comment on column public.messaging_connections.stores_media is
+'Whether each answer invites the caller to upload the files of its messages; else a request asks with media_uploads.';
 comment on column public.messaging_connections.scope_id is
 'Within it, owner, platform and external id name one conversation: the workspace, or a connection that is apart.';
 create index messaging_connections_user_id_idx on public.messaging_connections (user_id);
@@ -292,7 +296,7 @@ begin
     end if;
     return (
         v_found.id, v_found.user_id, v_found.workspace_id, v_found.scope_id, v_found.platform, v_found.connection_id,
-        v_found.is_active, v_found.key_id
+        v_found.is_active, v_found.key_id, v_found.stores_media
     );
 end
 $$;

@@ -62,11 +62,12 @@ create type private.ingest_result as (
     messages_added integer,
     conflicts json,
     updates_added integer,
-    updates_waiting integer
+    updates_waiting integer,
+    uploads jsonb
 );
 comment on type private.ingest_result is
 'What became of one conversation of a request; conflicts are the ids of messages that are stored with other content. The
-numbers of updates are null if it has none.';
+numbers of updates are null if it has none, and uploads is null unless the request asks for them.';
 
 create type private.ingest_update as (
     parent integer,

@@ -167,6 +167,17 @@ comment on function private.validate_updates(private.ingest_conversation[], priv
 'The same conversations with the first error of their updates. Apart from validate_conversations, which keeps its plan
 because it never sees the arrays of updates, mostly empty.';
 
+create function private.is_same_sender(p_one text, p_other text) returns boolean
+language sql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select p_one = p_other or '' in (p_one, p_other)
+$$;
+comment on function private.is_same_sender(text, text) is
+'Whether two senders may be one: some platforms do not name the sender of the message that an update changes.';
+
 -- Definer, because the backend may not change what was said.
 create function private.record_updates(p_updates private.ingest_update[], p_ids uuid[]) returns private.ingest_count[]
 language plpgsql
@@ -202,8 +213,9 @@ begin
         -- A deleted message keeps no texts and no files.
         where given.type not in ('edited', 'media') or not exists (
             select from public.conversation_updates as deletion
-            where (deletion.conversation_id, deletion.external_id, deletion.sender, deletion.type)
-                = (given.conversation_id, given.external_id, given.sender, 'deleted')
+            where (deletion.conversation_id, deletion.external_id, deletion.type)
+                = (given.conversation_id, given.external_id, 'deleted')
+                and private.is_same_sender(deletion.sender, given.sender)
         )
         order by given.conversation_id, given.external_id, given.sender, given.type, given.actor, given.version
         on conflict (conversation_id, external_id, sender, type, actor, version) do update
@@ -241,8 +253,15 @@ begin
     where given.type = 'deleted'
         and known.conversation_id = p_ids[given.parent]
         and known.external_id = given.external_id
-        and known.sender = given.sender
+        and private.is_same_sender(known.sender, given.sender)
         and known.type in ('edited', 'media');
+    -- No user reads the file from now on, and the sweep removes it from Storage.
+    delete from private.conversation_media as known
+    using unnest(p_updates) as given
+    where given.type = 'deleted'
+        and known.conversation_id = p_ids[given.parent]
+        and known.external_id = given.external_id
+        and given.sender in ('', known.sender);
 end
 $$;
 comment on function private.delete_erased_texts(private.ingest_update[], uuid[]) is
@@ -256,18 +275,25 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
-        select known
-        from public.conversation_updates as known
-        where known.conversation_id = p_conversation_id
-            and known.external_id = p_external_id collate "C"
-            and known.sender = p_sender collate "C"
-        order by known.conversation_id, known.external_id, known.sender, known.type, known.actor, known.version
-        -- A limit leaves the planner only the key, even if the statistics are old. No message has that many updates.
-        limit 1000000
+        select distinct on ((line.known).type, (line.known).actor, (line.known).version) line.known
+        from (
+            select known
+            from public.conversation_updates as known
+            where known.conversation_id = p_conversation_id
+                and known.external_id = p_external_id collate "C"
+                and known.sender = any(array['', p_sender] collate "C")
+            order by known.conversation_id, known.external_id, known.sender, known.type, known.actor, known.version
+            -- A limit leaves the planner only the key, even if the statistics are old. No message has so many updates.
+            limit 1000000
+        ) as line
+        order by
+            (line.known).type, (line.known).actor, (line.known).version,
+            (line.known).at desc, (line.known).sequence desc, (line.known).value::text collate "C" desc
     );
 end
 $$;
-comment on function private.list_updates(uuid, text, text) is 'All updates of a message.';
+comment on function private.list_updates(uuid, text, text) is
+'All updates of a message: those that name its sender, and those that name none.';
 
 create function private.has_updates(p_ids uuid[]) returns boolean
 language plpgsql

@@ -17,7 +17,11 @@ begin
         v_update.type := 'media';
         v_update.at := clock_timestamp();
         v_update.value := case
+            -- A file that is stored here lasts longer than any URL of the platform.
             when coalesce(p_message ->> 'media_url', '') not in ('', coalesce(p_stored.message ->> 'media_url', ''))
+                and p_stored.message ->> 'media_url' is distinct from private.media_link(
+                    private.media_path(p_stored.conversation_id, p_stored.external_id, p_stored.sender)
+                )
                 then jsonb_build_object('media_url', p_message -> 'media_url')
         end;
     elsif v_edited_at is distinct from private.find_edit_time(v_stored) then
@@ -77,9 +81,13 @@ set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
     with touched as (
-        select distinct p_ids[given.parent] as conversation_id, given.external_id, given.sender
+        select distinct stored.conversation_id, stored.external_id, stored.sender
         from unnest(p_updates) as given
-        where p_ids[given.parent] is not null
+        inner join public.conversation_messages as stored
+            on stored.conversation_id = p_ids[given.parent]
+            and given.external_id = stored.external_id
+            -- A deletion may remove an edit that named no sender, and so change the message of another one.
+            and (given.sender in ('', stored.sender) or given.type = 'deleted')
     ), known as materialized (
         select
             stored.conversation_id, stored.external_id, stored.sender,
@@ -96,7 +104,6 @@ begin
             private.render_present_message(known.original, known.updates) as message,
             (select max(line.at) from unnest(known.updates) as line where line.type = 'deleted') as deleted_at
         from known
-        where known.updates <> '{}'
     )
 
     update public.conversation_messages as stored
@@ -141,8 +148,9 @@ begin
                     from unnest(p_updates) as given
                     where given.parent = counted.parent and not exists (
                         select from public.conversation_messages as stored
-                        where (stored.conversation_id, stored.external_id, stored.sender)
-                            = (p_ids[given.parent], given.external_id, given.sender)
+                        where (stored.conversation_id, stored.external_id)
+                            = (p_ids[given.parent], given.external_id)
+                            and given.sender in ('', stored.sender)
                     )
                 ) end as updates_waiting
             from unnest(p_counts) as counted

@@ -26,7 +26,8 @@ begin
                 coalesce(counted.added, 0) as messages_added,
                 counted.conflicts,
                 counted.updates_added,
-                counted.updates_waiting
+                counted.updates_waiting,
+                null::jsonb as uploads
             from unnest(p_conversations) as given
             left join unnest(p_counts) as counted on given.position = counted.parent
             order by given.position
@@ -52,10 +53,11 @@ begin
                     'conversation_id', null, 'external_conversation_id', result.external_id,
                     'messages_added', 0, 'status', result.status
                 )
-                when result.updates_added is not null then json_strip_nulls(json_build_object(
+                when num_nonnulls(result.updates_added, result.uploads) > 0 then json_strip_nulls(json_build_object(
                     'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
                     'status', result.status, 'conflicting_message_ids', result.conflicts,
-                    'updates_added', result.updates_added, 'updates_waiting', result.updates_waiting
+                    'updates_added', result.updates_added, 'updates_waiting', result.updates_waiting,
+                    'uploads', private.render_uploads(result.uploads)
                 ))
                 when result.conflicts is not null then json_build_object(
                     'conversation_id', result.conversation_id, 'messages_added', result.messages_added,

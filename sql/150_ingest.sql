@@ -71,6 +71,9 @@ begin
         return private.refuse_ingest(413, format('Too many messages: at most %s in one request', v_limit));
     end if;
     v_results := private.store_conversations(v_source, v_request -> 'conversations');
+    if v_source.stores_media or v_request -> 'media_uploads' = 'true' then
+        v_results := private.offer_uploads(v_source, v_request -> 'conversations', v_results);
+    end if;
     perform private.record_ingest(v_source, v_size, v_results);
     return private.render_results(v_results);
 end

@@ -190,6 +190,7 @@ begin
         limit p_limit
         for update of attachment skip locked
     ) as unused;
+    perform private.delete_media(p_limit, p_age);
     -- Checks again under the lock, because a message may have named a file before it.
     delete from public.attachments as attachment
     where attachment.id = any(v_ids)
@@ -222,6 +223,7 @@ begin
                 and not exists (
                     select from public.attachments as attachment where attachment.path = stored.name
                 )
+                and not exists (select from private.conversation_media as known where known.path = stored.name)
             order by stored.created_at
             limit v_limit
         ) as orphan
@@ -229,6 +231,6 @@ begin
 end
 $$;
 comment on function public.sweep_attachments(jsonb) is
-'For sweepers: deletes rows of old files that no message names, and returns paths in the bucket attachments without a
-row, such as those of failed uploads; limit. The caller removes these through Storage; the next call returns the rest
-again.';
+'For sweepers: deletes rows of old files that no message names or shows, and returns paths in the bucket attachments
+without a row, such as those of failed uploads; limit. The caller removes these through Storage; the next call returns
+the rest again.';

@@ -66,10 +66,9 @@ begin
                 and (v_words is null or entry.words @@ v_words)
                 and (p_search.channel_ids is null or entry.channel_id = any(p_search.channel_ids))
                 and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
-                and (
-                    p_search.author_ids is null
-                    or message.user_id = any(p_search.author_ids) or message.ai_twin_id = any(p_search.author_ids)
-                )
+                -- Without channels, the service searches all of them, and no conversations.
+                and (p_search.channel_ids is not null or message.id is not null)
+                and (p_search.author_ids is null or p_search.author_ids && array[message.user_id, message.ai_twin_id])
                 and (
                     p_search.other_author_ids is null
                     or coalesce(message.user_id, message.ai_twin_id, message.id) <> all(p_search.other_author_ids)
@@ -139,12 +138,9 @@ $$;
 comment on function private.resolve_search_filters(private.message_search) is
 'Replaces has:reaction or has:thread by the ids of the messages that have one, if they are at most 20,000.';
 
--- Definer, because no client reads the index. It restricts the search to the caller's channels and returns ids only;
--- the caller reads the messages under row-level security.
-create function private.search_messages(p_search private.message_search, out ids uuid[], out ranks real[])
+create function private.search_index(p_search private.message_search, out ids uuid[], out ranks real[])
 language plpgsql
 stable
-security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -161,13 +157,6 @@ declare
 begin
     ids := '{}';
     ranks := '{}';
-    if not private.is_service() then
-        p_search.channel_ids := array(
-            select mine.id from private.my_channels as mine
-            where p_search.channel_ids is null or mine.id = any(p_search.channel_ids)
-        );
-    end if;
-    p_search := private.resolve_search_filters(p_search);
     -- Reads from the newest message back, in steps that grow eightfold. A common word fills the page in
     -- the first step. The planner cannot know that a word is rare, but the hits so far show it: with h hits in r read
     -- messages, the page of 1,000 needs 1000 * r / h reads, and the index of words has h * newest / r entries. If the
@@ -185,6 +174,33 @@ begin
     end loop;
 end
 $$;
+comment on function private.search_index(private.message_search) is
+'The newest 1,000 entries of the index that fit a search, with their ranks. The caller limits it to channels.';
+
+-- Definer, because no client reads the index. It restricts the search to the caller's channels and returns ids only;
+-- the caller reads the messages under row-level security.
+create function private.search_messages(p_search private.message_search, out ids uuid[], out ranks real[])
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_search private.message_search := p_search;
+    v_found record;
+begin
+    if not private.is_service() then
+        v_search.channel_ids := array(
+            select mine.id from private.my_channels as mine
+            where p_search.channel_ids is null or mine.id = any(p_search.channel_ids)
+        );
+    end if;
+    v_search := private.resolve_search_filters(v_search);
+    select * into v_found from private.search_index(v_search);
+    ids := v_found.ids;
+    ranks := v_found.ranks;
+end
+$$;
 comment on function private.search_messages(private.message_search) is
 'The newest 1,000 messages of the caller''s channels that fit a search, with their ranks.';
 
@@ -198,9 +214,12 @@ declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id', false);
     v_limit integer := private.parse_integer($1, 'limit', 1, 100, 20);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
-    v_search private.message_search := private.parse_search(v_query);
+    v_stemmers regdictionary[] := private.list_stemmers(v_channel_id);
+    v_search private.message_search := private.parse_search(
+        v_query, v_stemmers, coalesce(private.scalar_text($1, 'prefix'), 'false') in ('true', '1')
+    );
     v_is_empty boolean := v_search is null;
-    v_answer record;
+    v_found record;
 begin
     if v_channel_id is not null then
         perform private.require_channel(v_channel_id);
@@ -224,21 +243,15 @@ begin
 
     select
         count(*) as total,
-        coalesce(jsonb_agg(
-            jsonb_build_object(
-                'id', found.id,
-                'channel_id', found.channel_id,
-                'content', found.content,
-                'user_id', found.user_id,
-                'created_at', private.format_time(found.created_at)
-            )
-            order by found.place
-        ) filter (where found.place > v_offset and found.place <= v_offset + v_limit), '[]') as data
-    into v_answer
+        array_agg(found.id order by found.place)
+        filter (where found.place > v_offset and found.place <= v_offset + v_limit) as ids
+    into v_found
     from found;
-    return private.succeed(v_answer.data, jsonb_build_object('total', v_answer.total));
+    return private.succeed(
+        private.render_hits(v_found.ids, v_search.words, v_stemmers), jsonb_build_object('total', v_found.total)
+    );
 end
 $$;
 comment on function public.search_messages(jsonb) is
-'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset. Best rank first, then newest.
-Considers and counts the newest 1,000 messages that fit.';
+'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset, prefix (true leaves the last
+word open). Best rank first, then newest. Considers and counts the newest 1,000 messages that fit.';

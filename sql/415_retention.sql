@@ -44,6 +44,12 @@ begin
         limit p_limit
     );
     get diagnostics v_count = row_count;
+    delete from private.conversation_media as known
+    where known.conversation_id = any(v_conversations) and not exists (
+        select from public.conversation_messages as stored
+        where (stored.conversation_id, stored.external_id, stored.sender)
+            = (known.conversation_id, known.external_id, known.sender)
+    );
     delete from public.conversations as conversation
     where conversation.id = any(v_conversations)
         and conversation.message_count = 0 and conversation.created_at < p_before;

@@ -85,6 +85,47 @@ $$;
 comment on function private.measure_database() is
 'Measures the database: size in bytes, age of transaction ids, WAL held by slots, and seconds since clean-up.';
 
+create function private.measure_media() returns setof private.metric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select measured.name, measured.help, jsonb_build_object(), measured.value::double precision
+    from (
+        select
+            count(known.size), coalesce(sum(known.size), 0), count(*) filter (where known.size is null)
+        from private.conversation_media as known
+    ) as counted (files, bytes, waiting)
+    cross join lateral (
+        values
+        ('threadline_media_files', 'Files of ingested messages that are stored.', counted.files),
+        ('threadline_media_bytes', 'Bytes of the files of ingested messages.', counted.bytes),
+        ('threadline_media_waiting', 'Files of ingested messages that callers have not uploaded.', counted.waiting)
+    ) as measured (name, help, value);
+end
+$$;
+comment on function private.measure_media() is
+'Measures the files of ingested messages: number, bytes, and those that are not uploaded.';
+
+create function private.measure_search() returns setof private.metric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select
+        'threadline_search_backlog_seconds',
+        'Age of the oldest message of a conversation that search does not know; 0 if it knows all.',
+        jsonb_build_object(), coalesce(extract(epoch from now() - min(noted.created_at)), 0)::double precision
+    from private.word_backlog as noted;
+end
+$$;
+comment on function private.measure_search() is
+'Measures how far the search index is behind ingest, in seconds.';
+
 create function public.read_metrics(jsonb) returns json
 language sql
 volatile
@@ -96,6 +137,10 @@ as $$
             select * from private.measure_deliveries()
             union all
             select * from private.measure_database()
+            union all
+            select * from private.measure_media()
+            union all
+            select * from private.measure_search()
         ) as measured
     ))
 $$;

@@ -84,6 +84,13 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+    select format(
+        'Search does not find messages of conversations since %s, because no process indexes them; run '
+        'threadline serve or threadline work, or enable pg_cron.', private.format_time(behind.since)
+    )
+    from (select min(noted.created_at) as since from private.word_backlog as noted) as behind
+    where behind.since < now() - interval '15 minutes'
+    union all
     select 'The Storage bucket "attachments" is missing, so uploads fail; create it as in the first migration.'
     where not exists (select from storage.buckets where id = 'attachments')
     union all

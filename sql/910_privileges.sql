@@ -42,10 +42,6 @@ revoke all on
     public.workspace_members,
     public.workspaces
 from public, anon, authenticated, service_role;
-revoke all on sequence
-    public.audit_log_id_seq,
-    public.ingest_log_id_seq
-from public, anon, authenticated, service_role;
 revoke all on function
     public.accept_invitation(text, uuid),
     public.add_reaction(jsonb),
@@ -68,8 +64,10 @@ revoke all on function
     public.finish_upload(jsonb),
     public.get_attachment(jsonb),
     public.get_message(jsonb),
+    public.index_conversations(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
+    public.list_conversations(integer, text),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
     public.list_my_channels(integer, integer),
@@ -92,6 +90,7 @@ revoke all on function
     public.revoke_messaging_key(uuid),
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
+    public.search_conversations(jsonb),
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.sweep_attachments(jsonb),
@@ -110,7 +109,8 @@ on public.ai_twins to authenticated;
 grant select, insert (id, channel_id, file_name), delete on public.attachments to authenticated;
 grant select, delete, insert (channel_id, user_id, role), update (role) on public.channel_members to authenticated;
 grant select, delete, insert (channel_id, ai_twin_id) on public.channel_twins to authenticated;
-grant select, delete, insert (workspace_id, kind, name), update (name) on public.channels to authenticated;
+grant select, delete, insert (workspace_id, kind, name, language), update (name, language)
+on public.channels to authenticated;
 grant select on public.audit_log to authenticated;
 grant select on public.conversation_identifiers to authenticated;
 grant select on public.conversation_messages to authenticated;
@@ -122,31 +122,45 @@ grant select, update (is_muted, is_pinned) on public.member_states to authentica
 grant select on public.message_edits to authenticated;
 grant select on public.message_events to authenticated;
 grant select on public.message_mentions to authenticated;
-grant select, delete, insert (message_id, pinned_by) on public.message_pins to authenticated;
-grant select, delete, insert (id, message_id, user_id, emoji) on public.message_reactions to authenticated;
+-- What a trigger with the number 05 refuses is granted, so that clients get its hint.
+grant select, delete, insert (message_id, pinned_by), update (message_id, pinned_by)
+on public.message_pins to authenticated;
+grant select, delete, insert (id, message_id, user_id, emoji), update (id, message_id, user_id, emoji)
+on public.message_reactions to authenticated;
 grant
     select,
-    update (content),
+    -- For upserts. A trigger keeps all but content as it is, and another one refuses to delete.
+    delete,
+    update (
+        id, channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
+        content, content_type, metadata, attachments
+   ),
     insert (
         id, channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
         content, content_type, metadata, attachments
    )
 on public.messages to authenticated;
-grant select, delete, insert (platform, connection_id, workspace_id, is_apart), update (is_active)
+grant select, delete, insert (platform, connection_id, workspace_id, is_apart), update (is_active, stores_media)
 on public.messaging_connections to authenticated;
 grant select, delete, insert (id, workspace_id, full_name, phone), update (full_name, phone)
 on public.people to authenticated;
 grant select, delete, insert (person_id, kind, value, app) on public.person_identifiers to authenticated;
 grant select on public.twin_deliveries to authenticated;
-grant select, delete on public.twin_webhooks to authenticated;
+grant select, delete, insert (ai_twin_id, url), update (ai_twin_id, url) on public.twin_webhooks to authenticated;
 grant select on public.user_events to authenticated;
 grant select, update (display_name, avatar_url) on public.user_profiles to authenticated;
 grant select (
     id, workspace_id, channel_id, email, role, invited_by, created_at, expires_at, revoked_at, accepted_at, accepted_by
 )
 on public.workspace_invitations to authenticated;
-grant select, delete, update (role) on public.workspace_members to authenticated;
-grant select, delete, update (name, home_country, language, conversation_days, channel_days)
+grant
+    delete, insert (workspace_id, channel_id, email, role, expires_at),
+    update (workspace_id, channel_id, email, role, expires_at, revoked_at)
+on public.workspace_invitations to authenticated;
+grant select, delete, insert (workspace_id, user_id, role), update (role) on public.workspace_members to authenticated;
+grant
+    select, delete, insert (name, home_country, language),
+    update (name, home_country, language, conversation_days, channel_days)
 on public.workspaces to authenticated;
 grant select on private.my_channels to authenticated;
 grant select on private.my_peer_twins to authenticated;
@@ -180,6 +194,7 @@ grant execute on function
     public.get_message(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
+    public.list_conversations(integer, text),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
     public.list_my_channels(integer, integer),
@@ -200,6 +215,7 @@ grant execute on function
     public.revoke_messaging_key(uuid),
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
+    public.search_conversations(jsonb),
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.toggle_reaction(jsonb),
@@ -210,11 +226,40 @@ to authenticated;
 
 -- Functions: helpers behind them.
 grant execute on function
+    private.render_workspace(public.workspaces, text),
+    private.render_inbox_entry(public.conversations),
+    private.find_newest_conversations(timestamptz, uuid, integer),
+    private.list_conversations(jsonb),
+    private.require_user(),
+    private.require_workspace(uuid),
+    private.require_management(uuid),
+    private.require_workspace_member(uuid, uuid),
+    private.parse_number(jsonb, text, text),
+    private.list_workspaces(jsonb),
+    private.create_workspace(jsonb),
+    private.get_workspace(jsonb),
+    private.update_workspace(jsonb),
+    private.delete_workspace(jsonb),
+    private.list_workspace_members(jsonb),
+    private.set_member_role(jsonb),
+    private.remove_workspace_member(jsonb),
+    private.create_invitation(jsonb),
+    private.list_invitations(jsonb),
+    private.revoke_invitation(jsonb),
+    private.list_my_invitations(jsonb),
+    private.accept_invitation(jsonb),
+    private.mark_read(jsonb),
+    private.open_direct(jsonb),
+    private.list_user_events(jsonb),
     private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
+    private.create_plain_message(bytea),
+    private.is_my_twin_in(uuid, uuid),
+    private.is_used_up(),
+    private.render_created(public.messages),
     private.accept_invitation(text, uuid),
     private.create_invitation(uuid, uuid, text, text, interval),
     private.create_workspace(text, text, text),
@@ -223,12 +268,18 @@ grant execute on function
     private.open_direct(uuid[], uuid),
     private.hide_direct_channel(uuid, uuid),
     private.render_user_event(public.user_events),
-    private.record_export(uuid, uuid),
+    private.record_export(uuid, uuid, boolean),
     private.revoke_invitation(uuid),
     private.revoke_messaging_key(uuid),
     private.set_reaction(jsonb, text),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
-    private.message_count(uuid),
+    private.find_channel_state(uuid),
+    private.list_threads(uuid[]),
+    private.parse_boolean(jsonb, text),
+    private.parse_content(jsonb),
+    private.parse_emoji(jsonb),
+    private.normalize_emoji(text),
+    private.visible_character(),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
     private.spend_request(),
@@ -243,10 +294,10 @@ grant execute on function
     private.find_mentions(text),
     private.require_upload_channel(jsonb),
     private.require_message(uuid),
-    private.list_page(uuid, uuid, bigint, bigint, integer, integer),
+    private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.finish_idempotent(text, text, integer, text),
-    private.fold_text(text),
+    private.fold_text(text, boolean),
     private.format_time(timestamptz),
     private.has_huge_number(jsonb),
     private.scalar_text(jsonb, text),
@@ -257,9 +308,12 @@ grant execute on function
     private.rotate_messaging_key(uuid, interval),
     private.rotate_twin_secret(uuid, interval),
     private.lock_my_channel(uuid),
+    private.search_conversations(private.message_search, uuid),
     private.search_messages(private.message_search),
     private.measure_messages(uuid, bigint, integer),
     private.is_my_folder(text, boolean),
+    private.is_retired_file(text),
+    private.is_my_media(text),
     private.is_my_live_topic(text),
     private.is_my_topic(text),
     private.is_my_turn(text, text),
@@ -286,8 +340,17 @@ grant execute on function
     private.parse_search_time(text),
     private.parse_object(bytea),
     private.parse_search_operator(private.message_search, text, text, boolean),
-    private.parse_search_phrase(text),
-    private.parse_search(text),
+    private.parse_search_phrase(text, regdictionary[], text, boolean),
+    private.list_word_forms(text, text, regdictionary[]),
+    private.list_compounds(text),
+    private.list_stems(text[], text[], regdictionary, boolean),
+    private.list_stemmers(uuid),
+    private.list_search_terms(text, boolean),
+    private.list_marks(tsquery),
+    private.escape_html(text),
+    private.render_snippet(text, text[], text, text, regdictionary[]),
+    private.render_hits(uuid[], tsquery, regdictionary[]),
+    private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
     private.render_transcript(uuid, bigint, integer, integer),
     private.require_actor(jsonb),
@@ -311,7 +374,7 @@ grant execute on function
     private.require_twin(uuid, uuid),
     private.retry_after(integer, text, jsonb),
     private.replay_twin_deliveries(uuid, uuid),
-    private.split_words(text),
+    private.split_words(text, boolean),
     private.set_twin_webhook(uuid, text),
     private.succeed(jsonb, jsonb, integer)
 to authenticated;
@@ -354,13 +417,16 @@ grant select, insert, delete on public.person_identifiers to service_role;
 grant select on public.twin_deliveries to service_role;
 grant select, delete on public.twin_webhooks to service_role;
 grant select on public.user_events to service_role;
-grant select, insert, update, delete on public.user_profiles to service_role;
+-- A profile goes with its user: without it, messages would lose their author.
+grant select, insert, update on public.user_profiles to service_role;
 grant select, insert, update, delete on public.workspace_members to service_role;
 grant
     select, delete, insert (name, home_country, language, conversation_days, channel_days, created_by),
     update (name, home_country, language, conversation_days, channel_days)
 on public.workspaces to service_role;
 grant select on private.clean_ups to service_role;
+grant select on private.conversation_media to service_role;
+grant select on private.word_backlog to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;
 grant select, update on private.summary_counts, private.summary_totals to service_role;
@@ -390,6 +456,7 @@ grant execute on function
     public.list_twin_deliveries(jsonb),
     public.merge_people(jsonb),
     public.messages(public.conversations),
+    public.index_conversations(jsonb),
     public.messaging_ingest(bytea),
     public.pin_message(jsonb),
     public.read_metrics(jsonb),
@@ -398,6 +465,7 @@ grant execute on function
     public.replay_twin_deliveries(jsonb),
     public.reply_to_message(jsonb),
     public.rotate_twin_secret(jsonb),
+    public.search_conversations(jsonb),
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.sweep_attachments(jsonb),
@@ -409,18 +477,44 @@ to service_role;
 
 -- Functions: helpers behind them.
 grant execute on function
+    private.require_user(),
+    private.list_conversations(jsonb),
+    private.list_workspaces(jsonb),
+    private.create_workspace(jsonb),
+    private.get_workspace(jsonb),
+    private.update_workspace(jsonb),
+    private.delete_workspace(jsonb),
+    private.list_workspace_members(jsonb),
+    private.set_member_role(jsonb),
+    private.remove_workspace_member(jsonb),
+    private.create_invitation(jsonb),
+    private.list_invitations(jsonb),
+    private.revoke_invitation(jsonb),
+    private.list_my_invitations(jsonb),
+    private.accept_invitation(jsonb),
+    private.mark_read(jsonb),
+    private.open_direct(jsonb),
+    private.list_user_events(jsonb),
     private.authenticate_connection(text, text, text),
     private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
+    private.is_used_up(),
+    private.render_created(public.messages),
     private.set_reaction(jsonb, text),
     private.claim_deliveries(integer, interval),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.clean_up(integer),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
-    private.message_count(uuid),
+    private.find_channel_state(uuid),
+    private.list_threads(uuid[]),
+    private.parse_boolean(jsonb, text),
+    private.parse_content(jsonb),
+    private.parse_emoji(jsonb),
+    private.normalize_emoji(text),
+    private.visible_character(),
     private.count_messages(jsonb),
     private.create_conversations(private.ingest_source, private.ingest_participant[]),
     private.decode_text(bytea),
@@ -428,6 +522,11 @@ grant execute on function
     private.render_results(private.ingest_result[]),
     private.diagnose(text, timestamptz),
     private.sweep_attachments(integer, interval),
+    private.media_link(text),
+    private.media_path(uuid, text, text),
+    private.measure_media(),
+    private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]),
+    private.render_uploads(jsonb),
     private.erase_user(uuid),
     private.erase_person(uuid, uuid[]),
     private.fail(integer, text, text, text),
@@ -438,14 +537,14 @@ grant execute on function
     private.require_upload_channel(jsonb),
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.require_message(uuid),
-    private.list_page(uuid, uuid, bigint, bigint, integer, integer),
+    private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
-    private.fold_text(text),
+    private.fold_text(text, boolean),
     private.format_time(timestamptz),
     private.generate_id(),
     private.has_huge_number(jsonb),
@@ -453,19 +552,24 @@ grant execute on function
     private.require_size(jsonb, text, integer),
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
+    private.index_conversations(integer),
     private.is_valid_key(text),
+    private.measure_search(),
     private.rotate_twin_secret(uuid, interval),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
     private.validate_updates(private.ingest_conversation[], private.ingest_update[]),
     private.lock_my_channel(uuid),
     private.lock_conversations(uuid[]),
     private.lock_source(private.ingest_source),
-    private.record_export(uuid, uuid),
+    private.can_match(uuid),
+    private.wait_to_match(uuid),
+    private.record_export(uuid, uuid, boolean),
     private.place_messages(private.ingest_message[], uuid[]),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
     private.broadcast_conversations(uuid[]),
     private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
     private.record_refusal(private.ingest_source, integer),
+    private.search_conversations(private.message_search, uuid),
     private.search_messages(private.message_search),
     private.matching_lock(uuid),
     private.measure_database(),
@@ -510,8 +614,17 @@ grant execute on function
     private.parse_search_time(text),
     private.parse_object(bytea),
     private.parse_search_operator(private.message_search, text, text, boolean),
-    private.parse_search_phrase(text),
-    private.parse_search(text),
+    private.parse_search_phrase(text, regdictionary[], text, boolean),
+    private.list_word_forms(text, text, regdictionary[]),
+    private.list_compounds(text),
+    private.list_stems(text[], text[], regdictionary, boolean),
+    private.list_stemmers(uuid),
+    private.list_search_terms(text, boolean),
+    private.list_marks(tsquery),
+    private.escape_html(text),
+    private.render_snippet(text, text[], text, text, regdictionary[]),
+    private.render_hits(uuid[], tsquery, regdictionary[]),
+    private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
     private.render_transcript(uuid, bigint, integer, integer),
     private.require_actor(jsonb),
@@ -538,7 +651,7 @@ grant execute on function
     private.require_twin(uuid, uuid),
     private.retry_after(integer, text, jsonb),
     private.replay_twin_deliveries(uuid, uuid),
-    private.split_words(text),
+    private.split_words(text, boolean),
     private.store_conversations(private.ingest_source, jsonb),
     private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb),
     private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),

@@ -15,6 +15,8 @@ from threadline.storage import Storage
 logger = logging.getLogger(__name__)
 
 LIMIT = 1000  # rows of each kind, or files, per round: short transactions, and Storage removes no more at once
+INDEX_LIMIT = 50  # ingest requests per round
+INDEX_PAUSE = 2.0
 CLEAN_PAUSE = 300.0  # seconds between two rounds
 SWEEP_PAUSE = 3600.0
 
@@ -23,6 +25,12 @@ async def clean(database: Database) -> float:
     """Delete expired rows (`sql/420_clean_up.sql`) and return after how many seconds to continue."""
     removed = await database.ask("clean_up", limit=LIMIT)
     return 1.0 if max(removed.values(), default=0) >= LIMIT else CLEAN_PAUSE
+
+
+async def index(database: Database) -> float:
+    """Index ingested messages for search (`sql/263_conversation_search.sql`) and return when to continue."""
+    indexed = (await database.ask("index_conversations", limit=INDEX_LIMIT))["indexed"]
+    return 0.1 if indexed >= INDEX_LIMIT else INDEX_PAUSE
 
 
 async def sweep(database: Database, storage: Storage) -> float:
@@ -41,6 +49,7 @@ async def housekeeping(database: Database, storage: Storage, settings: Settings)
     tasks = []
     if settings.deliver:
         tasks.append(asyncio.create_task(_repeat(partial(clean, database))))
+        tasks.append(asyncio.create_task(_repeat(partial(index, database))))
     if settings.deliver and settings.supabase_url and settings.supabase_secret_key:
         tasks.append(asyncio.create_task(_repeat(partial(sweep, database, storage))))
     try:

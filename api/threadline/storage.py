@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ import filetype
 import httpx
 from storage3 import AsyncStorageClient
 from storage3.exceptions import StorageApiError
+from storage3.types import CreateSignedUploadUrlOptions
 
 from threadline.settings import Settings
 
@@ -19,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 BUCKET = "attachments"
 LIFETIME = 3600  # seconds that a signed link works
+SIGNED_AT_ONCE = 10
 HEAD = 8192  # bytes, enough to recognise every known type
 # These formats can look like plain text in their first bytes.
 TEXTUAL = {"application/pdf", "application/postscript", "application/rtf"}
@@ -60,6 +63,21 @@ class Storage:
         """Return the bucket with the rights of the secret key, which no policy limits."""
         return Bucket(self._client, self._url, self._secret_key, self._secret_key)
 
+    async def sign_uploads(self, paths: Sequence[str]) -> list[str | None]:
+        """Return a URL for each upload, or None without a secret key or if Storage fails: the caller may ask again."""
+        if not self._secret_key:
+            return [None] * len(paths)
+        bucket, room = self.acting_for_itself(), asyncio.Semaphore(SIGNED_AT_ONCE)
+
+        async def sign(path: str) -> str | None:
+            async with room:
+                try:
+                    return await bucket.sign_upload(path)
+                except (StorageRefusedError, StorageUnavailableError):
+                    return None
+
+        return await asyncio.gather(*map(sign, paths))
+
 
 class Bucket:
     """The attachments, with the rights of one token. Every method may raise the two errors above."""
@@ -75,6 +93,12 @@ class Bucket:
         content.seek(0)
         with _translating():
             await self._files.upload(path, content, {"content-type": kind})
+
+    async def sign_upload(self, path: str) -> str:
+        """Return a URL to which a file can be sent without a token for two hours. A second file replaces the first."""
+        with _translating():
+            signed = await self._files.create_signed_upload_url(path, CreateSignedUploadUrlOptions(upsert="true"))
+        return signed["signed_url"]
 
     async def remove(self, paths: Sequence[str]) -> None:
         """Remove files; paths without a file are ignored."""

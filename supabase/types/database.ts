@@ -81,7 +81,7 @@ export type Database = {
           "actor_id": string | null;
           "at": string;
           "details": NonNullable<Json>;
-          "id": number;
+          "id": string;
           "request_id": string | null;
           "subject_id": string | null;
           "workspace_id": string;
@@ -92,7 +92,7 @@ export type Database = {
           "actor_id"?: string | null;
           "at"?: string;
           "details"?: NonNullable<Json>;
-          "id"?: never;
+          "id"?: string;
           "request_id"?: string | null;
           "subject_id"?: string | null;
           "workspace_id": string;
@@ -102,7 +102,7 @@ export type Database = {
           "actor_id"?: string | null;
           "at"?: string;
           "details"?: NonNullable<Json>;
-          "id"?: never;
+          "id"?: string;
           "request_id"?: string | null;
           "subject_id"?: string | null;
           "workspace_id"?: string;
@@ -144,6 +144,13 @@ export type Database = {
             isOneToOne: false;
             referencedRelation: "channels";
             referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "channel_members_user_id_fkey";
+            columns: ["user_id"];
+            isOneToOne: false;
+            referencedRelation: "user_profiles";
+            referencedColumns: ["user_id"];
           },
         ];
       };
@@ -188,6 +195,7 @@ export type Database = {
           "direct_key": string | null;
           "id": string;
           "kind": string;
+          "language": string | null;
           "name": string | null;
           "updated_at": string;
           "workspace_id": string;
@@ -199,6 +207,7 @@ export type Database = {
           "direct_key"?: string | null;
           "id"?: string;
           "kind"?: string;
+          "language"?: string | null;
           "name"?: string | null;
           "updated_at"?: string;
           "workspace_id"?: string;
@@ -209,6 +218,7 @@ export type Database = {
           "direct_key"?: string | null;
           "id"?: string;
           "kind"?: string;
+          "language"?: string | null;
           "name"?: string | null;
           "updated_at"?: string;
           "workspace_id"?: string;
@@ -494,7 +504,7 @@ export type Database = {
           "conversations": number | null;
           "conversations_created": number | null;
           "errors": (string)[] | null;
-          "id": number;
+          "id": string;
           "key_id": string | null;
           "messages": number | null;
           "messages_added": number | null;
@@ -511,7 +521,7 @@ export type Database = {
           "conversations"?: number | null;
           "conversations_created"?: number | null;
           "errors"?: (string)[] | null;
-          "id"?: never;
+          "id"?: string;
           "key_id"?: string | null;
           "messages"?: number | null;
           "messages_added"?: number | null;
@@ -527,7 +537,7 @@ export type Database = {
           "conversations"?: number | null;
           "conversations_created"?: number | null;
           "errors"?: (string)[] | null;
-          "id"?: never;
+          "id"?: string;
           "key_id"?: string | null;
           "messages"?: number | null;
           "messages_added"?: number | null;
@@ -734,6 +744,13 @@ export type Database = {
             referencedRelation: "messages";
             referencedColumns: ["id"];
           },
+          {
+            foreignKeyName: "message_pins_pinned_by_fkey";
+            columns: ["pinned_by"];
+            isOneToOne: false;
+            referencedRelation: "user_profiles";
+            referencedColumns: ["user_id"];
+          },
         ];
       };
       "message_reactions": {
@@ -777,6 +794,13 @@ export type Database = {
             referencedRelation: "messages";
             referencedColumns: ["id"];
           },
+          {
+            foreignKeyName: "message_reactions_user_id_fkey";
+            columns: ["user_id"];
+            isOneToOne: false;
+            referencedRelation: "user_profiles";
+            referencedColumns: ["user_id"];
+          },
         ];
       };
       "messages": {
@@ -794,6 +818,7 @@ export type Database = {
           "metadata": NonNullable<Json>;
           "parent_message_id": string | null;
           "seq": number;
+          "thread_id": string | null;
           "updated_at": string;
           "user_id": string | null;
           "workspace_id": string;
@@ -813,6 +838,7 @@ export type Database = {
           "metadata"?: NonNullable<Json>;
           "parent_message_id"?: string | null;
           "seq"?: number;
+          "thread_id"?: string | null;
           "updated_at"?: string;
           "user_id"?: string | null;
           "workspace_id": string;
@@ -831,6 +857,7 @@ export type Database = {
           "metadata"?: NonNullable<Json>;
           "parent_message_id"?: string | null;
           "seq"?: number;
+          "thread_id"?: string | null;
           "updated_at"?: string;
           "user_id"?: string | null;
           "workspace_id"?: string;
@@ -857,6 +884,20 @@ export type Database = {
             referencedRelation: "messages";
             referencedColumns: ["id"];
           },
+          {
+            foreignKeyName: "messages_thread_id_fkey";
+            columns: ["thread_id"];
+            isOneToOne: false;
+            referencedRelation: "messages";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "messages_user_id_fkey";
+            columns: ["user_id"];
+            isOneToOne: false;
+            referencedRelation: "user_profiles";
+            referencedColumns: ["user_id"];
+          },
         ];
       };
       "messaging_connections": {
@@ -868,6 +909,7 @@ export type Database = {
           "is_apart": boolean;
           "platform": string;
           "scope_id": string;
+          "stores_media": boolean;
           "updated_at": string;
           "user_id": string;
           "workspace_id": string;
@@ -882,6 +924,7 @@ export type Database = {
           "is_apart"?: boolean;
           "platform": string;
           "scope_id"?: never;
+          "stores_media"?: boolean;
           "updated_at"?: string;
           "user_id"?: string;
           "workspace_id"?: string;
@@ -894,6 +937,7 @@ export type Database = {
           "is_apart"?: boolean;
           "platform"?: string;
           "scope_id"?: never;
+          "stores_media"?: boolean;
           "updated_at"?: string;
           "user_id"?: string;
           "workspace_id"?: string;
@@ -1006,7 +1050,9 @@ export type Database = {
           "channel_id": string;
           "created_at": string;
           "finished_at": string | null;
+          "first_attempt_at": string | null;
           "id": string;
+          "kind": string;
           "last_error": string | null;
           "last_status": number | null;
           "message_id": string;
@@ -1021,7 +1067,9 @@ export type Database = {
           "channel_id": string;
           "created_at"?: string;
           "finished_at"?: string | null;
+          "first_attempt_at"?: string | null;
           "id"?: string;
+          "kind"?: string;
           "last_error"?: string | null;
           "last_status"?: number | null;
           "message_id": string;
@@ -1035,7 +1083,9 @@ export type Database = {
           "channel_id"?: string;
           "created_at"?: string;
           "finished_at"?: string | null;
+          "first_attempt_at"?: string | null;
           "id"?: string;
+          "kind"?: string;
           "last_error"?: string | null;
           "last_status"?: number | null;
           "message_id"?: string;
@@ -1057,6 +1107,7 @@ export type Database = {
         Row: {
           "ai_twin_id": string;
           "created_at": string;
+          "unsubscribed_at": string | null;
           "updated_at": string;
           "url": string;
         };
@@ -1064,12 +1115,14 @@ export type Database = {
         Insert: {
           "ai_twin_id": string;
           "created_at"?: string;
+          "unsubscribed_at"?: string | null;
           "updated_at"?: string;
           "url": string;
         };
         Update: {
           "ai_twin_id"?: string;
           "created_at"?: string;
+          "unsubscribed_at"?: string | null;
           "updated_at"?: string;
           "url"?: string;
         };
@@ -1325,6 +1378,7 @@ export type Database = {
       "finish_upload": { Args: { "": Json }; Returns: Json };
       "get_attachment": { Args: { "": Json }; Returns: Json };
       "get_message": { Args: { "": Json }; Returns: Json };
+      "index_conversations": { Args: { "": Json }; Returns: Json };
       "keys": {
         Args: { "": Database["public"]["Tables"]["messaging_connections"]["Row"] };
         Returns:
@@ -1332,6 +1386,7 @@ export type Database = {
           & "the function public.keys with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
       "list_channel_events": { Args: { "": Json }; Returns: Json };
+      "list_conversations": { Args: { "before"?: string; "max_conversations"?: number }; Returns: Json };
       "list_message_edits": { Args: { "": Json }; Returns: Json };
       "list_messages": { Args: { "": Json }; Returns: Json };
       "list_my_channels": { Args: { "max_channels"?: number; "skip"?: number }; Returns: Json };
@@ -1380,6 +1435,7 @@ export type Database = {
       "revoke_messaging_key": { Args: { "key_id": string }; Returns: undefined };
       "rotate_messaging_key": { Args: { "connection_id": string; "overlap"?: string }; Returns: Json };
       "rotate_twin_secret": { Args: { "": Json }; Returns: Json };
+      "search_conversations": { Args: { "": Json }; Returns: Json };
       "search_messages": { Args: { "": Json }; Returns: Json };
       "set_twin_webhook": { Args: { "": Json }; Returns: Json };
       "sweep_attachments": { Args: { "": Json }; Returns: Json };

@@ -298,8 +298,6 @@ def test_unknown_call_answers_404(one: httpx.Client) -> None:
         ("PUT", "/object/test-private/x"),
         ("POST", "/object/move"),
         ("POST", "/object/copy"),
-        ("POST", "/object/upload/sign/test-private/x"),
-        ("PUT", "/object/upload/sign/test-private/x?token=x"),
         ("POST", "/upload/resumable"),
         ("PATCH", "/upload/resumable/x"),
         ("PUT", "/bucket/test-private"),

@@ -25,8 +25,10 @@ HELPERS = {
     "find_cursor": "a step of calls that return pages",
     "is_valid_key": "a step of messaging_ingest, for a connection that it does not know",
     "list_messaging_keys": "public.keys is a computed field, named as clients read it",
+    "list_stemmers": "a step of search_messages, before it reads the query",
     "lock_my_channel": "a step of calls that write to a channel",
     "message_count": "a field of list_messages",
+    "offer_uploads": "a step of messaging_ingest",
     "record_export": "a step of export_conversation and export_channel",
 }
 

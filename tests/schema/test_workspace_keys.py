@@ -12,6 +12,7 @@ GLOBAL = {
     "private.calls": "a list of functions",
     "private.clean_ups": "the state of the clean-up of the whole database",
     "private.constraint_codes": "a list of constraints",
+    "private.conversation_words": "finds its conversation by conversation_id, without a foreign key (decision 0006)",
     "private.created_objects": "a list of what the migrations created",
     "private.idempotency_keys": "belongs to a caller, for a day",
     "private.message_words": "finds its channel by channel_id, without a foreign key (decision 0006)",
@@ -22,6 +23,7 @@ GLOBAL = {
     "private.summary_counts": "belongs to a user",
     "private.summary_totals": "a total of the whole database",
     "private.twin_secrets": "belongs to a twin",
+    "private.word_backlog": "ids of messages, for some seconds",
     "private.user_counters": "belongs to a user",
     "public.ai_twins": "belongs to its user, as a profile does, and takes part in channels of several workspaces",
     "public.erasures": "a receipt stays after its subject is gone",
@@ -33,10 +35,12 @@ GLOBAL = {
 # Foreign keys between two tables with a workspace_id that do not contain it, with the reason.
 COPIED = {
     "private.channel_counters.channel_counters_channel_id_fkey": "a trigger copies the workspace of the channel",
+    "private.conversation_media.conversation_media_conversation_id_fkey": "offer_uploads copies it",
     "public.conversation_identifiers.conversation_identifiers_conversation_id_fkey": "record_identifiers copies it",
     "public.message_events.message_events_channel_id_fkey": "record_event copies it from the counter",
     "public.messages.messages_channel_id_fkey": "messages_10_admit copies it from the counter",
     "public.messages.messages_parent_message_id_fkey": "messages_10_admit requires a parent of the same channel",
+    "public.messages.messages_thread_id_fkey": "messages_10_admit takes it from a parent of the same channel",
 }
 
 # A table knows its workspace by a column, or by a key to a table that knows it.

@@ -1,5 +1,6 @@
 """sql/130 to sql/136: groups, whose messages have senders."""
 
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -119,3 +120,32 @@ def test_pages_of_a_group_hold_every_message_once(db: Db) -> None:
         after = {"after": page.meta["next_cursor"]}
     assert found == contents(db)
     assert rows(db, "select count(*) from public.conversation_messages") == [len(found)]
+
+
+AT, LATER = "2026-02-01T11:00:00Z", "2026-02-01T12:00:00Z"
+UPDATES = (
+    {"message_id": "1", "type": "reaction", "at": AT, "emoji": "a", "by": "@cy"},
+    {"message_id": "1", "type": "reaction", "at": LATER, "emoji": "b", "by": "@cy", "sender": "@ann"},
+    {"message_id": "1", "type": "edited", "at": AT, "content": "secret"},
+    {"message_id": "1", "type": "deleted", "at": LATER, "sender": "@bea"},
+)
+
+
+def test_update_without_a_sender_reaches_its_message(db: Db) -> None:
+    ingest(db, group(SAME_ID[0], message("2", sender="@bea")))
+    result = ingest(db, group(updates=list(UPDATES[:3]))).body["results"][0]
+    assert (result["updates_added"], result["updates_waiting"]) == (3, 0)
+    first, second = read_conversation(db)["messages"]
+    assert (first["content"], [one["emoji"] for one in first["reactions"]]) == ("secret", ["b"])
+    assert "reactions" not in second
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_updates_of_groups_have_one_result_in_any_order(db: Db, place: int) -> None:
+    requests = [group(SAME_ID[0], SAME_ID[1]), group(updates=list(UPDATES[:3])), group(updates=[UPDATES[3]])]
+    for one in list(permutations(requests))[place]:
+        ingest(db, one)
+    # The deletion may be of the edited message, therefore no edited text stays.
+    assert contents(db) == ["from Ann", ""]
+    assert [one["emoji"] for one in read_conversation(db)["messages"][0]["reactions"]] == ["b"]
+    assert "secret" not in value(db, "select string_agg(u::text, ' ') from public.conversation_updates as u")

@@ -24,7 +24,7 @@ with owner as (
     returning id
 ), connection as (
     insert into public.messaging_connections (user_id, platform, connection_id)
-    select owner.id, 'whatsapp', %(connection_id)s from owner
+    select owner.id, %(platform)s, %(connection_id)s from owner
     returning id
 ), key as (
     insert into private.messaging_keys (connection_id, secret_hash)
@@ -106,18 +106,19 @@ class Sender:
     user_id: str
     connection_id: str
     secret: str
+    platform: str = "whatsapp"
 
     @classmethod
-    def create(cls, client: httpx.Client, database_url: str) -> "Sender":
+    def create(cls, client: httpx.Client, database_url: str, platform: str = "whatsapp") -> "Sender":
         """Create the user, the connection and its key."""
         names = {"connection_id": f"test_{secrets.token_hex(8)}", "secret": secrets.token_urlsafe(32)}
         with psycopg.connect(database_url) as connection:
-            (user_id,) = connection.execute(NEW_SENDER, names).fetchone()
-        return cls(client, database_url, user_id, **names)
+            (user_id,) = connection.execute(NEW_SENDER, {"platform": platform, **names}).fetchone()
+        return cls(client, database_url, user_id, **names, platform=platform)
 
     def request(self, *conversations: Any, **fields: Any) -> dict[str, Any]:
         """Return a request body on this connection."""
-        return request(*conversations, **{"connection_id": self.connection_id, **fields})
+        return request(*conversations, **{"platform": self.platform, "connection_id": self.connection_id, **fields})
 
     def post(self, *conversations: Any, **fields: Any) -> httpx.Response:
         """Send conversations as a JSON body."""

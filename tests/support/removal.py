@@ -37,7 +37,7 @@ begin
         delete from storage.buckets where id = 'attachments';
     end if;
     if to_regclass('cron.job') is not null then
-        perform cron.unschedule(jobid) from cron.job where jobname = 'threadline_clean_up';
+        perform cron.unschedule(jobid) from cron.job where jobname in ('threadline_clean_up', 'threadline_index');
     end if;
 end
 $$;

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from litestar import Response, route
 from litestar.exceptions import HTTPException
@@ -19,9 +21,11 @@ from threadline import metrics
 from threadline.database import Reply
 from threadline.routes.http import HttpRequest, answer, read_body, receive
 from threadline.shares import INGEST
+from threadline.storage import Storage
 
 PATH = "/functions/v1/messaging-ingest"
 PIECE = 65_536  # bytes decompressed at once, because a small body may expand to gigabytes
+_MARK = re.compile(rb'"url":"sign:(conversations/[0-9a-f-]{36}/[0-9a-f]{64})"')
 _CORS = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "POST, OPTIONS",
@@ -49,7 +53,17 @@ async def ingest(request: HttpRequest) -> ASGIApp:
     )
     if reply.status == 200:
         _count(reply)
+        reply = await _sign(reply, request.app.state.storage)
     return answer(reply, _CORS)
+
+
+async def _sign(reply: Reply, storage: Storage) -> Reply:
+    """Put signed URLs where `private.render_uploads` left marks."""
+    if not (paths := [path.decode() for path in _MARK.findall(reply.body)]):
+        return reply
+    urls = dict(zip(paths, await storage.sign_uploads(paths), strict=True))
+    body = _MARK.sub(lambda mark: b'"url":' + json.dumps(urls[mark[1].decode()]).encode(), reply.body)
+    return replace(reply, body=body)
 
 
 def _count(reply: Reply) -> None:

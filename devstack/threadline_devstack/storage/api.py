@@ -1,5 +1,6 @@
 """/storage/v1: the calls with which storage3 and storage-js store, read, sign, list and remove objects."""
 
+import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -12,7 +13,7 @@ from threadline_devstack.project import Project
 from threadline_devstack.storage import answers, listing, refusals, tokens
 from threadline_devstack.storage.bodies import missing, parse_count, parse_size, parse_texts, read_json
 from threadline_devstack.storage.files import Files
-from threadline_devstack.storage.records import Records
+from threadline_devstack.storage.records import Draft, Records
 from threadline_devstack.storage.refusals import Refusal
 from threadline_devstack.storage.tokens import SERVICE, Caller
 from threadline_devstack.storage.unsupported import find_unsupported
@@ -61,6 +62,8 @@ class StorageApi:
                 return await self._download_public(call, bucket, "/".join(name))
             case (("GET" | "HEAD"), "object", "sign", bucket, *name) if name:
                 return await self._download_signed(call, bucket, "/".join(name))
+            case "PUT", "object", "upload", "sign", bucket, *name if name:
+                return await self._upload_signed(call, bucket, "/".join(name))
         caller = tokens.identify(call)
         match request.method, *parts:
             case (("GET" | "HEAD"), "object", "authenticated", bucket, *name) if name:
@@ -71,10 +74,14 @@ class StorageApi:
                 return await self._download(call, caller, bucket, "/".join(name))
             case "POST", "object", "sign", bucket, *name:
                 return await self._sign(await read_json(request), caller, bucket, "/".join(name))
+            case "POST", "object", "upload", "sign", bucket, *name if name:
+                return await self._sign_upload(call, caller, bucket, "/".join(name))
             case "POST", "object", "list", bucket:
                 return await self._list(await read_json(request), caller, bucket)
             case "POST", "object", bucket, *name if name:
-                return await upload(request, caller, bucket, "/".join(name), self._records, self._files)
+                replaces = request.headers.get("x-upsert", "").lower() == "true"
+                draft = Draft(bucket, "/".join(name), str(uuid.uuid4()), caller.owner, {}, {})
+                return await upload(request, caller, draft, self._records, self._files, replaces=replaces)
             case "DELETE", "object", bucket, *name if any(name):
                 return await self._remove_one(caller, bucket, "/".join(name))
             case "DELETE", "object", bucket, *_:
@@ -106,9 +113,7 @@ class StorageApi:
         return self._content(call, await self._find(SERVICE, "object.get_public", bucket, name))
 
     async def _download_signed(self, call: Call, bucket: str, name: str) -> Answer:
-        if (token := call.request.query_params.get("token")) is None:
-            raise refusals.invalid_request("querystring must have required property 'token'")
-        tokens.check_link(call.verifier, token, f"{bucket}/{name}")
+        tokens.check_link(call.verifier, call.request.query_params.get("token"), f"{bucket}/{name}")
         # A cached copy would outlive the link.
         row = await self._find(SERVICE, "object.get_signed", bucket, name)
         return self._content(call, row, is_cached=False)
@@ -142,6 +147,20 @@ class StorageApi:
                 for path in paths
             ]
         )
+
+    async def _sign_upload(self, call: Call, caller: Caller, bucket: str, name: str) -> Answer:
+        replaces = call.request.headers.get("x-upsert", "").lower() == "true"
+        await self._records.bucket(bucket)
+        await self._records.probe(caller, Draft(bucket, name, "", caller.owner, {}, {}), replace=replaces)
+        token = tokens.sign_upload(f"{bucket}/{name}", caller.owner, replaces=replaces)
+        return document({"url": f"/object/upload/sign/{bucket}/{name}?token={token}", "token": token})
+
+    async def _upload_signed(self, call: Call, bucket: str, name: str) -> Answer:
+        token = call.request.query_params.get("token")
+        claims = tokens.check_link(call.verifier, token, f"{bucket}/{name}", "upload")
+        draft = Draft(bucket, name, str(uuid.uuid4()), claims["owner"], {}, {})
+        replaces = claims["upsert"]
+        return await upload(call.request, SERVICE, draft, self._records, self._files, replaces=replaces)
 
     async def _list(self, wanted: dict[str, Any], caller: Caller, bucket: str) -> Answer:
         prefix = listing.parse_prefix(wanted)

@@ -69,11 +69,21 @@ def sign_link(place: str, lifetime: int) -> str:
     return sign_with_secret({"url": place, "scope": "download", "iat": now, "exp": now + lifetime})
 
 
-def check_link(verifier: Verifier, token: str, place: str) -> None:
-    """Raise Refusal unless the token belongs to a link to bucket/path and has not expired."""
+def sign_upload(place: str, owner: str | None, *, replaces: bool) -> str:
+    """Return the token of a URL to which a file for bucket/path can be sent, for two hours."""
+    now = int(time.time())
+    claims = {"url": place, "owner": owner, "upsert": replaces, "scope": "upload", "iat": now, "exp": now + 7200}
+    return sign_with_secret(claims)
+
+
+def check_link(verifier: Verifier, token: str | None, place: str, scope: str = "download") -> dict[str, Any]:
+    """Return the claims; raise Refusal unless the token belongs to a link to bucket/path and has not expired."""
+    if token is None:
+        raise refusals.invalid_request("querystring must have required property 'token'")
     try:
         claims = verifier.verify(token)
     except TokenError as error:
         raise refusals.invalid_link("InvalidJWT", message_of(error)) from error
-    if claims.get("url") != place or claims.get("scope") != "download":
+    if claims.get("url") != place or claims.get("scope") != scope:
         raise refusals.invalid_link("InvalidSignature", "Invalid signature")
+    return claims

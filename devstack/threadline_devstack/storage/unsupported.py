@@ -3,8 +3,7 @@
 import re
 
 CALLS = {
-    r"(POST|PUT) /object/upload/sign/.+": "signed upload URLs",
-    r"PUT /object/.+": "PUT /object; upload with `x-upsert: true` instead",
+    r"PUT /object/(?!upload/sign/).+": "PUT /object; upload with `x-upsert: true` instead",
     r"POST /object/move": "moving objects",
     r"POST /object/copy": "copying objects",
     r"POST /object/list-v2/.+": "list-v2",

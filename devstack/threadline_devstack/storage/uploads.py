@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -23,16 +22,16 @@ KEY = re.compile(r"[\w/!.*'()&$@=;:+,? -]{1,1024}", re.ASCII)
 DEFAULT_TYPE = "application/octet-stream"
 
 
-async def upload(request: Request, caller: Caller, bucket: str, name: str, records: Records, files: Files) -> Answer:
-    """Store the body of a request, raw or as a form, under a name; raise Refusal if the caller may not."""
-    version = str(uuid.uuid4())
+async def upload(
+    request: Request, caller: Caller, draft: Draft, records: Records, files: Files, *, replaces: bool
+) -> Answer:
+    """Store the body of a request, raw or as a form; raise Refusal if the caller may not."""
+    bucket, name, version = draft.bucket, draft.name, draft.version
     if not KEY.fullmatch(name):
         raise refusals.invalid_key(name)
     if {".", ".."} & set(name.split("/")):
         raise refusals.invalid_key(f"stub/stub/{bucket}/{name}/{version} contains dot path segment")
     found = await records.bucket(bucket)
-    replaces = request.headers.get("x-upsert", "").lower() == "true"
-    draft = Draft(bucket, name, version, caller.owner, {}, {})
     await records.probe(caller, draft, replace=replaces)
     with files.create(version) as incoming:
         limit = min(MOST, found["file_size_limit"] or MOST)

@@ -8,6 +8,8 @@ const CORS = {
 };
 const ATTEMPT_TIMEOUT = 30_000;
 const PIECE = 16_384;
+const SIGNED_AT_ONCE = 10;
+const MARK = /"url":"sign:(conversations\/[0-9a-f-]{36}\/[0-9a-f]{64})"/g;
 
 // Temporary errors: a conflict with another transaction, or Postgres is full, restarting or out of reach.
 // A request may be repeated, and the second attempt mostly succeeds.
@@ -67,10 +69,44 @@ async function ingest(request: Request, id: string): Promise<Response> {
   }
   const body = await readBody(request, maxBytes());
   const reply = await callDatabase(request.headers.get("x-api-key") ?? "", body, id);
-  return new Response(reply.body, {
+  return new Response(await signUploads(reply.body), {
     status: reply.status,
     headers: { ...CORS, "content-type": "application/json" },
   });
+}
+
+/** Puts signed URLs where `private.render_uploads` left marks; null if Storage fails, then the caller asks again. */
+async function signUploads(body: ArrayBuffer): Promise<ArrayBuffer | string> {
+  const text = new TextDecoder().decode(body);
+  const paths = [...text.matchAll(MARK)].map((mark) => mark[1]);
+  if (paths.length === 0) {
+    return body;
+  }
+  const urls = new Map<string, string | null>();
+  const sign = async () => {
+    for (let path = paths.pop(); path !== undefined; path = paths.pop()) {
+      urls.set(path, await signUpload(path));
+    }
+  };
+  await Promise.all(Array.from({ length: SIGNED_AT_ONCE }, sign));
+  return text.replaceAll(MARK, (_, path) => `"url":${JSON.stringify(urls.get(path))}`);
+}
+
+async function signUpload(path: string): Promise<string | null> {
+  const storage = `${required("SUPABASE_URL")}/storage/v1`;
+  try {
+    const response = await fetch(`${storage}/object/upload/sign/attachments/${path}`, {
+      method: "POST",
+      headers: { ...credentials(), "x-upsert": "true" },
+      signal: AbortSignal.timeout(ATTEMPT_TIMEOUT),
+      redirect: "manual",
+    });
+    const { url } = await response.json();
+    return typeof url === "string" ? storage + url : null;
+  } catch (error) {
+    console.warn(`Storage failed with ${nameOf(error)}`);
+    return null;
+  }
 }
 
 function answerError(status: number, error: string, headers: Record<string, string> = {}): Response {

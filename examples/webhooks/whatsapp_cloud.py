@@ -1,0 +1,80 @@
+"""Webhooks of the WhatsApp Cloud API as conversations of an ingest request."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+TYPES = {"document": "file", "contacts": "contact", "audio": "audio", "video": "video", "system": "system"}
+TYPES |= {"image": "image", "sticker": "sticker", "location": "location"}
+
+
+def to_conversations(webhook: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the conversations of one webhook, whatever it reports."""
+    return [one for entry in webhook["entry"] for change in entry["changes"] for one in _read_change(change["value"])]
+
+
+def _read_change(value: dict[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for given in value.get("messages", []):
+        found.append(_conversation(given, value, given.get("from"), given.get("from_user_id"), **_read_message(given)))
+        found += _moved(given) if given["type"] == "system" else []
+    for given in value.get("message_echoes", []):
+        found.append(_conversation(given, value, given["to"], None, **_read_message(given, "outbound")))
+    for given in value.get("statuses", []):
+        if given["status"] in ("delivered", "read", "played", "failed"):
+            group = {"group_id": given["recipient_id"]} if given.get("recipient_type") == "group" else {}
+            update = {"message_id": given["id"], "type": given["status"], "at": _time(given)}
+            update |= {"by": given["recipient_participant_id"]} if "recipient_participant_id" in given else {}
+            update |= {"reason": "{code}: {title}".format(**given["errors"][0])} if "errors" in given else {}
+            number, user_id = given.get("recipient_id"), given.get("recipient_user_id")
+            found.append(_conversation(group, value, number, user_id, updates=[update]))
+    return found
+
+
+def _conversation(
+    given: dict[str, Any], value: dict[str, Any], number: str | None, user_id: str | None, **content: Any
+) -> dict[str, Any]:
+    name = given.get("group_id") or number or user_id
+    known = {"external_conversation_id": name, "participant_identifier": name, "messages": [], **content}
+    if "group_id" in given:
+        return {**known, "kind": "group"}
+    names = [one["profile"]["name"] for one in value.get("contacts", []) if one.get("wa_id") == number]
+    known |= {"identifiers": [{"kind": "whatsapp_bsuid", "value": user_id}]} if user_id else {}
+    return {**known, "participant_name": names[0] if names else None}
+
+
+def _read_message(given: dict[str, Any], direction: str = "inbound") -> dict[str, Any]:
+    kind, at = given["type"], _time(given)
+    sender = {"sender": given["from"]} if "group_id" in given else {}
+    if kind == "reaction":
+        update = {"message_id": given["reaction"]["message_id"], "type": "reaction", "at": at, "by": given["from"]}
+        return {"updates": [{**update, "emoji": given["reaction"].get("emoji") or None}]}
+    if kind in ("edit", "revoke"):
+        update = {"message_id": given[kind]["original_message_id"], "at": at, **sender}
+        edited = {"content": _text(given["edit"]["message"])} if kind == "edit" else {}
+        return {"updates": [{**update, "type": "edited" if edited else "deleted", **edited}]}
+    message = {"id": given["id"], "direction": direction, "type": TYPES.get(kind, "text"), "content": _text(given)}
+    message |= {"reply_to": given["context"]["id"]} if "id" in given.get("context", {}) else {}
+    # The Graph API gives a URL for it, which lives five minutes: fetch the file and store it.
+    message |= {"media_id": given[kind]["id"]} if "id" in given[kind] else {}
+    return {"messages": [{**message, "sent_at": at, **sender}]}
+
+
+def _text(given: dict[str, Any]) -> str:
+    body = given.get(given["type"]) or {}
+    if isinstance(body, list):
+        return ", ".join(f"{one['name']['formatted_name']} {one['phones'][0]['phone']}" for one in body)
+    place = f"{body['latitude']},{body['longitude']}" if "latitude" in body else ""
+    chosen = body.get("button_reply") or body.get("list_reply") or {}
+    return next((body[one] for one in ("body", "caption", "text", "name") if body.get(one)), chosen.get("title", place))
+
+
+def _moved(given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Both conversations of a user with a new number show both numbers, so that both match the same person."""
+    new = given["system"].get("wa_id") or given["system"].get("user_id")
+    both = [{"kind": "phone" if one.isdigit() else "whatsapp_bsuid", "value": one} for one in (given["from"], new)]
+    known = {"identifiers": both, "messages": []}
+    return [{"external_conversation_id": one, "participant_identifier": one, **known} for one in (given["from"], new)]
+
+
+def _time(given: dict[str, Any]) -> str:
+    return datetime.fromtimestamp(int(given["timestamp"]), UTC).isoformat()

@@ -1,0 +1,111 @@
+-- Files of ingested messages in the bucket `attachments`: their paths, and which of them are stored.
+-- Promise: a message has one file, however often it is uploaded.
+
+create table private.conversation_media (
+    path text primary key,
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    workspace_id uuid not null,
+    external_id text collate "C" not null,
+    sender text collate "C" not null,
+    size bigint,
+    stored_at timestamptz,
+    created_at timestamptz not null default now()
+);
+comment on table private.conversation_media is
+'Files of ingested messages that a caller was invited to upload, and those that are stored.';
+comment on column private.conversation_media.path is 'Path in the bucket attachments.';
+comment on column private.conversation_media.size is 'In bytes, as Storage counted them; null until then.';
+comment on column private.conversation_media.stored_at is
+'When Storage took the file; null while it has none, or one of a forbidden type.';
+create index conversation_media_conversation_id_idx on private.conversation_media (conversation_id, external_id);
+create index conversation_media_workspace_id_idx on private.conversation_media (workspace_id) include (size);
+create index conversation_media_created_at_idx on private.conversation_media (created_at) where stored_at is null;
+alter table private.conversation_media enable row level security;
+
+create function private.media_path(p_conversation_id uuid, p_external_id text, p_sender text) returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select 'conversations/' || p_conversation_id || '/'
+        || encode(sha256(convert_to(p_external_id || e'\x1f' || p_sender, 'UTF8')), 'hex')
+$$;
+comment on function private.media_path(uuid, text, text) is
+'The path of the file of a message in the bucket attachments: always the same, so that a repetition replaces the file.';
+
+create function private.media_link(p_path text) returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select '/storage/v1/object/authenticated/attachments/' || p_path
+$$;
+comment on function private.media_link(text) is
+'What media_url says of a stored file: its address below the URL of the project, for members with their access token.';
+
+-- Definer, because no client reads the table.
+create function private.is_my_media(p_path text) returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return starts_with(p_path, 'conversations/') and exists (
+        select from private.conversation_media as known
+        inner join private.my_workspaces as mine on known.workspace_id = mine.id
+        where known.path = p_path and known.stored_at is not null
+    );
+end
+$$;
+comment on function private.is_my_media(text) is
+'Whether a path is a stored file of a conversation of the caller.';
+
+create function private.has_media_room(p_workspace_id uuid) returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(sum(known.size), 0) < 1000000.0 * (select settings.workspace_media_megabytes from private.settings)
+    from private.conversation_media as known
+    where known.workspace_id = p_workspace_id
+$$;
+comment on function private.has_media_room(uuid) is
+'Whether the stored files of the conversations of a workspace are within the limit.';
+
+create function private.render_uploads(p_uploads jsonb) returns json
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when p_uploads is not null then coalesce(json_agg(json_strip_nulls(json_build_object(
+        'message_id', upload.value -> 'message_id', 'sender', upload.value -> 'sender',
+        'path', upload.value -> 'path',
+        -- The doors put the URL here. Within a text, a quote has a backslash, so no text of a caller looks like this.
+        'url', 'sign:' || (upload.value ->> 'path')
+    )) order by upload.position), '[]') end
+    from jsonb_array_elements(p_uploads) with ordinality as upload (value, position)
+$$;
+comment on function private.render_uploads(jsonb) is
+'Uploads as the answer shows them, with a mark where the doors put the signed URL.';
+
+-- Definer, because no backend deletes from the table.
+create function private.delete_media(p_limit integer, p_age interval) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from private.conversation_media as known
+    where known.path in (
+        select unused.path
+        from private.conversation_media as unused
+        where unused.stored_at is null and unused.created_at < now() - p_age
+        order by unused.created_at
+        limit p_limit
+        for update skip locked
+    );
+end
+$$;
+comment on function private.delete_media(integer, interval) is
+'Deletes rows of files that were not uploaded within p_age, or have a forbidden type.';

@@ -1,0 +1,293 @@
+-- Search in conversations: their messages are entries of the same index as those of channels.
+-- Promise: a deleted message is found no more from the moment of its deletion; a new text is found some seconds later.
+-- Ingest only notes which messages are new, because words cost more than storing a message. The service, or the
+-- clean-up, indexes them.
+
+create table private.word_backlog (
+    id bigint generated always as identity primary key,
+    created_at timestamptz not null default clock_timestamp(),
+    conversation_ids uuid[] not null,
+    external_ids text[] not null,
+    senders text[] not null
+);
+comment on table private.word_backlog is
+'Ingested messages that search does not know yet, or not with their present text.';
+comment on column private.word_backlog.conversation_ids is
+'The key of each message: the conversation, and at the same place of the other arrays its id and its sender.';
+alter table private.word_backlog enable row level security;
+
+-- Without a foreign key, which would cost one query for each deleted message (decision 0006).
+create table private.conversation_words (
+    conversation_id uuid not null,
+    external_id text collate "C" not null,
+    sender text collate "C" not null,
+    word_id uuid not null default private.generate_id(),
+    primary key (conversation_id, external_id, sender),
+    constraint conversation_words_word_id_unique unique (word_id)
+);
+comment on table private.conversation_words is
+'Which entry of message_words belongs to a message of a conversation. There, channel_id is the id of the workspace.';
+alter table private.conversation_words enable row level security;
+
+-- Definer, because ingest writes no index.
+create function private.note_words_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into private.word_backlog (conversation_ids, external_ids, senders)
+    select array_agg(changed.conversation_id), array_agg(changed.external_id), array_agg(changed.sender)
+    from changed
+    having count(*) > 0;
+    return null;
+end
+$$;
+comment on function private.note_words_trigger() is
+'Trigger: notes messages whose words are to be indexed, in one row for a statement.';
+
+-- Definer, because no client and no backend writes the index.
+create function private.delete_conversation_words_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    delete from private.message_words as entry
+    where entry.message_id = any(array(select removed.word_id from removed));
+    return null;
+end
+$$;
+comment on function private.delete_conversation_words_trigger() is
+'Trigger: removes messages of conversations from the search index.';
+
+-- Definer, because the words of a deleted message must go with its text, in every role.
+create function private.forget_words_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    delete from private.conversation_words as known
+    using gone
+    where (known.conversation_id, known.external_id, known.sender)
+        = (gone.conversation_id, gone.external_id, gone.sender);
+    return null;
+end
+$$;
+comment on function private.forget_words_trigger() is
+'Trigger: removes deleted rows of messages from the search index.';
+
+-- Definer, as the one above.
+create function private.change_words_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    delete from private.conversation_words as known
+    using changed
+    where changed.deleted_at is not null
+        and (known.conversation_id, known.external_id, known.sender)
+        = (changed.conversation_id, changed.external_id, changed.sender);
+    insert into private.word_backlog (conversation_ids, external_ids, senders)
+    select array_agg(changed.conversation_id), array_agg(changed.external_id), array_agg(changed.sender)
+    from changed
+    inner join gone using (conversation_id, external_id, sender)
+    where changed.deleted_at is null and changed.message ->> 'content' is distinct from gone.message ->> 'content'
+    having count(*) > 0;
+    return null;
+end
+$$;
+comment on function private.change_words_trigger() is
+'Trigger: notes messages with a new text for the search index, and removes deleted ones from it at once.';
+
+-- Definer, because no client and no backend writes the index.
+create function private.index_conversations(p_limit integer) returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+-- A deletion must never wait for a lock in a circle: this gives up first, and the next round goes on.
+set lock_timeout = '100ms'
+as $$
+declare
+    v_ids bigint[];
+begin
+    -- One at a time: of two, the slower one could write an older text last.
+    if not pg_try_advisory_xact_lock(hashtextextended('threadline.words', 0)) then
+        return 0;
+    end if;
+    v_ids := array(select noted.id from private.word_backlog as noted order by noted.id limit p_limit);
+    with wanted as (
+        select distinct message.conversation_id, message.external_id collate "C" as external_id, message.sender
+        from private.word_backlog as noted
+        cross join lateral unnest(noted.conversation_ids, noted.external_ids, noted.senders)
+            as message (conversation_id, external_id, sender)
+        where noted.id = any(v_ids)
+    ), present as (
+        select stored.*
+        from wanted
+        inner join public.conversation_messages as stored
+            on wanted.conversation_id = stored.conversation_id
+            and stored.external_id = wanted.external_id
+            and stored.sender = wanted.sender collate "C"
+        where stored.deleted_at is null
+        for key share of stored
+    ), named as (
+        insert into private.conversation_words (conversation_id, external_id, sender)
+        select present.conversation_id, present.external_id, present.sender from present
+        -- An update, because only that returns the rows that were there.
+        on conflict (conversation_id, external_id, sender) do update set sender = excluded.sender
+        returning conversation_id, external_id, sender, word_id
+    )
+
+    insert into private.message_words as entry (message_id, channel_id, created_at, words)
+    select
+        named.word_id, present.workspace_id, present.sent_at, private.index_words(
+            present.message ->> 'content',
+            case when present.message ->> 'type' in ('image', 'audio', 'video', 'file') then '[{}]'::jsonb end
+        )
+    from named
+    inner join present using (conversation_id, external_id, sender)
+    order by present.sent_at
+    on conflict (message_id) do update set words = excluded.words, created_at = excluded.created_at;
+    delete from private.word_backlog as noted where noted.id = any(v_ids);
+    return cardinality(v_ids);
+end
+$$;
+comment on function private.index_conversations(integer) is
+'Puts the messages of the oldest p_limit rows of the backlog into the search index. Returns the number of rows; 0 also
+while another process indexes.';
+
+create function public.index_conversations(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.succeed(jsonb_build_object(
+        'indexed', private.index_conversations(private.parse_integer($1, 'limit', 1, 1000, 100))
+    ));
+end
+$$;
+comment on function public.index_conversations(jsonb) is
+'For the service: indexes messages of conversations for search. Takes limit (rows of the backlog, one for each ingest
+request). Returns how many it took.';
+
+-- Definer, because no client reads the index. It returns messages of the caller's workspaces only.
+create function private.search_conversations(
+    p_search private.message_search, p_conversation_id uuid,
+    out keys private.conversation_words[], out ranks real[]
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_search private.message_search := p_search;
+    v_found record;
+begin
+    v_search.channel_ids := array(
+        select workspace.id from public.workspaces as workspace where private.is_service()
+        union
+        select mine.id from private.my_workspaces as mine
+    );
+    if p_conversation_id is not null then
+        -- A conversation beyond this size is searched with its workspace.
+        v_search.message_ids := (
+            select case when count(*) <= 20000 then array_agg(known.word_id) end
+            from (
+                select entry.word_id from private.conversation_words as entry
+                where entry.conversation_id = p_conversation_id
+                limit 20001
+            ) as known
+        );
+    end if;
+    select * into v_found from private.search_index(v_search);
+    select array_agg(known order by hit.place), array_agg(hit.rank order by hit.place) into keys, ranks
+    from unnest(v_found.ids, v_found.ranks) with ordinality as hit (id, rank, place)
+    inner join private.conversation_words as known on hit.id = known.word_id
+    where p_conversation_id is null or known.conversation_id = p_conversation_id;
+end
+$$;
+comment on function private.search_conversations(private.message_search, uuid) is
+'The newest 1,000 messages of the caller''s conversations that fit a search, with their ranks.';
+
+create function public.search_conversations(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_query text := private.parse_text(case when $1 -> 'query' = '""' then $1 - 'query' else $1 end, 'query', 1000);
+    v_conversation_id uuid := private.parse_uuid($1, 'conversation_id', false);
+    v_limit integer := private.parse_integer($1, 'limit', 1, 100, 20);
+    v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
+    v_search private.message_search := private.parse_search(v_query);
+    v_answer record;
+begin
+    if v_conversation_id is not null
+        and not exists (select from public.conversations as conversation where conversation.id = v_conversation_id)
+    then
+        perform private.fail(
+            404, 'conversation_not_found',
+            'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id'
+        );
+    elsif v_search is null then
+        return private.succeed('[]', '{"total": 0}');
+    end if;
+    with found as (
+        select
+            stored.conversation_id, stored.message, conversation.platform, conversation.participant_name,
+            conversation.person_id,
+            row_number() over (
+                order by hit.rank desc, stored.sent_at desc, stored.conversation_id, stored.external_id
+            ) as place
+        from private.search_conversations(v_search, v_conversation_id) as matched
+        cross join lateral unnest(matched.keys, matched.ranks) as hit (
+            conversation_id, external_id, sender, word_id, rank
+        )
+        inner join public.conversation_messages as stored
+            on hit.conversation_id = stored.conversation_id
+            and hit.external_id = stored.external_id
+            and hit.sender = stored.sender
+        inner join public.conversations as conversation on stored.conversation_id = conversation.id
+        where stored.deleted_at is null
+    )
+
+    select
+        count(*) as total,
+        coalesce(jsonb_agg(
+            jsonb_build_object(
+                'conversation_id', found.conversation_id, 'platform', found.platform,
+                'participant_name', found.participant_name, 'person_id', found.person_id, 'message', found.message
+            )
+            order by found.place
+        ) filter (where found.place > v_offset and found.place <= v_offset + v_limit), '[]') as data
+    into v_answer
+    from found;
+    return private.succeed(v_answer.data, jsonb_build_object('total', v_answer.total));
+end
+$$;
+comment on function public.search_conversations(jsonb) is
+'GET /api/v2/conversations/search: query, and optionally conversation_id, limit (1 to 100), offset. The query is written
+as that of search_messages; from:, in: and mentions: find nothing, because they name users and channels. Best rank
+first, then newest. Considers and counts the newest 1,000 messages that fit.';
+
+-- With pg_cron, as on Supabase, the database indexes by itself every minute. The service does it within seconds.
+do $$
+begin
+    if exists (select from pg_available_extensions where name = 'pg_cron') then
+        create extension if not exists pg_cron;
+        perform cron.schedule('threadline_index', '* * * * *', 'select private.index_conversations(1000)');
+    end if;
+exception
+    when others then
+        raise notice 'pg_cron is not used: %', sqlerrm;
+end
+$$;

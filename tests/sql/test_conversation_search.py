@@ -1,0 +1,136 @@
+"""sql/263_conversation_search.sql: search in ingested messages."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.calls import ask, call, ingest, send
+from tests.support.database import Db, rows, value
+from tests.support.ingest import conversation, message
+from tests.support.people import read_conversation
+from tests.support.world import BOB, MATTY
+
+
+def index(db: Db) -> int:
+    return int(ask(db, None, "index_conversations")["indexed"])
+
+
+def found(db: Db, query: str, user_id: str | None = MATTY, **more: Any) -> list[str]:
+    return [hit["message"]["id"] for hit in call(db, "search_conversations", user_id, query=query, **more).data]
+
+
+def update(type_: str, **fields: Any) -> dict[str, Any]:
+    return conversation(updates=[{"message_id": "m1", "type": type_, "at": "2026-02-01T11:00:00Z", **fields}])
+
+
+QUERIES = {
+    "zebra": ["m1", "m2"],
+    '"blue zebra"': ["m1"],
+    "zebra -green": ["m1"],
+    "blue OR lion": ["m1", "m3"],
+    "löwe": ["m4"],
+    "has:link": ["m2"],
+    "zebra has:file": ["m1"],
+    "zebra after:2026-02-01 before:2026-02-02": ["m1"],
+    "from:me": [],
+    "nothing": [],
+    '""': [],
+}
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_queries_find_what_they_find_in_channels(db: Db, query: str) -> None:
+    ingest(
+        db,
+        conversation(
+            message("m1", type="image", content="A blue zebra"),
+            message("m2", content="green ZEBRA https://a.example", sent_at="2026-02-03T10:00:00Z"),
+        ),
+        conversation(message("m3", content="lion"), message("m4", content="Lowe"), external_id="other"),
+    )
+    assert index(db) == 1
+    assert sorted(found(db, query)) == QUERIES[query]
+
+
+def test_hit_names_conversation_and_participant(db: Db) -> None:
+    ingest(db, conversation(message(content="zebra"), participant_name="Ann"))
+    index(db)
+    reply = call(db, "search_conversations", query="zebra")
+    stored = read_conversation(db)
+    (hit,) = reply.data
+    assert hit == {
+        "conversation_id": str(stored["id"]),
+        "platform": "whatsapp",
+        "participant_name": "Ann",
+        "person_id": None,
+        "message": stored["messages"][0],
+    }
+    assert reply.meta["total"] == 1
+
+
+def test_only_members_of_the_workspace_find_it(db: Db) -> None:
+    ingest(db, conversation(message(content="zebra")))
+    index(db)
+    assert (found(db, "zebra"), found(db, "zebra", BOB), found(db, "zebra", None)) == (["m1"], [], ["m1"])
+
+
+def test_channels_and_conversations_are_searched_apart(db: Db) -> None:
+    ingest(db, conversation(message(content="zebra")))
+    index(db)
+    sent = send(db, "a zebra in a channel")
+    assert found(db, "zebra") == ["m1"]
+    for user_id in (MATTY, None):
+        assert [hit["id"] for hit in call(db, "search_messages", user_id, query="zebra").data] == [sent]
+
+
+def test_one_conversation_is_searched(db: Db) -> None:
+    ingest(db, conversation(message(content="zebra")), conversation(message("m2", content="zebra"), external_id="b"))
+    index(db)
+    assert found(db, "zebra", conversation_id=str(read_conversation(db, "b")["id"])) == ["m2"]
+    unknown = call(db, "search_conversations", BOB, query="x", conversation_id=str(read_conversation(db)["id"]))
+    assert unknown.error == (404, "conversation_not_found", "conversation_id")
+
+
+def test_edited_text_is_found_instead_of_the_old_one(db: Db) -> None:
+    ingest(db, conversation(message(content="zebra")))
+    index(db)
+    ingest(db, update("read"))
+    assert index(db) == 0
+    ingest(db, update("edited", content="lion"))
+    assert index(db) == 1
+    assert (found(db, "zebra"), found(db, "lion")) == ([], ["m1"])
+
+
+@pytest.mark.parametrize("statement", ["update", "messages", "conversation"])
+def test_deleted_message_is_found_no_more(db: Db, statement: str) -> None:
+    ingest(db, conversation(message(content="zebra")))
+    index(db)
+    if statement == "update":
+        ingest(db, update("deleted"))
+    elif statement == "messages":
+        db.execute("delete from public.conversation_messages")
+    else:
+        db.execute("delete from public.conversations")
+    assert found(db, "zebra") == []
+    words = "select words::text from private.message_words where channel_id not in (select id from public.channels)"
+    assert rows(db, words) == []
+    assert value(db, "select count(*) from private.conversation_words") == 0
+
+
+def test_message_deleted_before_indexing_is_left_out(db: Db) -> None:
+    ingest(db, conversation(message(content="zebra")))
+    ingest(db, update("deleted"))
+    index(db)
+    assert value(db, "select count(*) from private.conversation_words") == 0
+
+
+def test_metric_and_doctor_say_how_far_search_is_behind(db: Db) -> None:
+    ingest(db, conversation(message(content="zebra")))
+    db.execute("update private.word_backlog set created_at = now() - interval '20 minutes'")
+    assert any("Search does not find" in line for line in rows(db, "select private.diagnose_platform()"))
+    name = "threadline_search_backlog_seconds"
+    for expected in (1200, 0):
+        measured = {one["name"]: one["value"] for one in ask(db, None, "read_metrics")}
+        assert measured[name] == pytest.approx(expected, abs=1)
+        index(db)
+    assert not any("Search does not find" in line for line in rows(db, "select private.diagnose_platform()"))

@@ -1,0 +1,195 @@
+"""sql/137_ingest_media.sql: files of ingested messages in our own bucket."""
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.calls import ask, ingest, post
+from tests.support.database import Db, become, become_anon, become_postgres, refused, rows, value
+from tests.support.ingest import conversation, message, request
+from tests.support.people import read_conversation
+from tests.support.world import BOB, MATTY
+
+LINK = "/storage/v1/object/authenticated/attachments/"
+SEE = "select name from storage.objects where bucket_id = 'attachments' and name like 'conversations/%%'"
+UPLOAD = """
+insert into storage.objects (bucket_id, name, metadata) values ('attachments', %s, %s)
+on conflict (bucket_id, name) do update set metadata = excluded.metadata, updated_at = clock_timestamp()
+"""
+
+
+def image(name: str = "m1", **fields: Any) -> dict[str, Any]:
+    return message(name, **{"type": "image", "content": "", **fields})
+
+
+def offered(db: Db, *conversations: Any, wants: bool = True) -> list[dict[str, Any]]:
+    """Ingest and return what the first result invites to upload."""
+    body = request(*conversations, **({"media_uploads": True} if wants else {}))
+    return post(db, json.dumps(body).encode()).body["results"][0].get("uploads")
+
+
+def upload(db: Db, path: str, size: int = 5, kind: str = "image/png") -> None:
+    """Do what Storage does with a signed upload URL."""
+    db.execute(UPLOAD, [path, json.dumps({"size": size, "mimetype": kind})])
+
+
+def shown(db: Db) -> Any:
+    return read_conversation(db)["messages"][0].get("media_url")
+
+
+def test_answer_names_a_path_for_each_file(db: Db) -> None:
+    (first, second) = offered(db, conversation(message("m0"), image("m1"), image("m2", type="audio")))
+    name = read_conversation(db)["id"]
+    assert first == {
+        "message_id": "m1",
+        "path": f"conversations/{name}/{hashlib.sha256(b'm1' + bytes([31])).hexdigest()}",
+        "url": f"sign:{first['path']}",
+    }
+    assert second["message_id"] == "m2"
+
+
+def test_answer_without_the_wish_is_as_before(db: Db) -> None:
+    assert list(ingest(db, conversation(image())).body["results"][0]) == ["conversation_id", "messages_added", "status"]
+    for wrong in (False, None, 1, "true", {}):
+        body = json.dumps(request(conversation(image()), media_uploads=wrong)).encode()
+        assert "uploads" not in post(db, body).body["results"][0]
+
+
+def test_connection_asks_for_all_of_its_requests(db: Db) -> None:
+    become(db, MATTY)
+    db.execute("update public.messaging_connections set stores_media = true")
+    become_postgres(db)
+    assert [one["message_id"] for one in offered(db, conversation(image()), wants=False)] == ["m1"]
+
+
+def test_stored_file_is_shown_after_the_next_request(db: Db) -> None:
+    given = conversation(image(media_url="https://cdn.example/expires"))
+    (file,) = offered(db, given)
+    assert offered(db, given) == [file]
+    upload(db, file["path"])
+    assert offered(db, given) == []
+    assert shown(db) == LINK + file["path"]
+    # A URL of the platform, renewed or not, does not replace it.
+    ingest(db, conversation(image(media_url="https://cdn.example/renewed")))
+    assert shown(db) == LINK + file["path"]
+
+
+def test_clean_up_shows_a_stored_file(db: Db) -> None:
+    (file,) = offered(db, conversation(image()))
+    upload(db, file["path"])
+    db.execute("delete from realtime.messages")
+    db.execute("select private.clean_up()")
+    assert shown(db) == LINK + file["path"]
+    (payload,) = rows(db, "select payload from realtime.messages")
+    assert payload["messages"][0]["media_url"] == LINK + file["path"]
+
+
+def test_edit_with_another_file_is_offered_again(db: Db) -> None:
+    (file,) = offered(db, conversation(image()))
+    upload(db, file["path"])
+    assert offered(db, conversation(image())) == []
+    edit = {"message_id": "m1", "type": "edited", "at": "2099-01-01T00:00:00Z", "content": "", "media_url": "https://b"}
+    ingest(db, conversation(updates=[edit]))
+    assert shown(db) == "https://b"
+    assert offered(db, conversation(image())) == [file]
+
+
+@pytest.mark.parametrize("kind", ["text/html", "image/svg+xml", "application/xml"])
+def test_file_that_may_run_scripts_is_never_shown(db: Db, kind: str) -> None:
+    (file,) = offered(db, conversation(image(media_url="https://a")))
+    upload(db, file["path"], kind=kind)
+    assert offered(db, conversation(image(media_url="https://a"))) == [file]
+    assert shown(db) == "https://a"
+    become(db, MATTY)
+    assert rows(db, SEE) == []
+
+
+def test_members_read_the_file_and_no_one_else(db: Db) -> None:
+    (file,) = offered(db, conversation(image()))
+    upload(db, file["path"])
+    become(db, MATTY)
+    assert rows(db, SEE) == []
+    become_postgres(db)
+    offered(db, conversation(image()))
+    for user_id, expected in ((MATTY, [file["path"]]), (BOB, [])):
+        become(db, user_id)
+        assert rows(db, SEE) == expected
+    become_anon(db)
+    assert rows(db, SEE) == []
+
+
+def test_clients_write_no_such_files(db: Db) -> None:
+    (file,) = offered(db, conversation(image()))
+    become(db, MATTY)
+    insert = "insert into storage.objects (bucket_id, name, owner_id) values ('attachments', %s, %s)"
+    refused(db, insert, file["path"], MATTY)
+    become_postgres(db)
+    upload(db, file["path"])
+    offered(db, conversation(image()))
+    become(db, MATTY)
+    assert db.execute("update storage.objects set metadata = '{}' where name = %s", [file["path"]]).rowcount == 0
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_deleted_message_loses_its_file(db: Db, is_first: bool) -> None:
+    deletion = conversation(updates=[{"message_id": "m1", "type": "deleted", "at": "2026-02-01T11:00:00Z"}])
+    if is_first:
+        ingest(db, deletion)
+        assert offered(db, conversation(image())) == []
+        return
+    (file,) = offered(db, conversation(image()))
+    upload(db, file["path"])
+    offered(db, conversation(image()))
+    ingest(db, deletion)
+    become(db, MATTY)
+    assert rows(db, SEE) == []
+    become_postgres(db)
+    db.execute("update storage.objects set created_at = now() - interval '2 days' where name = %s", [file["path"]])
+    assert file["path"] in ask(db, None, "sweep_attachments")["paths"]
+
+
+def test_sweep_leaves_stored_files_and_forgets_invitations(db: Db) -> None:
+    (first, second) = offered(db, conversation(image("m1"), image("m2")))
+    upload(db, first["path"])
+    offered(db, conversation(image("m1")))
+    db.execute("update storage.objects set created_at = now() - interval '2 days'")
+    db.execute("update private.conversation_media set created_at = now() - interval '2 days'")
+    assert first["path"] not in ask(db, None, "sweep_attachments")["paths"]
+    assert rows(db, "select path from private.conversation_media") == [first["path"]]
+    assert second["path"] != first["path"]
+
+
+def test_full_workspace_gets_no_invitation(db: Db) -> None:
+    (file,) = offered(db, conversation(image()))
+    upload(db, file["path"], size=100)
+    offered(db, conversation(image()))
+    db.execute("update private.settings set workspace_media_megabytes = 0")
+    assert offered(db, conversation(image("m2"))) == []
+    measured = {one["name"]: one["value"] for one in ask(db, None, "read_metrics")}
+    assert (measured["threadline_media_files"], measured["threadline_media_bytes"]) == (1, 100)
+
+
+def test_request_is_invited_to_a_hundred_files(db: Db) -> None:
+    given = conversation(*(image(f"m{place}") for place in range(101)))
+    assert len(offered(db, given)) == 100
+
+
+def test_group_files_are_apart_by_sender(db: Db) -> None:
+    given = conversation(image("1", sender="@ann"), image("1", sender="@bea"), kind="group")
+    first, second = offered(db, given)
+    assert (first["sender"], second["sender"], first["path"] == second["path"]) == ("@ann", "@bea", False)
+
+
+def test_text_of_a_caller_is_no_mark_for_the_doors(db: Db) -> None:
+    name = '","url":"sign:conversations/x"'
+    uploads = json.dumps([{"message_id": name, "path": "p"}])
+    assert value(db, "select private.render_uploads(%s)::text", uploads).count('"url":"sign:') == 1
+
+
+def test_person_erased_with_conversation_loses_files(db: Db) -> None:
+    (file,) = offered(db, conversation(image()))
+    upload(db, file["path"])
+    db.execute("delete from public.conversations where id = %s", [read_conversation(db)["id"]])
+    assert value(db, "select count(*) from private.conversation_media") == 0
