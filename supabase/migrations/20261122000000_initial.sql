@@ -7917,10 +7917,13 @@ accept_invitation(invitation_id => id).';
 -- The directory of a workspace: its members find each other by name.
 -- Promise: only members of the workspace read it.
 
-create function public.list_workspace_members(workspace_id uuid, search text default null)
+-- Definer, because a policy would compare each member with each workspace of the caller. It checks that the caller is a
+-- member.
+create function private.list_workspace_members(p_workspace_id uuid, p_search text)
 returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -7928,13 +7931,22 @@ begin
     select member.user_id, member.role, profile.display_name, profile.avatar_url, member.created_at
     from public.workspace_members as member
     inner join public.user_profiles as profile on member.user_id = profile.user_id
-    where member.workspace_id = list_workspace_members.workspace_id
-        and (
-            list_workspace_members.search is null
-            or strpos(lower(profile.display_name), lower(list_workspace_members.search)) > 0
-        )
+    where member.workspace_id = p_workspace_id
+        and exists (select from private.my_workspaces as mine where mine.id = p_workspace_id)
+        and (p_search is null or strpos(lower(profile.display_name), lower(p_search)) > 0)
     order by profile.display_name, member.user_id;
 end
+$$;
+comment on function private.list_workspace_members(uuid, text) is
+'The members of a workspace of the caller whose name contains p_search, by name; none of other workspaces.';
+
+create function public.list_workspace_members(workspace_id uuid, search text default null)
+returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select * from private.list_workspace_members(list_workspace_members.workspace_id, list_workspace_members.search)
 $$;
 comment on function public.list_workspace_members(uuid, text) is
 'The directory of a workspace of the caller: role, name and picture of each member whose name contains search.';
@@ -8238,6 +8250,31 @@ $$;
 comment on function private.require_management(uuid) is
 'Raises PT404 unless the caller is a member of the workspace, and PT403 unless the caller manages it.';
 
+-- Definer, because a policy would compare each workspace with each workspace of the caller.
+create function private.list_workspaces(p_limit integer, p_offset integer)
+returns table (workspace jsonb, place bigint)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with mine as materialized (
+        select
+            member.role, known as workspace,
+            row_number() over (order by known.is_personal desc, known.name, known.id) - p_offset as place
+        from public.workspace_members as member
+        inner join public.workspaces as known on member.workspace_id = known.id
+        where member.user_id = (select auth.uid())
+        order by place
+        limit p_limit
+        offset p_offset
+    )
+
+    select private.render_workspace(mine.workspace, mine.role), mine.place from mine
+$$;
+comment on function private.list_workspaces(integer, integer) is
+'Workspaces of the caller, the personal one first, then by name.';
+
 create function private.list_workspaces(jsonb) returns json
 language plpgsql
 stable
@@ -8250,23 +8287,11 @@ declare
 begin
     perform private.require_user();
     select
-        coalesce(jsonb_agg(
-            private.render_workspace(mine.workspace, mine.role) order by mine.place
-        ) filter (where mine.place <= v_limit), '[]') as workspaces,
+        coalesce(jsonb_agg(mine.workspace order by mine.place) filter (where mine.place <= v_limit), '[]')
+            as workspaces,
         count(*) > v_limit as has_more
     into v_page
-    from (
-        select found.*, row_number() over (order by found.is_personal desc, found.name, found.id) as place
-        from (
-            select workspace, workspace.is_personal, workspace.name, workspace.id, member.role
-            from public.workspace_members as member
-            inner join public.workspaces as workspace on member.workspace_id = workspace.id
-            where member.user_id = (select auth.uid())
-            order by workspace.is_personal desc, workspace.name, workspace.id
-            limit v_limit + 1
-            offset v_offset
-        ) as found
-    ) as mine;
+    from private.list_workspaces(v_limit + 1, v_offset) as mine;
     return private.succeed(v_page.workspaces, jsonb_build_object('has_more', v_page.has_more));
 end
 $$;
@@ -8392,7 +8417,7 @@ begin
     into v_page
     from (
         select member.*, row_number() over () - v_offset as place
-        from public.list_workspace_members(v_id, v_search) as member
+        from private.list_workspace_members(v_id, v_search) as member
         limit v_limit + 1
         offset v_offset
     ) as found;
@@ -17257,6 +17282,8 @@ to authenticated;
 -- Functions: helpers behind them.
 grant execute on function
     private.render_workspace(public.workspaces, text),
+    private.list_workspaces(integer, integer),
+    private.list_workspace_members(uuid, text),
     private.render_inbox_entry(public.conversations),
     private.find_newest_conversations(timestamptz, uuid, integer),
     private.list_conversations(jsonb),

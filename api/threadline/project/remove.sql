@@ -449,6 +449,8 @@ drop function
     private.list_user_messages(uuid),
     private.list_word_forms(text, text, regdictionary[]),
     private.list_workspace_members(jsonb),
+    private.list_workspace_members(uuid, text),
+    private.list_workspaces(integer, integer),
     private.list_workspaces(jsonb),
     private.lock_channel(uuid),
     private.lock_channels(uuid[]),
