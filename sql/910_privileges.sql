@@ -282,6 +282,7 @@ grant execute on function
     private.parse_emoji(jsonb),
     private.normalize_emoji(text),
     private.visible_character(),
+    private.spend_data_api_request(),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
     private.spend_request(),

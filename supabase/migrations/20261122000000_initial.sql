@@ -71,6 +71,7 @@ create table private.settings (
     is_only_row boolean primary key default true,
     ingest_max_messages integer not null default 5000,
     requests_per_minute integer not null default 60,
+    data_api_requests_at_once integer not null default 10,
     twin_max_hops integer not null default 3,
     twin_max_attempts integer not null default 8,
     twin_retry_seconds integer not null default 5,
@@ -100,6 +101,7 @@ create table private.settings (
     constraint settings_has_one_row check (is_only_row),
     constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
     constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
+    constraint settings_data_api_requests_at_once_positive check (data_api_requests_at_once > 0),
     constraint settings_twin_max_hops_not_negative check (twin_max_hops >= 0),
     constraint settings_twin_max_attempts_positive check (twin_max_attempts > 0),
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
@@ -131,6 +133,9 @@ comment on table private.settings is 'Limits and retention that an operator may 
 comment on column private.settings.ingest_max_messages is
 'Messages and updates in one ingest request; a conversation without any counts as one. Above it: 413.';
 comment on column private.settings.requests_per_minute is 'Requests of one user to /api/v2 in a minute. Above it: 429.';
+comment on column private.settings.data_api_requests_at_once is
+'Requests of one user that the Data API works on at once, if the application calls private.spend_data_api_request. Above
+it: 429.';
 comment on column private.settings.twin_max_hops is
 'Hops that are forwarded to other twins. 0 forwards only what users write.';
 comment on column private.settings.twin_max_attempts is 'Failed attempts after which a delivery is dead.';
@@ -14349,6 +14354,43 @@ comment on function private.spend_failed_request(jsonb) is
 'Does nothing, so that the gateway counts it: the service calls it after a request that Postgres cancelled or failed,
 because that request has undone its own count.';
 
+create function private.hold_data_api_place() returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    for v_place in 1..(select settings.data_api_requests_at_once from private.settings) loop
+        -- A lock, because a GET of the Data API may write nothing.
+        if pg_try_advisory_xact_lock(hashtextextended(format('threadline.data_api.%s.%s', auth.uid(), v_place), 0)) then
+            return true;
+        end if;
+    end loop;
+    return false;
+end
+$$;
+comment on function private.hold_data_api_place() is
+'Takes one of the places that the caller has in the Data API until the request ends. False if all are taken.';
+
+-- Definer, because clients read no settings.
+create function private.spend_data_api_request() returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not private.hold_data_api_place() then
+        perform private.fail(
+            429, 'too_many_at_once', 'You have too many requests under way. Wait for their answers.'
+        );
+    elsif current_setting('transaction_read_only') = 'off' and not (private.spend_request()).is_granted then
+        perform private.fail(429, 'rate_limited', 'Too many requests in this minute. Wait for the next one.');
+    end if;
+end
+$$;
+comment on function private.spend_data_api_request() is
+'For the pre-request function of the application (docs/explanation/security.md): limits how many requests of the caller
+the Data API works on at once, and counts those that write with those of /api/v2. PT429 above a limit.';
+
 -- Idempotency keys: a repeated request with the same key gets the first answer and writes nothing.
 -- Keys are kept for settings.idempotency_hours.
 
@@ -17337,6 +17379,7 @@ grant execute on function
     private.parse_emoji(jsonb),
     private.normalize_emoji(text),
     private.visible_character(),
+    private.spend_data_api_request(),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
     private.spend_request(),
