@@ -5,6 +5,7 @@ create table private.settings (
     is_only_row boolean primary key default true,
     ingest_max_messages integer not null default 5000,
     requests_per_minute integer not null default 60,
+    data_api_requests_at_once integer not null default 10,
     twin_max_hops integer not null default 3,
     twin_max_attempts integer not null default 8,
     twin_retry_seconds integer not null default 5,
@@ -34,6 +35,7 @@ create table private.settings (
     constraint settings_has_one_row check (is_only_row),
     constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
     constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
+    constraint settings_data_api_requests_at_once_positive check (data_api_requests_at_once > 0),
     constraint settings_twin_max_hops_not_negative check (twin_max_hops >= 0),
     constraint settings_twin_max_attempts_positive check (twin_max_attempts > 0),
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
@@ -65,6 +67,9 @@ comment on table private.settings is 'Limits and retention that an operator may 
 comment on column private.settings.ingest_max_messages is
 'Messages and updates in one ingest request; a conversation without any counts as one. Above it: 413.';
 comment on column private.settings.requests_per_minute is 'Requests of one user to /api/v2 in a minute. Above it: 429.';
+comment on column private.settings.data_api_requests_at_once is
+'Requests of one user that the Data API works on at once, if the application calls private.spend_data_api_request. Above
+it: 429.';
 comment on column private.settings.twin_max_hops is
 'Hops that are forwarded to other twins. 0 forwards only what users write.';
 comment on column private.settings.twin_max_attempts is 'Failed attempts after which a delivery is dead.';

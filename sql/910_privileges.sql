@@ -227,6 +227,8 @@ to authenticated;
 -- Functions: helpers behind them.
 grant execute on function
     private.render_workspace(public.workspaces, text),
+    private.list_workspaces(integer, integer),
+    private.list_workspace_members(uuid, text),
     private.render_inbox_entry(public.conversations),
     private.find_newest_conversations(timestamptz, uuid, integer),
     private.list_conversations(jsonb),
@@ -280,6 +282,7 @@ grant execute on function
     private.parse_emoji(jsonb),
     private.normalize_emoji(text),
     private.visible_character(),
+    private.spend_data_api_request(),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
     private.spend_request(),

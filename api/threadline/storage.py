@@ -20,7 +20,7 @@ from threadline.settings import Settings
 logger = logging.getLogger(__name__)
 
 BUCKET = "attachments"
-LIFETIME = 3600  # seconds that a signed link works
+LIFETIME = 600  # seconds that a signed link works, because it needs no token
 SIGNED_AT_ONCE = 10
 HEAD = 8192  # bytes, enough to recognise every known type
 # These formats can look like plain text in their first bytes.

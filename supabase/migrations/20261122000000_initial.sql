@@ -71,6 +71,7 @@ create table private.settings (
     is_only_row boolean primary key default true,
     ingest_max_messages integer not null default 5000,
     requests_per_minute integer not null default 60,
+    data_api_requests_at_once integer not null default 10,
     twin_max_hops integer not null default 3,
     twin_max_attempts integer not null default 8,
     twin_retry_seconds integer not null default 5,
@@ -100,6 +101,7 @@ create table private.settings (
     constraint settings_has_one_row check (is_only_row),
     constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
     constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
+    constraint settings_data_api_requests_at_once_positive check (data_api_requests_at_once > 0),
     constraint settings_twin_max_hops_not_negative check (twin_max_hops >= 0),
     constraint settings_twin_max_attempts_positive check (twin_max_attempts > 0),
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
@@ -131,6 +133,9 @@ comment on table private.settings is 'Limits and retention that an operator may 
 comment on column private.settings.ingest_max_messages is
 'Messages and updates in one ingest request; a conversation without any counts as one. Above it: 413.';
 comment on column private.settings.requests_per_minute is 'Requests of one user to /api/v2 in a minute. Above it: 429.';
+comment on column private.settings.data_api_requests_at_once is
+'Requests of one user that the Data API works on at once, if the application calls private.spend_data_api_request. Above
+it: 429.';
 comment on column private.settings.twin_max_hops is
 'Hops that are forwarded to other twins. 0 forwards only what users write.';
 comment on column private.settings.twin_max_attempts is 'Failed attempts after which a delivery is dead.';
@@ -7913,10 +7918,13 @@ accept_invitation(invitation_id => id).';
 -- The directory of a workspace: its members find each other by name.
 -- Promise: only members of the workspace read it.
 
-create function public.list_workspace_members(workspace_id uuid, search text default null)
+-- Definer, because a policy would compare each member with each workspace of the caller. It checks that the caller is a
+-- member.
+create function private.list_workspace_members(p_workspace_id uuid, p_search text)
 returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -7924,13 +7932,22 @@ begin
     select member.user_id, member.role, profile.display_name, profile.avatar_url, member.created_at
     from public.workspace_members as member
     inner join public.user_profiles as profile on member.user_id = profile.user_id
-    where member.workspace_id = list_workspace_members.workspace_id
-        and (
-            list_workspace_members.search is null
-            or strpos(lower(profile.display_name), lower(list_workspace_members.search)) > 0
-        )
+    where member.workspace_id = p_workspace_id
+        and exists (select from private.my_workspaces as mine where mine.id = p_workspace_id)
+        and (p_search is null or strpos(lower(profile.display_name), lower(p_search)) > 0)
     order by profile.display_name, member.user_id;
 end
+$$;
+comment on function private.list_workspace_members(uuid, text) is
+'The members of a workspace of the caller whose name contains p_search, by name; none of other workspaces.';
+
+create function public.list_workspace_members(workspace_id uuid, search text default null)
+returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select * from private.list_workspace_members(list_workspace_members.workspace_id, list_workspace_members.search)
 $$;
 comment on function public.list_workspace_members(uuid, text) is
 'The directory of a workspace of the caller: role, name and picture of each member whose name contains search.';
@@ -8234,6 +8251,31 @@ $$;
 comment on function private.require_management(uuid) is
 'Raises PT404 unless the caller is a member of the workspace, and PT403 unless the caller manages it.';
 
+-- Definer, because a policy would compare each workspace with each workspace of the caller.
+create function private.list_workspaces(p_limit integer, p_offset integer)
+returns table (workspace jsonb, place bigint)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with mine as materialized (
+        select
+            member.role, known as workspace,
+            row_number() over (order by known.is_personal desc, known.name, known.id) - p_offset as place
+        from public.workspace_members as member
+        inner join public.workspaces as known on member.workspace_id = known.id
+        where member.user_id = (select auth.uid())
+        order by place
+        limit p_limit
+        offset p_offset
+    )
+
+    select private.render_workspace(mine.workspace, mine.role), mine.place from mine
+$$;
+comment on function private.list_workspaces(integer, integer) is
+'Workspaces of the caller, the personal one first, then by name.';
+
 create function private.list_workspaces(jsonb) returns json
 language plpgsql
 stable
@@ -8246,23 +8288,11 @@ declare
 begin
     perform private.require_user();
     select
-        coalesce(jsonb_agg(
-            private.render_workspace(mine.workspace, mine.role) order by mine.place
-        ) filter (where mine.place <= v_limit), '[]') as workspaces,
+        coalesce(jsonb_agg(mine.workspace order by mine.place) filter (where mine.place <= v_limit), '[]')
+            as workspaces,
         count(*) > v_limit as has_more
     into v_page
-    from (
-        select found.*, row_number() over (order by found.is_personal desc, found.name, found.id) as place
-        from (
-            select workspace, workspace.is_personal, workspace.name, workspace.id, member.role
-            from public.workspace_members as member
-            inner join public.workspaces as workspace on member.workspace_id = workspace.id
-            where member.user_id = (select auth.uid())
-            order by workspace.is_personal desc, workspace.name, workspace.id
-            limit v_limit + 1
-            offset v_offset
-        ) as found
-    ) as mine;
+    from private.list_workspaces(v_limit + 1, v_offset) as mine;
     return private.succeed(v_page.workspaces, jsonb_build_object('has_more', v_page.has_more));
 end
 $$;
@@ -8388,7 +8418,7 @@ begin
     into v_page
     from (
         select member.*, row_number() over () - v_offset as place
-        from public.list_workspace_members(v_id, v_search) as member
+        from private.list_workspace_members(v_id, v_search) as member
         limit v_limit + 1
         offset v_offset
     ) as found;
@@ -14320,6 +14350,43 @@ comment on function private.spend_failed_request(jsonb) is
 'Does nothing, so that the gateway counts it: the service calls it after a request that Postgres cancelled or failed,
 because that request has undone its own count.';
 
+create function private.hold_data_api_place() returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    for v_place in 1..(select settings.data_api_requests_at_once from private.settings) loop
+        -- A lock, because a GET of the Data API may write nothing.
+        if pg_try_advisory_xact_lock(hashtextextended(format('threadline.data_api.%s.%s', auth.uid(), v_place), 0)) then
+            return true;
+        end if;
+    end loop;
+    return false;
+end
+$$;
+comment on function private.hold_data_api_place() is
+'Takes one of the places that the caller has in the Data API until the request ends. False if all are taken.';
+
+-- Definer, because clients read no settings.
+create function private.spend_data_api_request() returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not private.hold_data_api_place() then
+        perform private.fail(
+            429, 'too_many_at_once', 'You have too many requests under way. Wait for their answers.'
+        );
+    elsif current_setting('transaction_read_only') = 'off' and not (private.spend_request()).is_granted then
+        perform private.fail(429, 'rate_limited', 'Too many requests in this minute. Wait for the next one.');
+    end if;
+end
+$$;
+comment on function private.spend_data_api_request() is
+'For the pre-request function of the application (docs/explanation/security.md): limits how many requests of the caller
+the Data API works on at once, and counts those that write with those of /api/v2. PT429 above a limit.';
+
 -- Idempotency keys: a repeated request with the same key gets the first answer and writes nothing.
 -- Keys are kept for settings.idempotency_hours.
 
@@ -17253,6 +17320,8 @@ to authenticated;
 -- Functions: helpers behind them.
 grant execute on function
     private.render_workspace(public.workspaces, text),
+    private.list_workspaces(integer, integer),
+    private.list_workspace_members(uuid, text),
     private.render_inbox_entry(public.conversations),
     private.find_newest_conversations(timestamptz, uuid, integer),
     private.list_conversations(jsonb),
@@ -17306,6 +17375,7 @@ grant execute on function
     private.parse_emoji(jsonb),
     private.normalize_emoji(text),
     private.visible_character(),
+    private.spend_data_api_request(),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
     private.spend_request(),
