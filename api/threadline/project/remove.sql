@@ -166,18 +166,19 @@ drop trigger conversations_25_keep_identifier on public.conversations;
 drop trigger conversations_30_stamp on public.conversations;
 drop trigger conversations_40_delete_messages on public.conversations;
 drop trigger conversations_41_redact on public.conversations;
+drop trigger conversations_42_note on public.conversations;
 drop trigger conversations_50_broadcast on public.conversations;
 drop trigger conversations_60_broadcast on public.conversations;
 drop trigger conversation_identifiers_10_match on public.conversation_identifiers;
 drop trigger conversation_messages_10_summarize on public.conversation_messages;
 drop trigger conversation_messages_20_broadcast on public.conversation_messages;
-drop trigger conversation_messages_25_note_words on public.conversation_messages;
+drop trigger conversation_messages_25_note on public.conversation_messages;
 drop trigger conversation_messages_30_summarize on public.conversation_messages;
 drop trigger conversation_messages_40_redact on public.conversation_messages;
-drop trigger conversation_messages_45_forget_words on public.conversation_messages;
+drop trigger conversation_messages_45_forget on public.conversation_messages;
 drop trigger conversation_messages_50_summarize on public.conversation_messages;
 drop trigger conversation_messages_60_redact on public.conversation_messages;
-drop trigger conversation_messages_65_change_words on public.conversation_messages;
+drop trigger conversation_messages_65_change on public.conversation_messages;
 drop trigger conversation_messages_70_broadcast on public.conversation_messages;
 drop trigger conversation_words_10_delete_words on private.conversation_words;
 drop trigger channels_10_assign_workspace on public.channels;
@@ -268,8 +269,8 @@ drop function
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
     private.cancel_deliveries_trigger(),
+    private.change_ingested_trigger(),
     private.change_number(uuid, text),
-    private.change_words_trigger(),
     private.choose_display_name(jsonb, text),
     private.claim_deliveries(integer, interval),
     private.clean_up(integer),
@@ -334,10 +335,10 @@ drop function
     private.fold_digits(text),
     private.fold_text(text),
     private.forget_deleted_messages(uuid[], uuid[], bigint[]),
+    private.forget_ingested_trigger(),
     private.forget_message_trigger(),
     private.forget_messages(uuid[], uuid[], bigint[]),
     private.forget_messages_trigger(),
-    private.forget_words_trigger(),
     private.format_time(timestamptz),
     private.generate_secret(),
     private.hand_over_channels(uuid),
@@ -353,6 +354,7 @@ drop function
     private.identifier_kinds(),
     private.identify(text, text),
     private.identify_any(text, text),
+    private.inbox_epoch(),
     private.index_conversations(integer),
     private.index_message_trigger(),
     private.index_words(text, jsonb),
@@ -383,6 +385,7 @@ drop function
     private.list_due_queues(integer),
     private.list_given_identifiers(jsonb),
     private.list_identifiers(uuid),
+    private.list_inbox_changes(uuid, xid8, bigint, integer, integer),
     private.list_line_spellings(text),
     private.list_listening_members(uuid),
     private.list_match_keys(text, private.identifier, text, boolean),
@@ -426,11 +429,14 @@ drop function
     private.message_preview(jsonb),
     private.move_channels(uuid),
     private.normalize_identifier_trigger(),
-    private.note_words_trigger(),
+    private.note_conversations(uuid[]),
+    private.note_gone_conversations_trigger(),
+    private.note_ingested_trigger(),
     private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]),
     private.open_direct(uuid[], uuid),
     private.parse_conversations(jsonb),
     private.parse_files(jsonb),
+    private.parse_inbox_cursor(text),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_json(bytea),
     private.parse_mentions(text),
@@ -508,6 +514,7 @@ drop function
     private.render_export(uuid[]),
     private.render_failure(text, text, text, text, text),
     private.render_few_members(uuid),
+    private.render_inbox_change(uuid, text[], text[]),
     private.render_last_message(uuid),
     private.render_message(public.messages),
     private.render_message(public.messages, jsonb),
@@ -552,6 +559,7 @@ drop function
     private.search_messages(private.message_search),
     private.search_span(private.message_search, bigint, bigint, integer, boolean),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
+    private.send_conversations(uuid[]),
     private.send_events(uuid, bigint),
     private.set_attachment_details_trigger(),
     private.set_channel_workspace_trigger(),
@@ -584,7 +592,7 @@ drop function
     private.unmerge_people(uuid),
     private.update_matches(uuid[]),
     private.update_participants(uuid[], private.ingest_participant[]),
-    private.update_summaries(private.conversation_summary[]),
+    private.update_summaries(private.conversation_summary[], integer),
     private.use_asynchronous_commit(),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
     private.validate_updates(private.ingest_conversation[], private.ingest_update[]),
@@ -614,6 +622,7 @@ drop function
     public.index_conversations(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
+    public.list_inbox_changes(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
     public.list_my_channels(integer, integer),
@@ -653,6 +662,7 @@ drop table
     private.conversation_words,
     private.former_twin_messages,
     private.idempotency_keys,
+    private.inbox_changes,
     private.message_files,
     private.message_words,
     private.messaging_keys,

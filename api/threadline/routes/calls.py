@@ -27,6 +27,7 @@ CALLS: tuple[tuple[Literal["DELETE", "GET", "POST", "PUT"], str, str], ...] = (
     ("DELETE", "/messages/{id:str}/reactions/{emoji:str}", "remove_reaction"),
     ("POST", "/messages/{id:str}/thread", "reply_to_message"),
     ("GET", "/conversations/search", "search_conversations"),
+    ("GET", "/inbox/changes", "list_inbox_changes"),
     ("GET", "/channels", "list_my_channels"),
     ("GET", "/channels/{channel_id:str}/events", "list_channel_events"),
     ("POST", "/people/{person_id:str}/merge", "merge_people"),
