@@ -377,6 +377,7 @@ export type Database = {
           "scope_id": string;
           "updated_at": string;
           "user_id": string;
+          "version": number;
           "workspace_id": string;
           "conversation_messages": {
             "connection_id": string | null;
@@ -415,6 +416,7 @@ export type Database = {
           "scope_id": string;
           "updated_at"?: string;
           "user_id": string;
+          "version"?: number;
           "workspace_id": string;
         };
         Update: {
@@ -437,6 +439,7 @@ export type Database = {
           "scope_id"?: string;
           "updated_at"?: string;
           "user_id"?: string;
+          "version"?: number;
           "workspace_id"?: string;
         };
         Relationships: [
@@ -1336,6 +1339,7 @@ export type Database = {
           & "the function public.keys with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
       "list_channel_events": { Args: { "": Json }; Returns: Json };
+      "list_inbox_changes": { Args: { "": Json }; Returns: Json };
       "list_message_edits": { Args: { "": Json }; Returns: Json };
       "list_messages": { Args: { "": Json }; Returns: Json };
       "list_my_channels": { Args: { "max_channels"?: number; "skip"?: number }; Returns: Json };

@@ -22,7 +22,8 @@ select c.external_conversation_id, jsonb_object_agg(m.external_id, m.message)
 from public.conversations as c inner join public.conversation_messages as m on m.conversation_id = c.id
 where c.user_id = %s group by c.id
 """
-CHATS, WRITERS, STEPS = 4, 4, 12
+CHATS, WRITERS, STEPS = 3, 3, 8
+PAUSE = threading.Event()
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +60,18 @@ def hold(sender: Sender, is_over: Callable[[], bool]) -> None:
     with psycopg.connect(sender.database_url) as db:
         while not is_over():
             db.execute("select pg_current_xact_id(), pg_sleep(0.02)")
+            # Conversations before messages, in the order of ids, as ingest locks them.
+            db.execute(
+                "select from public.conversations where user_id = %s order by id for no key update", [sender.user_id]
+            )
             db.execute(
                 "update public.conversation_messages set message = message || '{\"late\": true}' "
                 "where workspace_id = %s and external_id like '0-%%'",
                 [sender.user_id],
             )
-            db.execute("select pg_sleep(0.05)")
+            db.execute("select pg_sleep(0.02)")
             db.commit()
+            PAUSE.wait(0.1)
 
 
 def follow(sender: Sender, is_over: Callable[[], bool]) -> dict[str, dict[str, Any]]:
@@ -81,25 +87,27 @@ def follow(sender: Sender, is_over: Callable[[], bool]) -> dict[str, dict[str, A
             chat.update({line["id"]: line for line in change["messages"]})
         if was_over and not page["meta"]["has_more"]:
             return known
+        PAUSE.wait(0.02)
 
 
 def test_followers_end_with_what_is_stored(sender: Sender) -> None:
     with psycopg.connect(sender.database_url, autocommit=True) as db:
         db.execute("update private.settings set requests_per_minute = 1000000")
-    left = threading.Semaphore(0)
     done: list[int] = []
 
     def finish(who: int) -> None:
-        write(sender, who)
-        done.append(who)
-        left.release()
+        try:
+            write(sender, who)
+        finally:
+            done.append(who)
 
-    written = lambda: len(done) >= WRITERS  # noqa: E731
     held: list[bool] = []
 
     def hold_and_say() -> None:
-        hold(sender, written)
-        held.append(True)
+        try:
+            hold(sender, lambda: len(done) >= WRITERS)
+        finally:
+            held.append(True)
 
     *_, first, second = in_parallel(
         [
