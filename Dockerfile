@@ -13,6 +13,8 @@ RUN python -m venv /tools && /tools/bin/pip install --require-hashes -r api/buil
     && python -m venv /threadline && /threadline/bin/pip install --require-hashes -r api/serve.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY api api
+COPY console console
+COPY packages/follow-js packages/follow-js
 COPY supabase supabase
 RUN /tools/bin/pip wheel --no-deps --no-build-isolation -w dist . \
     && /threadline/bin/pip install --no-deps dist/*.whl \

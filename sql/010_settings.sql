@@ -8,6 +8,7 @@ create table private.settings (
     twin_max_hops integer not null default 3,
     twin_max_attempts integer not null default 8,
     twin_retry_seconds integer not null default 5,
+    twin_skip_seconds integer not null default 600,
     summaries_per_user_per_day integer not null default 50,
     summaries_per_project_per_day integer not null default 1000,
     summary_max_bytes integer not null default 1000000,
@@ -27,6 +28,7 @@ create table private.settings (
     twin_secret_days integer not null default 1,
     idempotency_hours integer not null default 24,
     default_country text,
+    default_language text not null default 'en',
     user_event_days integer not null default 30,
     token_seconds integer not null default 3600,
     constraint settings_has_one_row check (is_only_row),
@@ -35,6 +37,7 @@ create table private.settings (
     constraint settings_twin_max_hops_not_negative check (twin_max_hops >= 0),
     constraint settings_twin_max_attempts_positive check (twin_max_attempts > 0),
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
+    constraint settings_twin_skip_seconds_positive check (twin_skip_seconds > 0),
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
     constraint settings_summaries_per_project_per_day_not_negative check (summaries_per_project_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
@@ -54,6 +57,7 @@ create table private.settings (
     constraint settings_twin_secret_days_positive check (twin_secret_days > 0),
     constraint settings_idempotency_hours_positive check (idempotency_hours > 0),
     constraint settings_default_country_form check (default_country ~ '^[A-Z]{2}$'),
+    constraint settings_default_language_form check (default_language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$'),
     constraint settings_user_event_days_positive check (user_event_days > 0),
     constraint settings_token_seconds_positive check (token_seconds > 0)
 );
@@ -66,6 +70,9 @@ comment on column private.settings.twin_max_hops is
 comment on column private.settings.twin_max_attempts is 'Failed attempts after which a delivery is dead.';
 comment on column private.settings.twin_retry_seconds is
 'Seconds before the first retry of a delivery. Each further wait is four times as long, at most one hour.';
+comment on column private.settings.twin_skip_seconds is
+'Seconds after its first attempt in which a delivery that the webhook answers with an error holds up its queue: then it is
+dead. Six times as long if the webhook does not answer, or answers 408, 429, 502, 503 or 504.';
 comment on column private.settings.summaries_per_user_per_day is
 'Summaries of one user in a UTC day; summaries from the cache do not count. Above it: 429.';
 comment on column private.settings.summaries_per_project_per_day is
@@ -99,6 +106,9 @@ comment on column private.settings.summary_days is 'Days that finished summaries
 comment on column private.settings.twin_secret_days is 'Days that secrets of twins are kept after they expire.';
 comment on column private.settings.default_country is
 'The country of phone numbers that do not name theirs, as ISO 3166-1 alpha-2, such as FR. Null: no country.';
+comment on column private.settings.default_language is
+'The language in which search finds the forms of a word, as a tag of BCP 47, where neither the channel nor its workspace
+has one.';
 comment on column private.settings.idempotency_hours is 'Hours that an Idempotency-Key and its answer are kept.';
 comment on column private.settings.user_event_days is 'Days that events of users are kept.';
 comment on column private.settings.token_seconds is
@@ -154,6 +164,20 @@ end
 $$;
 comment on function private.hidden_characters() is
 'A regular expression for control characters and invisible ones, which could make a name look like another.';
+
+create function private.visible_character() returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Also without blanks that Unicode counts as letters or marks, such as the Hangul fillers.
+    return '[^\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f'
+        '\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]';
+end
+$$;
+comment on function private.visible_character() is
+'A regular expression for a character that a reader sees. A text without any looks empty.';
 
 create function private.set_updated_at_trigger() returns trigger
 language plpgsql

@@ -54,14 +54,19 @@ declare
     v_request jsonb;
     v_has_numbers boolean;
 begin
+    -- Unlike ingest, it mends nothing: the Data API refuses the same texts.
     if octet_length(p_body) = 0 or p_body = '{}' then
         return '{}'::jsonb;
     end if;
     begin
-        v_request := private.parse_json(p_body);
+        v_request := private.decode_text(p_body)::jsonb;
         -- This check is cheap; has_huge_number is not.
         v_has_numbers := jsonb_path_exists(v_request, '$.** ? (@.type() == "number")');
     exception
+        when untranslatable_character then
+            perform private.fail(
+                400, 'invalid_json', 'The request contains the character U+0000, which cannot be stored. Leave it out.'
+            );
         when data_exception or statement_too_complex or program_limit_exceeded then
             perform private.fail(400, 'invalid_json', 'The request body is not valid JSON. Send valid JSON in UTF-8.');
     end;
@@ -114,6 +119,23 @@ end
 $$;
 comment on function private.parse_text(jsonb, text, integer, text) is
 'Parses a string field of 1 to p_max characters. Without a default it is required. PT400 with the field.';
+
+create function private.parse_content(p_body jsonb) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_content text := private.parse_text(p_body, 'content', private.message_max_characters());
+begin
+    if v_content !~ private.visible_character() then
+        perform private.fail(400, 'invalid_field', 'content must have a visible character.', 'content');
+    end if;
+    return v_content;
+end
+$$;
+comment on function private.parse_content(jsonb) is
+'Parses the content of a message: not blank, and not above the limit. PT400 with the field.';
 
 create function private.is_uuid(p_text text) returns boolean
 language plpgsql
@@ -194,6 +216,24 @@ end
 $$;
 comment on function private.parse_integer(jsonb, text, integer, integer, integer) is
 'Parses a whole number from p_min to p_max; a missing field is p_default. PT400 with the field.';
+
+create function private.parse_boolean(p_body jsonb, p_field text) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Query strings contain booleans as text.
+    case coalesce(private.scalar_text(p_body, p_field), 'false')
+        when 'true', '1' then return true;
+        when 'false', '0' then return false;
+        else perform private.fail(400, 'invalid_field', format('%s must be true or false.', p_field), p_field);
+    end case;
+    return null;
+end
+$$;
+comment on function private.parse_boolean(jsonb, text) is
+'Parses true or false; a missing field is false. PT400 with the field.';
 
 create function private.require_actor(p_body jsonb) returns uuid
 language plpgsql

@@ -2,9 +2,10 @@
 -- Promise: owners read it, no role edits it, and it holds ids and numbers but no names, content or secrets.
 
 create table public.audit_log (
-    id bigint generated always as identity primary key,
+    id uuid primary key default private.generate_id(),
     workspace_id uuid not null references public.workspaces (id) on delete cascade,
-    at timestamptz not null default now(),
+    -- Not now(): the lines of one transaction keep their order.
+    at timestamptz not null default clock_timestamp(),
     actor_id uuid,
     action text not null,
     subject_id uuid,
@@ -26,7 +27,7 @@ comment on column public.audit_log.actor_id is
 'The user who acted, who may be deleted since; null for service_role and for Supabase Auth.';
 comment on column public.audit_log.subject_id is
 'The id of what the action changed: a connection, key, user, invitation, person, conversation or channel.';
-create index audit_log_workspace_id_idx on public.audit_log (workspace_id, id desc);
+create index audit_log_workspace_id_at_idx on public.audit_log (workspace_id, at desc);
 alter table public.audit_log enable row level security;
 
 create policy audit_log_select_owner on public.audit_log

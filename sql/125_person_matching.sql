@@ -3,11 +3,21 @@
 -- Promise: what fits two people equally well matches neither, and two complete numbers that differ never match.
 -- Lock order: the workspace's matching lock first, then conversations by id, then people. Ingest holds the matching
 -- lock shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each
--- other.
+-- other. Ingest waits for it at most a second: then it leaves matching to the clean-up (late_matches), because a member
+-- whose change of people takes long must not stop what comes in.
 
 create type private.person_match as (person_id uuid, reason text);
 comment on type private.person_match is
 'The person that identifiers match, and why; both null if they match no person.';
+
+-- Without foreign keys, which would lock the conversation's row.
+create table private.late_matches (
+    conversation_id uuid primary key,
+    workspace_id uuid not null
+);
+comment on table private.late_matches is
+'Conversations that ingest stored while a change of people held the matching lock. The clean-up matches them.';
+alter table private.late_matches enable row level security;
 
 create function private.find_match(p_workspace_id uuid, p_keys private.match_key[]) returns private.person_match
 language plpgsql
@@ -164,6 +174,34 @@ $$;
 comment on function private.lock_matching(uuid[]) is
 'Takes the matching locks of workspaces for a change of people, in the order of ids.';
 
+create function private.wait_to_match(p_workspace_id uuid) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s'
+as $$
+begin
+    perform pg_advisory_xact_lock_shared(private.matching_lock(p_workspace_id));
+    return true;
+exception
+    when lock_not_available then
+        return false;
+end
+$$;
+comment on function private.wait_to_match(uuid) is
+'Takes the matching lock of a workspace, shared, if that is possible within a second.';
+
+create function private.can_match(p_workspace_id uuid) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return pg_try_advisory_xact_lock_shared(private.matching_lock(p_workspace_id))
+        or private.wait_to_match(p_workspace_id);
+end
+$$;
+comment on function private.can_match(uuid) is
+'Takes the matching lock of a workspace, shared. False if a change of people holds it for more than a second.';
+
 -- Definer, because ingest may not read the keys of people.
 create function private.match_participant_trigger() returns trigger
 language plpgsql
@@ -174,13 +212,18 @@ declare
     v_people uuid[];
     v_match private.person_match;
 begin
-    -- Ingest has taken the lock for all of its conversations (lock_source).
-    if current_setting('threadline.is_ingesting', true) is distinct from 'on' then
-        perform pg_advisory_xact_lock_shared(private.matching_lock(new.workspace_id));
-    end if;
     new.participant_key := case
         when new.kind = 'direct' then private.participant_key(new.platform, new.participant_identifier)
     end;
+    -- Ingest has decided for all of its conversations (lock_source).
+    if current_setting('threadline.matches_later', true) = 'on' or (
+        current_setting('threadline.is_ingesting', true) is distinct from 'on'
+        and not private.can_match(new.workspace_id)
+    ) then
+        insert into private.late_matches (conversation_id, workspace_id) values (new.id, new.workspace_id)
+        on conflict do nothing;
+        return new;
+    end if;
     if tg_op = 'UPDATE' and new.kind = 'direct' then
         -- The earlier identifier stays one of the participant (record_earlier_identifier_trigger).
         v_match := private.match_identifiers(
@@ -310,9 +353,15 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform private.update_matches(array(
-        select distinct changed.conversation_id from changed where changed.key is not null
-    ));
+    if current_setting('threadline.matches_later', true) = 'on' then
+        insert into private.late_matches (conversation_id, workspace_id)
+        select distinct changed.conversation_id, changed.workspace_id from changed where changed.key is not null
+        on conflict do nothing;
+    else
+        perform private.update_matches(array(
+            select distinct changed.conversation_id from changed where changed.key is not null
+        ));
+    end if;
     return null;
 end
 $$;
@@ -371,3 +420,43 @@ end
 $$;
 comment on function private.rematch_conversations(private.person_key[]) is
 'Matches conversations again whose participants have one of these keys.';
+
+create function private.match_late_conversations(p_limit integer) returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_workspace_id uuid;
+    v_ids uuid[];
+    v_count bigint := 0;
+begin
+    for v_workspace_id in
+        select distinct late.workspace_id from private.late_matches as late order by late.workspace_id limit p_limit
+    loop
+        -- Without waiting: a later round comes to a workspace whose people are changing.
+        continue when not pg_try_advisory_xact_lock_shared(private.matching_lock(v_workspace_id));
+        v_ids := array(
+            select conversation.id
+            from private.late_matches as late
+            inner join public.conversations as conversation on late.conversation_id = conversation.id
+            where late.workspace_id = v_workspace_id
+            order by conversation.id
+            limit p_limit - v_count
+            for no key update of conversation skip locked
+        );
+        perform private.update_matches(v_ids);
+        delete from private.late_matches as late
+        where late.workspace_id = v_workspace_id and (
+            late.conversation_id = any(v_ids)
+            or not exists (
+                select from public.conversations as conversation where conversation.id = late.conversation_id
+            )
+        );
+        v_count := v_count + cardinality(v_ids);
+        exit when v_count >= p_limit;
+    end loop;
+    return v_count;
+end
+$$;
+comment on function private.match_late_conversations(integer) is
+'Matches conversations that ingest stored without matching, at most p_limit, and returns their number.';

@@ -1,13 +1,16 @@
 -- Ingest, second part: finds, creates, locks and updates the conversations of a request.
--- Lock order, the same in every request, so that two requests cannot deadlock: the workspace's matching lock (shared),
--- new conversations by external id, existing conversations by id, then messages. A replay takes no lock.
+-- Lock order, the same in every request, so that two requests cannot deadlock: the workspace's matching lock (shared,
+-- or none after a second of waiting), new conversations by external id, existing conversations by id, then messages. A replay takes no lock.
 
 create function private.lock_source(p_source private.ingest_source) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform pg_advisory_xact_lock_shared(private.matching_lock(p_source.workspace_id));
+    perform set_config('threadline.matches_later', '', true);
+    if not private.can_match(p_source.workspace_id) then
+        perform set_config('threadline.matches_later', 'on', true);
+    end if;
     -- The connection may have passed to another owner since its key was checked.
     if not exists (
         select from public.messaging_connections as connection
@@ -18,7 +21,7 @@ begin
 end
 $$;
 comment on function private.lock_source(private.ingest_source) is
-'Takes the matching lock of the workspace, shared. Raises 40001 if the connection has another owner by now.';
+'Takes the matching lock of the workspace, shared, or decides that this request matches later. Raises 40001 if the connection has another owner by now.';
 
 create function private.find_conversations(
     p_source private.ingest_source, p_conversations private.ingest_conversation[]

@@ -3,12 +3,12 @@
 
 -- Without foreign keys: to check one would lock the connection's row, for which all of its requests would queue.
 create table public.ingest_log (
-    id bigint generated always as identity primary key,
+    id uuid primary key default private.generate_id(),
     workspace_id uuid not null,
     user_id uuid not null,
     connection_id text not null,
     key_id uuid,
-    at timestamptz not null default now(),
+    at timestamptz not null default clock_timestamp(),
     status integer not null,
     requests integer not null default 1,
     conversations integer,
@@ -31,7 +31,7 @@ comment on column public.ingest_log.messages is 'As the limit counts them: a con
 comment on column public.ingest_log.errors is 'At most five of the different errors that conversations had.';
 comment on column public.ingest_log.request_id is
 'The X-Request-Id of the request, which is in the service''s logs, too; of refused ones, the first of the minute''s.';
-create index ingest_log_workspace_id_idx on public.ingest_log (workspace_id, id desc);
+create index ingest_log_workspace_id_at_idx on public.ingest_log (workspace_id, at desc);
 -- Limits refused requests to one row per connection, status and minute.
 create unique index ingest_log_refused_idx on public.ingest_log (connection_id, status, at) where status <> 200;
 alter table public.ingest_log enable row level security;

@@ -20,6 +20,7 @@ create table public.channels (
     workspace_id uuid not null default auth.uid() references public.workspaces (id) on delete cascade,
     kind text not null default 'channel',
     name text,
+    language text,
     direct_key bytea,
     created_by uuid default auth.uid() references auth.users (id) on delete set null,
     created_at timestamptz not null default now(),
@@ -28,6 +29,7 @@ create table public.channels (
     constraint channels_kind_known check (kind in ('channel', 'dm')),
     constraint channels_name_length check (char_length(name) between 1 and 200),
     constraint channels_name_printable check (name !~ private.hidden_characters()),
+    constraint channels_language_form check (language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$'),
     constraint channels_name_unless_dm check (kind = 'dm' or name is not null),
     constraint channels_direct_key_unique unique (workspace_id, direct_key),
     constraint channels_direct_key_is_dm check (direct_key is null or kind = 'dm')
@@ -36,6 +38,8 @@ comment on table public.channels is
 'A named channel or a direct message channel (dm). Only its members read and write there.';
 comment on column public.channels.workspace_id is
 'Without a value, the personal workspace of the creator. Its members may be added; others come as guests.';
+comment on column public.channels.language is
+'A tag of BCP 47, such as de or pt-BR: search finds the forms of its words. Null: the language of the workspace.';
 comment on column public.channels.direct_key is
 'Hash of the sorted ids of the people in a direct channel, so that each set of people has one.';
 create index channels_created_by_idx on public.channels (created_by);
@@ -43,7 +47,8 @@ alter table public.channels enable row level security;
 
 create table public.channel_members (
     channel_id uuid not null references public.channels (id) on delete cascade,
-    user_id uuid not null references auth.users (id) on delete cascade,
+    -- References the profile and not auth.users, so that clients can embed it. It goes with its user.
+    user_id uuid not null references public.user_profiles (user_id) on delete cascade,
     role text not null default 'member',
     created_at timestamptz not null default now(),
     primary key (channel_id, user_id),
@@ -179,6 +184,21 @@ $$;
 comment on function private.set_channel_workspace_trigger() is
 'Trigger: puts a channel that names no workspace into the personal workspace of its creator.';
 
+create function private.choose_avatar_url(p_metadata jsonb) returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- What the profile cannot hold does not stop the sign-up.
+    select named.url
+    from (values (1, p_metadata ->> 'avatar_url'), (2, p_metadata ->> 'picture')) as named (place, url)
+    where named.url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])' and char_length(named.url) <= 2000
+    order by named.place
+    limit 1
+$$;
+comment on function private.choose_avatar_url(jsonb) is
+'The picture of a new user, from Supabase Auth: avatar_url, or the picture of Google. Null if the profile cannot hold it.';
+
 -- Definer, because Supabase Auth creates users under a role that may not write here.
 create function private.create_user_profile_trigger() returns trigger
 language plpgsql
@@ -190,11 +210,7 @@ begin
     values (
         new.id,
         private.choose_display_name(new.raw_user_meta_data, new.email),
-        -- What the profile cannot hold does not stop the sign-up.
-        case
-            when new.raw_user_meta_data ->> 'avatar_url' ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])'
-                then left(new.raw_user_meta_data ->> 'avatar_url', 2000)
-        end
+        private.choose_avatar_url(new.raw_user_meta_data)
     )
     on conflict on constraint user_profiles_pkey do nothing;
     return null;
@@ -220,9 +236,10 @@ $$;
 comment on function private.add_channel_owner_trigger() is 'Makes the creator of a channel its first owner.';
 
 -- Users who signed up before this migration.
-insert into public.user_profiles (user_id, display_name)
+insert into public.user_profiles (user_id, display_name, avatar_url)
 select
     existing.id,
-    private.choose_display_name(existing.raw_user_meta_data, existing.email) as display_name
+    private.choose_display_name(existing.raw_user_meta_data, existing.email) as display_name,
+    private.choose_avatar_url(existing.raw_user_meta_data) as avatar_url
 from auth.users as existing
 on conflict do nothing;

@@ -92,7 +92,8 @@ begin
     then
         raise insufficient_privilege using
             message = 'Only members of the workspace can be added to its channels. Invite this user as a guest.',
-            detail = 'workspace_member_required';
+            detail = 'workspace_member_required',
+            hint = 'Call the function create_invitation.';
     end if;
     return new;
 end

@@ -161,7 +161,8 @@ begin
     if v_channel_id is null then
         raise insufficient_privilege using
             message = 'A direct channel needs people who share a workspace with you. Invite them first.',
-            detail = 'workspace_member_required';
+            detail = 'workspace_member_required',
+            hint = 'Call the function create_invitation.';
     end if;
     return (select to_json(channel) from public.channels as channel where channel.id = v_channel_id);
 end

@@ -93,7 +93,7 @@ begin
     from unnest(v_orphans) as lost (id)
     inner join public.channels as channel on lost.id = channel.id
     -- No heir may read a dm.
-    where channel.kind = 'channel' and not exists (
+    where channel.kind = 'channel' and p_heir is not null and not exists (
         select from public.channel_members as owner
         where owner.channel_id = lost.id and owner.user_id <> p_user_id and owner.role = 'owner'
     )
@@ -138,7 +138,7 @@ $$;
 comment on function private.hand_over_member_trigger() is
 'Trigger: passes the belongings of a member who left to an owner of the workspace.';
 
-create function private.move_channels(p_user_id uuid) returns void
+create function private.move_channels(p_workspace_id uuid, p_user_id uuid) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -149,7 +149,7 @@ begin
         select distinct on (channel.id) channel.id, other.user_id as heir
         from public.channels as channel
         inner join public.channel_members as other on channel.id = other.channel_id and other.user_id <> p_user_id
-        where channel.workspace_id = p_user_id
+        where channel.workspace_id = p_workspace_id
         order by channel.id, other.role <> 'owner', other.role <> 'admin', other.created_at, other.user_id
     loop
         update private.channel_counters as counter set workspace_id = v_moved.heir
@@ -162,8 +162,32 @@ begin
     end loop;
 end
 $$;
-comment on function private.move_channels(uuid) is
-'Moves the channels of a personal workspace that have guests into the personal workspace of one of them.';
+comment on function private.move_channels(uuid, uuid) is
+'Moves the channels with guests of a workspace that goes with its user into the personal workspace of one of them.';
+
+create function private.leave_guest_channels(p_user_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_workspace_id uuid;
+begin
+    for v_workspace_id in
+        select distinct channel.workspace_id
+        from public.channel_members as guest
+        inner join public.channels as channel on guest.channel_id = channel.id
+        where guest.user_id = p_user_id and not exists (
+            select from public.workspace_members as member
+            where member.workspace_id = channel.workspace_id and member.user_id = p_user_id
+        )
+        order by channel.workspace_id
+    loop
+        perform private.leave_channels(v_workspace_id, p_user_id, private.find_heir(v_workspace_id, p_user_id));
+    end loop;
+end
+$$;
+comment on function private.leave_guest_channels(uuid) is
+'Removes a user from channels of workspaces to which the user does not belong. A guest may be the only owner of one.';
 
 -- Definer, because Supabase Auth deletes users under a role that may not write here. Without claims, because the rules
 -- of clients do not apply.
@@ -174,17 +198,20 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_claims text := current_setting('request.jwt.claims', true);
+    v_lonely uuid[];
 begin
     perform set_config('request.jwt.claims', '', true);
-    delete from public.workspaces as workspace
-    where workspace.id in (
-        select member.workspace_id from public.workspace_members as member where member.user_id = old.id
-    )
-    and not workspace.is_personal
-    and private.find_heir(workspace.id, old.id) is null;
+    v_lonely := array(
+        select member.workspace_id
+        from public.workspace_members as member
+        where member.user_id = old.id and private.find_heir(member.workspace_id, old.id) is null
+    );
+    perform private.move_channels(lonely.id, old.id) from unnest(v_lonely) as lonely (id);
+    -- The personal one goes by its foreign key.
+    delete from public.workspaces as workspace where workspace.id = any(v_lonely) and not workspace.is_personal;
     delete from public.workspace_members as member
     where member.user_id = old.id and member.workspace_id <> old.id;
-    perform private.move_channels(old.id);
+    perform private.leave_guest_channels(old.id);
     perform set_config('request.jwt.claims', v_claims, true);
     return old;
 end

@@ -75,6 +75,22 @@ using (
     or exists (select from private.my_managed_channels as mine where mine.id = channel_twins.channel_id)
 );
 
+create function private.is_my_twin_in(p_twin_id uuid, p_channel_id uuid) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (
+        select from public.channel_twins as assigned
+        inner join private.my_twins as mine on assigned.ai_twin_id = mine.id
+        where assigned.channel_id = p_channel_id and assigned.ai_twin_id = p_twin_id
+    );
+end
+$$;
+comment on function private.is_my_twin_in(uuid, uuid) is
+'Whether a twin is the caller''s and assigned to a channel that the caller may see.';
+
 -- Definer, because no client may lock a channel, and it must count all twins.
 create function private.admit_twin_trigger() returns trigger
 language plpgsql
@@ -88,7 +104,9 @@ begin
     -- Checks again under the lock: the policy uses the members at the start of the statement. A member removed since
     -- then would leave a twin behind.
     if private.is_non_member(new.channel_id) then
-        raise insufficient_privilege using message = 'Only members can add their twins to a channel.';
+        raise insufficient_privilege using
+            message = 'Only members can add their twins to a channel.',
+            hint = 'Ask a member who manages it to add you, or call the function accept_invitation.';
     elsif (
         select count(*)
         from public.channel_twins as assigned

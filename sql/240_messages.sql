@@ -5,9 +5,11 @@ create table public.messages (
     channel_id uuid not null references public.channels (id) on delete cascade,
     workspace_id uuid not null,
     seq bigint not null default 0,
-    user_id uuid default auth.uid() references auth.users (id) on delete set null,
+    -- References the profile and not auth.users, so that clients can embed it. It goes with its user.
+    user_id uuid default auth.uid() references public.user_profiles (user_id) on delete set null,
     ai_twin_id uuid references public.ai_twins (id) on delete set null,
     parent_message_id uuid references public.messages (id) on delete set null,
+    thread_id uuid references public.messages (id) on delete set null,
     conversation_id uuid,
     content text not null,
     content_type text not null default 'text',
@@ -22,6 +24,7 @@ create table public.messages (
     constraint messages_content_length check (
         char_length(content) between 1 and private.message_max_characters() or deleted_at is not null and content = ''
     ),
+    constraint messages_content_visible check (content ~ private.visible_character() or deleted_at is not null),
     constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
     constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
     constraint messages_metadata_size check (
@@ -48,13 +51,16 @@ comment on column public.messages.seq is
 'Number of its event. A trigger sets it; it orders the messages of a channel, and cursors use it.';
 comment on column public.messages.user_id is 'The author; null for messages of twins and of deleted users.';
 comment on column public.messages.parent_message_id is 'The parent: the message that this one answers.';
+comment on column public.messages.thread_id is
+'The first message of the thread; null for a message that answers none. A trigger sets it, also for replies to replies.';
 comment on column public.messages.conversation_id is
 'A context of the application. Threadline stores it and does not use it.';
 comment on column public.messages.hops is 'Turns of twins since a user wrote; 0 for messages of users.';
 create index messages_user_id_idx on public.messages (user_id);
 -- Partial, because most messages have neither a twin nor a parent.
 create index messages_ai_twin_id_idx on public.messages (ai_twin_id) where ai_twin_id is not null;
-create index messages_thread_idx on public.messages (parent_message_id, seq) where parent_message_id is not null;
+create index messages_parent_idx on public.messages (parent_message_id, seq) where parent_message_id is not null;
+create index messages_thread_idx on public.messages (thread_id, seq) where thread_id is not null;
 -- For the search operator has:thread.
 create index messages_replies_idx on public.messages (channel_id, parent_message_id)
 where parent_message_id is not null;
@@ -77,7 +83,7 @@ create table public.message_reactions (
     id uuid primary key default gen_random_uuid(),
     message_id uuid not null references public.messages (id) on delete cascade,
     channel_id uuid not null references public.channels (id) on delete cascade,
-    user_id uuid not null default auth.uid() references auth.users (id) on delete cascade,
+    user_id uuid not null default auth.uid() references public.user_profiles (user_id) on delete cascade,
     emoji text not null,
     created_at timestamptz not null default now(),
     constraint message_reactions_once unique (message_id, user_id, emoji),
@@ -93,7 +99,7 @@ alter table public.message_reactions enable row level security;
 create table public.message_pins (
     message_id uuid primary key references public.messages (id) on delete cascade,
     channel_id uuid not null references public.channels (id) on delete cascade,
-    pinned_by uuid default auth.uid() references auth.users (id) on delete set null,
+    pinned_by uuid default auth.uid() references public.user_profiles (user_id) on delete set null,
     pinned_at timestamptz not null default now()
 );
 comment on table public.message_pins is 'Pinned messages.';
@@ -111,14 +117,8 @@ with check (
     exists (select from private.my_channels as mine where mine.id = messages.channel_id)
     and (
         user_id = (select auth.uid())
-        or (
-            user_id is null
-            and exists (select from private.my_twins as mine where mine.id = messages.ai_twin_id)
-            and exists (
-                select from public.channel_twins as assigned
-                where assigned.channel_id = messages.channel_id and assigned.ai_twin_id = messages.ai_twin_id
-            )
-        )
+        -- A function, so that a message of a user does not start the look-up of a twin (decision 0007).
+        or user_id is null and private.is_my_twin_in(ai_twin_id, channel_id)
     )
 );
 create policy messages_update_author on public.messages

@@ -10,14 +10,23 @@ as $$
 declare
     v_event record;
 begin
-    if private.is_non_member(new.channel_id) then
-        raise insufficient_privilege using message = 'Only members can write to this channel.';
-    end if;
-    -- What private.lock_channel does, without the call: each message pays for this line.
+    -- What private.lock_channel does, for members only and without the call: each message pays for this statement.
     select counter.workspace_id into new.workspace_id
     from private.channel_counters as counter
     where counter.channel_id = new.channel_id
+        and (
+            exists (
+                select from public.channel_members as member
+                where member.channel_id = counter.channel_id and member.user_id = auth.uid()
+            )
+            or not private.is_non_member(counter.channel_id)
+        )
     for no key update;
+    if not found and private.is_non_member(new.channel_id) then
+        raise insufficient_privilege using
+            message = 'Only members can write to this channel.',
+            hint = 'Ask a member who manages it to add you, or call the function accept_invitation.';
+    end if;
     -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gets
     -- no number and no event. KEY SHARE waits for a transaction that deletes the first one.
     perform from public.messages as message where message.id = new.id for key share;
@@ -25,7 +34,8 @@ begin
         return new;
     end if;
     if new.parent_message_id is not null then
-        perform from public.messages as parent
+        select coalesce(parent.thread_id, parent.id) into new.thread_id
+        from public.messages as parent
         where parent.id = new.parent_message_id
             and parent.channel_id = new.channel_id and parent.deleted_at is null;
         if not found then
@@ -48,8 +58,8 @@ begin
 end
 $$;
 comment on function private.admit_message_trigger() is
-'Gives a new message its number, time and event, moves the read marker of its author, and requires a parent of the same
-channel. A repeated id gets no number.';
+'Gives a new message its number, time, thread and event, moves the read marker of its author, and requires a parent of the
+same channel. A repeated id gets no number.';
 
 -- Definer, because it must read messages even if the author may not see them.
 create function private.set_hops_trigger() returns trigger

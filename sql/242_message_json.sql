@@ -25,12 +25,17 @@ begin
         'user_id', p_message.user_id,
         'ai_twin_id', p_message.ai_twin_id,
         'parent_message_id', p_message.parent_message_id,
+        'thread_id', p_message.thread_id,
         'conversation_id', p_message.conversation_id,
         -- These fields come from the pin only: an author cannot fake them.
         'metadata', (p_message.metadata - '{pinned,pinned_by,pinned_at}'::text[]) || coalesce(p_pin, '{}'),
         'attachments', p_message.attachments,
         'created_at', private.format_time(p_message.created_at),
-        'updated_at', private.format_time(p_message.updated_at)
+        'updated_at', private.format_time(p_message.updated_at),
+        -- Only an edit changes updated_at.
+        'edited_at', case
+            when p_message.updated_at > p_message.created_at then private.format_time(p_message.updated_at)
+        end
     );
 end
 $$;
@@ -98,6 +103,31 @@ comment on function private.list_author_names(uuid[]) is
 'Names and pictures of the authors of messages that the caller may read. A twin may have the same id as a user: is_twin
 separates them.';
 
+create function private.render_author(p_user_id uuid, p_twin_id uuid) returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_author jsonb;
+begin
+    if p_twin_id is not null then
+        select jsonb_build_object('display_name', twin.display_name, 'avatar_url', twin.avatar_url) into v_author
+        from public.ai_twins as twin
+        where twin.id = p_twin_id;
+    else
+        select jsonb_build_object('display_name', profile.display_name, 'avatar_url', profile.avatar_url)
+        into v_author
+        from public.user_profiles as profile
+        where profile.user_id = p_user_id;
+    end if;
+    return coalesce(v_author, '{"display_name": null, "avatar_url": null}');
+end
+$$;
+comment on function private.render_author(uuid, uuid) is
+'Name and picture of a user or a twin, for events and deliveries; nulls for a deleted one. Its caller checks who reads
+them.';
+
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
 language sql
 stable
@@ -129,3 +159,58 @@ as $$
 $$;
 comment on function private.render_reactions(uuid[]) is
 'The reactions of messages, one entry per emoji: count, users, and whether the caller is one of them.';
+
+create function private.list_threads(p_message_ids uuid[])
+returns table (message_id uuid, reply_count bigint, last_reply_at timestamptz, participants jsonb)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with reply as materialized (
+        select given.id as message_id, newest.*
+        from unnest(p_message_ids) as given (id)
+        cross join lateral (
+            select reply.id, reply.user_id, reply.ai_twin_id, reply.created_at, reply.seq
+            from public.messages as reply
+            where reply.thread_id = given.id and reply.deleted_at is null
+            order by reply.seq desc
+            limit 1000
+        ) as newest
+    ), participant as (
+        select
+            reply.message_id, reply.user_id, reply.ai_twin_id, max(reply.seq) as seq,
+            (array_agg(reply.id order by reply.seq desc))[1] as reply_id,
+            row_number() over (partition by reply.message_id order by max(reply.seq) desc) as place
+        from reply
+        where coalesce(reply.user_id, reply.ai_twin_id) is not null
+        group by reply.message_id, reply.user_id, reply.ai_twin_id
+    ), shown as (
+        select
+            participant.message_id,
+            jsonb_agg(jsonb_build_object(
+                'user_id', participant.user_id,
+                'ai_twin_id', participant.ai_twin_id,
+                'display_name', author.display_name,
+                'avatar_url', author.avatar_url
+            ) order by participant.place) as participants
+        from participant
+        left join private.list_author_names(array(
+            select few.reply_id from participant as few where few.place <= 5
+        )) as author
+            on author.author_id = coalesce(participant.user_id, participant.ai_twin_id)
+            and author.is_twin = (participant.user_id is null)
+        where participant.place <= 5
+        group by participant.message_id
+    )
+
+    select counted.message_id, counted.reply_count, counted.last_reply_at, shown.participants
+    from (
+        select reply.message_id, count(*) as reply_count, max(reply.created_at) as last_reply_at
+        from reply
+        group by reply.message_id
+    ) as counted
+    left join shown using (message_id)
+$$;
+comment on function private.list_threads(uuid[]) is
+'The threads that these messages began: the number of replies (up to 1,000), the time of the newest, and the five authors
+who replied last. Messages without replies have no row.';

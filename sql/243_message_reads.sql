@@ -39,25 +39,29 @@ end
 $$;
 comment on function private.require_channel(uuid) is 'PT404 unless the caller may see the channel.';
 
--- Definer, because no client reads the counters. Returns 0 to non-members.
-create function private.message_count(p_channel_id uuid) returns bigint
+-- Definer, because no client reads the counters. Returns nulls to non-members.
+create function private.find_channel_state(
+    p_channel_id uuid, out message_count bigint, out last_seq bigint, out topic text
+)
 language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce((
-        select counter.message_count
-        from private.channel_counters as counter
-        where counter.channel_id = p_channel_id
-            and (
-                (select private.is_service())
-                or exists (select from private.my_channels as mine where mine.id = counter.channel_id)
-            )
-    ), 0)
+    select
+        counter.message_count,
+        counter.last_seq,
+        'channel:' || p_channel_id
+        || case when counter.sealed_until > clock_timestamp() then ':' || counter.topic_turn else '' end
+    from private.channel_counters as counter
+    where counter.channel_id = p_channel_id
+        and (
+            (select private.is_service())
+            or exists (select from private.my_channels as mine where mine.id = counter.channel_id)
+        )
 $$;
-comment on function private.message_count(uuid) is
-'The number of messages in a channel, from its counter.';
+comment on function private.find_channel_state(uuid) is
+'The number of messages of a channel, its last event, and the topic that carries full payloads now.';
 
 -- Definer, because a cursor stays valid when its message is deleted.
 create function private.find_cursor(p_body jsonb, p_field text, p_channel_id uuid) returns bigint
@@ -92,7 +96,8 @@ comment on function private.find_cursor(jsonb, text, uuid) is
 'The number in a channel that a message id or a cursor stands for; null if the field is missing.';
 
 create function private.list_page(
-    p_channel_id uuid, p_thread_id uuid, p_before bigint, p_after bigint, p_limit integer, p_offset integer,
+    p_channel_id uuid, p_thread_id uuid, p_is_roots_only boolean, p_before bigint, p_after bigint,
+    p_limit integer, p_offset integer,
     out ids uuid[], out next_cursor text
 )
 language plpgsql
@@ -113,7 +118,8 @@ begin
             where message.channel_id = p_channel_id
                 and message.deleted_at is null
                 and message.seq < coalesce(p_before, 9223372036854775807)
-                and (p_thread_id is null or message.parent_message_id = p_thread_id)
+                and (p_thread_id is null or message.thread_id = p_thread_id)
+                and (not p_is_roots_only or message.thread_id is null)
             order by message.seq desc
             limit p_limit + 1 offset p_offset
         ) as found;
@@ -125,7 +131,8 @@ begin
             where message.channel_id = p_channel_id
                 and message.deleted_at is null
                 and message.seq > p_after
-                and (p_thread_id is null or message.parent_message_id = p_thread_id)
+                and (p_thread_id is null or message.thread_id = p_thread_id)
+                and (not p_is_roots_only or message.thread_id is null)
             order by message.seq
             limit p_limit + 1 offset p_offset
         ) as found;
@@ -136,8 +143,9 @@ begin
     ids := ids[1:p_limit];
 end
 $$;
-comment on function private.list_page(uuid, uuid, bigint, bigint, integer, integer) is
-'A page of a channel or thread: message ids, and the cursor of the next page in that direction, or null.';
+comment on function private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer) is
+'A page of a channel, of its messages that answer none, or of a thread: message ids, and the cursor of the next page in
+that direction, or null.';
 
 create function private.render_page(p_ids uuid[]) returns jsonb
 language sql
@@ -157,9 +165,13 @@ as $$
             from public.message_pins as pin
             where pin.message_id = (page.message).id
         )) || jsonb_build_object(
+            'seq', (page.message).seq,
             'display_name', author.display_name,
             'avatar_url', author.avatar_url,
-            'reactions', coalesce(reacted.reactions, '[]')
+            'reactions', coalesce(reacted.reactions, '[]'),
+            'reply_count', coalesce(thread.reply_count, 0),
+            'last_reply_at', private.format_time(thread.last_reply_at),
+            'participants', coalesce(thread.participants, '[]')
         )
         order by (page.message).seq desc
     ), '[]')
@@ -168,8 +180,10 @@ as $$
         on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
         and author.is_twin = ((page.message).user_id is null)
     left join private.render_reactions(p_ids) as reacted on (page.message).id = reacted.message_id
+    left join private.list_threads(p_ids) as thread on (page.message).id = thread.message_id
 $$;
-comment on function private.render_page(uuid[]) is 'Messages with their authors and reactions, newest first.';
+comment on function private.render_page(uuid[]) is
+'Messages with their numbers, authors, reactions and threads, newest first.';
 
 create function public.list_messages(jsonb) returns json
 language plpgsql
@@ -179,42 +193,59 @@ as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
     v_thread_id uuid := private.parse_uuid($1, 'thread_id', false);
+    v_is_roots_only boolean := private.parse_boolean($1, 'roots_only');
     v_limit integer := private.parse_integer($1, 'limit', 1, 200, 50);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
     v_before bigint;
     v_after bigint;
     v_page record;
+    v_state record;
+    v_total bigint;
 begin
     perform private.require_channel(v_channel_id);
+    if v_is_roots_only and v_thread_id is not null then
+        perform private.fail(
+            400, 'invalid_field', 'roots_only and thread_id cannot be combined. Leave one of them out.', 'roots_only'
+        );
+    end if;
     v_before := private.find_cursor($1, 'before', v_channel_id);
     v_after := private.find_cursor($1, 'after', v_channel_id);
     if v_before is not null and v_after is not null then
         perform private.fail(400, 'invalid_cursor', 'before and after cannot be combined.', 'after');
     end if;
+    if v_thread_id is not null then
+        -- Any message of a thread names it.
+        v_thread_id := coalesce(
+            (select message.thread_id from public.messages as message where message.id = v_thread_id), v_thread_id
+        );
+        select count(*) into v_total
+        from public.messages as reply
+        where reply.thread_id = v_thread_id and reply.channel_id = v_channel_id and reply.deleted_at is null;
+    end if;
     select * into v_page
-    from private.list_page(v_channel_id, v_thread_id, v_before, v_after, v_limit, v_offset);
+    from private.list_page(v_channel_id, v_thread_id, v_is_roots_only, v_before, v_after, v_limit, v_offset);
+    select * into v_state from private.find_channel_state(v_channel_id);
     return private.succeed(
         private.render_page(v_page.ids),
         jsonb_build_object(
-            'total', case
-                when v_thread_id is null then private.message_count(v_channel_id)
-                else (
-                    select count(*) from public.messages as reply
-                    where reply.parent_message_id = v_thread_id
-                        and reply.channel_id = v_channel_id and reply.deleted_at is null
-                )
-            end,
+            'total', coalesce(v_total, v_state.message_count, 0),
             'page', v_offset / v_limit + 1,
             'limit', v_limit,
             'offset', v_offset,
             'next_cursor', v_page.next_cursor
         )
+        -- The first page shows the channel at this event: a client follows it from there.
+        || case
+            when v_before is null and v_after is null and v_offset = 0
+                then jsonb_build_object('last_seq', v_state.last_seq, 'topic', v_state.topic)
+            else '{}'
+        end
     );
 end
 $$;
 comment on function public.list_messages(jsonb) is
-'GET /api/v2/messages/history: channel_id, and optionally thread_id, limit (1 to 200), offset, before, after. Newest
-first, with authors and reactions.';
+'GET /api/v2/messages/history: channel_id, and optionally thread_id or roots_only, limit (1 to 200), offset, before,
+after. Newest first, with authors, reactions and threads. The first page has last_seq and topic in meta.';
 
 create function public.get_message(jsonb) returns json
 language plpgsql
@@ -225,7 +256,7 @@ declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
     return private.succeed(
-        private.render_message(v_message) || jsonb_build_object(
+        private.render_page(array[v_message.id]) -> 0 || jsonb_build_object(
             'reaction_count',
             (select count(*) from public.message_reactions as reaction where reaction.message_id = v_message.id)
         ),
@@ -233,7 +264,7 @@ begin
     );
 end
 $$;
-comment on function public.get_message(jsonb) is 'GET /api/v2/messages/:id.';
+comment on function public.get_message(jsonb) is 'GET /api/v2/messages/:id: id. The message as list_messages shows it, with reaction_count.';
 
 create function public.list_message_edits(jsonb) returns json
 language plpgsql

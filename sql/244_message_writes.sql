@@ -52,13 +52,27 @@ $$;
 comment on function private.require_size(jsonb, text, integer) is
 'Raises PT413 if the JSON of a field has more than p_max bytes, and PT400 if it contains a huge number.';
 
+create function private.render_created(p_message public.messages) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.succeed(
+        private.render_message(p_message, null),  -- a new message is not pinned
+        jsonb_build_object('timestamp', private.format_time(p_message.created_at)),
+        201
+    );
+end
+$$;
+comment on function private.render_created(public.messages) is 'Renders the answer to the creation of a message.';
+
 create function public.create_message(jsonb) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
-    v_content text := private.parse_text($1, 'content', private.message_max_characters());
+    v_content text := private.parse_content($1);
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id', false);
     v_user_id uuid;
     v_message public.messages;
@@ -84,6 +98,15 @@ begin
     if v_twin_id is null or not private.is_service() then
         v_user_id := private.require_actor($1);
     end if;
+    -- The policy checks users; it does not apply to service_role.
+    if v_twin_id is null and private.is_service() and not exists (
+        select from public.channel_members as member
+        where member.channel_id = v_channel_id and member.user_id = v_user_id
+    ) then
+        perform private.fail(
+            403, 'not_a_member', 'This user is not a member of the channel. Add the user first.', 'user_id'
+        );
+    end if;
     insert into public.messages (
         channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
         content, content_type, metadata, attachments
@@ -100,11 +123,7 @@ begin
         nullif($1 -> 'attachments', 'null')
     )
     returning * into v_message;
-    return private.succeed(
-        private.render_message(v_message, null),  -- a new message is not pinned
-        jsonb_build_object('timestamp', private.format_time(v_message.created_at)),
-        201
-    );
+    return private.render_created(v_message);
 end
 $$;
 comment on function public.create_message(jsonb) is
@@ -143,7 +162,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_content text := private.parse_text($1, 'content', private.message_max_characters());
+    v_content text := private.parse_content($1);
     v_user_id uuid := private.require_actor($1);
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
@@ -284,7 +303,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_emoji text := private.parse_text(p_body, 'emoji', 64);
+    v_emoji text := private.parse_emoji(p_body);
     v_user_id uuid := private.require_actor(p_body);
     v_message public.messages := private.require_message(private.parse_uuid(p_body, 'id'));
     v_reaction public.message_reactions;

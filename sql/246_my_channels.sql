@@ -73,6 +73,7 @@ begin
             'seq', newest.seq,
             'user_id', newest.user_id,
             'ai_twin_id', newest.ai_twin_id,
+            'display_name', private.render_author(newest.user_id, newest.ai_twin_id) -> 'display_name',
             'preview', left(newest.content, 200),
             'created_at', private.format_time(newest.created_at)
         )

@@ -71,6 +71,24 @@ $$;
 comment on function private.is_my_folder(text, boolean) is
 'Whether a path begins with the id of a channel of the caller, or of one that the caller manages.';
 
+-- Definer, because no client reads the retired ids.
+create function private.is_retired_file(p_path text) returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id text := split_part(p_path, '/', 2);
+begin
+    return private.is_uuid(v_id) and exists (
+        select from private.retired_ids as retired where retired.id = v_id::uuid
+    );
+end
+$$;
+comment on function private.is_retired_file(text) is
+'Whether a path is that of a deleted file, which Storage keeps until the sweep.';
+
 create policy attachments_select_member on public.attachments
 for select to authenticated
 using (exists (select from private.my_channels as mine where mine.id = attachments.channel_id));
@@ -104,7 +122,7 @@ create policy objects_select_attachment_member on storage.objects
 as restrictive for select to authenticated
 using (
     bucket_id is distinct from 'attachments'
-    or private.is_my_folder(name)
+    or (private.is_my_folder(name) and not private.is_retired_file(name))
     or private.is_my_media(name)
 );
 create policy objects_insert_attachment_member on storage.objects
@@ -117,6 +135,7 @@ with check (
         -- Browsers run scripts in HTML, SVG and any XML. Storage keeps the type that the client names, also spaces and
         -- several types. Office documents have openxml in their type and are no XML for a browser.
         and coalesce(metadata ->> 'mimetype', '') !~* 'html|svg|[/+](xml|xsl)'
+        and not private.is_retired_file(name)
         -- Rejects a new file at the path of one that was removed from Storage only.
         and case
             when name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
@@ -256,3 +275,25 @@ end
 $$;
 comment on function private.link_attachments_trigger() is
 'Links a message to the uploaded files that it names, so that the sweep keeps them.';
+
+-- Definer, because no client deletes files of others.
+create function private.drop_unused_file_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The lock first: a message that names the file at this moment is then seen below.
+    perform from public.attachments as attachment where attachment.id = old.attachment_id for update;
+    delete from public.attachments as attachment
+    where attachment.id = old.attachment_id
+        and not exists (
+            select from private.message_files as used
+            inner join public.messages as message on used.message_id = message.id
+            where used.attachment_id = attachment.id and message.deleted_at is null
+        );
+    return null;
+end
+$$;
+comment on function private.drop_unused_file_trigger() is
+'Trigger: deletes a file when the row of the last message that named it is deleted.';

@@ -18,7 +18,32 @@ create type private.message_search as (
 comment on type private.message_search is
 'The conditions of a query; null means no condition. The fields other_ hold what the query excludes.';
 
-create function private.parse_search_phrase(p_text text) returns tsquery
+create function private.list_word_forms(p_word text, p_text text, p_stemmers regdictionary[]) returns text[]
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select array(
+        select p_word
+        union
+        select found.stem
+        from unnest(p_stemmers) as stemmer (id)
+        -- Also without accents, because the author may have left them out.
+        cross join lateral (
+            select * from private.list_stems(array[p_word], private.split_words(p_text, true), stemmer.id, false)
+            union all
+            select * from private.list_stems(array[p_word], null, stemmer.id, false)
+        ) as found
+        where found.place = 1
+        order by 1
+    )
+$$;
+comment on function private.list_word_forms(text, text, regdictionary[]) is
+'A word of a query and its stems: a message with one of them has the word in some form.';
+
+create function private.parse_search_phrase(
+    p_text text, p_stemmers regdictionary[] default null, p_labels text default '', p_is_beginning boolean default false
+) returns tsquery
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
@@ -27,29 +52,63 @@ declare
     v_words text[] := private.split_words(p_text);
     v_first text := v_words[1];
     v_last text := v_words[cardinality(v_words)];
+    v_compounds record := private.list_compounds(p_text);
+    v_end text := nullif(':' || case when p_is_beginning then '*' else '' end || p_labels, ':');
+    v_labels text := nullif(':' || p_labels, ':');
     v_all text;
 begin
+    if v_words is null then
+        return null;
+    end if;
     -- In scripts without spaces, split_words adds the first and last character as words. In a message that character
     -- may have neighbours, so the phrase must not ask for it alone.
     if char_length(v_first) = 1 and cardinality(private.split_words(v_first)) = 2 then
         v_words := v_words[2:];
     end if;
     if char_length(v_last) = 1 and cardinality(private.split_words(v_last)) = 2 then
-        if cardinality(v_words) = 1 then
-            return ('''' || v_last || ''':*')::tsquery;
+        v_end := ':*' || p_labels;
+        if cardinality(v_words) > 1 then
+            v_words := trim_array(v_words, 1);
+            v_end := v_labels;
         end if;
-        v_words := trim_array(v_words, 1);
     end if;
-    v_all := (select string_agg('''' || given.word || '''', ' <-> ') from unnest(v_words) as given (word));
-    if v_words is null or cardinality(v_words) = 1 then
-        return v_all::tsquery;
+    v_all := (
+        select string_agg(
+            concat('''', given.word, '''', case when given.place = cardinality(v_words) then v_end else v_labels end),
+            ' <-> ' order by given.place
+        )
+        from unnest(v_words) with ordinality as given (word, place)
+    );
+    if cardinality(v_words) > 1 then
+        -- A message with the tag :long has lost places, so its words are enough.
+        v_all := format('(%s | '':long'' & %s)', v_all, replace(v_all, '<->', '&'));
+    elsif p_stemmers is not null then
+        v_all := format('(%s)', concat_ws(' | ', v_all, (
+            select string_agg('''' || form.word || '''', ' | ')
+            from unnest(private.list_word_forms(v_words[1], p_text, p_stemmers)) as form (word)
+            where form.word <> v_words[1]
+        )));
     end if;
-    -- A message with the tag :long has lost places, so its words are enough.
-    return format('%s | '':long'' & %s', v_all, replace(v_all, '<->', '&'))::tsquery;
+    if p_stemmers is not null and v_compounds.joined = array[array_to_string(v_words, '')] then
+        v_all := format('(%s | ''%s''%s)', v_all, v_compounds.joined[1], v_end);
+    end if;
+    if v_compounds.signed <> '{}' and p_labels <> 'B' then
+        -- A number such as v2.0 is its sign; and so is one word, such as #123.
+        return concat_ws(
+            ' & ',
+            case when cardinality(v_words) > 1 and p_text !~* '^v?[0-9.,]+$' then v_all end,
+            (
+                select string_agg('''' || given.word || '''' || case when p_is_beginning then ':*' else '' end, ' & ')
+                from unnest(v_compounds.signed) as given (word)
+            )
+        )::tsquery;
+    end if;
+    return v_all::tsquery;
 end
 $$;
-comment on function private.parse_search_phrase(text) is
-'The tsquery that finds these words one after the other; null if the text has no words.';
+comment on function private.parse_search_phrase(text, regdictionary[], text, boolean) is
+'The tsquery that finds words one after the other; null if the text has none. With p_stemmers, one word is found in its
+other forms too. p_labels are those of the index (260_search_index), and p_is_beginning leaves the last word open.';
 
 create function private.find_authors(p_name text) returns uuid[]
 language plpgsql
@@ -149,6 +208,9 @@ declare
     end;
     v_at timestamptz := case when p_operator in ('before', 'after') then private.parse_search_time(p_value) end;
     v_kind text := case when p_operator = 'has' then replace(rtrim(lower(p_value), 's'), 'attachment', 'file') end;
+    v_name tsquery := case
+        when p_operator = 'file' then private.parse_search_phrase(p_value, p_labels => 'B', p_is_beginning => true)
+    end;
     v_hits uuid[] := case
         when v_kind = 'pin' then array(select pin.message_id from public.message_pins as pin)
         when p_operator = 'mentions' then private.find_mentions(p_value)
@@ -167,8 +229,8 @@ begin
         p_search.until := least(p_search.until, v_at);
     elsif v_at is not null then
         p_search.since := greatest(p_search.since, v_at);
-    elsif v_kind in ('link', 'file') then
-        v_tags := (''':' || v_kind || '''')::tsquery;
+    elsif v_kind in ('link', 'file') or v_name is not null then
+        v_tags := coalesce(v_name, (''':' || v_kind || '''')::tsquery);
         v_tags := case when p_is_wanted then v_tags else !!v_tags end;
         p_search.tags := coalesce(p_search.tags && v_tags, v_tags);
     elsif v_kind = 'reaction' then
@@ -186,13 +248,42 @@ begin
     else
         return null;
     end if;
-    return case when num_nulls(v_ids, v_at, v_kind, v_hits) < 4 then p_search end;
+    return case when num_nulls(v_ids, v_at, v_kind, v_hits, v_name) < 5 then p_search end;
 end
 $$;
 comment on function private.parse_search_operator(private.message_search, text, text, boolean) is
 'Adds an operator to a search, as wanted or excluded. Null if the value names nothing that the caller can see.';
 
-create function private.parse_search(p_query text) returns private.message_search
+create function private.list_search_terms(p_query text, p_is_typing boolean)
+returns table (is_wanted boolean, operator text, value text, is_quoted boolean, is_or boolean, is_beginning boolean)
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        part[1] is null,
+        lower(part[2]),
+        coalesce(part[3], part[4]),
+        part[3] is not null,
+        part[1] is null and part[2] is null and lower(part[4]) = 'or',
+        -- stag*; with p_is_typing also the last word, unless a space follows it.
+        coalesce(
+            part[4] ~ '[^\s*][*]+$' or p_is_typing and p_query !~ '\s$' and part.place = count(*) over (), false
+        )
+    from regexp_matches(
+        p_query,
+        -- A dash excludes a word only after white space: --flag and wi-fi are words.
+        '((?:^|\s)-(?=[^\s-]))?(?:(from|in|before|after|has|mentions|file):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
+    ) with ordinality as part (part, place)
+    order by part.place
+    limit 64
+$$;
+comment on function private.list_search_terms(text, boolean) is
+'The terms of a query, at most 64: words, "phrases" and operators, which a dash excludes.';
+
+create function private.parse_search(
+    p_query text, p_stemmers regdictionary[] default '{pg_catalog.english_stem}', p_is_typing boolean default false
+) returns private.message_search
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -211,23 +302,15 @@ declare
     v_lookups integer := 0;
     v_prefixes integer := 0;
 begin
-    -- 64 terms, 10 look-ups of names and 8 prefixes bound the cost of a search; it ignores the rest.
+    -- 10 look-ups of names and 8 prefixes bound the cost of a search; it ignores the rest.
     for v_term in
-        select
-            part[1] = '' as is_wanted,
-            lower(part[2]) as operator,
-            coalesce(part[3], part[4]) as text,
-            part[1] = '' and part[2] is null and lower(part[4]) = 'or' as is_or
-        from regexp_matches(
-            v_query, '(-*)(?:(from|in|before|after|has|mentions):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
-        ) as part
-        limit 64
+        select * from private.list_search_terms(v_query, p_is_typing)
     loop
         if v_term.operator is not null then
             v_lookups := v_lookups + 1;
             continue when v_lookups > 10;
         end if;
-        v_next := private.parse_search_operator(v_search, v_term.operator, v_term.text, v_term.is_wanted);
+        v_next := private.parse_search_operator(v_search, v_term.operator, v_term.value, v_term.is_wanted);
         if not (v_next is null) then
             v_search := v_next;
             continue;
@@ -235,7 +318,12 @@ begin
             v_is_or := true;
             continue;
         end if;
-        v_words := private.parse_search_phrase(concat_ws(':', v_term.operator, v_term.text));
+        v_words := private.parse_search_phrase(
+            concat_ws(':', v_term.operator, v_term.value),
+            case when not v_term.is_quoted then p_stemmers end,
+            case when v_term.is_quoted then 'AB' else '' end,
+            v_term.is_beginning
+        );
         if strpos(v_words::text, ':*') > 0 then
             v_prefixes := v_prefixes + 1;
             continue when v_prefixes > 8;
@@ -258,6 +346,7 @@ begin
     return v_search;
 end
 $$;
-comment on function private.parse_search(text) is
-'Parses a query: words, "phrases", -exclusions, OR, and the operators from:, in:, before:, after:, has: and mentions:.
+comment on function private.parse_search(text, regdictionary[], boolean) is
+'Parses a query: words, beginnings*, "phrases", -exclusions, OR, and the operators from:, in:, before:, after:, has:,
+file: and mentions:.
 Never fails: text that is not an operator is words.';

@@ -214,9 +214,12 @@ declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id', false);
     v_limit integer := private.parse_integer($1, 'limit', 1, 100, 20);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
-    v_search private.message_search := private.parse_search(v_query);
+    v_stemmers regdictionary[] := private.list_stemmers(v_channel_id);
+    v_search private.message_search := private.parse_search(
+        v_query, v_stemmers, coalesce(private.scalar_text($1, 'prefix'), 'false') in ('true', '1')
+    );
     v_is_empty boolean := v_search is null;
-    v_answer record;
+    v_found record;
 begin
     if v_channel_id is not null then
         perform private.require_channel(v_channel_id);
@@ -240,21 +243,15 @@ begin
 
     select
         count(*) as total,
-        coalesce(jsonb_agg(
-            jsonb_build_object(
-                'id', found.id,
-                'channel_id', found.channel_id,
-                'content', found.content,
-                'user_id', found.user_id,
-                'created_at', private.format_time(found.created_at)
-            )
-            order by found.place
-        ) filter (where found.place > v_offset and found.place <= v_offset + v_limit), '[]') as data
-    into v_answer
+        array_agg(found.id order by found.place)
+        filter (where found.place > v_offset and found.place <= v_offset + v_limit) as ids
+    into v_found
     from found;
-    return private.succeed(v_answer.data, jsonb_build_object('total', v_answer.total));
+    return private.succeed(
+        private.render_hits(v_found.ids, v_search.words, v_stemmers), jsonb_build_object('total', v_found.total)
+    );
 end
 $$;
 comment on function public.search_messages(jsonb) is
-'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset. Best rank first, then newest.
-Considers and counts the newest 1,000 messages that fit.';
+'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset, prefix (true leaves the last
+word open). Best rank first, then newest. Considers and counts the newest 1,000 messages that fit.';

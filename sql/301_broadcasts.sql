@@ -12,13 +12,13 @@ begin
     if p_event.kind in ('reaction.added', 'reaction.removed') then
         return v_numbers || private.render_reaction(
             p_event.reaction_id, p_event.message_id, p_event.actor_id, p_event.emoji, p_event.added_at
-        );
+        ) || private.render_author(p_event.actor_id, null);
     elsif p_event.kind in ('member.joined', 'member.left') then
         return v_numbers || jsonb_build_object(
             'channel_id', p_event.channel_id,
             'user_id', p_event.actor_id,
             'created_at', private.format_time(p_event.created_at)
-        );
+        ) || private.render_author(p_event.actor_id, null);
     elsif p_event.kind = 'message.deleted' then
         return v_numbers || jsonb_build_object(
             'id', p_event.message_id, 'deleted_at', private.format_time(p_event.created_at)
@@ -50,13 +50,15 @@ begin
             limit 1
         );
     end if;
-    return private.render_message(p_message, v_pin) || v_numbers;
+    return private.render_message(p_message, v_pin)
+        || private.render_author(p_message.user_id, p_message.ai_twin_id)
+        || v_numbers;
 end
 $$;
 comment on function private.render_event(public.message_events, public.messages) is
-'The payload of an event, the same for broadcasts and for catching up: the data of the call that caused it, with seq and
-prev_seq. It shows the message at the time of the event. For a message that is gone, p_message is null and the payload
-has id and deleted.';
+'The payload of an event, the same for broadcasts and for catching up: the data of the call that caused it, with seq,
+prev_seq, and name and picture of the author or the user. It shows the message at the time of the event. For a message
+that is gone, p_message is null and the payload has id and deleted.';
 
 create function private.render_pointer(p_payload jsonb, p_topic text default null) returns jsonb
 language sql
@@ -74,150 +76,163 @@ comment on function private.render_pointer(jsonb, text) is
 has it.';
 
 -- Inserts directly, because realtime.send hides errors, adds fields to payloads, and opens a subtransaction per call.
-create function private.send_events(
-    p_channel_id uuid, p_since bigint, out last_seq bigint, out is_complete boolean
-)
-language plpgsql
-set search_path = pg_catalog, pg_temp
--- A generic plan, because a custom plan takes longer than the query. The two LIMITs must stay: without them the generic
--- plan expects a third of the channel, scans whole tables, and may trigger JIT for half a second (decision 0007).
-set plan_cache_mode = 'force_generic_plan'
-as $$
-begin
-    with counter as materialized (
-        select
-            known.sealed_after,
-            -- Null unless a former member may still listen to channel:<id> (decision 0014).
-            case when known.sealed_until > clock_timestamp()
-                then format('channel:%s:%s', p_channel_id, known.topic_turn) end as sealed_topic
-        from private.channel_counters as known where known.channel_id = p_channel_id limit 1
-    ), rendered as materialized (
-        select event.seq, event.kind, found.message, private.render_event(event, found.message) as payload
-        from public.message_events as event
-        left join lateral (
-            select message from public.messages as message
-            where message.id = event.message_id and message.deleted_at is null
-            limit 1
-        ) as found on true
-        where event.channel_id = p_channel_id and event.seq >= p_since
-        order by event.seq
-        limit 100
-    ), written as (
-        insert into realtime.messages (id, topic, extension, event, payload, private)
-        select
-            private.broadcast_id(p_channel_id, rendered.seq, listener.listener_id),
-            listener.topic,
-            'broadcast',
-            rendered.kind,
-            case
-                when listener.listener_id is null
-                    and counter.sealed_topic is not null and rendered.seq > counter.sealed_after
-                    then private.render_pointer(rendered.payload, counter.sealed_topic)
-                when octet_length(rendered.payload::text) > (select settings.broadcast_max_bytes from private.settings)
-                    then private.render_pointer(rendered.payload)
-                else rendered.payload
-            end,
-            true
-        from rendered
-        cross join counter
-        cross join lateral (
-            select 'channel:' || p_channel_id as topic, null::uuid as listener_id
-            union all
-            select counter.sealed_topic, p_channel_id
-            where counter.sealed_topic is not null and rendered.seq > counter.sealed_after
-            union all
-            -- The twins that the outbox would serve if they had webhooks.
-            select 'twin:' || assigned.ai_twin_id, assigned.ai_twin_id
-            from public.channel_twins as assigned
-            where rendered.kind = 'message.created'
-                and assigned.channel_id = p_channel_id
-                and assigned.ai_twin_id is distinct from (rendered.message).ai_twin_id
-                and (rendered.message).hops <= (select settings.twin_max_hops from private.settings)
-        ) as listener
-        order by rendered.seq
-    )
-
-    select
-        max(rendered.seq),
-        bool_and(rendered.kind <> 'message.created' or coalesce((rendered.message).channel_id = p_channel_id, false))
-    into last_seq, is_complete
-    from rendered;
-end
-$$;
-comment on function private.send_events(uuid, bigint) is
-'Sends up to 100 events of a channel, starting at a number, to the channel, and new messages also to its twins. Sends a
-stub instead of an oversized payload. A sealed channel gets stubs, and its current turn the payloads. Returns the last
-number, and whether each new message exists.';
-
-create function private.verify_creations(p_channel_id uuid, p_since bigint) returns void
+create function private.send_event(p_event public.message_events, p_message public.messages) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_missing uuid := (
-        select event.message_id
-        from public.message_events as event
-        where event.channel_id = p_channel_id and event.seq >= p_since and event.kind = 'message.created'
-            and not exists (
-                select from public.messages as message
-                where message.id = event.message_id and message.channel_id = p_channel_id
-            )
-            and not exists (
-                select from public.message_events as later
-                where later.channel_id = p_channel_id and later.seq > event.seq
-                    and later.message_id = event.message_id and later.kind = 'message.deleted'
-            )
-        limit 1
-    );
+    v_payload jsonb := private.render_event(p_event, p_message);
+    v_channel record;
 begin
-    if exists (select from public.messages as message where message.id = v_missing) then
-        raise serialization_failure using message = 'The same message was written to two channels at once.';
-    elsif v_missing is not null then
-        perform private.fail(
-            409, 'message_dropped',
-            'A trigger of the application dropped this message after it was numbered. '
-            'Give that trigger a name that sorts before messages_10_admit.'
-        );
+    select
+        -- Null unless a former member may still listen to channel:<id> (decision 0014).
+        case when counter.sealed_until > clock_timestamp() and p_event.seq > counter.sealed_after
+            then format('channel:%s:%s', p_event.channel_id, counter.topic_turn) end as sealed_topic,
+        octet_length(v_payload::text) > settings.broadcast_max_bytes as is_oversized,
+        p_event.kind = 'message.created' and p_message.hops <= settings.twin_max_hops and exists (
+            select from public.channel_twins as assigned where assigned.channel_id = p_event.channel_id
+        ) as has_twins
+    into v_channel
+    from private.channel_counters as counter
+    cross join private.settings
+    where counter.channel_id = p_event.channel_id;
+    if not found then
+        return;  -- the channel is being deleted
+    elsif v_channel.is_oversized then
+        v_payload := private.render_pointer(v_payload);
+    end if;
+    insert into realtime.messages (id, topic, extension, event, payload, private)
+    values (
+        private.broadcast_id(p_event.channel_id, p_event.seq),
+        'channel:' || p_event.channel_id,
+        'broadcast',
+        p_event.kind,
+        case
+            when v_channel.sealed_topic is null then v_payload
+            else private.render_pointer(v_payload, v_channel.sealed_topic)
+        end,
+        true
+    );
+    if v_channel.sealed_topic is not null or v_channel.has_twins then
+        insert into realtime.messages (id, topic, extension, event, payload, private)
+        select
+            private.broadcast_id(p_event.channel_id, p_event.seq, listener.id),
+            listener.topic, 'broadcast', p_event.kind, v_payload, true
+        from (
+            select p_event.channel_id as id, v_channel.sealed_topic as topic
+            where v_channel.sealed_topic is not null
+            union all
+            -- The twins that the outbox would serve if they had webhooks.
+            select assigned.ai_twin_id, 'twin:' || assigned.ai_twin_id
+            from public.channel_twins as assigned
+            where v_channel.has_twins
+                and assigned.channel_id = p_event.channel_id
+                and assigned.ai_twin_id is distinct from p_message.ai_twin_id
+        ) as listener;
     end if;
 end
 $$;
-comment on function private.verify_creations(uuid, bigint) is
-'Raises an error if the log of a channel has the creation of a message that was not written. PT409 if a trigger dropped
-the message, 40001 if another channel took its id at the same time (decision 0009).';
+comment on function private.send_event(public.message_events, public.messages) is
+'Sends an event to its channel, and a new message also to the twins of the channel. Sends a stub instead of an oversized
+payload. A sealed channel gets stubs, and its current turn the payloads.';
+
+create function private.require_creation(p_event public.message_events, p_message public.messages) returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_message.channel_id = p_event.channel_id or exists (
+        select from public.message_events as later
+        where later.channel_id = p_event.channel_id and later.seq > p_event.seq
+            and later.message_id = p_event.message_id and later.kind = 'message.deleted'
+    ) then
+        return;
+    elsif p_message.id is not null then
+        raise serialization_failure using message = 'The same message was written to two channels at once.';
+    end if;
+    perform private.fail(
+        409, 'message_dropped',
+        'A trigger of the application dropped this message after it was numbered. '
+        'Give that trigger a name that sorts before messages_10_admit.'
+    );
+end
+$$;
+comment on function private.require_creation(public.message_events, public.messages) is
+'Raises an error if a message whose creation is in the log was not written. PT409 if a trigger dropped it, 40001 if
+another channel took its id at the same time (decision 0009).';
 
 -- Definer, because only the database sends to these topics.
-create function private.broadcast_events_trigger() returns trigger
+create function private.broadcast_event_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_sent jsonb := coalesce(nullif(current_setting('threadline.sent_events', true), ''), '{}')::jsonb;
-    v_sent_events record;
-    v_is_complete boolean := false;
+    v_event public.message_events := new;
+    v_message public.messages;
 begin
-    -- The first event sends all events of this transaction in this channel. Their numbers are consecutive, because the
-    -- transaction holds the lock of the channel.
-    if new.seq <= (v_sent ->> new.channel_id::text)::bigint then
-        return null;
+    -- Reads the event again, because an erasure in the same transaction may have changed it. A creation quotes nothing.
+    if new.kind <> 'message.created' then
+        select * into v_event
+        from public.message_events as event
+        where event.channel_id = new.channel_id and event.seq = new.seq;
+    end if;
+    select * into v_message from public.messages as message where message.id = new.message_id;
+    -- With immediate constraints this runs inside the trigger that numbers the message: the message does not exist yet.
+    -- Depth 1 means the end of the transaction or statement.
+    if new.kind = 'message.created' and v_message.channel_id is distinct from new.channel_id
+        and pg_trigger_depth() = 1
+    then
+        perform private.require_creation(v_event, v_message);
+    end if;
+    if v_message.deleted_at is not null then
+        v_message := null;
     end if;
     begin
-        v_sent_events := private.send_events(new.channel_id, new.seq);
-        v_is_complete := v_sent_events.is_complete;
-        v_sent := v_sent || jsonb_build_object(new.channel_id, v_sent_events.last_seq);
-        perform set_config('threadline.sent_events', v_sent::text, true);
+        perform private.send_event(v_event, v_message);
     exception
         when others then
             perform private.report_lost_broadcast('channel:' || new.channel_id, sqlstate, sqlerrm);
     end;
-    -- With immediate constraints this runs inside the trigger that numbers the message: the message does not exist yet.
-    -- Depth 1 means the end of the transaction or statement.
-    if not v_is_complete and pg_trigger_depth() = 1 then
-        perform private.verify_creations(new.channel_id, new.seq);
-    end if;
     return null;
 end
 $$;
-comment on function private.broadcast_events_trigger() is
-'Sends the events of a transaction at its end. A failed broadcast is only a warning; an event of a message that was
-not written undoes the transaction.';
+comment on function private.broadcast_event_trigger() is
+'Sends an event at the end of its transaction. A failed broadcast is only a warning; an event of a message that was not
+written undoes the transaction.';
+
+-- Definer, because only the database sends to these topics.
+create function private.broadcast_channel_deletion_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Else a message could take the number of the deletion.
+    perform private.lock_channel(old.id);
+    begin
+        insert into realtime.messages (topic, extension, event, payload, private)
+        select
+            'channel:' || old.id,
+            'broadcast',
+            'channel.deleted',
+            jsonb_build_object(
+                'channel_id', old.id,
+                'seq', counter.last_seq + 1,
+                'prev_seq', counter.last_seq,
+                'created_at', private.format_time(clock_timestamp())
+            ),
+            true
+        from private.channel_counters as counter
+        where counter.channel_id = old.id;
+    exception
+        when others then
+            perform private.report_lost_broadcast('channel:' || old.id, sqlstate, sqlerrm);
+    end;
+    return old;
+end
+$$;
+comment on function private.broadcast_channel_deletion_trigger() is
+'Trigger: tells the listeners of a channel that it is deleted, as its last event. Its log is deleted with it; the logs of
+its members keep the deletion.';

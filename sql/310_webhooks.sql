@@ -2,19 +2,50 @@
 -- Promise: a secret is shown once and never leaves the database again (decision 0004). During a rotation, the new
 -- secret and up to four old ones sign each delivery. 312_delivery_worker shows what a twin is sent.
 
+create function private.is_webhook_url(p_url text) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- No credentials, no fragment, and no character that needs encoding.
+    v_parts text[] := regexp_match(
+        p_url, '^https?://(\[([0-9a-fA-F:.]+)\]|[a-zA-Z0-9._-]+)(:([0-9]{1,5}))?([/?][!"$-~]*)?$'
+    );
+    v_host text := v_parts[1];
+begin
+    if v_parts is null or coalesce(v_parts[4], '1')::integer not between 1 and 65535 then
+        return false;
+    elsif v_parts[2] is not null then
+        return family(v_parts[2]::inet) = 6;
+    elsif v_host ~ '(^|[.])[0-9]+$' then
+        -- A host that ends in a number is an IPv4 address.
+        return v_host ~ '^[0-9]{1,3}([.][0-9]{1,3}){3}$' and family(v_host::inet) = 4;
+    end if;
+    return char_length(v_host) <= 253
+        and v_host ~ '^[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?([.][a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?)*$';
+exception
+    when data_exception then
+        return false;
+end
+$$;
+comment on function private.is_webhook_url(text) is
+'Whether a text is an http or https URL with a host and a port that can exist. The worker checks the address when it
+connects.';
+
 create table public.twin_webhooks (
     ai_twin_id uuid primary key references public.ai_twins (id) on delete cascade,
     url text not null,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    -- Rejects credentials, fragments and characters that need encoding. The worker checks the address when it connects.
-    constraint twin_webhooks_url_form check (
-        url ~ '^https?://([a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?([/?][!"$-~]*)?$'
-    ),
+    unsubscribed_at timestamptz,
+    constraint twin_webhooks_url_form check (private.is_webhook_url(url)),
     constraint twin_webhooks_url_length check (char_length(url) <= 2000)
 );
 comment on table public.twin_webhooks is
 'The URL to which the worker posts the messages of a twin''s channels. A twin without one listens to Realtime.';
+comment on column public.twin_webhooks.unsubscribed_at is
+'When the webhook answered 410 Gone. It gets no more until the owner sets it again.';
 alter table public.twin_webhooks enable row level security;
 
 create table private.twin_secrets (
@@ -121,13 +152,14 @@ begin
     insert into public.twin_webhooks (ai_twin_id, url) values (p_twin_id, p_url)
     on conflict on constraint twin_webhooks_pkey do nothing;
     v_is_new := found;
-    update public.twin_webhooks as webhook set url = p_url
-    where webhook.ai_twin_id = p_twin_id and webhook.url <> p_url;
+    update public.twin_webhooks as webhook set url = p_url, unsubscribed_at = null
+    where webhook.ai_twin_id = p_twin_id and (webhook.url <> p_url or webhook.unsubscribed_at is not null);
     return v_is_new;
 end
 $$;
 comment on function private.set_twin_webhook(uuid, text) is
-'Sets the webhook of the caller''s twin. Returns true if the twin had none before. PT404 for other callers.';
+'Sets the webhook of the caller''s twin, which then gets messages again. Returns true if the twin had none before. PT404
+for other callers.';
 
 create function public.set_twin_webhook(jsonb) returns json
 language plpgsql

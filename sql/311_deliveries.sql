@@ -1,4 +1,5 @@
--- The outbox: the messages that go to the webhooks of twins. Each twin has one queue in each of its channels.
+-- The outbox: the messages, edits and deletions that go to the webhooks of twins. Each twin has one queue in each of its
+-- channels.
 -- Promise: each message is delivered at least once and in order within its queue, unless the message is deleted, the
 -- delivery is dead, or the twin or its webhook goes. A failing delivery delays only its own queue.
 -- Writers, replays and workers lock rows in the order that 210_events lists.
@@ -36,8 +37,10 @@ create table public.twin_deliveries (
     channel_id uuid not null,
     message_id uuid not null references public.messages (id) on delete cascade,
     seq bigint not null,
+    kind text not null default 'message.created',
     state text not null default 'pending',
     attempts integer not null default 0,
+    first_attempt_at timestamptz,
     next_attempt_at timestamptz,
     last_status integer,
     last_error text,
@@ -46,15 +49,16 @@ create table public.twin_deliveries (
     constraint twin_deliveries_once unique (ai_twin_id, channel_id, seq),
     constraint twin_deliveries_queue_fkey foreign key (ai_twin_id, channel_id)
     references private.twin_queues (ai_twin_id, channel_id) on delete cascade,
+    constraint twin_deliveries_kind_known check (kind in ('message.created', 'message.updated', 'message.deleted')),
     constraint twin_deliveries_state_known check (state in ('pending', 'delivered', 'dead')),
     constraint twin_deliveries_finished_unless_pending check ((state = 'pending') = (finished_at is null)),
     constraint twin_deliveries_last_error_length check (char_length(last_error) <= 200)
 );
 comment on table public.twin_deliveries is
-'One message for one twin. Pending until the webhook answers 2xx; dead after the last failed attempt. Delivered rows are
-kept for delivery_days, dead rows until they are replayed or the twin leaves.';
+'One message, edit or deletion for one twin. Pending until the webhook answers 2xx; dead after the last failed attempt.
+Delivered rows are kept for delivery_days, dead rows until they are replayed or the twin leaves.';
 comment on column public.twin_deliveries.seq is
-'The number of the message in its channel. A queue is sent in this order.';
+'The number of its event in the channel. A queue is sent in this order.';
 comment on column public.twin_deliveries.next_attempt_at is 'After a failure, the earliest time of the next attempt.';
 comment on column public.twin_deliveries.last_status is
 'The last HTTP status of the webhook; null if it did not answer.';
@@ -84,6 +88,18 @@ begin
     then
         return null;
     end if;
+    perform private.queue_deliveries(new, 'message.created', new.seq);
+    return null;
+end
+$$;
+comment on function private.queue_deliveries_trigger() is
+'Queues a new message for the twins of its channel. Queues nothing if the message has more than twin_max_hops.';
+
+create function private.queue_deliveries(p_message public.messages, p_kind text, p_seq bigint) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
     -- KEY SHARE waits for a transaction that removes a twin or its webhook. Without it, the foreign keys of the new
     -- rows would wait and then fail.
     with recipient as (
@@ -91,39 +107,88 @@ begin
         from public.channel_twins as assigned
         inner join public.twin_webhooks as webhook on assigned.ai_twin_id = webhook.ai_twin_id
         inner join public.ai_twins as twin on assigned.ai_twin_id = twin.id
-        where assigned.channel_id = new.channel_id and assigned.ai_twin_id is distinct from new.ai_twin_id
+        where assigned.channel_id = p_message.channel_id
+            and assigned.ai_twin_id is distinct from p_message.ai_twin_id
+            and webhook.unsubscribed_at is null
         order by assigned.ai_twin_id
         for key share of assigned, webhook
     ), woken as (
         insert into private.twin_queues as queue (ai_twin_id, channel_id, user_id, due_at)
-        select recipient.ai_twin_id, new.channel_id, recipient.user_id, now() from recipient
+        select recipient.ai_twin_id, p_message.channel_id, recipient.user_id, now() from recipient
         on conflict on constraint twin_queues_pkey do update set due_at = excluded.due_at
         where queue.due_at is null
     )
 
-    insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq)
-    select recipient.ai_twin_id, new.channel_id, new.id, new.seq
+    insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq, kind)
+    select recipient.ai_twin_id, p_message.channel_id, p_message.id, p_seq, p_kind
     from recipient;
-    return null;
 end
 $$;
-comment on function private.queue_deliveries_trigger() is
-'Queues a new message for each twin of its channel that has a webhook, except its author. Queues nothing if the message
-has more than twin_max_hops.';
+comment on function private.queue_deliveries(public.messages, text, bigint) is
+'Queues an event of a message for each twin of its channel that has a webhook, except its author.';
+
+create function private.is_forwarded(p_message public.messages) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return p_message.hops <= (select settings.twin_max_hops from private.settings)
+        and exists (select from public.channel_twins as assigned where assigned.channel_id = p_message.channel_id)
+        -- Twins could answer edits with edits for ever, because an edit has no hops: edits of twins stay here.
+        and (p_message.ai_twin_id is null or p_message.deleted_at is not null);
+end
+$$;
+comment on function private.is_forwarded(public.messages) is
+'Whether an edit or a deletion of a message goes to the twins of its channel.';
 
 -- Definer, because no client writes to the outbox.
-create function private.cancel_deliveries_trigger() returns trigger
+create function private.queue_change_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_event record;
+    v_unknowing uuid[];
 begin
-    delete from public.twin_deliveries as delivery where delivery.message_id = new.id and delivery.state <> 'delivered';
+    select event.kind, event.seq into v_event
+    from public.message_events as event
+    where event.message_id = new.id
+        and event.channel_id = new.channel_id and event.kind in ('message.updated', 'message.deleted')
+    order by event.seq desc
+    limit 1;
+    -- First, because it locks the queues, and deliveries come after them: see the lock order in 210_events.
+    if private.is_forwarded(new) then
+        perform private.queue_deliveries(new, v_event.kind, v_event.seq);
+    end if;
+    if new.deleted_at is not null then
+        with cancelled as (
+            delete from public.twin_deliveries as delivery
+            where delivery.message_id = new.id and delivery.state <> 'delivered' and delivery.seq < v_event.seq
+            returning delivery.ai_twin_id, delivery.kind, delivery.attempts
+        )
+
+        select array_agg(cancelled.ai_twin_id) into v_unknowing
+        from cancelled
+        where cancelled.kind = 'message.created' and cancelled.attempts = 0;
+    else
+        v_unknowing := array(
+            select delivery.ai_twin_id
+            from public.twin_deliveries as delivery
+            where delivery.message_id = new.id and delivery.kind = 'message.created'
+                and delivery.state = 'pending' and delivery.attempts = 0
+        );
+    end if;
+    -- They do not know the message yet: its delivery will have the new text, or is gone.
+    delete from public.twin_deliveries as delivery
+    where delivery.message_id = new.id and delivery.seq = v_event.seq and delivery.ai_twin_id = any(v_unknowing);
     return null;
 end
 $$;
-comment on function private.cancel_deliveries_trigger() is
-'Removes the pending and dead deliveries of a deleted message.';
+comment on function private.queue_change_trigger() is
+'Queues an edit or a deletion of a message for the twins of its channel that may have received it. Removes the pending and
+dead deliveries of a deleted message.';
 
 create function public.list_twin_deliveries(jsonb) returns json
 language plpgsql
@@ -132,11 +197,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
-    v_state text := private.parse_text($1, 'state', 20, 'dead');
+    v_state text := private.parse_text($1, 'state', 20, 'all');
     v_limit integer := private.parse_integer($1, 'limit', 1, 200, 50);
 begin
-    if v_state not in ('pending', 'delivered', 'dead') then
-        perform private.fail(400, 'invalid_field', 'state must be pending, delivered or dead.', 'state');
+    if v_state not in ('all', 'pending', 'delivered', 'dead') then
+        perform private.fail(400, 'invalid_field', 'state must be all, pending, delivered or dead.', 'state');
     end if;
     return private.succeed((
         select coalesce(jsonb_agg(jsonb_build_object(
@@ -144,6 +209,7 @@ begin
             'channel_id', found.channel_id,
             'message_id', found.message_id,
             'seq', found.seq,
+            'kind', found.kind,
             'state', found.state,
             'attempts', found.attempts,
             'next_attempt_at', private.format_time(found.next_attempt_at),
@@ -153,18 +219,27 @@ begin
             'finished_at', private.format_time(found.finished_at)
         ) order by found.created_at desc, found.channel_id, found.seq desc), '[]')
         from (
-            select delivery.*
-            from public.twin_deliveries as delivery
-            where delivery.ai_twin_id = v_twin_id and delivery.state = v_state
-            order by delivery.created_at desc, delivery.channel_id, delivery.seq desc
+            select newest.*
+            from unnest(
+                case v_state when 'all' then '{pending,delivered,dead}'::text[] else array[v_state] end
+            ) as wanted (state)
+            -- Each state from the newest on, by twin_deliveries_newest_idx.
+            cross join lateral (
+                select delivery.*
+                from public.twin_deliveries as delivery
+                where delivery.ai_twin_id = v_twin_id and delivery.state = wanted.state
+                order by delivery.created_at desc, delivery.channel_id, delivery.seq desc
+                limit v_limit
+            ) as newest
+            order by newest.created_at desc, newest.channel_id, newest.seq desc
             limit v_limit
         ) as found
     ));
 end
 $$;
 comment on function public.list_twin_deliveries(jsonb) is
-'Lists the deliveries to a twin of the caller, newest first: ai_twin_id, state (default dead), limit (1 to 200, default
-50).';
+'Lists the deliveries to a twin of the caller, newest first: ai_twin_id, state (pending, delivered, dead; default all),
+limit (1 to 200, default 50).';
 
 -- Definer, because no client writes to the outbox. It checks that the twin is the caller's.
 create function private.replay_twin_deliveries(p_twin_id uuid, p_id uuid) returns bigint
@@ -189,7 +264,7 @@ begin
     order by queue.channel_id
     for update;
     update public.twin_deliveries as delivery
-    set state = 'pending', attempts = 0, finished_at = null
+    set state = 'pending', attempts = 0, first_attempt_at = null, finished_at = null
     where delivery.ai_twin_id = p_twin_id and delivery.state = 'dead' and delivery.id = coalesce(p_id, delivery.id);
     get diagnostics v_replayed = row_count;
     update private.twin_queues as queue set due_at = now()

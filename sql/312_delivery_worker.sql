@@ -11,7 +11,18 @@ as $$
 declare
     v_time text := floor(extract(epoch from now()))::text;
     v_body text := (
-        select (private.render_message(message) || jsonb_build_object('seq', message.seq))::text
+        select (
+            case p_delivery.kind
+                when 'message.deleted' then jsonb_build_object(
+                    'id', message.id,
+                    'channel_id', message.channel_id,
+                    'deleted_at', private.format_time(message.deleted_at)
+                )
+                else private.render_message(message)
+                    || private.render_author(message.user_id, message.ai_twin_id)
+            end
+            || jsonb_build_object('seq', p_delivery.seq, 'event', p_delivery.kind)
+        )::text
         from public.messages as message
         where message.id = p_delivery.message_id
     );
@@ -24,6 +35,7 @@ begin
             'content-type', 'application/json',
             'threadline-delivery', p_delivery.id,
             'threadline-twin', p_delivery.ai_twin_id,
+            'threadline-event', p_delivery.kind,
             'threadline-signature',
             't=' || v_time || ',' || private.sign_delivery(p_delivery.ai_twin_id, v_time || '.' || v_body)
         ),
@@ -32,7 +44,7 @@ begin
 end
 $$;
 comment on function private.render_delivery(public.twin_deliveries, uuid) is
-'Renders a delivery as a signed HTTP request with the current text of the message.';
+'Renders a delivery as a signed HTTP request with the current text of the message, or with the deletion.';
 
 create function private.list_due_queues(p_limit integer) returns table (ai_twin_id uuid, channel_id uuid)
 language sql
@@ -141,7 +153,10 @@ begin
             and (candidate.id is null or candidate.id in (select held.id from held))
     ), attempted as (
         update public.twin_deliveries as delivery
-        set attempts = delivery.attempts + 1, next_attempt_at = null
+        set
+            attempts = delivery.attempts + 1,
+            first_attempt_at = coalesce(delivery.first_attempt_at, now()),
+            next_attempt_at = null
         from candidate
         where delivery.id = candidate.id and candidate.id in (select held.id from held)
         returning delivery, candidate.lease
@@ -186,6 +201,52 @@ $$;
 comment on function private.retry_delay(integer) is
 'The wait after p_attempts failures: four times as long after each, at most an hour.';
 
+create function private.hold_time(p_status integer) returns interval
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- An outage fails the next delivery too, so it may hold up the queue for longer than a message that the webhook
+    -- cannot take.
+    select make_interval(secs => settings.twin_skip_seconds)
+        * case when p_status is null or p_status in (408, 429, 502, 503, 504) then 6 else 1 end
+    from private.settings as settings
+$$;
+comment on function private.hold_time(integer) is
+'How long after its first attempt a failing delivery may hold up its queue, by the last status of the webhook.';
+
+create function private.unsubscribe_twin(p_id uuid, p_lease uuid) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_twin_id uuid := (select queue.ai_twin_id from private.twin_queues as queue where queue.lease = p_lease);
+begin
+    if v_twin_id is null then
+        return null;
+    end if;
+    -- In the lock order of 210_events: the webhook, its queues, their deliveries.
+    update public.twin_webhooks as webhook set unsubscribed_at = now() where webhook.ai_twin_id = v_twin_id;
+    perform from private.twin_queues as queue
+    where queue.ai_twin_id = v_twin_id
+    order by queue.channel_id
+    for update;
+    update public.twin_deliveries as delivery
+    set
+        state = 'dead',
+        last_status = case when delivery.id = p_id then 410 else delivery.last_status end,
+        last_error = 'The webhook answered 410: it is unsubscribed.',
+        next_attempt_at = null,
+        finished_at = now()
+    where delivery.ai_twin_id = v_twin_id and delivery.state = 'pending';
+    update private.twin_queues as queue set lease = null, due_at = null where queue.ai_twin_id = v_twin_id;
+    return 'dead';
+end
+$$;
+comment on function private.unsubscribe_twin(uuid, uuid) is
+'Stops the deliveries to a twin whose webhook answered 410 Gone; its pending ones are dead. Returns the new state of the
+delivery, or null if the lease has passed to another worker.';
+
 -- Definer, because no client writes to the outbox.
 create function private.finish_delivery(p_id uuid, p_lease uuid, p_status integer, p_error text) returns text
 language plpgsql
@@ -196,6 +257,9 @@ declare
     v_queue private.twin_queues;
     v_delivery public.twin_deliveries;
 begin
+    if p_status = 410 then
+        return private.unsubscribe_twin(p_id, p_lease);
+    end if;
     select * into v_queue from private.twin_queues as queue where queue.lease = p_lease for update;
     if v_queue.lease is null then
         return null;
@@ -205,14 +269,18 @@ begin
         state = outcome.state,
         last_status = p_status,
         last_error = left(p_error, 200),
-        next_attempt_at = case when outcome.state = 'pending' then now() + private.retry_delay(delivery.attempts) end,
+        next_attempt_at = case when outcome.state = 'pending' then least(
+            now() + private.retry_delay(delivery.attempts), delivery.first_attempt_at + private.hold_time(p_status)
+        ) end,
         finished_at = case when outcome.state <> 'pending' then now() end
     from public.twin_deliveries as attempt
     cross join private.settings as settings
     cross join lateral (
         select case
             when p_error is null then 'delivered'
-            when attempt.attempts >= settings.twin_max_attempts then 'dead'
+            when attempt.attempts >= settings.twin_max_attempts
+                or now() - attempt.first_attempt_at >= private.hold_time(p_status)
+                then 'dead'
             else 'pending'
         end as state
     ) as outcome
@@ -241,8 +309,8 @@ begin
 end
 $$;
 comment on function private.finish_delivery(uuid, uuid, integer, text) is
-'Ends an attempt and returns the new state: delivered if p_error is null, dead after the last attempt, else pending.
-Returns null if the lease has passed to another worker or the message was deleted.';
+'Ends an attempt and returns the new state: delivered if p_error is null, dead after the last attempt or the longest hold,
+else pending. Returns null if the lease has passed to another worker or the message was deleted.';
 
 create function public.finish_delivery(jsonb) returns json
 language plpgsql

@@ -11,6 +11,26 @@ create unlogged table private.request_counts (
 comment on table private.request_counts is 'How many requests each user has made in their current minute.';
 alter table private.request_counts enable row level security;
 
+-- Definer, because clients do not read the counts.
+create function private.is_used_up() returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (
+        select from private.request_counts as counted
+        where counted.user_id = auth.uid()
+            and counted.minute between date_trunc('minute', now()) and date_trunc('minute', now()) + interval '1 minute'
+            and counted.used >= (select settings.requests_per_minute from private.settings)
+    );
+end
+$$;
+comment on function private.is_used_up() is
+'Whether the caller has no requests left in this minute. An estimate without a lock, so that an exhausted user costs no
+work; private.spend_request decides.';
+
 -- Definer, because clients may not write their own count. It counts for the caller.
 create function private.spend_request(out is_granted boolean, out headers jsonb)
 language plpgsql

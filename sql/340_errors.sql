@@ -12,6 +12,7 @@ alter table private.constraint_codes enable row level security;
 insert into private.constraint_codes (constraint_name, code) values
 ('messages_pkey', 'messages_pkey'),
 ('messages_content_length', 'messages_content_length'),
+('messages_content_visible', 'messages_content_visible'),
 ('messages_content_type_length', 'messages_content_type_length'),
 ('messages_metadata_object', 'messages_metadata_object'),
 ('messages_metadata_size', 'messages_metadata_size'),
@@ -43,7 +44,11 @@ insert into private.constraint_codes (constraint_name, code) values
 ('twin_webhooks_pkey', 'twin_webhooks_pkey'),
 ('twin_webhooks_url_form', 'twin_webhooks_url_form'),
 ('twin_webhooks_url_length', 'twin_webhooks_url_length'),
-('twin_webhooks_ai_twin_id_fkey', 'twin_webhooks_ai_twin_id_fkey');
+('twin_webhooks_ai_twin_id_fkey', 'twin_webhooks_ai_twin_id_fkey'),
+('workspaces_name_printable', 'workspaces_name_printable'),
+('workspaces_home_country_form', 'workspaces_home_country_form'),
+('workspaces_language_form', 'workspaces_language_form'),
+('workspace_invitations_email_form', 'workspace_invitations_email_form');
 
 -- Definer, because no client reads the tables of `private`.
 create function private.render_failure(
@@ -65,6 +70,11 @@ begin
     if p_sqlstate ~ '^PT[1-5][0-9]{2}$' then
         status := substr(p_sqlstate, 3)::integer;
         v_code := coalesce(nullif(p_detail, ''), 'refused');
+        v_message := p_message;
+    elsif p_sqlstate = '42501' and p_detail in ('owner_required', 'workspace_member_required') then
+        -- Our own texts, under the SQLSTATE of a failed policy.
+        status := 403;
+        v_code := p_detail;
         v_message := p_message;
     elsif p_sqlstate = '42501' then
         status := 403;

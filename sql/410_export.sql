@@ -2,7 +2,8 @@
 -- Callers export what they may read; the cursor of a page leads to the next one.
 
 -- Definer, because no client writes the audit log. It checks that the caller may read what is exported.
-create function private.record_export(p_conversation_id uuid, p_channel_id uuid) returns void
+create function private.record_export(p_conversation_id uuid, p_channel_id uuid, p_is_later_page boolean)
+returns void
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -11,6 +12,7 @@ begin
     perform private.record_audit(conversation.workspace_id, 'conversation.exported', conversation.id, '{}')
     from public.conversations as conversation
     where conversation.id = p_conversation_id
+        and not (p_is_later_page and private.has_exported(conversation.workspace_id, conversation.id))
         and (
             private.is_service()
             or exists (select from private.my_workspaces as mine where mine.id = conversation.workspace_id)
@@ -18,14 +20,33 @@ begin
     perform private.record_audit(channel.workspace_id, 'channel.exported', channel.id, '{}')
     from public.channels as channel
     where channel.id = p_channel_id
+        and not (p_is_later_page and private.has_exported(channel.workspace_id, channel.id))
         and (
             private.is_service()
             or exists (select from private.my_channels as mine where mine.id = channel.id)
         );
 end
 $$;
-comment on function private.record_export(uuid, uuid) is
-'Writes the audit line of an export of a conversation or a channel, whose first page the caller reads.';
+comment on function private.record_export(uuid, uuid, boolean) is
+'Writes the audit line of an export of a conversation or a channel. A later page has a line only if the caller has none
+of the last hour: a cursor that the caller made up leaves a line too.';
+
+create function private.has_exported(p_workspace_id uuid, p_subject_id uuid) returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from public.audit_log as line
+        where line.workspace_id = p_workspace_id
+            and line.at > now() - interval '1 hour'
+            and line.subject_id = p_subject_id
+            and line.action in ('channel.exported', 'conversation.exported')
+            and line.actor_id is not distinct from private.acting_user_id()
+    )
+$$;
+comment on function private.has_exported(uuid, uuid) is
+'Whether the acting user has an audit line for an export of this conversation or channel in the last hour.';
 
 create function public.export_conversation(jsonb) returns json
 language plpgsql
@@ -49,9 +70,7 @@ begin
             'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id'
         );
     end if;
-    if v_after is null then
-        perform private.record_export(v_id, null);
-    else
+    if v_after is not null then
         select stored.sent_at, stored.sequence, stored.received_at, stored.external_id
         into v_at, v_sequence, v_received_at, v_external_id
         from public.conversation_messages as stored
@@ -65,6 +84,7 @@ begin
             );
         end if;
     end if;
+    perform private.record_export(v_id, null, v_after is not null);
     select
         coalesce(jsonb_agg(
             page.message order by page.sent_at, page.sequence, page.received_at, page.external_id
@@ -170,13 +190,7 @@ begin
     -- Check the channel before the cursor, which would tell non-members which channel a message is in.
     perform private.require_channel(v_id);
     v_after := coalesce(private.find_cursor($1, 'after', v_id), 0);
-    -- A cursor before the first message reads the whole channel too.
-    if not exists (
-        select from public.messages as said
-        where said.channel_id = v_id and said.deleted_at is null and said.seq <= v_after
-    ) then
-        perform private.record_export(null, v_id);
-    end if;
+    perform private.record_export(null, v_id, v_after > 0);
     select
         private.render_export(array_agg(page.id) filter (where page.is_in)),
         max(page.seq) filter (where page.is_in),

@@ -40,6 +40,23 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('remove_reaction', 'public', true, false, false),
 ('list_channel_events', 'public', true, false, false),
 ('list_my_channels', 'private', true, false, false),
+('list_conversations', 'private', true, false, false),
+('list_workspaces', 'private', true, false, false),
+('create_workspace', 'private', true, false, false),
+('get_workspace', 'private', true, false, false),
+('update_workspace', 'private', true, false, false),
+('delete_workspace', 'private', true, false, false),
+('list_workspace_members', 'private', true, false, false),
+('set_member_role', 'private', true, false, false),
+('remove_workspace_member', 'private', true, false, false),
+('create_invitation', 'private', true, false, false),
+('list_invitations', 'private', true, false, false),
+('revoke_invitation', 'private', true, false, false),
+('list_my_invitations', 'private', true, false, false),
+('accept_invitation', 'private', true, false, false),
+('mark_read', 'private', true, false, false),
+('open_direct', 'private', true, false, false),
+('list_user_events', 'private', true, false, false),
 ('set_twin_webhook', 'public', true, false, false),
 ('remove_twin_webhook', 'public', true, false, false),
 ('rotate_twin_secret', 'public', true, false, false),
@@ -67,12 +84,10 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('read_metrics', 'public', true, false, false),
 ('spend_failed_request', 'private', true, false, false);
 
--- Definer, because clients read neither the table of calls nor the counts. One query for both, because every request
--- runs it.
+-- Definer, because clients do not read the table of calls.
 create function private.find_call(
     p_function text,
-    out schema_name text, out is_counted boolean, out is_paged boolean, out takes_idempotency_key boolean,
-    out is_rate_limited boolean
+    out schema_name text, out is_counted boolean, out is_paged boolean, out takes_idempotency_key boolean
 )
 language plpgsql
 stable
@@ -80,25 +95,14 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    select
-        known.schema_name,
-        known.is_counted and not private.is_service(),
-        known.is_paged,
-        known.takes_idempotency_key,
-        coalesce(
-            counted.minute between date_trunc('minute', now()) and date_trunc('minute', now()) + interval '1 minute'
-            and counted.used >= (select settings.requests_per_minute from private.settings),
-            false
-        )
-    into schema_name, is_counted, is_paged, takes_idempotency_key, is_rate_limited
+    select known.schema_name, known.is_counted and not private.is_service(), known.is_paged, known.takes_idempotency_key
+    into schema_name, is_counted, is_paged, takes_idempotency_key
     from private.calls as known
-    left join private.request_counts as counted on counted.user_id = (select auth.uid())
     where known.function_name = p_function;
 end
 $$;
 comment on function private.find_call(text) is
-'How the gateway treats a call of the caller; nulls for an unknown function. is_rate_limited is an estimate without a
-lock, so that an exhausted user costs no work; private.spend_request decides.';
+'How the gateway treats a call of the caller; nulls for an unknown function.';
 
 create function private.call_idempotent(
     p_function text, p_schema text, p_key text, p_request jsonb,
@@ -164,7 +168,7 @@ begin
         v_call.is_counted := false;
     end if;
     begin
-        if v_call.is_counted and v_call.is_rate_limited then
+        if v_call.is_counted and private.is_used_up() then
             perform private.fail(429, 'rate_limited', c_limited);
         end if;
         v_answer := private.call_idempotent(
@@ -208,6 +212,50 @@ comment on function private.call_api(text, jsonb, jsonb, bytea) is
 'Runs a call of /api/v2 and then counts it. A call above the limit is undone and answered 429. Errors of the caller
 become answers; other errors are raised.';
 
+create function private.create_plain_message(p_body bytea, out status integer, out headers jsonb, out body text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_request jsonb;
+    v_message public.messages;
+    v_count record;
+begin
+    v_request := convert_from(p_body, 'UTF8');
+    if v_request - '{channel_id,user_id,content,metadata}'::text[] <> '{}'
+        or jsonb_typeof(v_request -> 'content') <> 'string'
+        or v_request ->> 'user_id' <> auth.uid()::text
+        -- Postgres also reads other forms of a UUID.
+        or lower(v_request ->> 'channel_id') <> (v_request ->> 'channel_id')::uuid::text
+        or private.is_used_up()
+    then
+        return;
+    end if;
+    insert into public.messages (channel_id, user_id, content, metadata)
+    values (
+        (v_request ->> 'channel_id')::uuid, auth.uid(), v_request ->> 'content', coalesce(v_request -> 'metadata', '{}')
+    )
+    returning * into v_message;
+    v_count := private.spend_request();
+    if v_count.is_granted then
+        headers := v_count.headers;
+        body := private.render_created(v_message);
+        status := 201;
+    else
+        -- Undoes the message.
+        perform private.fail(429, 'rate_limited', '');
+    end if;
+exception
+    when others then
+        if sqlstate !~ '^(PT|22|23|42501|54)' then
+            raise;
+        end if;
+end
+$$;
+comment on function private.create_plain_message(bytea) is
+'Creates a message of a user that has only plain fields, without the parsers and tables of private.call_api. For any other
+request and any error of the caller, returns nulls and changes nothing: private.call_api answers those.';
+
 -- Invoker, because Postgres allows no change of role inside a definer function. It makes the settings that PostgREST
 -- makes, so a function cannot tell which of the two called it.
 create function private.call(
@@ -218,26 +266,42 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_claims json := p_claims;
+    v_settings text[];
     v_answer record;
 begin
     if coalesce(p_role, '') not in ('anon', 'authenticated', 'service_role') then
         raise insufficient_privilege using message = 'The gateway does not act for this role.';
     end if;
-    perform
+    -- An assignment, because PERFORM would start an executor.
+    v_settings := array[
         set_config('request.jwt.claims', p_claims, true),
+        -- auth.uid() and auth.role() read these first, and so do not parse the claims each time.
+        set_config('request.jwt.claim.sub', coalesce(v_claims ->> 'sub', ''), true),
+        set_config('request.jwt.claim.role', coalesce(v_claims ->> 'role', ''), true),
         set_config('request.headers', p_headers, true),
         -- Shows in pg_stat_activity and, by %a in log_line_prefix, in every line that Postgres logs of this request.
         set_config('application_name', concat_ws('/', 'threadline', p_headers::json ->> 'x-request-id'), true),
         set_config('response.status', '', true),
-        set_config('role', p_role, true);
-    if p_function = 'messaging_ingest' then
+        set_config('role', p_role, true)
+    ];
+    if p_function = 'create_message' and p_role = 'authenticated' and p_parameters = '{}'
+        and strpos(p_headers, 'idempotency-key') = 0
+    then
+        v_answer := private.create_plain_message(p_body);
+        status := v_answer.status;
+    end if;
+    if status is not null then
+        headers := v_answer.headers;
+        body := v_answer.body;
+    elsif p_function = 'messaging_ingest' then
         -- Ingest has its own envelope, takes the raw body and counts no requests.
         execute 'select public.messaging_ingest($1)' into body using p_body;
         status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
         headers := '{}';
     else
         v_answer := private.call_api(
-            p_function, p_headers::jsonb, private.parse_object(convert_to(p_parameters, 'UTF8')), p_body
+            p_function, p_headers::jsonb, private.parse_json(convert_to(p_parameters, 'UTF8')), p_body
         );
         status := v_answer.status;
         headers := v_answer.headers;

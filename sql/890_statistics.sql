@@ -9,11 +9,19 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_headers text := coalesce(current_setting('request.headers', true), '');
     v_callers text;
 begin
-    if coalesce(current_setting('request.headers', true), '') = '' or current_query() !~* '^\s*explain\M' then
+    if v_headers = '' then
+        return true;
+    elsif strpos(v_headers, 'count=') > 0 and v_headers::json ->> 'prefer' ~ 'count=(planned|estimated)' then
+        perform private.fail(
+            403, 'plan_refused', 'Estimates could show data of other users. Send Prefer: count=exact instead.'
+        );
+    elsif current_query() !~* '^\s*explain\M' then
         return true;
     end if;
+    -- Of several Prefer headers only one stands in the setting, so the text of the query decides too.
     -- A function that Postgres calls while it plans keeps its plans, so they must return rows.
     get diagnostics v_callers = pg_context;
     if strpos(v_callers, e'\n') > 0 then
@@ -26,8 +34,8 @@ begin
 end
 $$;
 comment on function private.is_executed() is
-'Whether the query that is being planned will also run. False for a count=planned of the Data API, PT403 for any other
-EXPLAIN of the Data API.';
+'Whether the query that is being planned will also run. PT403 for a request of the Data API that asks for an estimate or
+a plan; false for an estimate that hides among several headers.';
 
 -- Restrictive, so that a policy of the application does not open the estimates.
 create policy ai_twins_select_executed on public.ai_twins

@@ -14,7 +14,11 @@ create trigger threadline_30_hand_over
 before delete on auth.users
 for each row execute function private.hand_over_user_trigger();
 
+-- Statements that clients may not run name the function to call: triggers with the number 05.
 -- workspaces: a workspace changes. Only an owner changes how long messages are kept.
+create trigger workspaces_05_refuse
+before insert on public.workspaces
+for each statement execute function private.refuse_statement_trigger('create_workspace');
 create trigger workspaces_10_stamp
 before update on public.workspaces
 for each row execute function private.set_updated_at_trigger();
@@ -37,7 +41,15 @@ after update of home_country on public.workspaces
 for each row when (old.home_country is distinct from new.home_country)
 execute function private.reread_numbers_trigger();
 
+create trigger workspaces_50_set_language
+after update of language on public.workspaces
+for each row when (old.language is distinct from new.language)
+execute function private.set_workspace_language_trigger();
+
 -- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
+create trigger workspace_members_05_refuse
+before insert on public.workspace_members
+for each statement execute function private.refuse_statement_trigger('create_invitation');
 create trigger workspace_members_10_protect_owners
 before update or delete on public.workspace_members
 for each row execute function private.protect_workspace_owners_trigger();
@@ -57,6 +69,12 @@ after update on public.workspace_members
 for each row when (old.role <> new.role) execute function private.record_workspace_membership_trigger();
 
 -- workspace_invitations: a user is invited, and told.
+create trigger workspace_invitations_05_refuse
+before insert on public.workspace_invitations
+for each statement execute function private.refuse_statement_trigger('create_invitation');
+create trigger workspace_invitations_06_refuse
+before update or delete on public.workspace_invitations
+for each statement execute function private.refuse_statement_trigger('revoke_invitation');
 create trigger workspace_invitations_10_tell
 after insert on public.workspace_invitations
 for each row when (new.email is not null) execute function private.record_invitation_trigger();
@@ -121,6 +139,11 @@ create trigger settings_10_reread_numbers
 after update of default_country on private.settings
 for each row when (old.default_country is distinct from new.default_country)
 execute function private.reread_numbers_trigger();
+
+create trigger settings_20_set_language
+after update of default_language on private.settings
+for each row when (old.default_language <> new.default_language)
+execute function private.set_default_language_trigger();
 
 -- messaging_connections: a connection changes or goes.
 create trigger messaging_connections_10_assign_workspace
@@ -269,7 +292,14 @@ create trigger channels_35_tell
 after update of name on public.channels
 for each row when (old.name is distinct from new.name) execute function private.record_renaming_trigger();
 
--- Before the delete, while the log still numbers the broadcasts.
+create trigger channels_36_set_language
+after insert or update of language, workspace_id on public.channels
+for each row execute function private.set_channel_language_trigger();
+
+-- Before the delete, while the log still numbers the broadcasts. 38 locks the channel for both.
+create trigger channels_38_tell_deletion
+before delete on public.channels
+for each row execute function private.broadcast_channel_deletion_trigger();
 create trigger channels_40_redact
 before delete on public.channels
 for each row execute function private.redact_channel_trigger();
@@ -358,11 +388,13 @@ for each row execute function private.redact_channel_trigger();
 -- 20 and 30 run under that lock. Then the policies and constraints check the row.
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 65 stores its mentions, 70 keeps its files. At
 -- the end of the transaction message_events_10_broadcast sends the event.
--- Update: 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
--- 81 forgets what an edit or a deletion took away. If the message was deleted, 82 cancels its deliveries. 83 corrects
--- its mentions.
+-- Update: 35 keeps all but the content as it is. 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
+-- 81 forgets what an edit or a deletion took away. 82 queues the change for twins. 83 corrects its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
+create trigger messages_05_refuse
+before delete on public.messages
+for each statement execute function private.refuse_statement_trigger('delete_message');
 create trigger messages_10_admit
 before insert on public.messages
 for each row execute function private.admit_message_trigger();
@@ -381,6 +413,19 @@ execute function private.require_attachments_trigger();
 create trigger messages_30_set_hops
 before insert on public.messages
 for each row when (new.ai_twin_id is not null) execute function private.set_hops_trigger();
+create trigger messages_35_protect
+before update on public.messages
+for each row when (
+    (
+        old.id, old.channel_id, old.user_id, old.ai_twin_id, old.parent_message_id, old.conversation_id,
+        old.content_type, old.metadata, old.attachments
+    )
+    is distinct from (
+        new.id, new.channel_id, new.user_id, new.ai_twin_id, new.parent_message_id, new.conversation_id,
+        new.content_type, new.metadata, new.attachments
+    )
+)
+execute function private.protect_message_trigger();
 create trigger messages_40_record_change
 before update on public.messages
 for each row execute function private.record_message_change_trigger();
@@ -406,9 +451,10 @@ after update of content, deleted_at on public.messages
 for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
 execute function private.forget_message_trigger();
 -- After 81: a twin that leaves the channel locks its broadcasts before its deliveries, too.
-create trigger messages_82_cancel_deliveries
-after update of deleted_at on public.messages
-for each row when (new.deleted_at is not null) execute function private.cancel_deliveries_trigger();
+create trigger messages_82_queue_change
+after update of content, deleted_at on public.messages
+for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
+execute function private.queue_change_trigger();
 create trigger messages_83_record_mentions
 after update of content, deleted_at on public.messages
 for each row when (
@@ -430,7 +476,14 @@ referencing old table as removed
 for each statement execute function private.forget_messages_trigger();
 
 -- message_reactions: a member adds or removes a reaction.
--- 10 copies the channel from the message and locks the channel; 20 records the event.
+-- 06 gives the emoji its one spelling. 10 copies the channel from the message and locks the channel; 20 records the
+-- event.
+create trigger message_reactions_05_refuse
+before update on public.message_reactions
+for each statement execute function private.refuse_statement_trigger('toggle_reaction');
+create trigger message_reactions_06_normalize
+before insert on public.message_reactions
+for each row execute function private.normalize_emoji_trigger();
 create trigger message_reactions_10_set_channel
 before insert on public.message_reactions
 for each row execute function private.set_message_channel_trigger();
@@ -439,6 +492,9 @@ after insert or delete on public.message_reactions
 for each row execute function private.record_reaction_or_pin_trigger();
 
 -- message_pins: a member pins or unpins a message. The same steps as for a reaction.
+create trigger message_pins_05_refuse
+before update on public.message_pins
+for each statement execute function private.refuse_statement_trigger('pin_message');
 create trigger message_pins_10_set_channel
 before insert on public.message_pins
 for each row execute function private.set_message_channel_trigger();
@@ -451,7 +507,7 @@ for each row execute function private.record_reaction_or_pin_trigger();
 create constraint trigger message_events_10_broadcast
 after insert on public.message_events
 deferrable initially deferred
-for each row execute function private.broadcast_events_trigger();
+for each row execute function private.broadcast_event_trigger();
 
 -- attachments: a member registers or deletes an uploaded file.
 -- Size, type and uploader come from Storage.
@@ -467,7 +523,15 @@ after delete on public.attachments
 referencing old table as removed
 for each statement execute function private.retire_ids_trigger();
 
+-- message_files: the row of a message goes, and with it its files. A deleted message keeps its row (350_redaction).
+create trigger message_files_10_drop_unused
+after delete on private.message_files
+for each row execute function private.drop_unused_file_trigger();
+
 -- twin_webhooks: a webhook changes.
+create trigger twin_webhooks_05_refuse
+before insert or update on public.twin_webhooks
+for each statement execute function private.refuse_statement_trigger('set_twin_webhook');
 create trigger twin_webhooks_10_stamp
 before update on public.twin_webhooks
 for each row execute function private.set_updated_at_trigger();

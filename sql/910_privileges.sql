@@ -42,10 +42,6 @@ revoke all on
     public.workspace_members,
     public.workspaces
 from public, anon, authenticated, service_role;
-revoke all on sequence
-    public.audit_log_id_seq,
-    public.ingest_log_id_seq
-from public, anon, authenticated, service_role;
 revoke all on function
     public.accept_invitation(text, uuid),
     public.add_reaction(jsonb),
@@ -71,6 +67,7 @@ revoke all on function
     public.index_conversations(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
+    public.list_conversations(integer, text),
     public.list_inbox_changes(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
@@ -113,7 +110,8 @@ on public.ai_twins to authenticated;
 grant select, insert (id, channel_id, file_name), delete on public.attachments to authenticated;
 grant select, delete, insert (channel_id, user_id, role), update (role) on public.channel_members to authenticated;
 grant select, delete, insert (channel_id, ai_twin_id) on public.channel_twins to authenticated;
-grant select, delete, insert (workspace_id, kind, name), update (name) on public.channels to authenticated;
+grant select, delete, insert (workspace_id, kind, name, language), update (name, language)
+on public.channels to authenticated;
 grant select on public.audit_log to authenticated;
 grant select on public.conversation_identifiers to authenticated;
 grant select on public.conversation_messages to authenticated;
@@ -125,11 +123,19 @@ grant select, update (is_muted, is_pinned) on public.member_states to authentica
 grant select on public.message_edits to authenticated;
 grant select on public.message_events to authenticated;
 grant select on public.message_mentions to authenticated;
-grant select, delete, insert (message_id, pinned_by) on public.message_pins to authenticated;
-grant select, delete, insert (id, message_id, user_id, emoji) on public.message_reactions to authenticated;
+-- What a trigger with the number 05 refuses is granted, so that clients get its hint.
+grant select, delete, insert (message_id, pinned_by), update (message_id, pinned_by)
+on public.message_pins to authenticated;
+grant select, delete, insert (id, message_id, user_id, emoji), update (id, message_id, user_id, emoji)
+on public.message_reactions to authenticated;
 grant
     select,
-    update (content),
+    -- For upserts. A trigger keeps all but content as it is, and another one refuses to delete.
+    delete,
+    update (
+        id, channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
+        content, content_type, metadata, attachments
+   ),
     insert (
         id, channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
         content, content_type, metadata, attachments
@@ -141,15 +147,21 @@ grant select, delete, insert (id, workspace_id, full_name, phone), update (full_
 on public.people to authenticated;
 grant select, delete, insert (person_id, kind, value, app) on public.person_identifiers to authenticated;
 grant select on public.twin_deliveries to authenticated;
-grant select, delete on public.twin_webhooks to authenticated;
+grant select, delete, insert (ai_twin_id, url), update (ai_twin_id, url) on public.twin_webhooks to authenticated;
 grant select on public.user_events to authenticated;
 grant select, update (display_name, avatar_url) on public.user_profiles to authenticated;
 grant select (
     id, workspace_id, channel_id, email, role, invited_by, created_at, expires_at, revoked_at, accepted_at, accepted_by
 )
 on public.workspace_invitations to authenticated;
-grant select, delete, update (role) on public.workspace_members to authenticated;
-grant select, delete, update (name, home_country, language, conversation_days, channel_days)
+grant
+    delete, insert (workspace_id, channel_id, email, role, expires_at),
+    update (workspace_id, channel_id, email, role, expires_at, revoked_at)
+on public.workspace_invitations to authenticated;
+grant select, delete, insert (workspace_id, user_id, role), update (role) on public.workspace_members to authenticated;
+grant
+    select, delete, insert (name, home_country, language),
+    update (name, home_country, language, conversation_days, channel_days)
 on public.workspaces to authenticated;
 grant select on private.my_channels to authenticated;
 grant select on private.my_peer_twins to authenticated;
@@ -183,6 +195,7 @@ grant execute on function
     public.get_message(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
+    public.list_conversations(integer, text),
     public.list_inbox_changes(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
@@ -215,11 +228,40 @@ to authenticated;
 
 -- Functions: helpers behind them.
 grant execute on function
+    private.render_workspace(public.workspaces, text),
+    private.render_inbox_entry(public.conversations),
+    private.find_newest_conversations(timestamptz, uuid, integer),
+    private.list_conversations(jsonb),
+    private.require_user(),
+    private.require_workspace(uuid),
+    private.require_management(uuid),
+    private.require_workspace_member(uuid, uuid),
+    private.parse_number(jsonb, text, text),
+    private.list_workspaces(jsonb),
+    private.create_workspace(jsonb),
+    private.get_workspace(jsonb),
+    private.update_workspace(jsonb),
+    private.delete_workspace(jsonb),
+    private.list_workspace_members(jsonb),
+    private.set_member_role(jsonb),
+    private.remove_workspace_member(jsonb),
+    private.create_invitation(jsonb),
+    private.list_invitations(jsonb),
+    private.revoke_invitation(jsonb),
+    private.list_my_invitations(jsonb),
+    private.accept_invitation(jsonb),
+    private.mark_read(jsonb),
+    private.open_direct(jsonb),
+    private.list_user_events(jsonb),
     private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
+    private.create_plain_message(bytea),
+    private.is_my_twin_in(uuid, uuid),
+    private.is_used_up(),
+    private.render_created(public.messages),
     private.accept_invitation(text, uuid),
     private.create_invitation(uuid, uuid, text, text, interval),
     private.create_workspace(text, text, text),
@@ -228,12 +270,18 @@ grant execute on function
     private.open_direct(uuid[], uuid),
     private.hide_direct_channel(uuid, uuid),
     private.render_user_event(public.user_events),
-    private.record_export(uuid, uuid),
+    private.record_export(uuid, uuid, boolean),
     private.revoke_invitation(uuid),
     private.revoke_messaging_key(uuid),
     private.set_reaction(jsonb, text),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
-    private.message_count(uuid),
+    private.find_channel_state(uuid),
+    private.list_threads(uuid[]),
+    private.parse_boolean(jsonb, text),
+    private.parse_content(jsonb),
+    private.parse_emoji(jsonb),
+    private.normalize_emoji(text),
+    private.visible_character(),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
     private.spend_request(),
@@ -248,10 +296,10 @@ grant execute on function
     private.find_mentions(text),
     private.require_upload_channel(jsonb),
     private.require_message(uuid),
-    private.list_page(uuid, uuid, bigint, bigint, integer, integer),
+    private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.finish_idempotent(text, text, integer, text),
-    private.fold_text(text),
+    private.fold_text(text, boolean),
     private.format_time(timestamptz),
     private.has_huge_number(jsonb),
     private.scalar_text(jsonb, text),
@@ -266,6 +314,7 @@ grant execute on function
     private.search_messages(private.message_search),
     private.measure_messages(uuid, bigint, integer),
     private.is_my_folder(text, boolean),
+    private.is_retired_file(text),
     private.is_my_media(text),
     private.is_my_live_topic(text),
     private.is_my_topic(text),
@@ -296,8 +345,17 @@ grant execute on function
     private.parse_search_time(text),
     private.parse_object(bytea),
     private.parse_search_operator(private.message_search, text, text, boolean),
-    private.parse_search_phrase(text),
-    private.parse_search(text),
+    private.parse_search_phrase(text, regdictionary[], text, boolean),
+    private.list_word_forms(text, text, regdictionary[]),
+    private.list_compounds(text),
+    private.list_stems(text[], text[], regdictionary, boolean),
+    private.list_stemmers(uuid),
+    private.list_search_terms(text, boolean),
+    private.list_marks(tsquery),
+    private.escape_html(text),
+    private.render_snippet(text, text[], text, text, regdictionary[]),
+    private.render_hits(uuid[], tsquery, regdictionary[]),
+    private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
     private.render_transcript(uuid, bigint, integer, integer),
     private.require_actor(jsonb),
@@ -321,7 +379,7 @@ grant execute on function
     private.require_twin(uuid, uuid),
     private.retry_after(integer, text, jsonb),
     private.replay_twin_deliveries(uuid, uuid),
-    private.split_words(text),
+    private.split_words(text, boolean),
     private.set_twin_webhook(uuid, text),
     private.succeed(jsonb, jsonb, integer)
 to authenticated;
@@ -364,7 +422,8 @@ grant select, insert, delete on public.person_identifiers to service_role;
 grant select on public.twin_deliveries to service_role;
 grant select, delete on public.twin_webhooks to service_role;
 grant select on public.user_events to service_role;
-grant select, insert, update, delete on public.user_profiles to service_role;
+-- A profile goes with its user: without it, messages would lose their author.
+grant select, insert, update on public.user_profiles to service_role;
 grant select, insert, update, delete on public.workspace_members to service_role;
 grant
     select, delete, insert (name, home_country, language, conversation_days, channel_days, created_by),
@@ -423,18 +482,44 @@ to service_role;
 
 -- Functions: helpers behind them.
 grant execute on function
+    private.require_user(),
+    private.list_conversations(jsonb),
+    private.list_workspaces(jsonb),
+    private.create_workspace(jsonb),
+    private.get_workspace(jsonb),
+    private.update_workspace(jsonb),
+    private.delete_workspace(jsonb),
+    private.list_workspace_members(jsonb),
+    private.set_member_role(jsonb),
+    private.remove_workspace_member(jsonb),
+    private.create_invitation(jsonb),
+    private.list_invitations(jsonb),
+    private.revoke_invitation(jsonb),
+    private.list_my_invitations(jsonb),
+    private.accept_invitation(jsonb),
+    private.mark_read(jsonb),
+    private.open_direct(jsonb),
+    private.list_user_events(jsonb),
     private.authenticate_connection(text, text, text),
     private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
+    private.is_used_up(),
+    private.render_created(public.messages),
     private.set_reaction(jsonb, text),
     private.claim_deliveries(integer, interval),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.clean_up(integer),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
-    private.message_count(uuid),
+    private.find_channel_state(uuid),
+    private.list_threads(uuid[]),
+    private.parse_boolean(jsonb, text),
+    private.parse_content(jsonb),
+    private.parse_emoji(jsonb),
+    private.normalize_emoji(text),
+    private.visible_character(),
     private.count_messages(jsonb),
     private.create_conversations(private.ingest_source, private.ingest_participant[]),
     private.decode_text(bytea),
@@ -457,14 +542,14 @@ grant execute on function
     private.require_upload_channel(jsonb),
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.require_message(uuid),
-    private.list_page(uuid, uuid, bigint, bigint, integer, integer),
+    private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
-    private.fold_text(text),
+    private.fold_text(text, boolean),
     private.format_time(timestamptz),
     private.generate_id(),
     private.has_huge_number(jsonb),
@@ -481,7 +566,9 @@ grant execute on function
     private.lock_my_channel(uuid),
     private.lock_conversations(uuid[]),
     private.lock_source(private.ingest_source),
-    private.record_export(uuid, uuid),
+    private.can_match(uuid),
+    private.wait_to_match(uuid),
+    private.record_export(uuid, uuid, boolean),
     private.place_messages(private.ingest_message[], uuid[]),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
     private.broadcast_conversations(uuid[]),
@@ -532,8 +619,17 @@ grant execute on function
     private.parse_search_time(text),
     private.parse_object(bytea),
     private.parse_search_operator(private.message_search, text, text, boolean),
-    private.parse_search_phrase(text),
-    private.parse_search(text),
+    private.parse_search_phrase(text, regdictionary[], text, boolean),
+    private.list_word_forms(text, text, regdictionary[]),
+    private.list_compounds(text),
+    private.list_stems(text[], text[], regdictionary, boolean),
+    private.list_stemmers(uuid),
+    private.list_search_terms(text, boolean),
+    private.list_marks(tsquery),
+    private.escape_html(text),
+    private.render_snippet(text, text[], text, text, regdictionary[]),
+    private.render_hits(uuid[], tsquery, regdictionary[]),
+    private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
     private.render_transcript(uuid, bigint, integer, integer),
     private.require_actor(jsonb),
@@ -560,7 +656,7 @@ grant execute on function
     private.require_twin(uuid, uuid),
     private.retry_after(integer, text, jsonb),
     private.replay_twin_deliveries(uuid, uuid),
-    private.split_words(text),
+    private.split_words(text, boolean),
     private.store_conversations(private.ingest_source, jsonb),
     private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb),
     private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),

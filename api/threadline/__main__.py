@@ -6,7 +6,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from importlib.metadata import entry_points
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
@@ -57,7 +59,7 @@ def serve(host: str, port: int, workers: int) -> None:
             port=port,
             workers=workers,
             loop="uvloop",
-            http=Protocol,
+            http=partial(Protocol, patience=settings.body_timeout),
             log_config=CONFIG,
             proxy_headers=False,  # the client's address and scheme are not used
             access_log=False,  # request lines can hold an API key in the query
@@ -109,6 +111,32 @@ def doctor() -> None:
     findings = asyncio.run(examine(Settings.from_environment()))
     click.echo("\n".join(findings) or "Nothing is missing or wrong.")
     sys.exit(bool(findings))
+
+
+@main.command()
+@click.option("--url", required=True, envvar="SUPABASE_URL", help="The project: https://REF.supabase.co.")
+@click.option("--key", required=True, envvar="SUPABASE_PUBLISHABLE_KEY", help="Its publishable key.")
+@click.option("--service", help="URL of `threadline serve`, for summaries. Without it the console has none.")
+@click.option("--port", default=8010, type=click.IntRange(1, 65535), show_default=True, help="Port on this machine.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write the files there instead.")
+def console(url: str, key: str, service: str | None, port: int, out: Path | None) -> None:
+    """Serve the console on this machine for a project elsewhere."""
+    import uvicorn
+    from litestar import Litestar
+
+    from threadline.routes.console import console, write
+    from threadline.start import check_port
+
+    if key.startswith("sb_secret_"):
+        raise click.ClickException("This is the secret key. Pass the publishable key, which browsers may know.")
+    config = {"url": url.rstrip("/"), "key": key, **({"service": service} if service else {})}
+    if out:
+        write(out, config, click.echo)
+        return
+    check_port("127.0.0.1", port)
+    click.echo(f"The console of {config['url']}: http://127.0.0.1:{port}/console/\nCtrl-C ends it.")
+    app = Litestar(route_handlers=console(config), openapi_config=None, logging_config=None)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
 
 
 def application() -> object:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
+from typing import Any
 
 from litestar import Litestar
 from litestar.types import ControllerRouterHandler
@@ -14,6 +15,7 @@ from threadline.database import Database
 from threadline.housekeeper import housekeeping
 from threadline.observer import observe
 from threadline.routes.calls import calls
+from threadline.routes.console import configure, console
 from threadline.routes.exports import exports
 from threadline.routes.ingest import ingest
 from threadline.routes.pages import root, show_asset, show_docs
@@ -32,8 +34,13 @@ def create_app(
     settings: Settings,
     extra_routes: Sequence[ControllerRouterHandler] = (),
     extra_parts: Sequence[tuple[str, str]] = (),
+    console_extras: Mapping[str, Any] | None = None,
 ) -> Litestar:
-    """Return the ASGI application. `extra_routes` are served beside our own; `extra_parts` is what `/` says of them."""
+    """Return the ASGI application.
+
+    `extra_routes` are served beside our own, and `extra_parts` is what `/` says of them. `console_extras` go into the
+    config.json of the console.
+    """
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -48,10 +55,12 @@ def create_app(
             app.state.update(database=database, storage=storage, summarizer=summarizer)
             yield
 
+    pages = console({**configure(settings), **(console_extras or {})}) if settings.console else []
     app = Litestar(
         route_handlers=[
-            *(root(extra_parts), show_docs, show_asset, health, schema, show_metrics),
+            *(root(extra_parts, has_console=settings.console), show_docs, show_asset, health, schema, show_metrics),
             *(ingest, calls, uploads, summarize, exports),
+            *pages,
             *extra_routes,
         ],
         lifespan=[lifespan],

@@ -13,7 +13,7 @@ _ALWAYS = {
 }
 _PREFLIGHT = {
     **_ALWAYS,
-    "access-control-allow-methods": "DELETE, GET, POST, PUT",
+    "access-control-allow-methods": "DELETE, GET, PATCH, POST, PUT",
     "access-control-allow-headers": "authorization, x-client-info, apikey, content-type, idempotency-key",
     "access-control-max-age": "7200",  # seconds, the most that browsers accept
 }

@@ -55,7 +55,7 @@ class Settings:
     supabase_url: str | None = None  # of the project
     supabase_key: str | None = None  # the public key
     supabase_secret_key: str | None = field(default=None, repr=False)  # needed to sweep unused files
-    body_timeout: int = 20  # seconds without a byte of a body
+    body_timeout: int = 20  # seconds for the head of a request, without a byte of a body, or in which no answer is read
     upload_max_files: int = 10  # per upload
     upload_max_bytes: int = 52_428_800  # per file
     deliver: bool = True  # whether this process posts to webhooks of twins and cleans up
@@ -69,6 +69,7 @@ class Settings:
     summary_input_price: float = 0.0  # dollars per million tokens read; 0 counts no cost
     summary_output_price: float = 0.0  # dollars per million tokens written
     metrics_token: str | None = field(default=None, repr=False)  # for GET /metrics; without it, 404
+    console: bool = True  # whether /console is served
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:

@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from threadline_devstack import keys
 from threadline_devstack.project import Ports
 
+# The console offers to sign in as one of the seeded users.
+SEEDED = {
+    "users": ["matty@example.com", "bob@example.com", "carol@example.com", "mallory@example.com"],
+    "password": "password123",
+}
 # The example of the ingest document, for the connection of the seed.
 INGEST = {
     "platform": "whatsapp",

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -14,6 +15,7 @@ from threadline_devstack.errors import StackError
 from threadline_devstack.process import signals_handled_by
 
 GRACE = 3  # seconds for open requests when the stack stops
+PATIENCE = 20  # seconds for the head of a request
 
 
 class HttpServer(uvicorn.Server):
@@ -43,7 +45,7 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 application,
-                http=Protocol,
+                http=partial(Protocol, patience=PATIENCE),
                 ws=websocket,
                 lifespan="on",
                 log_config=None,

@@ -113,13 +113,15 @@ def create_application(project: Project) -> "tuple[object, DataApi, AuthApi, Sto
         deliver=_is_on("THREADLINE_DELIVER", "1"),
         # For developers whose twin runs on this machine.
         webhook_allow_private=_is_on("THREADLINE_WEBHOOK_ALLOW_PRIVATE", "0"),
+        console=_is_on("THREADLINE_CONSOLE", "1"),
     )
     gateway = Gateway(SigningKey.of(Home(project.home).signing_key))
     data_api, auth, storage = DataApi(project), AuthApi(project), StorageApi(project)
     realtime = Realtime.of(project, gateway)
     routes = [gateway.route(server) for server in (data_api, auth, storage, realtime)]
     parts = PARTS if postgrest.find() else ((DATA_API, f"Not here. {postgrest.advice()}"), *PARTS[1:])
-    return create_app(settings, extra_routes=routes, extra_parts=parts), data_api, auth, storage, realtime
+    application = create_app(settings, extra_routes=routes, extra_parts=parts, console_extras=report.SEEDED)
+    return application, data_api, auth, storage, realtime
 
 
 def _is_on(name: str, default: str) -> bool:
@@ -134,7 +136,8 @@ def welcome(ports: Ports, *, has_data_api: bool) -> str:
     return (
         "Threadline local development setup is running.\n\n"
         f"{report.pretty(report.values(ports))}\n"
-        f"{'Data API':>16}: {data_api}\n\n"
+        f"{'Data API':>16}: {data_api}\n"
+        f"{'Console':>16}: {ports.api_url}/console/\n\n"
         f"Deliver a first message:\n\n{report.first_call(ports.api_url)}\n\n"
         "Ctrl-C stops everything."
     )

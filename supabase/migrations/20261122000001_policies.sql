@@ -209,14 +209,8 @@ with check (
     exists (select from private.my_channels as mine where mine.id = messages.channel_id)
     and (
         user_id = (select auth.uid())
-        or (
-            user_id is null
-            and exists (select from private.my_twins as mine where mine.id = messages.ai_twin_id)
-            and exists (
-                select from public.channel_twins as assigned
-                where assigned.channel_id = messages.channel_id and assigned.ai_twin_id = messages.ai_twin_id
-            )
-        )
+        -- A function, so that a message of a user does not start the look-up of a twin (decision 0007).
+        or user_id is null and private.is_my_twin_in(ai_twin_id, channel_id)
     )
 );
 create policy messages_update_author on public.messages
@@ -306,7 +300,7 @@ create policy objects_select_attachment_member on storage.objects
 as restrictive for select to authenticated
 using (
     bucket_id is distinct from 'attachments'
-    or private.is_my_folder(name)
+    or (private.is_my_folder(name) and not private.is_retired_file(name))
     or private.is_my_media(name)
 );
 create policy objects_insert_attachment_member on storage.objects
@@ -319,6 +313,7 @@ with check (
         -- Browsers run scripts in HTML, SVG and any XML. Storage keeps the type that the client names, also spaces and
         -- several types. Office documents have openxml in their type and are no XML for a browser.
         and coalesce(metadata ->> 'mimetype', '') !~* 'html|svg|[/+](xml|xsl)'
+        and not private.is_retired_file(name)
         -- Rejects a new file at the path of one that was removed from Storage only.
         and case
             when name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'

@@ -80,7 +80,7 @@ class PublicAuditLog(BaseModel):
     actor_id: Optional[uuid.UUID] = Field(alias="actor_id")
     at: datetime.datetime = Field(alias="at")
     details: JsonValue = Field(alias="details")
-    id: int = Field(alias="id")
+    id: uuid.UUID = Field(alias="id")
     request_id: Optional[str] = Field(alias="request_id")
     subject_id: Optional[uuid.UUID] = Field(alias="subject_id")
     workspace_id: uuid.UUID = Field(alias="workspace_id")
@@ -90,7 +90,7 @@ class PublicAuditLogInsert(TypedDict):
     actor_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="actor_id")]]
     at: NotRequired[Annotated[datetime.datetime, Field(alias="at")]]
     details: NotRequired[Annotated[JsonValue, Field(alias="details")]]
-    id: NotRequired[Annotated[int, Field(alias="id")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     request_id: NotRequired[Annotated[Optional[str], Field(alias="request_id")]]
     subject_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="subject_id")]]
     workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
@@ -100,7 +100,7 @@ class PublicAuditLogUpdate(TypedDict):
     actor_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="actor_id")]]
     at: NotRequired[Annotated[datetime.datetime, Field(alias="at")]]
     details: NotRequired[Annotated[JsonValue, Field(alias="details")]]
-    id: NotRequired[Annotated[int, Field(alias="id")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     request_id: NotRequired[Annotated[Optional[str], Field(alias="request_id")]]
     subject_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="subject_id")]]
     workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
@@ -144,6 +144,7 @@ class PublicChannels(BaseModel):
     direct_key: Optional[bytes] = Field(alias="direct_key")
     id: uuid.UUID = Field(alias="id")
     kind: str = Field(alias="kind")
+    language: Optional[str] = Field(alias="language")
     name: Optional[str] = Field(alias="name")
     updated_at: datetime.datetime = Field(alias="updated_at")
     workspace_id: uuid.UUID = Field(alias="workspace_id")
@@ -154,6 +155,7 @@ class PublicChannelsInsert(TypedDict):
     direct_key: NotRequired[Annotated[Optional[bytes], Field(alias="direct_key")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     kind: NotRequired[Annotated[str, Field(alias="kind")]]
+    language: NotRequired[Annotated[Optional[str], Field(alias="language")]]
     name: NotRequired[Annotated[Optional[str], Field(alias="name")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
@@ -164,6 +166,7 @@ class PublicChannelsUpdate(TypedDict):
     direct_key: NotRequired[Annotated[Optional[bytes], Field(alias="direct_key")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     kind: NotRequired[Annotated[str, Field(alias="kind")]]
+    language: NotRequired[Annotated[Optional[str], Field(alias="language")]]
     name: NotRequired[Annotated[Optional[str], Field(alias="name")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
@@ -375,7 +378,7 @@ class PublicIngestLog(BaseModel):
     conversations: Optional[int] = Field(alias="conversations")
     conversations_created: Optional[int] = Field(alias="conversations_created")
     errors: Optional[List[str]] = Field(alias="errors")
-    id: int = Field(alias="id")
+    id: uuid.UUID = Field(alias="id")
     key_id: Optional[uuid.UUID] = Field(alias="key_id")
     messages: Optional[int] = Field(alias="messages")
     messages_added: Optional[int] = Field(alias="messages_added")
@@ -391,7 +394,7 @@ class PublicIngestLogInsert(TypedDict):
     conversations: NotRequired[Annotated[Optional[int], Field(alias="conversations")]]
     conversations_created: NotRequired[Annotated[Optional[int], Field(alias="conversations_created")]]
     errors: NotRequired[Annotated[Optional[List[str]], Field(alias="errors")]]
-    id: NotRequired[Annotated[int, Field(alias="id")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     key_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="key_id")]]
     messages: NotRequired[Annotated[Optional[int], Field(alias="messages")]]
     messages_added: NotRequired[Annotated[Optional[int], Field(alias="messages_added")]]
@@ -407,7 +410,7 @@ class PublicIngestLogUpdate(TypedDict):
     conversations: NotRequired[Annotated[Optional[int], Field(alias="conversations")]]
     conversations_created: NotRequired[Annotated[Optional[int], Field(alias="conversations_created")]]
     errors: NotRequired[Annotated[Optional[List[str]], Field(alias="errors")]]
-    id: NotRequired[Annotated[int, Field(alias="id")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     key_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="key_id")]]
     messages: NotRequired[Annotated[Optional[int], Field(alias="messages")]]
     messages_added: NotRequired[Annotated[Optional[int], Field(alias="messages_added")]]
@@ -578,6 +581,7 @@ class PublicMessages(BaseModel):
     metadata: JsonValue = Field(alias="metadata")
     parent_message_id: Optional[uuid.UUID] = Field(alias="parent_message_id")
     seq: int = Field(alias="seq")
+    thread_id: Optional[uuid.UUID] = Field(alias="thread_id")
     updated_at: datetime.datetime = Field(alias="updated_at")
     user_id: Optional[uuid.UUID] = Field(alias="user_id")
     workspace_id: uuid.UUID = Field(alias="workspace_id")
@@ -596,6 +600,7 @@ class PublicMessagesInsert(TypedDict):
     metadata: NotRequired[Annotated[JsonValue, Field(alias="metadata")]]
     parent_message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="parent_message_id")]]
     seq: NotRequired[Annotated[int, Field(alias="seq")]]
+    thread_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="thread_id")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="user_id")]]
     workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
@@ -614,6 +619,7 @@ class PublicMessagesUpdate(TypedDict):
     metadata: NotRequired[Annotated[JsonValue, Field(alias="metadata")]]
     parent_message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="parent_message_id")]]
     seq: NotRequired[Annotated[int, Field(alias="seq")]]
+    thread_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="thread_id")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="user_id")]]
     workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
@@ -723,7 +729,9 @@ class PublicTwinDeliveries(BaseModel):
     channel_id: uuid.UUID = Field(alias="channel_id")
     created_at: datetime.datetime = Field(alias="created_at")
     finished_at: Optional[datetime.datetime] = Field(alias="finished_at")
+    first_attempt_at: Optional[datetime.datetime] = Field(alias="first_attempt_at")
     id: uuid.UUID = Field(alias="id")
+    kind: str = Field(alias="kind")
     last_error: Optional[str] = Field(alias="last_error")
     last_status: Optional[int] = Field(alias="last_status")
     message_id: uuid.UUID = Field(alias="message_id")
@@ -737,7 +745,9 @@ class PublicTwinDeliveriesInsert(TypedDict):
     channel_id: Annotated[uuid.UUID, Field(alias="channel_id")]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     finished_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="finished_at")]]
+    first_attempt_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="first_attempt_at")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    kind: NotRequired[Annotated[str, Field(alias="kind")]]
     last_error: NotRequired[Annotated[Optional[str], Field(alias="last_error")]]
     last_status: NotRequired[Annotated[Optional[int], Field(alias="last_status")]]
     message_id: Annotated[uuid.UUID, Field(alias="message_id")]
@@ -751,7 +761,9 @@ class PublicTwinDeliveriesUpdate(TypedDict):
     channel_id: NotRequired[Annotated[uuid.UUID, Field(alias="channel_id")]]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     finished_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="finished_at")]]
+    first_attempt_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="first_attempt_at")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    kind: NotRequired[Annotated[str, Field(alias="kind")]]
     last_error: NotRequired[Annotated[Optional[str], Field(alias="last_error")]]
     last_status: NotRequired[Annotated[Optional[int], Field(alias="last_status")]]
     message_id: NotRequired[Annotated[uuid.UUID, Field(alias="message_id")]]
@@ -762,18 +774,21 @@ class PublicTwinDeliveriesUpdate(TypedDict):
 class PublicTwinWebhooks(BaseModel):
     ai_twin_id: uuid.UUID = Field(alias="ai_twin_id")
     created_at: datetime.datetime = Field(alias="created_at")
+    unsubscribed_at: Optional[datetime.datetime] = Field(alias="unsubscribed_at")
     updated_at: datetime.datetime = Field(alias="updated_at")
     url: str = Field(alias="url")
 
 class PublicTwinWebhooksInsert(TypedDict):
     ai_twin_id: Annotated[uuid.UUID, Field(alias="ai_twin_id")]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    unsubscribed_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="unsubscribed_at")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     url: Annotated[str, Field(alias="url")]
 
 class PublicTwinWebhooksUpdate(TypedDict):
     ai_twin_id: NotRequired[Annotated[uuid.UUID, Field(alias="ai_twin_id")]]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    unsubscribed_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="unsubscribed_at")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     url: NotRequired[Annotated[str, Field(alias="url")]]
 

@@ -81,7 +81,7 @@ export type Database = {
           "actor_id": string | null;
           "at": string;
           "details": NonNullable<Json>;
-          "id": number;
+          "id": string;
           "request_id": string | null;
           "subject_id": string | null;
           "workspace_id": string;
@@ -92,7 +92,7 @@ export type Database = {
           "actor_id"?: string | null;
           "at"?: string;
           "details"?: NonNullable<Json>;
-          "id"?: never;
+          "id"?: string;
           "request_id"?: string | null;
           "subject_id"?: string | null;
           "workspace_id": string;
@@ -102,7 +102,7 @@ export type Database = {
           "actor_id"?: string | null;
           "at"?: string;
           "details"?: NonNullable<Json>;
-          "id"?: never;
+          "id"?: string;
           "request_id"?: string | null;
           "subject_id"?: string | null;
           "workspace_id"?: string;
@@ -144,6 +144,13 @@ export type Database = {
             isOneToOne: false;
             referencedRelation: "channels";
             referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "channel_members_user_id_fkey";
+            columns: ["user_id"];
+            isOneToOne: false;
+            referencedRelation: "user_profiles";
+            referencedColumns: ["user_id"];
           },
         ];
       };
@@ -188,6 +195,7 @@ export type Database = {
           "direct_key": string | null;
           "id": string;
           "kind": string;
+          "language": string | null;
           "name": string | null;
           "updated_at": string;
           "workspace_id": string;
@@ -199,6 +207,7 @@ export type Database = {
           "direct_key"?: string | null;
           "id"?: string;
           "kind"?: string;
+          "language"?: string | null;
           "name"?: string | null;
           "updated_at"?: string;
           "workspace_id"?: string;
@@ -209,6 +218,7 @@ export type Database = {
           "direct_key"?: string | null;
           "id"?: string;
           "kind"?: string;
+          "language"?: string | null;
           "name"?: string | null;
           "updated_at"?: string;
           "workspace_id"?: string;
@@ -497,7 +507,7 @@ export type Database = {
           "conversations": number | null;
           "conversations_created": number | null;
           "errors": (string)[] | null;
-          "id": number;
+          "id": string;
           "key_id": string | null;
           "messages": number | null;
           "messages_added": number | null;
@@ -514,7 +524,7 @@ export type Database = {
           "conversations"?: number | null;
           "conversations_created"?: number | null;
           "errors"?: (string)[] | null;
-          "id"?: never;
+          "id"?: string;
           "key_id"?: string | null;
           "messages"?: number | null;
           "messages_added"?: number | null;
@@ -530,7 +540,7 @@ export type Database = {
           "conversations"?: number | null;
           "conversations_created"?: number | null;
           "errors"?: (string)[] | null;
-          "id"?: never;
+          "id"?: string;
           "key_id"?: string | null;
           "messages"?: number | null;
           "messages_added"?: number | null;
@@ -737,6 +747,13 @@ export type Database = {
             referencedRelation: "messages";
             referencedColumns: ["id"];
           },
+          {
+            foreignKeyName: "message_pins_pinned_by_fkey";
+            columns: ["pinned_by"];
+            isOneToOne: false;
+            referencedRelation: "user_profiles";
+            referencedColumns: ["user_id"];
+          },
         ];
       };
       "message_reactions": {
@@ -780,6 +797,13 @@ export type Database = {
             referencedRelation: "messages";
             referencedColumns: ["id"];
           },
+          {
+            foreignKeyName: "message_reactions_user_id_fkey";
+            columns: ["user_id"];
+            isOneToOne: false;
+            referencedRelation: "user_profiles";
+            referencedColumns: ["user_id"];
+          },
         ];
       };
       "messages": {
@@ -797,6 +821,7 @@ export type Database = {
           "metadata": NonNullable<Json>;
           "parent_message_id": string | null;
           "seq": number;
+          "thread_id": string | null;
           "updated_at": string;
           "user_id": string | null;
           "workspace_id": string;
@@ -816,6 +841,7 @@ export type Database = {
           "metadata"?: NonNullable<Json>;
           "parent_message_id"?: string | null;
           "seq"?: number;
+          "thread_id"?: string | null;
           "updated_at"?: string;
           "user_id"?: string | null;
           "workspace_id": string;
@@ -834,6 +860,7 @@ export type Database = {
           "metadata"?: NonNullable<Json>;
           "parent_message_id"?: string | null;
           "seq"?: number;
+          "thread_id"?: string | null;
           "updated_at"?: string;
           "user_id"?: string | null;
           "workspace_id"?: string;
@@ -859,6 +886,20 @@ export type Database = {
             isOneToOne: false;
             referencedRelation: "messages";
             referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "messages_thread_id_fkey";
+            columns: ["thread_id"];
+            isOneToOne: false;
+            referencedRelation: "messages";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "messages_user_id_fkey";
+            columns: ["user_id"];
+            isOneToOne: false;
+            referencedRelation: "user_profiles";
+            referencedColumns: ["user_id"];
           },
         ];
       };
@@ -1012,7 +1053,9 @@ export type Database = {
           "channel_id": string;
           "created_at": string;
           "finished_at": string | null;
+          "first_attempt_at": string | null;
           "id": string;
+          "kind": string;
           "last_error": string | null;
           "last_status": number | null;
           "message_id": string;
@@ -1027,7 +1070,9 @@ export type Database = {
           "channel_id": string;
           "created_at"?: string;
           "finished_at"?: string | null;
+          "first_attempt_at"?: string | null;
           "id"?: string;
+          "kind"?: string;
           "last_error"?: string | null;
           "last_status"?: number | null;
           "message_id": string;
@@ -1041,7 +1086,9 @@ export type Database = {
           "channel_id"?: string;
           "created_at"?: string;
           "finished_at"?: string | null;
+          "first_attempt_at"?: string | null;
           "id"?: string;
+          "kind"?: string;
           "last_error"?: string | null;
           "last_status"?: number | null;
           "message_id"?: string;
@@ -1063,6 +1110,7 @@ export type Database = {
         Row: {
           "ai_twin_id": string;
           "created_at": string;
+          "unsubscribed_at": string | null;
           "updated_at": string;
           "url": string;
         };
@@ -1070,12 +1118,14 @@ export type Database = {
         Insert: {
           "ai_twin_id": string;
           "created_at"?: string;
+          "unsubscribed_at"?: string | null;
           "updated_at"?: string;
           "url": string;
         };
         Update: {
           "ai_twin_id"?: string;
           "created_at"?: string;
+          "unsubscribed_at"?: string | null;
           "updated_at"?: string;
           "url"?: string;
         };
@@ -1339,7 +1389,7 @@ export type Database = {
           & "the function public.keys with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
       "list_channel_events": { Args: { "": Json }; Returns: Json };
-      "list_inbox_changes": { Args: { "": Json }; Returns: Json };
+      "list_conversations": { Args: { "before"?: string; "max_conversations"?: number }; Returns: Json };
       "list_message_edits": { Args: { "": Json }; Returns: Json };
       "list_messages": { Args: { "": Json }; Returns: Json };
       "list_my_channels": { Args: { "max_channels"?: number; "skip"?: number }; Returns: Json };

@@ -12,7 +12,10 @@ from threadline.project.shipped import migrations
 from tests.support.own_project import list_migrations, make_project
 from tests.support.schema import ROOT
 
-SHIPPED = {"api", "supabase/functions", "supabase/migrations", "pyproject.toml", "README.md", "LICENSE"}
+SHIPPED = {
+    *("api", "console", "packages/follow-js", "supabase/functions", "supabase/migrations"),
+    *("pyproject.toml", "README.md", "LICENSE"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -99,4 +102,6 @@ def test_docker_context_holds_only_what_ships() -> None:
 def test_devstack_adds_its_commands() -> None:
     result = subprocess.run([Path(sys.executable).parent / "threadline", "--help"], capture_output=True, check=True)
     names = {line.split()[0] for line in result.stdout.decode().partition("Commands:")[2].splitlines() if line}
-    assert names == {"add", "db", "doctor", "import", "remove", "serve", "sql", "status", "stop", "token", "up", "work"}
+    assert names == {
+        *("add", "console", "db", "doctor", "import", "remove", "serve", "sql", "status", "stop", "token", "up", "work"),
+    }

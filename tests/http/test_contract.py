@@ -23,12 +23,16 @@ from tests.support.schema import ROOT, SQL
 from tests.support.soak import bounded
 from tests.support.team import Running, running_service
 from tests.support.tokens import bearer, token
-from tests.support.world import CHANNEL, JOHN_DOE, MATTY, MESSAGE, TWIN
+from tests.support.world import BOB, CHANNEL, JOHN_DOE, MATTY, MESSAGE, TWIN, WORKSPACE
 
 # test_uploads.py sends files, because it has a Storage.
 FORMS = {("POST", "/api/v2/messages/upload")}
-# The seed has nothing that these could erase or export.
+# The seed has nothing that these could erase, export, accept or remove.
 WITHOUT_EXAMPLE = {
+    ("DELETE", "/api/v2/invitations/{invitation_id}"),
+    ("DELETE", "/api/v2/workspaces/{workspace_id}"),
+    ("DELETE", "/api/v2/workspaces/{workspace_id}/members/{member_id}"),
+    ("POST", "/api/v2/invitations/accept"),
     ("POST", "/api/v2/erasures/person"),
     ("POST", "/api/v2/erasures/user"),
     ("POST", "/api/v2/people/{person_id}/number/undo"),
@@ -39,15 +43,10 @@ WITHOUT_EXAMPLE = {
 DATA_API_CODES = {
     "connection_not_found",
     "direct_channel",
-    "invitation_not_found",
     "key_not_found",
     "overlap_out_of_range",
-    "owner_required",
-    "personal_workspace",
     "plan_refused",
     "too_many_twin_channels",
-    "workspace_member_required",
-    "workspace_not_found",
 }
 SECONDS = 10.0  # for each answer
 # The full run sends more than 20,000 requests; generating an ingest body takes ten times as long as another.
@@ -157,6 +156,8 @@ def examples() -> list[Any]:
             "ai_twin_id": TWIN,
             "attachment_id": MESSAGE,
             "person_id": JOHN_DOE,
+            "workspace_id": WORKSPACE,
+            "member_id": BOB,
         }
         url = path.format(**ids, emoji="thumbsup")
         query = {name: each["example"] for name, each in given.items() if each["in"] == "query" and "example" in each}
@@ -239,6 +240,8 @@ def test_undescribed_answer_raises_contract_error() -> None:
         "id": MESSAGE, "channel_id": CHANNEL, "content": "x", "content_type": "text", "user_id": None,
         "ai_twin_id": None, "parent_message_id": None, "conversation_id": None, "metadata": {}, "attachments": None,
         "created_at": "2026-03-19T15:10:22.000Z", "updated_at": "2026-03-19T15:10:22.000Z", "reaction_count": 0,
+        "thread_id": None, "edited_at": None, "seq": 1, "display_name": None, "avatar_url": None, "reactions": [],
+        "reply_count": 0, "last_reply_at": None, "participants": [],
     }  # fmt: skip
     right: dict[str, Any] = {"success": True, "data": message, "meta": {}}
     contract.check(httpx.Response(200, json=right, request=request))

@@ -213,6 +213,21 @@ RULES = {
         """,
         "private.planted()",
     ),
+    "no client reads a number that all tenants share": Rule(
+        """
+        select relation.oid::regclass || '.' || part.attname
+        from our_relations as relation
+        inner join pg_catalog.pg_attribute as part on part.attrelid = relation.oid and part.attnum > 0
+        left join pg_catalog.pg_attrdef as given on given.adrelid = relation.oid and given.adnum = part.attnum
+        where has_column_privilege('authenticated', relation.oid, part.attnum, 'select')
+            and (part.attidentity <> '' or pg_get_expr(given.adbin, given.adrelid) like '%nextval(%')
+        """,
+        """
+        create table public.planted (number bigint generated always as identity);
+        grant select on public.planted to authenticated
+        """,
+        "public.planted.number",
+    ),
     "everything belongs to the role that migrations run as": Rule(
         """
         select oid::regclass::text from our_relations where relowner <> 'postgres'::regrole

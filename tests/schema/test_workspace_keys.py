@@ -23,7 +23,6 @@ GLOBAL = {
     "private.summary_counts": "belongs to a user",
     "private.summary_totals": "a total of the whole database",
     "private.twin_secrets": "belongs to a twin",
-    "private.word_backlog": "ids of messages, for some seconds",
     "private.user_counters": "belongs to a user",
     "public.ai_twins": "belongs to its user, as a profile does, and takes part in channels of several workspaces",
     "public.erasures": "a receipt stays after its subject is gone",
@@ -40,6 +39,7 @@ COPIED = {
     "public.message_events.message_events_channel_id_fkey": "record_event copies it from the counter",
     "public.messages.messages_channel_id_fkey": "messages_10_admit copies it from the counter",
     "public.messages.messages_parent_message_id_fkey": "messages_10_admit requires a parent of the same channel",
+    "public.messages.messages_thread_id_fkey": "messages_10_admit takes it from a parent of the same channel",
 }
 
 # A table knows its workspace by a column, or by a key to a table that knows it.

@@ -130,12 +130,12 @@ def test_stored_file_cannot_be_replaced(db: Db, user_id: str, is_known: bool) ->
     file = upload(db, BOB)
     db.execute("select set_config('storage.allow_delete_query', 'true', true)")
     assert rows(db, REMOVE, file["path"]) == [file["path"]]
-    if is_known:
-        become(db, user_id)
-        refused(db, STORE, file["path"], user_id, METADATA)
-    else:
+    if not is_known:
         db.execute("delete from public.attachments where id = %s", (file["id"],))
-        become(db, user_id)
+    become(db, user_id)
+    refused(db, STORE, file["path"], user_id, METADATA)
+    become_service(db)
+    if not is_known:
         db.execute(STORE, (file["path"], user_id, METADATA))
         again = json.dumps({"conversation_id": CHANNEL, "files": [file]})
         assert code(db, "select public.finish_upload(%s)", again) == ("PT409", "id_retired")
@@ -235,6 +235,38 @@ def test_message_cannot_attach_a_file_of_a_hidden_channel(db: Db) -> None:
     request = json.dumps({"channel_id": str(own), "content": "x", "attachments": [{"attachment_id": file["id"]}]})
     assert code(db, "select public.create_message(%s)", request) == ("PT404", "attachment_not_found")
     assert code(db, "select public.get_attachment(%s)", json.dumps({"id": file["id"]}))[0] == "PT404"
+
+
+READ = "select name from storage.objects where bucket_id = 'attachments' and name = %s"
+
+
+def test_file_of_a_deleted_message_is_hidden_at_once(db: Db) -> None:
+    file, kept = upload(db, BOB), upload(db, BOB)
+    said = say(db, {"id": file["id"]}, {"id": kept["id"]})
+    say(db, {"id": kept["id"]})
+    become(db, BOB)
+    assert call(db, "delete_message", id=str(said))
+    assert (rows(db, READ, file["path"]), rows(db, READ, kept["path"])) == ([], [kept["path"]])
+    become(db, MATTY)
+    assert (rows(db, READ, file["path"]), rows(db, READ, kept["path"])) == ([], [kept["path"]])
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select private.erase_user(%(who)s)",
+        "delete from public.messages where id = %(message)s",
+        "delete from public.attachments where id = %(file)s",
+    ],
+    ids=["erased user", "message row", "file row"],
+)
+def test_file_that_is_gone_is_hidden_at_once(db: Db, statement: str) -> None:
+    file = upload(db, BOB)
+    said = say(db, {"id": file["id"]})
+    become_postgres(db)
+    db.execute(statement, {"who": BOB, "message": said, "file": file["id"]})
+    become(db, MATTY)
+    assert rows(db, READ, file["path"]) == []
 
 
 def test_malformed_attachment_id_is_rejected(db: Db) -> None:

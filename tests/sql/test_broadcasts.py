@@ -14,7 +14,7 @@ from tests.support.event_log import last_seq
 from tests.support.ingest import conversation, message
 from tests.support.people import add_person
 from tests.support.realtime import broadcasts, fire_deferred_triggers, may_join, may_send
-from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN, UNKNOWN_ID
+from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, NAME_OF_MATTY, TWIN, UNKNOWN_ID
 
 TOPIC = f"channel:{CHANNEL}"
 INBOX = f"inbox:{MATTY}"
@@ -51,12 +51,13 @@ def test_call_broadcasts_what_it_answers(db: Db) -> None:
     for function, fields, event in CALLS:
         db.execute("delete from realtime.messages where true")
         data = call(db, function, **fields).data
-        assert broadcasts(db, TOPIC) == [(event, data | numbered(last_seq(db)))], (function, fields)
+        author = {} if event == "message.deleted" else NAME_OF_MATTY
+        assert broadcasts(db, TOPIC) == [(event, data | author | numbered(last_seq(db)))], (function, fields)
 
 
 def test_pin_by_service_role_broadcasts_the_named_user(db: Db) -> None:
     data = call(db, "pin_message", None, id=MESSAGE, user_id=BOB).data
-    assert broadcasts(db, TOPIC) == [("message.pinned", data | numbered(last_seq(db)))]
+    assert broadcasts(db, TOPIC) == [("message.pinned", data | NAME_OF_MATTY | numbered(last_seq(db)))]
 
 
 def test_membership_changes_are_broadcast(db: Db) -> None:
@@ -69,7 +70,8 @@ def test_membership_changes_are_broadcast(db: Db) -> None:
         ("member.joined", MALLORY, CHANNEL),
         ("member.left", MALLORY, CHANNEL),
     ]
-    assert [payload.keys() for _, payload in sent] == [{"channel_id", "user_id", "created_at", "seq", "prev_seq"}] * 2
+    shown = {"channel_id", "user_id", "display_name", "avatar_url", "created_at", "seq", "prev_seq"}
+    assert [payload.keys() for _, payload in sent] == [shown] * 2
     assert [payload["seq"] for _, payload in sent] == [seq - 1, seq]
 
 
@@ -116,16 +118,19 @@ def test_message_deleted_in_same_transaction_is_not_broadcast(db: Db) -> None:
 
 def test_oversized_event_is_broadcast_as_a_pointer(db: Db) -> None:
     # A control character is six in JSON.
-    data = call(db, "create_message", channel_id=CHANNEL, content="\u0001" * 40_000).data
+    data = call(db, "create_message", channel_id=CHANNEL, content="x" + "\u0001" * 39_999).data
     pointer = {"id": data["id"], "channel_id": CHANNEL, "truncated": True}
     assert broadcasts(db, TOPIC) == [("message.created", pointer | numbered(last_seq(db)))]
 
 
-def test_deleted_channel_broadcasts_nothing(db: Db) -> None:
+def test_deleted_channel_broadcasts_its_deletion_as_last_event(db: Db) -> None:
+    seq = last_seq(db) + 1
     become(db, MATTY)
     db.execute("delete from public.channels where id = %s", (CHANNEL,))
     become_postgres(db)
-    assert broadcasts(db, TOPIC) == []
+    ((event, payload),) = broadcasts(db, TOPIC)
+    assert event == "channel.deleted"
+    assert payload == {"channel_id": CHANNEL, "created_at": payload["created_at"]} | numbered(seq)
 
 
 def test_failed_broadcast_loses_no_message(cluster: TestCluster, fresh_database: str) -> None:
@@ -167,7 +172,8 @@ def test_event_for_a_message_elsewhere_rolls_back(cluster: TestCluster, fresh_da
 
 def test_twin_topic_receives_messages_of_others(db: Db) -> None:
     data = call(db, "create_message", BOB, channel_id=CHANNEL, content="hello twin").data
-    assert broadcasts(db, f"twin:{TWIN}") == [("message.created", data | numbered(last_seq(db)))]
+    author = {"display_name": "Bob Okafor", "avatar_url": None}
+    assert broadcasts(db, f"twin:{TWIN}") == [("message.created", data | author | numbered(last_seq(db)))]
     call(db, "edit_message", BOB, id=data["id"], content="edited")
     call(db, "create_message", channel_id=CHANNEL, content="I am the twin", ai_twin_id=TWIN)
     assert len(broadcasts(db, f"twin:{TWIN}")) == 1

@@ -1,4 +1,4 @@
-"""The Data API estimates the same number of rows for a value of another user as for one that no row has."""
+"""The Data API estimates no rows, so it tells nothing about values of other users."""
 
 import time
 from collections.abc import Iterator
@@ -192,8 +192,44 @@ def test_search_by_estimates_finds_no_name(rest: httpx.Client, count: str) -> No
                 params={"select": "id", "participant_name": f"{operator}.{bound}"},
                 headers={"prefer": f"count={count}"},
             )
-            seen.add((answer.status_code, answer.headers["content-range"]))
+            seen.add((answer.status_code, answer.headers.get("content-range")))
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("count", ["planned", "estimated"])
+def test_estimate_of_each_table_is_refused(
+    rest: httpx.Client, columns: list[tuple[str, str, str, str]], count: str
+) -> None:
+    tables = sorted({table for table, *_ in columns})
+    answers = {table: rest.get(f"/{table}", headers={"prefer": f"count={count}"}) for table in tables}
+    assert {table: (reply.status_code, reply.json()["details"]) for table, reply in answers.items()} == dict.fromkeys(
+        tables, (403, "plan_refused")
+    )
+
+
+# PostgREST reads all these headers, but shows a function only one of several.
+HIDDEN = {
+    "second of two": [("prefer", "return=representation"), ("prefer", "count=planned")],
+    "first of two": [("prefer", "count=planned"), ("prefer", "return=representation")],
+    "in a list": [("prefer", "return=representation, count=planned")],
+    "in capitals": [("PREFER", "count=planned")],
+    "with spaces": [("prefer", "return=minimal ,  count=planned")],
+    "twice": [("prefer", "count=exact"), ("prefer", "count=planned")],
+}
+
+
+@pytest.mark.parametrize("form", HIDDEN)
+def test_estimate_in_a_hidden_header_tells_nothing(rest: httpx.Client, form: str) -> None:
+    seen = set()
+    for name in (SECRET, "absent"):
+        answer = rest.get("/conversations", params={"participant_name": f"eq.{name}"}, headers=HIDDEN[form])
+        seen.add((answer.status_code, answer.headers.get("content-range")))
+    assert len(seen) == 1
+
+
+def test_exact_count_is_answered(rest: httpx.Client) -> None:
+    answer = rest.get("/conversations", headers={"prefer": "count=exact"})
+    assert (answer.status_code, answer.headers["content-range"]) == (200, "*/0")
 
 
 def test_embedded_and_nested_filters_tell_nothing(rest: httpx.Client) -> None:

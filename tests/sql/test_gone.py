@@ -83,8 +83,8 @@ def planted(db: Db) -> str:
     fire_deferred_triggers(db)
     for function, who, fields in (
         ("pin_message", MATTY, {}),
-        ("toggle_reaction", CAROL, {"emoji": f"{CANARY} a"}),
-        ("add_reaction", BOB, {"emoji": f"{CANARY} b"}),
+        ("toggle_reaction", CAROL, {"emoji": f"{CANARY}_a"}),
+        ("add_reaction", BOB, {"emoji": f"{CANARY}_b"}),
         ("unpin_message", MATTY, {}),
     ):
         key = "key 2" if function == "toggle_reaction" else None

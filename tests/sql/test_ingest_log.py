@@ -11,7 +11,7 @@ from tests.support.database import Db, become, become_anon, become_postgres, ref
 from tests.support.ingest import conversation, message
 from tests.support.world import API_KEY, BOB, MATTY
 
-LINE = "select {} from public.ingest_log order by id"
+LINE = "select {} from public.ingest_log order by at, status"
 
 
 @pytest.fixture(autouse=True)

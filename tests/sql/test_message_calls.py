@@ -11,7 +11,7 @@ from psycopg.errors import CheckViolation
 from tests.support.calls import call, send
 from tests.support.cases import named
 from tests.support.database import Db, become, become_postgres, lift_request_limit, refused, rows, value
-from tests.support.event_log import events, inconsistencies
+from tests.support.event_log import events, inconsistencies, last_seq
 from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TIME, TWIN, UNKNOWN_ID, WORKSPACE
 
 SHOWN = {
@@ -22,12 +22,15 @@ SHOWN = {
     "user_id",
     "ai_twin_id",
     "parent_message_id",
+    "thread_id",
     "conversation_id",
     "metadata",
     "attachments",
     "created_at",
     "updated_at",
+    "edited_at",
 }
+LISTED = {"seq", "display_name", "avatar_url", "reactions", "reply_count", "last_reply_at", "participants"}
 ALL = [
     "create_message",
     "reply_to_message",
@@ -84,16 +87,11 @@ def test_omitted_fields_get_documented_defaults(db: Db) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["x", "x" * 40_000, "\u6f22" * 40_000, " ", "**b** <i>&amp;</i> \\ \"'\n\t", "'; --"]
+    "content", ["x", "x" * 40_000, "\u6f22" * 40_000, " x", "**b** <i>&amp;</i> \\ \"'\n\t", "'; --"]
 )
 def test_content_is_stored_as_written(db: Db, content: str) -> None:
     message_id = send(db, content)
     assert call(db, "get_message", id=message_id).data["content"] == content
-
-
-def test_nul_and_half_surrogates_become_replacement_characters(db: Db) -> None:
-    body = json.dumps({"channel_id": CHANNEL, "content": "a\0b\ud800c"}).encode()
-    assert call(db, "create_message", body=body).data["content"] == "a\ufffdb\ufffdc"
 
 
 @pytest.mark.parametrize(
@@ -236,8 +234,9 @@ def test_service_writes_as_any_twin_in_the_channel(db: Db) -> None:
 
 def test_history_page_has_authors_and_reactions(db: Db) -> None:
     page = call(db, "list_messages", BOB, channel_id=CHANNEL)
-    assert page.meta == {"total": 4, "page": 1, "limit": 50, "offset": 0, "next_cursor": None}
-    assert all(message.keys() == SHOWN | {"display_name", "avatar_url", "reactions"} for message in page.data)
+    follow = {"last_seq": last_seq(db), "topic": f"channel:{CHANNEL}"}
+    assert page.meta == {"total": 4, "page": 1, "limit": 50, "offset": 0, "next_cursor": None, **follow}
+    assert all(message.keys() == SHOWN | LISTED for message in page.data)
     assert [message["display_name"] for message in page.data] == [
         "Bob Okafor",
         "Matty Squarzoni",
@@ -290,7 +289,8 @@ def page(db: Db, **parameters: Any) -> tuple[list[str], dict[str, Any]]:
 def test_offset_returns_the_right_page(db: Db, ten: list[str], limit: int, offset: int, number: int) -> None:
     contents, meta = page(db, limit=limit, offset=offset)
     assert contents == ten[offset : offset + limit]
-    assert {**meta, "next_cursor": ""} == {
+    follow = {"last_seq", "topic"}  # of the first page
+    assert {name: given for name, given in {**meta, "next_cursor": ""}.items() if name not in follow} == {
         "total": 8,
         "page": number,
         "limit": limit,
@@ -440,7 +440,7 @@ def test_get_returns_reaction_counts(db: Db) -> None:
     for user_id, emoji in ((BOB, "fire"), (CAROL, "fire"), (BOB, "tada")):
         call(db, "add_reaction", user_id, id=MESSAGE, emoji=emoji)
     reply = call(db, "get_message", id=MESSAGE)
-    assert reply.data.keys() == SHOWN | {"reaction_count"}
+    assert reply.data.keys() == SHOWN | LISTED | {"reaction_count"}
     assert (reply.data["reaction_count"], reply.meta) == (3, {})
 
 
@@ -609,8 +609,8 @@ def test_adding_and_removing_a_reaction_are_idempotent(db: Db) -> None:
     assert call(db, "remove_reaction", id=MESSAGE, emoji="fire").data is None
 
 
-@pytest.mark.parametrize("emoji", ["x", "\U0001f44d\U0001f3fd", "x" * 64, "' or true --", "%"])
-def test_emoji_may_be_any_text_up_to_64_characters(db: Db, emoji: str) -> None:
+@pytest.mark.parametrize("emoji", ["x", "\U0001f44d\U0001f3fd", "x" * 64])
+def test_emoji_may_have_64_characters(db: Db, emoji: str) -> None:
     assert call(db, "toggle_reaction", id=MESSAGE, emoji=emoji).data["emoji"] == emoji
     listed = call(db, "list_messages", channel_id=CHANNEL).data[1]["reactions"]
     assert listed == [{"emoji": emoji, "count": 1, "user_ids": [MATTY], "reacted": True}]
@@ -636,10 +636,12 @@ def large(db: Db) -> Db:
     db.execute("alter table public.messages disable trigger user")
     db.execute(
         """
-        insert into public.messages (workspace_id, channel_id, user_id, seq, content, parent_message_id)
-        select %s, %s, %s, n + 1000, 'x', case when n %% 1000 = 7 then %s::uuid end from generate_series(1, %s) as n
+        insert into public.messages (workspace_id, channel_id, user_id, seq, content, parent_message_id, thread_id)
+        select %s, %s, %s, n + 1000, 'x', answered.id, answered.id
+        from generate_series(1, %s) as n
+        cross join lateral (select case when n %% 1000 = 7 then %s::uuid end as id) as answered
         """,
-        (WORKSPACE, CHANNEL, MATTY, MESSAGE, LARGE),
+        (WORKSPACE, CHANNEL, MATTY, LARGE, MESSAGE),
     )
     db.execute("alter table public.messages enable trigger user")
     db.execute("analyze public.messages")

@@ -59,7 +59,7 @@ user_profiles
     update user_profiles set display_name = 'x' where user_id = {admin_id}
   become another user                               no     no     no     no     no      no     no     dup
     update user_profiles set user_id = {newcomer} where user_id = {me}
-  remove one's own                                  no     no     no     no     no      no     no     yes
+  remove one's own                                  no     no     no     no     no      no     no     no
     delete from user_profiles where user_id = {me}
 
 channels
@@ -191,16 +191,16 @@ messages
     update messages set content = 'x' where id = {twin_said}
   edit what was deleted                             -      -      -      -      -       -      no     gone
     update messages set content = 'x' where id = {deleted}
-  change an author                                  no     no     no     no     no      no     no     no
+  change an author                                  no     no     no     -      no      -      no     no
     update messages set user_id = {newcomer} where id = {mine}
-  change a channel                                  no     no     no     no     no      no     no     no
-    update messages set channel_id = {elsewhere} where id = {mine}
+  change a channel                                  no     no     no     -      yes     -      no     no
+    update messages set channel_id = {elsewhere} where id = {mine} -- where Mallory's is already
   change a number                                   no     no     no     no     no      no     no     no
     update messages set seq = 9 where id = {mine}
   change a time                                     no     no     no     no     no      no     no     no
     update messages set created_at = now() where id = {mine}
-  change metadata                                   no     no     no     no     no      no     no     no
-    update messages set metadata = '{{}}' where id = {mine}
+  change metadata                                   no     no     no     -      no      -      no     no
+    update messages set metadata = '{{"a": 1}}' where id = {mine}
   delete softly by hand                             no     no     no     no     no      no     no     yes
     update messages set deleted_at = now() where id = {mine}
   restore what was deleted                          no     no     no     no     no      no     no     gone
@@ -213,6 +213,10 @@ messages
   edit by repeating                                 no     no     yes    no     no      no     no     yes
     insert into messages (id, channel_id, user_id, content) values ({member_said}, {channel}, {me}, 'x') \
     on conflict (id) do update set content = excluded.content
+  upsert one's own                                  yes    yes    yes    no     no      no     no     no
+    insert into messages (id, channel_id, user_id, content) values ({mine}, {channel}, {me}, 'x') \
+    on conflict (id) do update set id = excluded.id, channel_id = excluded.channel_id, \
+    user_id = excluded.user_id, content = excluded.content
 
 message_edits
   read what was there before                        yes    yes    yes    -      -       -      no     yes

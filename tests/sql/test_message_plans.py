@@ -39,7 +39,7 @@ CALLS: list[tuple[str, dict[str, object]]] = [
     ("toggle_reaction", {"id": MESSAGE, "emoji": "tada"}),
     ("pin_message", {"id": MESSAGE}),
     ("delete_message", {"id": MESSAGE}),
-    ("list_twin_deliveries", {"ai_twin_id": TWIN}),
+    ("list_twin_deliveries", {"ai_twin_id": TWIN, "limit": 20}),  # of each state
     ("list_twin_deliveries", {"ai_twin_id": TWIN, "state": "pending"}),
     ("list_twin_deliveries", {"ai_twin_id": TWIN, "state": "delivered"}),
 ]
@@ -55,12 +55,13 @@ update public.member_states set read_seq = 0 where user_id = '{MATTY}';
 insert into private.channel_counters (channel_id, workspace_id, last_seq, message_count)
 values ('{QUIET}', '{MATTY}', {1000 + PAST}, {PAST // 5});
 insert into public.messages
-(id, workspace_id, channel_id, seq, user_id, content, parent_message_id, created_at, updated_at)
+(id, workspace_id, channel_id, seq, user_id, content, parent_message_id, thread_id, created_at, updated_at)
 select
     case when n = 1 then '{THREAD}' else gen_random_uuid() end, '{MATTY}',
     case when n % 5 = 0 then '{QUIET}'::uuid else '{CHANNEL}' end,
-    1000 + n, '{BOB}', 'old ' || n, case when n % 20 = 1 and n > 1 then '{THREAD}'::uuid end, past.at, past.at
+    1000 + n, '{BOB}', 'old ' || n, answered.id, answered.id, past.at, past.at
 from generate_series(1, {PAST}) as n
+cross join lateral (select case when n % 20 = 1 and n > 1 then '{THREAD}'::uuid end as id) as answered
 cross join lateral (select now() - ({PAST} - n) * interval '1 second' as at) as past;
 insert into public.message_events (workspace_id, channel_id, seq, kind, message_id, actor_id, created_at)
 select workspace_id, channel_id, seq, 'message.created', id, user_id, created_at from public.messages where seq > 1000;

@@ -205,7 +205,7 @@ def test_hostile_parameters_cause_no_error(db: Db, name: str, text: str) -> None
     "fields", [{"user_id": UNKNOWN_ID}, {"user_id": UNKNOWN_ID, "content": "'; drop table public.messages; --"}]
 )
 def test_postgres_errors_reveal_no_details(db: Db, fields: dict[str, Any]) -> None:
-    reply = call(db, "create_message", None, **CREATE | fields)
+    reply = call(db, "pin_message", None, id=MESSAGE, **fields)
     expected = "Conflicts with existing data. Read the current state, then try again."
     assert (reply.status, reply.body["error"]["message"]) == (409, expected)
 

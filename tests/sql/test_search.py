@@ -134,8 +134,12 @@ def test_deleted_messages_leave_the_index(db: Db, statement: str) -> None:
 
 @pytest.mark.parametrize("count", [1, 254, 255, 16_383])
 def test_words_are_indexed_with_positions(db: Db, count: int) -> None:
-    words = ["x" * 300 if place == count else f"{place:x}" for place in range(1, count + 1)]
-    indexed = dict(rows(db, "select lexeme, positions from unnest(private.index_words(%s, '[]'))", " ".join(words)))
+    # Words without vowels are their own stems.
+    names = (str(place).translate(str.maketrans("0123456789", "bcdfghjklm")) for place in range(1, count))
+    words = [*names, "x" * 300]
+    indexed = dict(
+        rows(db, "select lexeme, positions from unnest(private.index_words(%s, '[]'))", " ".join(words))
+    )
     is_long = indexed.pop(":long", "no")
     assert indexed == {word[:255]: [place] for place, word in enumerate(words, 1)}
     assert is_long == (None if count == 16_383 else "no")
@@ -143,8 +147,8 @@ def test_words_are_indexed_with_positions(db: Db, count: int) -> None:
 
 def test_symbols_are_indexed_beside_the_words(db: Db) -> None:
     indexed = "select private.index_words(%s, %s)::text"
-    assert value(db, indexed, "See HTTPS://a", '[{"id": 1}]') == "':file' ':link' 'a':3 'https':2 'see':1"
-    assert value(db, indexed, "ftp://https a:b", "[]") == "'a':3 'b':4 'ftp':1 'https':2"
+    assert value(db, indexed, "See HTTPS://a", '[{"id": 1}]') == "':file' ':link' 'a':3A 'https':2A 'see':1A"
+    assert value(db, indexed, "ftp://https a:b", "[]") == "'a':3A 'b':4A 'ftp':1A 'https':2A"
     assert value(db, indexed, "!", None) == ""
     # The index keeps 255 positions of a word.
     assert value(db, indexed, "a " * 254, None).count(":") == 1

@@ -89,3 +89,39 @@ def test_deleted_message_gets_no_reaction_and_no_pin(sessions: tuple[Db, Db], ta
     become(second, BOB)
     with pytest.raises(InsufficientPrivilege):
         finish_after(first, second, lambda: second.execute(f"insert into public.{table}", (sent,)))
+
+
+def test_ingest_does_not_wait_for_a_slow_change_of_people(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    phone = value(first, PHONE, JOHN_DOE)
+    become(first, MATTY)
+    first.execute("update public.people set full_name = full_name || ' x'")
+    second.execute("set statement_timeout = '5s'")
+    ingest(second, conversation(message("a"), participant_identifier=phone))
+    ingest(second, conversation(message("b"), participant_identifier=phone))
+    second.commit()
+    newest = "select person_id::text from public.conversations order by created_at desc limit 1"
+    assert rows(second, newest) == [None]
+    second.execute("select private.clean_up()")
+    assert rows(second, newest) == [None]  # the change still holds the lock
+    second.commit()
+    first.commit()
+    second.execute("select private.clean_up()")
+    assert rows(second, newest) == [JOHN_DOE]
+    assert rows(second, "select from private.late_matches") == []
+
+
+def test_identifier_that_comes_during_a_change_matches_later(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    phone = value(first, PHONE, JOHN_DOE)
+    ingest(second, conversation(message("a"), participant_identifier="someone@lid"))
+    second.commit()
+    become(first, MATTY)
+    first.execute("update public.people set full_name = full_name || ' x'")
+    given = [{"kind": "phone", "value": phone}]
+    ingest(second, conversation(message("b"), participant_identifier="someone@lid", identifiers=given))
+    first.commit()
+    newest = "select person_id::text from public.conversations order by created_at desc limit 1"
+    assert rows(second, newest) == [None]
+    second.execute("select private.clean_up()")
+    assert rows(second, newest) == [JOHN_DOE]

@@ -10,6 +10,7 @@ CHANNEL = "550e8400-e29b-41d4-a716-446655440000"
 WORKSPACE = "7ea3a000-0000-4000-8000-000000000001"  # of Matty as owner, Bob and Carol
 MESSAGE = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 TWIN = "b5b2c3d4-e5f6-7890-abcd-ef1234567890"
+NAME_OF_MATTY = {"display_name": "Matty Squarzoni", "avatar_url": None}  # as events show the author
 UNKNOWN_ID = "00000000-0000-4000-8000-00000000dead"  # no row has this id
 
 API_KEY = "your-api-secret"

@@ -131,15 +131,20 @@ drop policy workspaces_select_executed on public.workspaces;
 drop trigger threadline_10_create_profile on auth.users;
 drop trigger threadline_20_create_workspace on auth.users;
 drop trigger threadline_30_hand_over on auth.users;
+drop trigger workspaces_05_refuse on public.workspaces;
 drop trigger workspaces_10_stamp on public.workspaces;
 drop trigger workspaces_20_protect_retention on public.workspaces;
 drop trigger workspaces_30_audit on public.workspaces;
 drop trigger workspaces_40_reread_numbers on public.workspaces;
+drop trigger workspaces_50_set_language on public.workspaces;
+drop trigger workspace_members_05_refuse on public.workspace_members;
 drop trigger workspace_members_10_protect_owners on public.workspace_members;
 drop trigger workspace_members_20_audit on public.workspace_members;
 drop trigger workspace_members_30_hand_over on public.workspace_members;
 drop trigger workspace_members_40_tell on public.workspace_members;
 drop trigger workspace_members_41_tell on public.workspace_members;
+drop trigger workspace_invitations_05_refuse on public.workspace_invitations;
+drop trigger workspace_invitations_06_refuse on public.workspace_invitations;
 drop trigger workspace_invitations_10_tell on public.workspace_invitations;
 drop trigger user_events_10_broadcast on public.user_events;
 drop trigger user_profiles_10_stamp on public.user_profiles;
@@ -155,6 +160,7 @@ drop trigger person_identifiers_20_normalize on public.person_identifiers;
 drop trigger person_identifiers_30_refresh on public.person_identifiers;
 drop trigger person_identifiers_40_refresh on public.person_identifiers;
 drop trigger settings_10_reread_numbers on private.settings;
+drop trigger settings_20_set_language on private.settings;
 drop trigger messaging_connections_10_assign_workspace on public.messaging_connections;
 drop trigger messaging_connections_10_stamp on public.messaging_connections;
 drop trigger messaging_connections_11_audit on public.messaging_connections;
@@ -187,6 +193,8 @@ drop trigger channels_12_reject_direct on public.channels;
 drop trigger channels_20_create_counter on public.channels;
 drop trigger channels_30_add_owner on public.channels;
 drop trigger channels_35_tell on public.channels;
+drop trigger channels_36_set_language on public.channels;
+drop trigger channels_38_tell_deletion on public.channels;
 drop trigger channels_40_redact on public.channels;
 drop trigger channel_members_10_protect_owners on public.channel_members;
 drop trigger channel_members_11_keep_direct on public.channel_members;
@@ -207,9 +215,11 @@ drop trigger ai_twins_20_remember_owner on public.ai_twins;
 drop trigger ai_twins_30_limit on public.ai_twins;
 drop trigger channel_twins_10_admit on public.channel_twins;
 drop trigger channel_twins_20_redact on public.channel_twins;
+drop trigger messages_05_refuse on public.messages;
 drop trigger messages_10_admit on public.messages;
 drop trigger messages_20_require_attachments on public.messages;
 drop trigger messages_30_set_hops on public.messages;
+drop trigger messages_35_protect on public.messages;
 drop trigger messages_40_record_change on public.messages;
 drop trigger messages_50_queue_deliveries on public.messages;
 drop trigger messages_60_index on public.messages;
@@ -217,21 +227,27 @@ drop trigger messages_65_record_mentions on public.messages;
 drop trigger messages_70_link_attachments on public.messages;
 drop trigger messages_80_index on public.messages;
 drop trigger messages_81_forget on public.messages;
-drop trigger messages_82_cancel_deliveries on public.messages;
+drop trigger messages_82_queue_change on public.messages;
 drop trigger messages_83_record_mentions on public.messages;
 drop trigger messages_90_record_change on public.messages;
 drop trigger messages_91_delete_words on public.messages;
 drop trigger messages_92_forget on public.messages;
+drop trigger message_reactions_05_refuse on public.message_reactions;
+drop trigger message_reactions_06_normalize on public.message_reactions;
 drop trigger message_reactions_10_set_channel on public.message_reactions;
 drop trigger message_reactions_20_record on public.message_reactions;
+drop trigger message_pins_05_refuse on public.message_pins;
 drop trigger message_pins_10_set_channel on public.message_pins;
 drop trigger message_pins_20_record on public.message_pins;
 drop trigger message_events_10_broadcast on public.message_events;
 drop trigger attachments_10_set_details on public.attachments;
 drop trigger attachments_20_reject_retired_id on public.attachments;
 drop trigger attachments_30_retire_id on public.attachments;
+drop trigger message_files_10_drop_unused on private.message_files;
+drop trigger twin_webhooks_05_refuse on public.twin_webhooks;
 drop trigger twin_webhooks_10_stamp on public.twin_webhooks;
 drop view private.my_topic_turns;
+drop view private.channel_languages;
 drop view private.my_peer_twins;
 drop view private.my_twins;
 drop view private.my_peers;
@@ -242,6 +258,7 @@ drop view private.my_owned_workspaces;
 drop view private.my_managed_workspaces;
 drop view private.my_workspaces;
 drop function
+    private.accept_invitation(jsonb),
     private.accept_invitation(text, uuid),
     private.acting_user_id(),
     private.add_channel_owner_trigger(),
@@ -258,9 +275,10 @@ drop function
     private.authenticate_connection(text, text, text),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
+    private.broadcast_channel_deletion_trigger(),
     private.broadcast_conversation_trigger(),
     private.broadcast_conversations(uuid[]),
-    private.broadcast_events_trigger(),
+    private.broadcast_event_trigger(),
     private.broadcast_id(uuid, bigint, uuid),
     private.broadcast_ingested_messages_trigger(),
     private.broadcast_updated_messages_trigger(),
@@ -268,13 +286,15 @@ drop function
     private.call(text, text, text, text, text, bytea),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
-    private.cancel_deliveries_trigger(),
+    private.can_match(uuid),
     private.change_ingested_trigger(),
     private.change_number(uuid, text),
+    private.choose_avatar_url(jsonb),
     private.choose_display_name(jsonb, text),
     private.claim_deliveries(integer, interval),
     private.clean_up(integer),
     private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb),
+    private.compound_signs(),
     private.conversation_topics(public.conversations),
     private.count_belongings(uuid),
     private.count_mentions(uuid, uuid, bigint),
@@ -282,11 +302,14 @@ drop function
     private.count_unread(uuid, bigint),
     private.create_channel_counter_trigger(),
     private.create_conversations(private.ingest_source, private.ingest_participant[]),
+    private.create_invitation(jsonb),
     private.create_invitation(uuid, uuid, text, text, interval),
     private.create_member_state_trigger(),
     private.create_personal_workspace_trigger(),
+    private.create_plain_message(bytea),
     private.create_receipt(text, uuid, jsonb),
     private.create_user_profile_trigger(),
+    private.create_workspace(jsonb),
     private.create_workspace(text, text, text),
     private.decode_text(bytea),
     private.delete_addresses(uuid),
@@ -305,18 +328,22 @@ drop function
     private.delete_past_retention(integer),
     private.delete_person(uuid),
     private.delete_stored_answers(uuid),
+    private.delete_workspace(jsonb),
     private.diagnose(text, timestamptz),
     private.diagnose_identifiers(jsonb),
     private.diagnose_login(),
     private.diagnose_platform(),
     private.diagnose_tables(),
     private.diagnose_version(text),
+    private.drop_unused_file_trigger(),
     private.erase_person(uuid, uuid[]),
     private.erase_user(uuid),
+    private.escape_html(text),
     private.event_clock(),
     private.fail(integer, text, text, text),
     private.find_authors(text),
     private.find_call(text),
+    private.find_channel_state(uuid),
     private.find_channels(text),
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.find_cursor(jsonb, text, uuid),
@@ -325,6 +352,7 @@ drop function
     private.find_match(uuid, private.match_key[]),
     private.find_mentions(text),
     private.find_merged_person(uuid),
+    private.find_newest_conversations(timestamptz, uuid, integer),
     private.find_region(text),
     private.find_shared_workspace(uuid[], bytea, uuid),
     private.find_summary(uuid, bigint, integer, text, integer),
@@ -333,7 +361,7 @@ drop function
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
     private.fold_digits(text),
-    private.fold_text(text),
+    private.fold_text(text, boolean),
     private.forget_deleted_messages(uuid[], uuid[], bigint[]),
     private.forget_ingested_trigger(),
     private.forget_message_trigger(),
@@ -341,67 +369,90 @@ drop function
     private.forget_messages_trigger(),
     private.format_time(timestamptz),
     private.generate_secret(),
+    private.get_workspace(jsonb),
     private.hand_over_channels(uuid),
     private.hand_over_member_trigger(),
     private.hand_over_user_trigger(),
+    private.has_exported(uuid, uuid),
     private.has_media_room(uuid),
     private.has_updates(uuid[]),
     private.hash_secret(text),
     private.hide_direct_channel(uuid, uuid),
     private.hmac_block(bytea, integer),
+    private.hold_time(integer),
     private.home_country(uuid),
     private.identifier_key(text, text, text),
     private.identifier_kinds(),
     private.identify(text, text),
     private.identify_any(text, text),
     private.inbox_epoch(),
+    private.index_channel(uuid),
     private.index_conversations(integer),
     private.index_message_trigger(),
-    private.index_words(text, jsonb),
+    private.index_stems(text, text[], text, text),
+    private.index_words(text, jsonb, text),
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
     private.is_executed(),
+    private.is_forwarded(public.messages),
     private.is_inviter_entitled(public.workspace_invitations),
     private.is_my_folder(text, boolean),
     private.is_my_live_topic(text),
     private.is_my_media(text),
     private.is_my_topic(text),
     private.is_my_turn(text, text),
+    private.is_my_twin_in(uuid, uuid),
     private.is_non_member(uuid),
     private.is_phone(text, text),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
+    private.is_retired_file(text),
     private.is_same_sender(text, text),
     private.is_service(),
+    private.is_used_up(),
     private.is_uuid(text),
     private.is_valid_key(text),
     private.keep_direct_member_trigger(),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.leave_channels(uuid, uuid, uuid),
+    private.leave_guest_channels(uuid),
     private.limit_twins_trigger(),
     private.link_attachments_trigger(),
     private.list_all_keys(uuid, text, private.identifier[], boolean),
     private.list_author_names(uuid[]),
     private.list_channel_events(uuid, bigint, integer, integer),
+    private.list_compounds(text),
+    private.list_conversations(jsonb),
     private.list_due_queues(integer),
     private.list_given_identifiers(jsonb),
     private.list_identifiers(uuid),
     private.list_inbox_changes(uuid, xid8, bigint, integer, integer),
+    private.list_invitations(jsonb),
     private.list_line_spellings(text),
     private.list_listening_members(uuid),
+    private.list_marks(tsquery),
     private.list_match_keys(text, private.identifier, text, boolean),
     private.list_messaging_keys(uuid),
     private.list_my_channels(integer, integer),
     private.list_my_channels(jsonb),
     private.list_my_invitations(),
-    private.list_page(uuid, uuid, bigint, bigint, integer, integer),
+    private.list_my_invitations(jsonb),
+    private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer),
     private.list_participants(text, private.ingest_conversation[], uuid[]),
     private.list_person_keys(uuid[]),
     private.list_phone_keys(text, text),
     private.list_repeated_messages(private.ingest_message[], uuid[], private.ingest_count[]),
     private.list_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_count[]),
+    private.list_search_terms(text, boolean),
     private.list_spellings(text, text, text),
+    private.list_stemmers(uuid),
+    private.list_stems(text[], text[], regdictionary, boolean),
+    private.list_threads(uuid[]),
     private.list_updates(uuid, text, text),
+    private.list_user_events(jsonb),
     private.list_user_messages(uuid),
+    private.list_word_forms(text, text, regdictionary[]),
+    private.list_workspace_members(jsonb),
+    private.list_workspaces(jsonb),
     private.lock_channel(uuid),
     private.lock_channels(uuid[]),
     private.lock_conversations(uuid[]),
@@ -411,9 +462,11 @@ drop function
     private.lock_my_channel(uuid),
     private.lock_person(uuid, text),
     private.lock_source(private.ingest_source),
+    private.mark_read(jsonb),
     private.mark_read(uuid, bigint),
     private.match_conversation(public.conversations),
     private.match_identifiers(uuid, text, private.identifier[]),
+    private.match_late_conversations(integer),
     private.match_participant_trigger(),
     private.matching_lock(uuid),
     private.measure_database(),
@@ -425,28 +478,34 @@ drop function
     private.media_path(uuid, text, text),
     private.merge_counts(private.ingest_count[], private.ingest_update[], private.ingest_update[], uuid[]),
     private.merge_people(uuid, uuid),
-    private.message_count(uuid),
     private.message_preview(jsonb),
-    private.move_channels(uuid),
+    private.move_channels(uuid, uuid),
+    private.normalize_emoji(text),
+    private.normalize_emoji_trigger(),
     private.normalize_identifier_trigger(),
     private.note_conversations(uuid[]),
     private.note_gone_conversations_trigger(),
     private.note_ingested_trigger(),
     private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]),
+    private.open_direct(jsonb),
     private.open_direct(uuid[], uuid),
+    private.parse_boolean(jsonb, text),
+    private.parse_content(jsonb),
     private.parse_conversations(jsonb),
+    private.parse_emoji(jsonb),
     private.parse_files(jsonb),
     private.parse_inbox_cursor(text),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_json(bytea),
     private.parse_mentions(text),
     private.parse_messages(jsonb),
+    private.parse_number(jsonb, text, text),
     private.parse_number(private.written_phone, private.phone_regions),
     private.parse_object(bytea),
     private.parse_phone(text, text),
-    private.parse_search(text),
+    private.parse_search(text, regdictionary[], boolean),
     private.parse_search_operator(private.message_search, text, text, boolean),
-    private.parse_search_phrase(text),
+    private.parse_search_phrase(text, regdictionary[], text, boolean),
     private.parse_search_time(text),
     private.parse_sender(jsonb),
     private.parse_sequence(jsonb),
@@ -464,9 +523,12 @@ drop function
     private.place_messages(private.ingest_message[], uuid[]),
     private.plain_digits(text, text),
     private.poll_summary(jsonb),
+    private.protect_message_trigger(),
     private.protect_owners_trigger(),
     private.protect_retention_trigger(),
     private.protect_workspace_owners_trigger(),
+    private.queue_change_trigger(),
+    private.queue_deliveries(public.messages, text, bigint),
     private.queue_deliveries_trigger(),
     private.ranking_steps(tsvector, tsquery, text[]),
     private.read_number(private.phone_number, boolean),
@@ -474,7 +536,7 @@ drop function
     private.record_audit(uuid, text, uuid, jsonb),
     private.record_earlier_identifier_trigger(),
     private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz),
-    private.record_export(uuid, uuid),
+    private.record_export(uuid, uuid, boolean),
     private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean),
     private.record_identifiers(uuid[], private.identifier[]),
     private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
@@ -500,6 +562,7 @@ drop function
     private.refresh_people_trigger(),
     private.refresh_person_keys(uuid[]),
     private.refuse_ingest(integer, text),
+    private.refuse_statement_trigger(),
     private.reject_direct_channel_trigger(),
     private.reject_direct_member_trigger(),
     private.reject_retired_id_trigger(),
@@ -507,14 +570,19 @@ drop function
     private.rematch_identified_trigger(),
     private.remember_twin_owner_trigger(),
     private.remove_member_twins_trigger(),
+    private.remove_workspace_member(jsonb),
     private.render_attachment(public.attachments),
+    private.render_author(uuid, uuid),
     private.render_conversation(public.conversations, bigint, jsonb),
+    private.render_created(public.messages),
     private.render_delivery(public.twin_deliveries, uuid),
     private.render_event(public.message_events, public.messages),
     private.render_export(uuid[]),
     private.render_failure(text, text, text, text, text),
     private.render_few_members(uuid),
+    private.render_hits(uuid[], tsquery, regdictionary[]),
     private.render_inbox_change(uuid, text[], text[]),
+    private.render_inbox_entry(public.conversations),
     private.render_last_message(uuid),
     private.render_message(public.messages),
     private.render_message(public.messages, jsonb),
@@ -526,26 +594,34 @@ drop function
     private.render_reactions(uuid[]),
     private.render_receipts(public.conversation_updates[]),
     private.render_results(private.ingest_result[]),
+    private.render_snippet(text, text[], text, text, regdictionary[]),
     private.render_transcript(uuid, bigint, integer, integer),
     private.render_uploads(jsonb),
     private.render_user_event(public.user_events),
+    private.render_workspace(public.workspaces, text),
     private.replay_twin_deliveries(uuid, uuid),
     private.report_lost_broadcast(text, text, text),
     private.request_id(),
     private.require_actor(jsonb),
     private.require_attachments_trigger(),
     private.require_channel(uuid),
+    private.require_creation(public.message_events, public.messages),
+    private.require_management(uuid),
     private.require_message(uuid),
     private.require_owner_trigger(),
     private.require_size(jsonb, text, integer),
     private.require_twin(uuid, uuid),
     private.require_upload_channel(jsonb),
+    private.require_user(),
+    private.require_workspace(uuid),
+    private.require_workspace_member(uuid, uuid),
     private.require_workspace_member_trigger(),
     private.reread_numbers_trigger(),
     private.resolve_search_filters(private.message_search),
     private.retire_ids_trigger(),
     private.retry_after(integer, text, jsonb),
     private.retry_delay(integer),
+    private.revoke_invitation(jsonb),
     private.revoke_invitation(uuid),
     private.revoke_messaging_key(uuid),
     private.revoke_open_invitation(uuid, uuid, text),
@@ -556,19 +632,25 @@ drop function
     private.seal_channel(uuid, bigint),
     private.search_conversations(private.message_search, uuid),
     private.search_index(private.message_search),
+    private.search_language(text),
     private.search_messages(private.message_search),
     private.search_span(private.message_search, bigint, bigint, integer, boolean),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
     private.send_conversations(uuid[]),
-    private.send_events(uuid, bigint),
+    private.send_event(public.message_events, public.messages),
     private.set_attachment_details_trigger(),
+    private.set_channel_language_trigger(),
     private.set_channel_workspace_trigger(),
     private.set_conversation_workspace_trigger(),
+    private.set_default_language_trigger(),
     private.set_hops_trigger(),
+    private.set_member_role(jsonb),
     private.set_message_channel_trigger(),
     private.set_reaction(jsonb, text),
+    private.set_search_languages(uuid, uuid),
     private.set_twin_webhook(uuid, text),
     private.set_updated_at_trigger(),
+    private.set_workspace_language_trigger(),
     private.set_workspace_trigger(),
     private.settle_media(uuid[], integer),
     private.settle_updates(private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]),
@@ -578,7 +660,7 @@ drop function
     private.spend_request(),
     private.spend_summary(),
     private.split_phones(text),
-    private.split_words(text),
+    private.split_words(text, boolean),
     private.store_conversations(private.ingest_source, jsonb),
     private.store_mentions(public.messages),
     private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),
@@ -590,13 +672,15 @@ drop function
     private.undo_number_change(uuid),
     private.unify_number(text, text),
     private.unmerge_people(uuid),
+    private.unsubscribe_twin(uuid, uuid),
     private.update_matches(uuid[]),
     private.update_participants(uuid[], private.ingest_participant[]),
     private.update_summaries(private.conversation_summary[], integer),
+    private.update_workspace(jsonb),
     private.use_asynchronous_commit(),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
     private.validate_updates(private.ingest_conversation[], private.ingest_update[]),
-    private.verify_creations(uuid, bigint),
+    private.wait_to_match(uuid),
     private.word_index_template(),
     public.accept_invitation(text, uuid),
     public.add_reaction(jsonb),
@@ -622,6 +706,7 @@ drop function
     public.index_conversations(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
+    public.list_conversations(integer, text),
     public.list_inbox_changes(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
@@ -663,6 +748,7 @@ drop table
     private.former_twin_messages,
     private.idempotency_keys,
     private.inbox_changes,
+    private.late_matches,
     private.message_files,
     private.message_words,
     private.messaging_keys,
@@ -715,9 +801,11 @@ drop function
     private.has_huge_number(jsonb),
     private.hidden_characters(),
     private.identifier_value(text, text),
+    private.is_webhook_url(text),
     private.message_max_characters(),
     private.metadata_max_bytes(),
-    private.phone_digits(text);
+    private.phone_digits(text),
+    private.visible_character();
 drop type
     private.conversation_summary,
     private.identifier,

@@ -10,8 +10,10 @@ from litestar.types import ASGIApp
 
 from threadline.routes.http import HttpRequest, answer, call
 
+Method = Literal["DELETE", "GET", "PATCH", "POST", "PUT"]
+
 # Method, path, function. Parameters of the path are fields of the function's argument.
-CALLS: tuple[tuple[Literal["DELETE", "GET", "POST", "PUT"], str, str], ...] = (
+CALLS: tuple[tuple[Method, str, str], ...] = (
     ("POST", "/messages", "create_message"),
     ("POST", "/messages/send", "create_message"),
     ("GET", "/messages/history", "list_messages"),
@@ -29,7 +31,26 @@ CALLS: tuple[tuple[Literal["DELETE", "GET", "POST", "PUT"], str, str], ...] = (
     ("GET", "/conversations/search", "search_conversations"),
     ("GET", "/inbox/changes", "list_inbox_changes"),
     ("GET", "/channels", "list_my_channels"),
+    ("POST", "/channels/direct", "open_direct"),
     ("GET", "/channels/{channel_id:str}/events", "list_channel_events"),
+    ("PUT", "/channels/{channel_id:str}/read", "mark_read"),
+    ("GET", "/channels/{channel_id:str}/invitations", "list_invitations"),
+    ("POST", "/channels/{channel_id:str}/invitations", "create_invitation"),
+    ("GET", "/conversations", "list_conversations"),
+    ("GET", "/events", "list_user_events"),
+    ("GET", "/workspaces", "list_workspaces"),
+    ("POST", "/workspaces", "create_workspace"),
+    ("GET", "/workspaces/{workspace_id:str}", "get_workspace"),
+    ("PATCH", "/workspaces/{workspace_id:str}", "update_workspace"),
+    ("DELETE", "/workspaces/{workspace_id:str}", "delete_workspace"),
+    ("GET", "/workspaces/{workspace_id:str}/members", "list_workspace_members"),
+    ("PUT", "/workspaces/{workspace_id:str}/members/{member_id:str}", "set_member_role"),
+    ("DELETE", "/workspaces/{workspace_id:str}/members/{member_id:str}", "remove_workspace_member"),
+    ("GET", "/workspaces/{workspace_id:str}/invitations", "list_invitations"),
+    ("POST", "/workspaces/{workspace_id:str}/invitations", "create_invitation"),
+    ("GET", "/invitations", "list_my_invitations"),
+    ("POST", "/invitations/accept", "accept_invitation"),
+    ("DELETE", "/invitations/{invitation_id:str}", "revoke_invitation"),
     ("POST", "/people/{person_id:str}/merge", "merge_people"),
     ("POST", "/people/{person_id:str}/unmerge", "unmerge_people"),
     ("POST", "/people/{person_id:str}/number", "change_number"),
@@ -44,7 +65,7 @@ CALLS: tuple[tuple[Literal["DELETE", "GET", "POST", "PUT"], str, str], ...] = (
 )
 
 
-def _route(method: Literal["DELETE", "GET", "POST", "PUT"], path: str, function: str) -> HTTPRouteHandler:
+def _route(method: Method, path: str, function: str) -> HTTPRouteHandler:
     @route(path, http_method=method, status_code=200)
     async def handle(request: HttpRequest) -> ASGIApp:
         return answer(await call(function, request))

@@ -27,6 +27,7 @@ HEADERS = {
     "x-content-type-options": "nosniff",
 }
 # What the service itself answers: path and description.
+CONSOLE = ("/console/", "The console: inbox, channels, people and connections in the browser.")
 PARTS = (
     ("/docs", "The documentation of the API; try calls in the browser."),
     ("/schema", "The same as an OpenAPI document, from which tools generate clients."),
@@ -34,12 +35,13 @@ PARTS = (
     ("/api/v2", "Messages, files, twins, exports and erasures."),
     ("/functions/v1/messaging-ingest", "Where other services push conversations."),
 )
-LINKS = {"/docs", "/schema", "/health"}  # which a browser can open
+LINKS = {"/console/", "/docs", "/schema", "/health"}  # which a browser can open
 
 
-def root(parts: Sequence[tuple[str, str]]) -> HTTPRouteHandler:
+def root(parts: Sequence[tuple[str, str]], *, has_console: bool) -> HTTPRouteHandler:
     """Return the handler of `/`. `parts` are served beside the service."""
-    rows = "\n    ".join(_row(path, text) for path, text in (*PARTS, *parts))
+    first = (CONSOLE,) if has_console else ()
+    rows = "\n    ".join(_row(path, text) for path, text in (*first, *PARTS, *parts))
     text = FOLDER.joinpath("root.html").read_text(encoding="utf-8")
     page = text.replace("{version}", __version__).replace("{rows}", rows)
 

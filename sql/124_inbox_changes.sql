@@ -103,7 +103,8 @@ as $$
 declare
     c_most constant integer := 100;
     v_conversation jsonb := (
-        select to_jsonb(conversation) from public.conversations as conversation where conversation.id = p_conversation_id
+        select to_jsonb(conversation) from public.conversations as conversation
+        where conversation.id = p_conversation_id
     );
     v_messages jsonb;
 begin

@@ -1,0 +1,118 @@
+// The channels of the user with what is unread, search in all of them, and making a channel or a direct one.
+
+import { ask, call, db, store, useLoad, useNames } from "./client.js";
+import { Channel } from "./channel.js";
+import { Act, Avatar, Dialog, Empty, Failure, Field, Form, Head, html, Loading, Time } from "./ui.js";
+import { useState } from "./vendor/hooks.js";
+
+/** The list that all screens share: { list, error }. */
+export const channels = Object.assign(store({}), {
+  load: async () => {
+    const found = await call("list_my_channels", { max_channels: 200 }).then(({ data }) => ({ list: data }), (error) => ({ error }));
+    channels.set({ ...channels.get(), error: undefined, ...found });
+  },
+});
+
+/** The name of a channel: a direct one has those of its other members. */
+export function channelName(channel, userId) {
+  if (channel.kind !== "dm") return channel.name ?? "Unnamed";
+  const others = channel.members.filter((each) => each.user_id !== userId).map((each) => each.display_name);
+  return others.join(", ") || "Only you";
+}
+
+function Row({ each, user, isOpen }) {
+  const isUnread = each.unread_count > 0 && !each.is_muted;
+  const name = channelName(each, user.id);
+  return html`<li><a class=${`row ${isUnread ? "unread" : ""}`} href=${`#/channels/${each.id}`}
+    aria-current=${isOpen ? "true" : null}><${Avatar} name=${each.kind === "dm" ? name : "#"} />
+    <span class="row-text"><span class="row-top"><strong><bdi>${name}</bdi></strong>
+      <${Time} value=${each.last_message?.created_at} /></span>
+      <span class="row-top"><span class="row-sub"><bdi>${each.last_message?.preview ?? "No messages"}</bdi></span>
+      ${each.is_muted && html`<span class="tag">Muted</span>`}
+      ${each.mention_count > 0 && html`<b class="count mentioned">@</b>`}
+      ${isUnread && html`<b class="count">${each.unread_count > 99 ? "99+" : each.unread_count}
+        <span class="hidden"> unread</span></b>`}</span></span></a></li>`;
+}
+
+function Search({ text, list, user }) {
+  const found = useLoad(async () => {
+    const { data, meta } = await call("search_messages", { query: text, limit: 50 });
+    // Search names no number, and the list of a channel is read by number.
+    const numbers = data.length ? await ask(db.from("messages").select("id, seq").in("id", data.map((each) => each.id))) : [];
+    const seqOf = new Map(numbers.map((each) => [each.id, each.seq]));
+    return { hits: data.map((each) => ({ ...each, seq: seqOf.get(each.id) })), total: meta.total };
+  }, [text]);
+  const names = useNames(found.data?.hits.map((each) => each.user_id) ?? []);
+  const nameOf = (id) => {
+    const channel = list.find((each) => each.id === id);
+    return channel ? channelName(channel, user.id) : "A channel";
+  };
+  return html`<${Loading} ...${found} /><p class="quiet" role="status">${found.data && `${found.data.total} found`}</p>
+    <ul class="rows">${found.data?.hits.map((each) => html`<li key=${each.id}>
+      <a class="row" href=${`#/channels/${each.channel_id}/${each.seq}`}><span class="row-text">
+      <span class="row-top"><strong><bdi>${nameOf(each.channel_id)}</bdi></strong><${Time} value=${each.created_at} /></span>
+      <span class="row-sub"><bdi>${names.get(each.user_id) ?? "Twin"}</bdi>: <bdi>${each.content.slice(0, 200)}</bdi></span>
+      </span></a></li>`)}</ul>`;
+}
+
+function NewChannel({ space, spaces, user, onClose }) {
+  const teams = spaces.filter((each) => each.role !== "guest");
+  const [where, setWhere] = useState(space.id);
+  const people = useLoad(() => call("list_workspace_members", { workspace_id: where }), [where]);
+  const [chosen, setChosen] = useState([]);
+  const go = async (id) => {
+    await channels.load();
+    location.hash = `#/channels/${id}`;
+    onClose();
+  };
+  const others = people.data?.filter((each) => each.user_id !== user.id) ?? [];
+  const turn = (id) => setChosen(chosen.includes(id) ? chosen.filter((each) => each !== id) : [...chosen, id]);
+  return html`<${Dialog} title="New" onClose=${onClose}>
+    <${Field} label="In the workspace" value=${where} onChange=${(event) => { setWhere(event.target.value); setChosen([]); }}
+      options=${teams.map((each) => [each.id, each.name])} />
+    <h3>A channel</h3>
+    <${Form} action="Create" class="inline" onSend=${async ({ name }) => go((await ask(
+      db.from("channels").insert({ workspace_id: where, kind: "channel", name }).select("id").single())).id)}>
+      <${Field} label="Name" name="name" required maxlength="200" /></${Form}>
+    <h3>Direct messages</h3>
+    <${Failure} error=${people.error} />
+    ${others.length ? html`<ul class="plain-list">${others.map((each) => html`<li><${Field} type="checkbox"
+        label=${each.display_name} checked=${chosen.includes(each.user_id)} onChange=${() => turn(each.user_id)} /></li>`)}</ul>
+      <${Act} class="primary" disabled=${!chosen.length} onPress=${async () => go((await call(
+        "open_direct", { user_ids: chosen, workspace_id: where })).id)}>Open</${Act}>`
+      : html`<p class="quiet">No other member is in this workspace.</p>`}
+  </${Dialog}>`;
+}
+
+export function Channels({ space, spaces, id, sub, user }) {
+  const { list, error } = channels.use();
+  const [text, setText] = useState("");
+  const [isNew, setNew] = useState(false);
+  const sections = [];
+  for (const each of list ?? []) {
+    const title = each.kind === "dm" ? "Direct messages" : spaces.find((one) => one.id === each.workspace_id)?.name ?? "As a guest";
+    const section = sections.find((one) => one.title === title);
+    section ? section.rows.push(each) : sections.push({ title, rows: [each] });
+  }
+  const open = list?.find((each) => each.id === id);
+  return html`<div class="panes">
+    <section class="list" aria-label="List of channels">
+      <${Head} title="Channels"><button onClick=${() => setNew(true)}>New</button></${Head}>
+      <form class="filters" role="search" onSubmit=${(event) => { event.preventDefault(); setText(event.target.q.value.trim()); }}>
+        <input type="search" name="q" aria-label="Search messages" placeholder="Search messages"
+          onInput=${(event) => !event.target.value && setText("")} /></form>
+      ${text ? html`<${Search} text=${text} list=${list ?? []} user=${user} />` : html`
+        <${Loading} data=${list} error=${error} />
+        ${list?.length === 0 && html`<${Empty} title="No channels"><p>Make one, or accept an invitation.</p></${Empty}>`}
+        ${sections.map(({ title, rows }) => html`<h2 class="section">${title}</h2><ul class="rows">
+          ${rows.map((each) => html`<${Row} key=${each.id} each=${each} user=${user} isOpen=${each.id === id} />`)}</ul>`)}`}
+    </section>
+    <section class="detail" aria-label="Channel">
+      ${open ? html`<${Channel} key=${id} channel=${open} around=${Number(sub) || null} user=${user} />`
+        : id && list ? html`<${Head} level=${2} back="#/channels" title="Channel" />
+          <${Failure} error=${Error("This channel does not exist, or you may not see it.")} />`
+          : html`<${Empty} title="Choose a channel" />`}
+    </section>
+    ${isNew && html`<${NewChannel} space=${space} spaces=${spaces} user=${user} onClose=${() => setNew(false)} />`}
+  </div>`;
+}

@@ -1,0 +1,76 @@
+// The box to write in. A message has its id before it is sent, so sending it again stores it once.
+
+import { ask, db, useAct } from "./client.js";
+import { Failure, html } from "./ui.js";
+import { useRef, useState } from "./vendor/hooks.js";
+
+const drafts = new Map();
+const MOST = 40000; // characters of a message
+const TAKEN = "23505"; // unique_violation: an earlier attempt has stored the message
+
+async function upload(channelId, file) {
+  const id = crypto.randomUUID();
+  const options = { contentType: file.type || "application/octet-stream" };
+  await ask(db.storage.from("attachments").upload(`${channelId}/${id}`, file, options));
+  await ask(db.from("attachments").insert({ id, channel_id: channelId, file_name: file.name.slice(-255) || "file" }));
+  return { id, name: file.name };
+}
+
+async function send(message) {
+  const { error } = await db.from("messages").insert(message);
+  if (error && !(error.code === TAKEN && error.message.includes("messages_pkey"))) await ask({ error });
+}
+
+export function Composer({ channel, parentId, onType, label }) {
+  const key = `${channel.id}/${parentId ?? ""}`;
+  const [text, setText] = useState(drafts.get(key) ?? "");
+  const [files, setFiles] = useState([]);
+  const { act, error, isBusy } = useAct();
+  const id = useRef();
+  const box = useRef();
+  const picker = useRef();
+  function write(next) {
+    id.current = undefined; // another text is another message
+    drafts.set(key, next);
+    setText(next);
+    onType?.(next !== "");
+  }
+  async function submit(event) {
+    event?.preventDefault();
+    if (isBusy || (!text.trim() && !files.length)) return;
+    id.current ??= crypto.randomUUID();
+    const sent = await act(async () => {
+      await send({
+        id: id.current, channel_id: channel.id, parent_message_id: parentId ?? null,
+        content: text.trim() ? text : files.map((each) => each.name).join(", "),
+        ...files.length && { attachments: files.map((each) => ({ id: each.id })) },
+      });
+      return true;
+    });
+    if (sent) {
+      write("");
+      setFiles([]);
+    }
+    box.current?.focus();
+  }
+  const press = (event) => event.key === "Enter" && !event.shiftKey && !event.isComposing && submit(event);
+  const attach = (event) => act(async () => {
+    const chosen = [...event.target.files];
+    for (const file of chosen) {
+      const added = await upload(channel.id, file);
+      setFiles((old) => [...old, added]);
+    }
+    picker.current.value = "";
+  });
+  return html`<form class="composer" aria-label=${label} onSubmit=${submit}>
+    <${Failure} error=${error} />
+    ${files.length > 0 && html`<ul class="chips">${files.map((each) => html`<li><bdi>${each.name}</bdi>
+      <button type="button" class="plain" aria-label=${`Remove ${each.name}`}
+        onClick=${() => setFiles(files.filter((one) => one !== each))}>✕</button></li>`)}</ul>`}
+    <div><button type="button" aria-label="Attach files" onClick=${() => picker.current.click()}>+</button>
+      <input type="file" multiple class="hidden" tabindex="-1" aria-hidden="true" ref=${picker} onChange=${attach} />
+      <textarea ref=${box} rows=${Math.min(8, text.split("\n").length)} dir="auto" aria-label=${label} placeholder=${label}
+        maxlength=${MOST} value=${text} onInput=${(event) => write(event.target.value)} onKeyDown=${press}></textarea>
+      <button class="primary" disabled=${isBusy}>Send</button></div>
+  </form>`;
+}

@@ -1,0 +1,128 @@
+// Import → Messaging: the connections of a workspace, their keys, and what came in over them.
+
+import { ask, call, config, db, useLoad } from "./client.js";
+import { useInbox } from "./inbox.js";
+import { platformName, PLATFORMS, titleOf } from "./thread.js";
+import { Act, Copy, Dialog, Empty, Field, Form, Head, html, Loading, Time } from "./ui.js";
+import { useState } from "./vendor/hooks.js";
+
+const LINES = 50;
+
+function firstMessage(connection) {
+  const now = new Date();
+  const message = {
+    id: `console-${now.getTime()}`,
+    direction: "inbound",
+    type: "text",
+    content: "Hello from my own connection",
+    sent_at: now.toISOString(),
+  };
+  const conversation = {
+    external_conversation_id: "first-conversation",
+    participant_identifier: "+4915112345678",
+    participant_name: "Ada",
+    messages: [message],
+  };
+  return { platform: connection.platform, connection_id: connection.connection_id, conversations: [conversation] };
+}
+
+function Secret({ connection, space, user, onClose }) {
+  const [arrived, setArrived] = useState();
+  const [curl] = useState(() => `curl -sS ${config.url}/functions/v1/messaging-ingest \\
+  -H 'Content-Type: application/json' -H 'x-api-key: ${connection.api_secret}' \\
+  -d '${JSON.stringify(firstMessage(connection))}'`);
+  useInbox(space, user, (_, { conversation, messages_added: added }) => {
+    if (added && conversation.platform === connection.platform) setArrived(conversation);
+  });
+  return html`<${Dialog} title=${`Secret of ${connection.connection_id}`} onClose=${onClose}>
+    <p>Copy the secret now. It is shown only once; the database keeps only its hash.</p>
+    <p class="secret"><code>${connection.api_secret}</code><${Copy} text=${connection.api_secret} label="Copy secret" /></p>
+    <h3>Send a first message</h3>
+    <p>Paste this into a terminal:</p>
+    <pre tabindex="0"><code>${curl}</code></pre>
+    <p><${Copy} text=${curl} label="Copy command" /></p>
+    <p role="status">${arrived
+      ? html`<strong>It arrived.</strong> <a href=${`#/inbox/${arrived.id}`}>Open ${titleOf(arrived)}</a>`
+      : "Waiting for the first message …"}</p>
+  </${Dialog}>`;
+}
+
+function Key({ each, onDone }) {
+  const isOver = each.expires_at && new Date(each.expires_at) <= new Date();
+  return html`<li>Key of <${Time} value=${each.created_at} both />,
+    ${each.last_used_at ? html` used <${Time} value=${each.last_used_at} both />` : " never used"}
+    ${each.expires_at && html`, ${isOver ? "ended" : "ends"} <${Time} value=${each.expires_at} both />`}
+    ${!isOver && html` <${Act} class="link" confirm="Revoke this key? Requests with it are refused at once."
+      onPress=${async () => { await call("revoke_messaging_key", { key_id: each.id }); await onDone(); }}>Revoke</${Act}>`}</li>`;
+}
+
+function Connection({ each, space, onDone, onSecret }) {
+  const rotate = async () => {
+    const made = await call("rotate_messaging_key", { connection_id: each.connection_id, overlap: "24 hours" });
+    onSecret({ ...each, ...made });
+    await onDone();
+  };
+  const turn = async () => {
+    await ask(db.from("messaging_connections").update({ is_active: !each.is_active }).eq("id", each.id).select().single());
+    await onDone();
+  };
+  return html`<li class="card"><div class="card-top"><h3><bdi>${each.connection_id}</bdi></h3>
+      <span class="tag">${platformName(each.platform)}</span>
+      ${each.is_apart && html`<span class="tag" title="It shares no conversations with other connections">Apart</span>`}
+      ${!each.is_active && html`<span class="tag bad">Inactive</span>`}
+      ${space.isManager && html`<span class="tools">
+        <${Act} onPress=${rotate} title="The old secret works for another 24 hours">Rotate</${Act}>
+        <${Act} onPress=${turn}>${each.is_active ? "Deactivate" : "Activate"}</${Act}></span>`}</div>
+    ${space.isManager && html`<ul class="keys">${each.keys?.map((key) => html`<${Key} key=${key.id} each=${key}
+      onDone=${onDone} />`)}</ul>`}</li>`;
+}
+
+function Log({ lines }) {
+  if (!lines.length) return html`<${Empty} title="Nothing came in yet" />`;
+  return html`<div class="wide" tabindex="0" role="region" aria-label="Lines of the ingest log"><table>
+    <thead><tr><th>Time</th><th>Connection</th><th>Answer</th><th>Conversations</th><th>New messages</th><th>Errors</th></tr>
+    </thead><tbody>${lines.map((line) => html`<tr key=${line.id}><td><${Time} value=${line.at} both /></td>
+      <td><bdi>${line.connection_id}</bdi></td>
+      <td class=${line.status === 200 ? "" : "bad"}>${line.status}${line.requests > 1 && ` × ${line.requests}`}</td>
+      <td>${line.conversations}</td><td>${line.messages_added}</td>
+      <td dir="auto">${line.errors?.join("; ") ?? (line.status === 401 ? "wrong key" : "")}</td></tr>`)}</tbody></table></div>`;
+}
+
+export function Connections({ space, user }) {
+  const [secret, setSecret] = useState();
+  const connections = useLoad(() => ask(db.from("messaging_connections").select("*, keys")
+    .eq("workspace_id", space.id).order("created_at", { ascending: false })), [space.id]);
+  const log = useLoad(() => ask(db.from("ingest_log").select("*").eq("workspace_id", space.id)
+    .order("id", { ascending: false }).limit(LINES)), [space.id]);
+  useInbox(space, user, log.reload);
+  const reload = () => Promise.all([connections.reload(), log.reload()]);
+  const create = async ({ platform, connection_id: name, is_apart: apart }) => {
+    const made = await call("create_messaging_connection", {
+      platform, connection_id: name || undefined, workspace_id: space.id, is_apart: apart === "on",
+    });
+    setSecret(made);
+    await reload();
+  };
+  return html`<div class="page">
+    <${Head} title="Import → Messaging" />
+    ${space.isManager ? html`<section aria-label="New connection"><h2>New connection</h2>
+      <${Form} action="Create" class="inline" onSend=${create}>
+        <${Field} label="Platform" name="platform" options=${PLATFORMS} />
+        <${Field} label="Name" name="connection_id" pattern="[A-Za-z0-9_.\\-]{1,100}" placeholder="made up if empty"
+          title="Letters, digits, _ . and -" />
+        <${Field} label="Keep its conversations apart" name="is_apart" type="checkbox" />
+      </${Form}></section>` : html`<p class="quiet">Owners and admins of this workspace make connections.</p>`}
+    <section aria-label="Connections"><h2>Connections</h2>
+      <${Loading} ...${connections} />
+      ${connections.data?.length === 0 && html`<${Empty} title="No connections" />`}
+      <ul class="cards">${connections.data?.map((each) => html`<${Connection} key=${each.id} each=${each} space=${space}
+        onDone=${reload} onSecret=${setSecret} />`)}</ul></section>
+    <section aria-label="A history"><h2>A history</h2>
+      <p>To import the export of a chat, run <code>threadline import</code> with the file. It first shows what it would
+      send.</p></section>
+    ${space.isManager && html`<section aria-label="Ingest log"><h2>Ingest log${" "}
+      <button class="link" onClick=${log.reload}>Reload</button></h2>
+      <${Loading} ...${log} />${log.data && html`<${Log} lines=${log.data} />`}</section>`}
+    ${secret && html`<${Secret} connection=${secret} space=${space} user=${user} onClose=${() => setSecret()} />`}
+  </div>`;
+}

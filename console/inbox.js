@@ -1,0 +1,120 @@
+// The inbox of a workspace: its conversations, the newest first, and the one that is open.
+
+import { ask, db, useLoad } from "./client.js";
+import { useFollow } from "./live.js";
+import { platformName, PLATFORMS, Thread, titleOf } from "./thread.js";
+import { Avatar, Empty, Field, Head, html, Loading, Time } from "./ui.js";
+import { useEffect, useRef, useState } from "./vendor/hooks.js";
+
+const PAGE = 50;
+
+/** Follows the inbox of a workspace. */
+export function useInbox(space, user, onEvent, onReload) {
+  useFollow({ topic: space.is_personal ? `inbox:${user.id}` : `workspace:${space.id}`, onEvent, onReload });
+}
+
+// Connections of one owner share conversations, unless a connection is apart: a group of them is one choice.
+function groups(connections) {
+  const found = new Map();
+  for (const each of connections) {
+    const key = [each.platform, each.user_id, each.scope_id].join();
+    found.set(key, [...found.get(key) ?? [], each.connection_id]);
+  }
+  return [...found].map(([key, names]) => [key, `${platformName(key.split(",")[0])}: ${names.join(", ")}`]);
+}
+
+function find(space, { source, platform, text }, from) {
+  let query = db.from("conversations").select("*, person:people(id, full_name)").eq("workspace_id", space.id);
+  if (platform) query = query.eq("platform", platform);
+  if (source) {
+    const [of, owner, scope] = source.split(",");
+    query = query.eq("platform", of).eq("user_id", owner).eq("scope_id", scope);
+  }
+  if (text) {
+    const like = `"*${text.replace(/[\\"%*]/g, "_")}*"`; // _ stands for any character
+    query = query.or(`participant_name.ilike.${like},participant_identifier.ilike.${like}`);
+  }
+  return ask(query.order("last_message_at", { ascending: false }).order("id").range(from, from + PAGE - 1));
+}
+
+function useConversations(space, filter) {
+  const [state, setState] = useState({});
+  const turn = useRef(0);
+  async function read(from) {
+    const mine = ++turn.current;
+    const found = await find(space, filter, from).catch((error) => setState((old) => ({ ...old, error })));
+    if (!found || mine !== turn.current) return;
+    const ids = new Set(found.map((each) => each.id));
+    setState(({ list = [] }) => ({
+      list: [...from ? list.filter((each) => !ids.has(each.id)) : [], ...found],
+      hasMore: found.length === PAGE,
+    }));
+  }
+  useEffect(() => {
+    read(0);
+  }, [space.id, ...Object.values(filter)]);
+  return { ...state, reload: () => read(0), more: () => read(state.list.length) };
+}
+
+function Row({ each, isOpen }) {
+  return html`<li><a class="row" href=${`#/inbox/${each.id}`} aria-current=${isOpen ? "true" : null}>
+    <${Avatar} name=${titleOf(each)} />
+    <span class="row-text"><span class="row-top"><strong><bdi>${titleOf(each)}</bdi></strong>
+      <${Time} value=${each.last_message_at} /></span>
+      <span class="row-sub"><bdi>${each.last_message_preview ?? "No messages"}</bdi></span>
+      <span class="tags"><span class="tag">${platformName(each.platform)}</span>
+        ${each.kind === "group" && html`<span class="tag">Group</span>`}
+        ${each.person && html`<span class="tag"><bdi>${each.person.full_name}</bdi></span>`}</span></span></a></li>`;
+}
+
+export function Inbox({ space, id, user }) {
+  const [filter, setFilter] = useState({ platform: "", source: "", text: "" });
+  const inbox = useConversations(space, filter);
+  const connections = useLoad(
+    () => ask(db.from("messaging_connections").select("*").eq("workspace_id", space.id).order("connection_id")),
+    [space.id],
+  );
+  const [news, setNews] = useState();
+  const timer = useRef();
+  const thread = useRef();
+  function onEvent(_, payload) {
+    const { conversation } = payload;
+    if (conversation.workspace_id !== space.id) return;
+    if (payload.messages_added) setNews(`${titleOf(conversation)}: ${conversation.last_message_preview}`);
+    clearTimeout(timer.current);
+    timer.current = setTimeout(inbox.reload, 200); // once for many events
+    if (conversation.id === id) thread.current?.(payload);
+  }
+  useInbox(space, user, onEvent, () => {
+    thread.current?.({});
+    return inbox.reload();
+  });
+  useEffect(() => () => clearTimeout(timer.current), []);
+  const change = (name) => (event) => setFilter({ ...filter, [name]: event.target.value });
+  const sources = groups(connections.data ?? []);
+  return html`<div class="panes">
+    <section class="list" aria-label="Conversations">
+      <${Head} title="Inbox" />
+      <div class="filters">
+        <input type="search" aria-label="Find by name or number" placeholder="Name or number" onInput=${change("text")} />
+        <select aria-label="Platform" onChange=${change("platform")}><option value="">Any platform</option>
+          ${PLATFORMS.map(([key, text]) => html`<option value=${key}>${text}</option>`)}</select>
+        ${sources.length > 1 && html`<select aria-label="Connection" onChange=${change("source")}>
+          <option value="">Any connection</option>
+          ${sources.map(([key, text]) => html`<option value=${key}>${text}</option>`)}</select>`}
+      </div>
+      <${Loading} data=${inbox.list} error=${inbox.error} />
+      <ul class="rows">${inbox.list?.map((each) => html`<${Row} key=${each.id} each=${each} isOpen=${each.id === id} />`)}
+      </ul>
+      ${inbox.list?.length === 0 && html`<${Empty} title="No conversations">
+        <p>${Object.values(filter).some(Boolean) ? "None fits the filter." : html`
+          <a href="#/import">Make a connection</a> and send the first message.`}</p></${Empty}>`}
+      ${inbox.hasMore && html`<button class="more" onClick=${inbox.more}>More</button>`}
+      <p class="hidden" role="status">${news}</p>
+    </section>
+    <section class="detail" aria-label="Conversation">
+      ${id ? html`<${Thread} key=${id} id=${id} space=${space} connections=${connections.data ?? []} updates=${thread} />`
+        : html`<${Empty} title="Choose a conversation" />`}
+    </section>
+  </div>`;
+}

@@ -1,0 +1,31 @@
+// Signing in: with a password or a link by mail, as the project allows.
+
+import { ask, config, db } from "./client.js";
+import { Act, Field, Form, html } from "./ui.js";
+import { useState } from "./vendor/hooks.js";
+
+export function SignIn() {
+  const [sent, setSent] = useState();
+  const page = location.href.replace(/#.*/, "");
+  const mailLink = async ({ email }) => {
+    await ask(db.auth.signInWithOtp({ email, options: { emailRedirectTo: page, shouldCreateUser: false } }));
+    setSent(email);
+  };
+  return html`<main class="sign-in">
+    <h1>Threadline</h1>
+    <p class="quiet">Sign in to <bdi>${new URL(config.url).host}</bdi>.</p>
+    ${config.users && html`<section aria-label="Users of the seed"><h2>Users of the seed</h2>
+      <ul class="plain-list">${config.users.map((email) => html`<li><${Act}
+        onPress=${() => ask(db.auth.signInWithPassword({ email, password: config.password }))}>
+        ${email}</${Act}></li>`)}</ul></section>`}
+    <${Form} action="Sign in" keep onSend=${(values) => ask(db.auth.signInWithPassword(values))}>
+      <${Field} label="Email" name="email" type="email" required autocomplete="username" />
+      <${Field} label="Password" name="password" type="password" required autocomplete="current-password" />
+    </${Form}>
+    ${!config.users && html`<details><summary>Sign in with a link by mail</summary>
+      <${Form} action="Send the link" onSend=${mailLink}>
+        <${Field} label="Email" name="email" type="email" required autocomplete="username" />
+      </${Form}>
+      ${sent && html`<p role="status">A link was sent to ${sent}.</p>`}</details>`}
+  </main>`;
+}

@@ -1,0 +1,132 @@
+-- The language of a channel: search finds the forms of a word in it. A channel has its own, or that of its workspace,
+-- or settings.default_language.
+
+create view private.channel_languages
+with (security_barrier = true) as
+select
+    channel.id as channel_id,
+    coalesce(channel.language, workspace.language, settings.default_language) as tag
+from public.channels as channel
+inner join public.workspaces as workspace on channel.workspace_id = workspace.id
+cross join private.settings;
+comment on view private.channel_languages is 'The language of each channel, as a tag of BCP 47.';
+
+create function private.search_language(p_tag text) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Those of Postgres 15.
+    return '{
+        "ar": "arabic", "hy": "armenian", "eu": "basque", "ca": "catalan", "da": "danish", "nl": "dutch",
+        "en": "english", "fi": "finnish", "fr": "french", "de": "german", "el": "greek", "hi": "hindi",
+        "hu": "hungarian", "id": "indonesian", "ga": "irish", "it": "italian", "lt": "lithuanian", "ne": "nepali",
+        "no": "norwegian", "nb": "norwegian", "nn": "norwegian", "pt": "portuguese", "ro": "romanian",
+        "ru": "russian", "sr": "serbian", "es": "spanish", "sv": "swedish", "ta": "tamil", "tr": "turkish",
+        "yi": "yiddish"
+    }'::jsonb ->> split_part(p_tag, '-', 1);
+end
+$$;
+comment on function private.search_language(text) is
+'The text search configuration of Postgres for a tag of BCP 47; null if it has none, so that search finds words as they
+are.';
+
+create function private.set_search_languages(p_workspace_id uuid, p_channel_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_channel_ids uuid[] := array(
+        select channel.id
+        from public.channels as channel
+        where (p_workspace_id is null or channel.workspace_id = p_workspace_id)
+            and (p_channel_id is null or channel.id = p_channel_id)
+    );
+begin
+    perform private.lock_channels(v_channel_ids);
+    update private.channel_counters as counter set language = private.search_language(spoken.tag)
+    from private.channel_languages as spoken
+    where spoken.channel_id = counter.channel_id
+        and counter.channel_id = any(v_channel_ids)
+        and counter.language is distinct from private.search_language(spoken.tag);
+end
+$$;
+comment on function private.set_search_languages(uuid, uuid) is
+'Copies the language of channels into their counters: of one channel, of a workspace, or, with nulls, of all.';
+
+-- Definer, because no client writes counters. This and the next two.
+create function private.set_channel_language_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.set_search_languages(null, new.id);
+    return null;
+end
+$$;
+comment on function private.set_channel_language_trigger() is
+'Trigger: indexes new messages of a channel in its language.';
+
+create function private.set_workspace_language_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.set_search_languages(new.id, null);
+    return null;
+end
+$$;
+comment on function private.set_workspace_language_trigger() is
+'Trigger: indexes new messages of a workspace in its language.';
+
+create function private.set_default_language_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.set_search_languages(null, null);
+    return null;
+end
+$$;
+comment on function private.set_default_language_trigger() is
+'Trigger: indexes new messages in the language of the project, where no other is set.';
+
+-- Definer, because no client reads the counters.
+create function private.list_stemmers(p_channel_id uuid) returns regdictionary[]
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+    select coalesce(array_agg(distinct (spoken.language || '_stem')::regdictionary), '{}')
+    from (
+        select named.language
+        from (
+            -- Always, because older messages of a channel keep the stems of its former language.
+            select private.search_language(settings.default_language) as language, 9223372036854775807 as channels
+            from private.settings
+            union all
+            select counter.language, count(*)
+            from private.channel_counters as counter
+            where (p_channel_id is null or counter.channel_id = p_channel_id)
+                and (
+                    (select private.is_service())
+                    or counter.channel_id = any(array(select mine.id from private.my_channels as mine))
+                )
+            group by counter.language
+        ) as named
+        where named.language is not null
+        order by named.channels desc, named.language
+        limit 5
+    ) as spoken
+$$;
+comment on function private.list_stemmers(uuid) is
+'The dictionaries that stem the words of a search in one channel or all channels of the caller: at most five, for the
+languages of most channels.';

@@ -1,0 +1,196 @@
+-- The words of a text: folded, split in every script, stemmed, and joined with the signs that carry meaning.
+-- The index and the query use the same functions, so that they agree.
+
+create function private.fold_text(p_text text, p_keeps_accents boolean default false) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_text text;
+begin
+    if octet_length(p_text) = char_length(p_text) then
+        return lower(p_text);
+    end if;
+    -- Removes accents, vowel points and characters that only say how to show another one. Keeps the vowel signs of Thai
+    -- and Indic scripts, because a word without them is another word.
+    v_text := lower(regexp_replace(
+        normalize(replace(replace(p_text, e'\u2120', ' '), e'\u2122', ' '), nfkd),
+        '[' || case when p_keeps_accents then '' else '\u0300-\u036f' end
+        || '\u00ad\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u061c\u0640\u064b-\u065f'
+        '\u0670\u180b-\u180f\u1ab0-\u1aff\u1dc0-\u1dff\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20d0-\u20ff'
+        '\ufe00-\ufe0f\ufeff\U0001f3fb-\U0001f3ff\U000e0000-\U000e0fff]+',
+        '', 'g'
+    ));
+    -- Most Latin text is ASCII now and needs no more work.
+    if octet_length(v_text) = char_length(v_text) then
+        return v_text;
+    end if;
+    -- Unicode does not decompose these letters.
+    if not p_keeps_accents and v_text ~ '[\u00df\u00e6\u00f8\u0111\u0127\u0131\u0142\u0153\u0167\u03c2]' then
+        v_text := replace(replace(replace(
+            translate(v_text, e'\u00f8\u0142\u0111\u0127\u0167\u0131\u03c2', e'oldhti\u03c3'),
+            e'\u00df', 'ss'), e'\u00e6', 'ae'), e'\u0153', 'oe');
+    end if;
+    -- Checking costs half of normalizing.
+    return case when v_text is nfkc normalized then v_text else normalize(v_text, nfkc) end;
+end
+$$;
+comment on function private.fold_text(text, boolean) is
+'A text without capitals, accents and width variants, so that a search finds every spelling. Stemmers need accents.';
+
+-- Does not use the parser of Postgres, which keeps report.pdf, /path and -19 whole, drops emoji, and depends on the
+-- locale.
+create function private.split_words(p_text text, p_keeps_accents boolean default false) returns text[]
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Cut, because folding can turn one character into eighteen, and a tsvector has at most one megabyte.
+    v_folded text := left(private.fold_text(p_text, p_keeps_accents), 100000);
+    v_text text;
+begin
+    if octet_length(v_folded) = char_length(v_folded) then
+        v_text := regexp_replace(v_folded, '[^a-z0-9 ]+', ' ', 'g');
+    else
+        -- Han, kana, Hangul, Thai, Lao, Tibetan, Burmese, Khmer and emoji: a word may begin or end at any of them.
+        v_text := regexp_replace(
+            v_folded,
+            '[\u0e01-\u0e3e\u0e40-\u0e4e\u0e50-\u0e59\u0e81-\u0f0a\u0f13-\u1049\u1050-\u109f\u1100-\u11ff'
+            '\u1780-\u17d3\u17dc-\u17e9\u1950-\u1a1b\u1a20-\u1aaf\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff'
+            '\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u303b\u303c\u3041-\u309f\u30a1-\u30fa'
+            '\u30fc-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\ua9e0-\ua9ff\uaa60-\uaadf'
+            '\uac00-\ud7ff\uf900-\ufaff\U00016fe0-\U00018d8f\U0001aff0-\U0001b2ff\U0001f000-\U0001faff'
+            '\U00020000-\U0003ffff]',
+            e'\u0001\\& \\&\u0001', 'g'
+        );
+        v_text := regexp_replace(
+            replace(replace(v_text, e'\u0001\u0001', ''), e'\u0001', ' '),
+            '[\u0002-\u001f!-/:-@[-`{-\u00bf\u00d7\u00f7\u02b9-\u02bf\u037e\u055a-\u055f\u0589\u058a\u05be\u05c0\u05c3'
+            '\u05c6\u05f3\u05f4\u060c\u061b\u061d-\u061f\u066a-\u066d\u06d4\u0964\u0965\u0970\u0e3f\u0e4f\u0e5a\u0e5b'
+            '\u0f0b-\u0f12\u104a-\u104f\u1361-\u1368\u1680\u17d4-\u17db\u1800-\u180a\u2000-\u22ff\u2400-\u25ff'
+            '\u27c0-\u2aff\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u302a-\u3030\u3036-\u303a\u303d-\u303f\u30a0\u30fb'
+            '\ufd3e\ufd3f\ufe10-\ufe6f\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\ufff0-\uffff]+',
+            ' ', 'g'
+        );
+    end if;
+    return nullif(array_remove(string_to_array(
+        -- Cut, because a tsvector takes no word over 2,046 bytes.
+        case
+            when char_length(v_folded) < 256 then v_text
+            else regexp_replace(v_text, '([^ ]{255})[^ ]+', '\1', 'g')
+        end,
+        ' '
+    ), ''), '{}');
+end
+$$;
+comment on function private.split_words(text, boolean) is
+'The folded words of a text in order; null if it has none. In scripts without spaces each pair of neighbours is a
+word, and so are the first and last character: ABC becomes A, AB, BC, C.';
+
+create function private.compound_signs() returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return '[#@+_]|[0-9][.,][0-9]|(^|[^A-Za-z0-9])[-.][A-Za-z0-9\u00c0-\u064a]'
+        '|[^\s][-\u2010][^\s]|[^\s][''\u2019](?!([stdm]|re|ve|ll)(?![A-Za-z]))[^\s]';
+end
+$$;
+comment on function private.compound_signs() is
+'A regular expression for the signs that list_compounds reads. Immutable, so Postgres computes it once per plan.';
+
+create function private.list_compounds(p_text text, out signed text[], out joined text[])
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Not \w, which depends on the locale.
+    c_word constant text := '[a-z0-9\u00df-\u02af\u0370-\u0587\u05d0-\u05ea\u0620-\u064a]+';
+    v_text text := left(private.fold_text(p_text), 100000);
+begin
+    -- Runs few regular expressions, because they are the cost of a message with signs. Duplicates cost less than
+    -- removing them.
+    if translate(v_text, e'-'',\u2010\u2019', '') <> v_text then
+        joined := array(
+            select left(translate(found.words[1], e'-'',\u2010\u2019', ''), 100)
+            from regexp_matches(
+                v_text, c_word || '(?:[-''\u2010\u2019]' || c_word || ')+|[0-9]{1,3}(?:,[0-9]{3})+', 'g'
+            ) as found (words)
+            -- Not it's, don't and we'll.
+            where rtrim(translate(right(found.words[1], 3), e'\u2019', ''''), 'stdmrevl') not like '%'''
+        );
+    end if;
+    if strpos(v_text, ',') > 0 then
+        -- 1,234.56 is 1234.56.
+        v_text := regexp_replace(v_text, '([0-9]),(?=[0-9]{3}(?![0-9]))', '\1', 'g');
+    end if;
+    -- #123, @name, .net, --flag, c++, c#
+    signed := array(
+        select left(found.words[1], 100)
+        from regexp_matches(
+            v_text,
+            '(?<![a-z0-9\u00df-\u064a_#@.+<-])(?:--?' || c_word || '(?:[-_]' || c_word || ')*|[#@.]' || c_word
+            || '(?:_' || c_word || ')*)|' || c_word || '(?:[+][+]|#(?![a-z0-9\u00df-\u064a]))', 'g'
+        ) as found (words)
+    );
+    if translate(v_text, '_.', '') <> v_text then
+        -- Each two neighbours: a_b_c has a_b and b_c, 1.2.3 has 1.2 and 2.3.
+        signed := signed || array(
+            select left(found.words[1], 100)
+            from regexp_matches(
+                regexp_replace(v_text, '([_.])(' || c_word || ')(?=[_.][a-z0-9\u00df-\u064a])', '\1\2 \2', 'g'),
+                c_word || '_' || c_word || '|[0-9]+[.][0-9]+', 'g'
+            ) as found (words)
+        );
+    end if;
+end
+$$;
+comment on function private.list_compounds(text) is
+'The words of a text with the signs that carry meaning (C++, #123, @name, --flag, a_b, 2.0), and its words that a hyphen
+or an apostrophe divides, joined (wi-fi is wifi, 1,234 is 1234).';
+
+create function private.list_stems(
+    p_words text[], p_accented text[], p_stemmer regdictionary, p_strips_prefixes boolean
+)
+returns table (place bigint, stem text)
+language sql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select given.place, private.fold_text(stemmed.word)
+    from unnest(p_words, p_accented) with ordinality as given (word, accented, place)
+    cross join lateral unnest(array[
+        -- The stemmers know no script beyond those of India, and a message in Chinese has many words.
+        case
+            when ascii(given.word) < 3584 then (ts_lexize(p_stemmer, coalesce(given.accented, given.word)))[1]
+        end,
+        -- The Arabic article, after and, so, with and like.
+        case
+            when ascii(given.word) between 1568 and 1610
+                then regexp_replace(
+                    given.word,
+                    '^(?:[\u0641\u0648]?[\u0628\u0643]?\u0627\u0644|[\u0641\u0648]?\u0644\u0644)(?=.{2})', ''
+                )
+            -- The Hebrew and, that, from, in, like, to and the. A word keeps three letters.
+            when p_strips_prefixes and ascii(given.word) between 1488 and 1514
+                then regexp_replace(
+                    given.word,
+                    '^(?:\u05d5?(?:\u05db\u05e9|\u05e9)?[\u05d1\u05db\u05dc\u05de]?\u05d4?(?=.{3})|\u05d4(?=.{2}$))',
+                    ''
+                )
+        end
+    ]) as stemmed (word)
+    where char_length(given.word) > 2 and stemmed.word <> given.word
+$$;
+comment on function private.list_stems(text[], text[], regdictionary, boolean) is
+'The stems of words that differ from them, with their places. p_accented has the same words with their accents, which
+stemmers need. Only a message loses Hebrew prefixes: a query without one finds them all.';

@@ -1,0 +1,126 @@
+"""A browser with users in it; what goes wrong in a page fails the test."""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+import psycopg
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+from threadline_devstack import keys
+
+from tests.support import tools
+from tests.support.stack import RunningStack
+
+expect.set_options(timeout=20_000)  # milliseconds; a busy machine needs more than the default of five seconds
+WIDE, NARROW = (1280, 800), (390, 780)
+ELSEWHERE = "elsewhere.invalid"  # a host of files, which does not exist
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if (chromium := tools.chromium()) is None:
+        pytest.skip(tools.why_not("chromium"))
+    if tools.postgrest() is None:
+        pytest.skip(tools.why_not("postgrest"))
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@cache
+def sign_in(url: str, email: str) -> str:
+    """Sign in once for all tests."""
+    answer = httpx.post(
+        urljoin(url, "/auth/v1/token?grant_type=password"),
+        headers={"apikey": keys.PUBLISHABLE_KEY},
+        json={"email": email, "password": "password123"},
+    )
+    return answer.raise_for_status().text
+
+
+class Visitors:
+    """Opens pages of users, and collects what goes wrong in them."""
+
+    def __init__(self, browser: Browser, stack: RunningStack) -> None:
+        self.url = f"{stack.api_url}/console/"
+        self._browser = browser
+        self._contexts: list[BrowserContext] = []
+        self._host = urlsplit(self.url).netloc
+        self.problems: list[str] = []
+
+    def open(self, path: str = "", size: tuple[int, int] = WIDE, colors: str = "light", **options: object) -> Page:
+        """Open a page without a user."""
+        width, height = size
+        context = self._browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=colors, locale="en-GB", **options
+        )
+        self._contexts.append(context)
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page = context.new_page()
+        page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        page.on("console", self._hear)
+        page.on("request", self._see)
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.goto(self.url + path)
+        return page
+
+    def sign_in(self, email: str, path: str = "", **options: object) -> Page:
+        """Open a page of a user of the seed, at a screen, with a session as supabase-js stores it."""
+        session = {"name": "sb-127-auth-token", "value": sign_in(self.url, email)}
+        state = {"cookies": [], "origins": [{"origin": self.url.removesuffix("/console/"), "localStorage": [session]}]}
+        return self.open(path, storage_state=state, **options)
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if re.search(r"Content.Security.Policy|Trusted ?Type|violates", message.text):
+            self.problems.append(f"policy: {message.text}")
+
+    def _see(self, request: Request) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme in {"http", "https", "ws"} and parts.netloc not in {self._host, ELSEWHERE}:
+            self.problems.append(f"request: {request.url}")
+
+
+@pytest.fixture
+def visitors(browser: Browser, stack: RunningStack) -> Iterator[Visitors]:
+    visiting = Visitors(browser, stack)
+    yield visiting
+    visiting.close()
+    assert visiting.problems == []
+
+
+@pytest.fixture
+def send(stack: RunningStack) -> Callable[..., str]:
+    """Ingest a conversation through a connection of the seed; returns its id."""
+
+    def post(external_id: str, messages: list[dict[str, object]], **fields: object) -> str:
+        conversation = {
+            "external_conversation_id": external_id,
+            "participant_identifier": "+49 151 00000001",
+            "messages": messages,
+            **fields,
+        }
+        answer = httpx.post(
+            f"{stack.api_url}/functions/v1/messaging-ingest",
+            headers={"x-api-key": "your-api-secret"},
+            json={"platform": "whatsapp", "connection_id": "wa_business_123", "conversations": [conversation]},
+            timeout=60,
+        )
+        (result,) = answer.json()["results"]
+        assert not result["status"].startswith("error"), result
+        return result["conversation_id"]
+
+    return post
+
+
+@pytest.fixture
+def database(stack: RunningStack) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(stack.database_url(), autocommit=True) as connection:
+        yield connection

@@ -1,0 +1,143 @@
+"""The files of the console: unchanged libraries, no HTML from texts, strict headers, every way to serve them."""
+
+import gzip
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from threadline.routes.console import NOT_CONFIGURED, configure, headers_for, paths
+from threadline.settings import Settings
+
+from tests.support import vendor
+from tests.support.cluster import free_port
+from tests.support.schema import ROOT
+from tests.support.service import DEFAULTS, PROGRAM, serving
+from tests.support.stack import RunningStack
+
+NOWHERE = "postgresql://authenticator:postgres@127.0.0.1:1/postgres"
+OURS = sorted((ROOT / "console").glob("*.*"))
+PROJECT = {"url": "https://ref.supabase.co", "key": "sb_publishable_x"}
+MOST = 120_000  # bytes of all files, each compressed; supabase-js and Preact are 63,000 of them
+
+
+def listed_files() -> dict[str, str]:
+    """The sha256 of each file of a library, as vendor.json has it."""
+    return {name: digest for entry in vendor.listed().values() for name, digest in entry["sha256"].items()}
+
+
+def test_libraries_are_those_of_the_list() -> None:
+    files = [path for path in vendor.FOLDER.iterdir() if path != vendor.LIST]
+    assert {path.name: vendor.digest(path.read_bytes()) for path in files} == listed_files()
+    assert all(entry["integrity"].startswith("sha512-") and entry["license"] for entry in vendor.listed().values())
+
+
+def test_vendored_module_has_relative_imports() -> None:
+    content = b'import{h}from"preact";h;\n//# sourceMappingURL=x.map\n'
+    assert vendor.adapt("x.js", content) == b'import{h}from"./preact.js";h;\n'
+    assert vendor.adapt("LICENSE.txt", content) == content
+
+
+def test_console_stays_small() -> None:
+    sizes = {name: len(gzip.compress(path.read_bytes(), 9)) for name, path in paths().items() if path.suffix != ".txt"}
+    assert sum(sizes.values()) <= MOST, sizes
+    lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in OURS if path.suffix == ".js"}
+    assert max(lines.values()) <= 250, lines
+    assert sum(lines.values()) <= 2_200
+
+
+@pytest.mark.parametrize("file", [path for path in OURS if path.suffix == ".js"], ids=lambda path: path.name)
+def test_no_text_becomes_html(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|dangerously|eval\(|new Function", text)
+    assert "style=" not in text
+    assert max(map(len, text.splitlines())) <= 150
+
+
+def test_page_has_no_inline_script_and_no_other_host() -> None:
+    page = (ROOT / "console" / "index.html").read_text(encoding="utf-8")
+    assert re.findall(r"<script(?! src=)", page) == []
+    assert re.findall(r'(?:src|href)="(?!vendor/|\w+\.)', page) == []
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)[1]
+    assert policy.startswith("default-src 'none'; script-src 'self';")
+    assert "unsafe" not in policy
+
+
+def test_header_names_the_project_alone() -> None:
+    policy = headers_for({**PROJECT, "service": "https://chat.example/api/"})["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy
+    (calls,) = re.findall(r"connect-src ([^;]+);", policy)
+    assert set(calls.split()) == {
+        *("'self'", "https://ref.supabase.co", "wss://ref.supabase.co", "https://chat.example", "wss://chat.example")
+    }
+    assert "frame-ancestors 'none'" in policy
+    assert "trusted-types 'none'" in policy
+
+
+def test_service_serves_the_console_of_its_project(tmp_path: Path) -> None:
+    environment = {**DEFAULTS, "SUPABASE_URL": PROJECT["url"], "SUPABASE_PUBLISHABLE_KEY": PROJECT["key"]}
+    with serving(NOWHERE, tmp_path / "log", **environment) as service:
+        get = service.client.get
+        moved = get("/console")
+        assert (moved.status_code, moved.headers["location"]) == (302, "console/")
+        page = get("/console/")
+        assert page.headers["content-type"].startswith("text/html")
+        assert get("/console/config.json").json() == {**PROJECT, "service": "../"}
+        for name, path in paths().items():
+            answer = get(f"/console/{name}")
+            assert answer.content == path.read_bytes()
+            assert answer.headers["content-security-policy"] == page.headers["content-security-policy"]
+        known = get("/console/app.js", headers={"if-none-match": get("/console/app.js").headers["etag"]})
+        assert (known.status_code, known.content) == (304, b"")
+        for name in ("vendor/vendor.json", "..%2fapp.py", "vendor", "nothing.js"):
+            assert get(f"/console/{name}").status_code == 404
+        assert 'href="console/"' in get("/").text
+
+
+def test_setting_turns_the_console_off(tmp_path: Path) -> None:
+    with serving(NOWHERE, tmp_path / "log", **DEFAULTS, THREADLINE_CONSOLE="0") as service:
+        assert service.client.get("/console/").status_code == 404
+        assert "console" not in service.client.get("/").text
+
+
+def test_missing_key_is_named() -> None:
+    assert configure(Settings("postgresql://x/y", supabase_url=PROJECT["url"])) == {"error": NOT_CONFIGURED}
+
+
+def test_command_serves_the_console_of_a_project() -> None:
+    port = free_port()
+    command = [PROGRAM, "console", "--url", PROJECT["url"], "--key", PROJECT["key"], "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert f"http://127.0.0.1:{port}/console/" in process.stdout.readline()
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                answer = httpx.get(f"http://127.0.0.1:{port}/console/config.json")
+                break
+            except httpx.ConnectError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        process.terminate()
+    assert answer.json() == PROJECT
+
+
+def test_command_writes_files_for_a_static_host(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "threadline", "console", "--url", PROJECT["url"], "--key", PROJECT["key"]]
+    subprocess.run([*command, "--out", tmp_path], check=True, capture_output=True)
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert written == {*paths(), "config.json"}
+    assert json.loads((tmp_path / "config.json").read_text()) == PROJECT
+
+
+def test_command_refuses_the_secret_key() -> None:
+    command = [PROGRAM, "console", "--url", PROJECT["url"], "--key", "sb_secret_x"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, "publishable key" in result.stderr) == (1, True)
+
+
+def test_up_prints_the_address(stack: RunningStack) -> None:
+    assert f"Console: {stack.api_url}/console/" in stack.output

@@ -1,0 +1,75 @@
+"""sql/129_inbox_pages.sql: the newest conversations of all workspaces of a user."""
+
+import json
+from typing import Any
+
+from tests.support.database import Db, become, become_postgres, refused, rows, value
+from tests.support.world import BOB, MALLORY, MATTY, WORKSPACE
+
+MAKE = """
+insert into public.conversations (
+    workspace_id, scope_id, user_id, platform, external_conversation_id, participant_identifier
+)
+select workspace_id::uuid, workspace_id::uuid, %(owner)s, 'wechat', 'page' || n, 'p' || n
+from unnest(%(workspaces)s::text[]) with ordinality as given (workspace_id, n)
+"""
+
+
+def fill(db: Db) -> None:
+    """Add conversations of two workspaces in turns, some with messages of the same time."""
+    db.execute(MAKE, {"owner": MATTY, "workspaces": [MATTY, WORKSPACE] * 6})
+    db.execute(
+        """
+        update public.conversations as conversation
+        set message_count = 1, last_message_at = timestamptz '2026-01-01 00:00:00.000001' + (
+            substr(external_conversation_id, 5)::int / 4 * interval '1 hour'
+        )
+        where external_conversation_id like 'page%' and external_conversation_id <> 'page12'
+        """
+    )
+
+
+def page(db: Db, who: str = MATTY, **fields: Any) -> Any:
+    become(db, who)
+    answer = value(db, "select private.list_conversations(%s)", json.dumps(fields))
+    become_postgres(db)
+    return answer
+
+
+def test_pages_hold_each_conversation_once_in_order(db: Db) -> None:
+    fill(db)
+    expected = rows(
+        db,
+        "select id::text from public.conversations where last_message_at is not null and workspace_id = any(%s)"
+        " order by last_message_at desc, id desc",
+        [MATTY, WORKSPACE],
+    )
+    for limit in (1, 2, 3, 50):
+        got, cursor = [], {}
+        while True:
+            answer = page(db, limit=limit, **cursor)
+            got += [each["id"] for each in answer["data"]]
+            if answer["meta"]["next_cursor"] is None:
+                break
+            cursor = {"before": answer["meta"]["next_cursor"]}
+        assert got == expected
+
+
+def test_page_holds_workspaces_of_the_caller_only(db: Db) -> None:
+    fill(db)
+    assert {each["workspace_id"] for each in page(db, BOB)["data"]} == {WORKSPACE}
+    assert page(db, MALLORY)["data"] == []
+
+
+def test_data_api_lists_the_same_page(db: Db) -> None:
+    fill(db)
+    http = page(db, limit=2)
+    become(db, MATTY)
+    assert value(db, "select public.list_conversations(2)") == http
+    refused(db, "select public.list_conversations(2, 'x')", by=Exception)
+
+
+def test_policy_of_the_application_still_holds(db: Db) -> None:
+    fill(db)
+    db.execute("create policy own on public.conversations as restrictive using (platform <> 'wechat')")
+    assert page(db)["data"] == []

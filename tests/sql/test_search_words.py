@@ -1,0 +1,182 @@
+"""Search finds words as people write them: their forms, beginnings, signs, joined and split."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.calls import call, send
+from tests.support.database import Db, become_postgres, lift_request_limit, value
+from tests.support.world import CHANNEL, MATTY
+
+# The messages and a query; the expected hits begin with a star.
+CASES: dict[str, tuple[str, list[str]]] = {
+    "the example of the API document": ("deployment", ["*Deploy the staging environment and run integration tests."]),
+    "plural": ("test", ["*all tests passed", "attest"]),
+    "singular": ("tests", ["*one test failed"]),
+    "stop word": ("the who", ["*The Who played", "who played"]),
+    "several forms": ("deploying environments", ["*we deploy an environment", "we deploy"]),
+    "excluded form": ("staging -deployments", ["*staging is up", "deploy staging"]),
+    "exact form in quotes": ('"deployment"', ["*the deployment", "deploy it"]),
+    "exact phrase": ('"staging environment"', ["*a staging environment", "environment staging", "stage environments"]),
+    "beginning": ("stag*", ["*staging", "*stages", "a postage"]),
+    "beginning of a form": ("stagin*", ["*staging", "stage"]),
+    "beginning in a phrase": ("release-no*", ["*release notes", "release me"]),
+    "C++": ("C++", ["*I like C++", "C is old", "C# is new", "*C++20"]),
+    "C#": ("c#", ["C++", "*(C#)", "C", "*C#, they say"]),
+    "F#": ("F#", ["F", "*F# and OCaml"]),
+    ".NET": (".NET", ["a net", "*on .NET 8", "the .network"]),
+    "number with a hash": ("#123", ["*see #123", "123", "#1234"]),
+    "number without a hash": ("123", ["*see #123", "*123"]),
+    "name": ("@ann", ["*ask @ann", "ann", "me@ann.example"]),
+    "flag": ("--no-verify", ["*git commit --no-verify", "no verify", "commit"]),
+    "flag in running text": ("commit --no-verify", ["*git commit --no-verify", "git commit"]),
+    "short flag in quotes": ('"-rf"', ["*rm -rf /", "rf"]),
+    "identifier": ("a_b", ["*a_b = 1", "a b", "*x.a_b_c"]),
+    "part of an identifier": ("user_id", ["*the acting_user_id", "user id"]),
+    "path": ("/etc/nginx/nginx.conf", ["*cat /etc/nginx/nginx.conf", "nginx"]),
+    "part of a path": ("nginx.conf", ["*cat /etc/nginx/nginx.conf", "conf nginx"]),
+    "address": ("bob.smith@example.com", ["*mail bob.smith@example.com", "bob smith"]),
+    "part of an address": ("example.com", ["*mail bob.smith@example.com", "example"]),
+    "URL": ("https://example.com/a-b?c=d", ["*see https://example.com/a-b?c=d.", "https://example.com/"]),
+    "part of a URL": ("report", ["*https://example.com/report?x=1"]),
+    "version": ("2.0", ["*v2.0 is out", "*2.0", "20", "2 0", "*2.0.1"]),
+    "version with a letter": ("v2.0", ["*v2.0 is out", "*2.0"]),
+    "version of three numbers": ("1.2.3", ["*1.2.3", "1.2", "1 2 3"]),
+    "decimal": ("1234.56", ["*1,234.56 EUR", "*1234.56", "1234 56"]),
+    "grouped decimal": ("1,234.56", ["*1234.56", "*1,234.56"]),
+    "grouped number": ("1234", ["*1,234 users", "1.234"]),
+    "joined": ("wifi", ["*the Wi-Fi is down", "*wifi"]),
+    "split": ("wi-fi", ["*the Wi-Fi is down", "*wifi", "*wi fi"]),
+    "name with an apostrophe": ("OBrien", ["*ask O'Brien", "*ask O\u2019Brien", "*OBrien"]),
+    "dash inside a word": ("well-known", ["*a well-known fact", "known well"]),
+    "exclusion": ("fact -known", ["a known fact", "*a fact"]),
+    "dash without a word": ("a - b", ["*a b", "a"]),
+    "Arabic article": (
+        "\u0643\u062a\u0627\u0628",
+        ["*\u0627\u0644\u0643\u062a\u0627\u0628", "*\u0648\u0627\u0644\u0643\u062a\u0627\u0628"],
+    ),
+    "Arabic article in the query": ("\u0627\u0644\u0643\u062a\u0627\u0628", ["*\u0643\u062a\u0627\u0628"]),
+    "Hebrew prefixes": (
+        "\u05e1\u05e4\u05e8",
+        ["*\u05d4\u05e1\u05e4\u05e8", "*\u05d5\u05d1\u05e1\u05e4\u05e8", "\u05e1\u05e4\u05e8\u05d9\u05dd"],
+    ),
+    "German compound": ("Haupt*", ["*der Hauptbahnhof", "\u00fcberhaupt"]),
+    "Chinese": ("\u90e8\u7f72", ["*\u660e\u5929\u8ba8\u8bba\u90e8\u7f72\u8ba1\u5212", "\u90e8\u95e8"]),
+    "accents": ("cafe resume", ["*R\u00e9sum\u00e9 du caf\u00e9"]),
+}
+
+
+def hits(db: Db, query: str, **more: Any) -> list[str]:
+    return [hit["content"] for hit in call(db, "search_messages", query=query, **more).data]
+
+
+def found(db: Db, query: str, contents: list[str], **more: Any) -> None:
+    """Write messages, and assert that a search finds those with a star."""
+    lift_request_limit(db)
+    for content in contents:
+        send(db, content.removeprefix("*"))
+    expected = {content[1:] for content in contents if content[0] == "*"}
+    assert set(hits(db, query, **more)) & {content.removeprefix("*") for content in contents} == expected
+
+
+@pytest.mark.parametrize(("query", "contents"), CASES.values(), ids=CASES)
+def test_search_finds_what_people_mean(db: Db, query: str, contents: list[str]) -> None:
+    found(db, query, contents)
+
+
+@pytest.mark.parametrize(
+    ("query", "contents"),
+    [
+        ("stagi", ["*staging", "stable"]),
+        ("the stagi", ["*the staging", "staging"]),
+        ("stag ", ["staging", "*a stag"]),
+        ("release #12", ["*release #123", "release 123"]),
+    ],
+    ids=["a word", "the last of two", "finished by a space", "with a sign"],
+)
+def test_last_word_may_be_unfinished(db: Db, query: str, contents: list[str]) -> None:
+    found(db, query, contents, prefix="true")
+
+
+@pytest.mark.parametrize(
+    ("language", "query", "contents"),
+    [
+        ("de", "Haus", ["*viele H\u00e4user", "Hausboot"]),
+        ("es", "aplicaciones", ["*una aplicaci\u00f3n"]),
+        ("fr-CA", "d\u00e9ployer", ["*il est d\u00e9ploy\u00e9"]),
+        (
+            "ru",
+            "\u043d\u043e\u0432\u0430\u044f \u043a\u043d\u0438\u0433\u0430",
+            ["*\u043d\u043e\u0432\u044b\u0439 \u043f\u043b\u0430\u043d \u043a\u043d\u0438\u0433\u0438"],
+        ),
+        ("pl", "kot", ["*kot", "koty"]),
+    ],
+)
+@pytest.mark.parametrize("holder", ["channel", "workspace", "project"])
+def test_channel_has_its_language(db: Db, holder: str, language: str, query: str, contents: list[str]) -> None:
+    become_postgres(db)
+    table, column = {
+        "channel": ("public.channels", "language"),
+        "workspace": ("public.workspaces", "language"),
+        "project": ("private.settings", "default_language"),
+    }[holder]
+    db.execute("update public.workspaces set language = null")
+    db.execute(f"update {table} set {column} = %s", (language,))
+    found(db, query, contents)
+
+
+def test_older_messages_keep_their_stems(db: Db) -> None:
+    send(db, "many colourings")
+    db.execute("update public.channels set language = 'de'")
+    assert hits(db, "colour") == ["many colourings"]
+    assert value(db, "select private.index_channel(%s)", CHANNEL) > 0
+    assert hits(db, "colour") == []
+    assert hits(db, "colourings") == ["many colourings"]
+
+
+def test_exact_words_rank_before_other_forms(db: Db) -> None:
+    for content in ("tested", "a test", "testing"):
+        send(db, content)
+    assert hits(db, "test")[0] == "a test"
+
+
+@pytest.mark.parametrize(
+    ("content", "query", "snippet"),
+    [
+        ("Test <b>the</b> lamp & more", "testing", "<mark>Test</mark> &lt;b&gt;the&lt;/b&gt; lamp &amp; more"),
+        ("Un caf\u00e9, please", "cafe", "Un <mark>caf\u00e9</mark>, please"),
+        ("the staging stage", "stag*", "the <mark>staging</mark> <mark>stage</mark>"),
+        (
+            "\u660e\u5929\u8ba8\u8bba\u90e8\u7f72\u8ba1\u5212",
+            "\u90e8\u7f72\u8ba1",
+            "\u660e\u5929\u8ba8\u8bba<mark>\u90e8\u7f72\u8ba1</mark>\u5212",
+        ),
+        ("a fact -known", "fact -unknown", "a <mark>fact</mark> -known"),
+        ("I like C++", "C++", "I like <mark>C</mark>++"),
+    ],
+    ids=["escaped", "accent", "beginning", "Chinese", "exclusion", "sign"],
+)
+def test_snippet_marks_what_was_found(db: Db, content: str, query: str, snippet: str) -> None:
+    send(db, content)
+    assert call(db, "search_messages", query=query).data[0]["snippet"] == snippet
+
+
+def test_snippet_of_a_long_message_is_short(db: Db) -> None:
+    send(db, "word " * 500 + "needle " + "word " * 500)
+    snippet = call(db, "search_messages", query="needle").data[0]["snippet"]
+    assert snippet[:5] == "\u2026word"
+    assert snippet[-6:] == "word \u2026"
+    assert "<mark>needle</mark>" in snippet
+    assert len(snippet) < 260
+    send(db, "word " * 5000 + "noodle")
+    assert call(db, "search_messages", query="noodle").data[0]["snippet"].startswith("word word")
+
+
+def test_hits_name_their_authors(db: Db) -> None:
+    twin = value(db, "select ai_twin_id::text from public.channel_twins limit 1")
+    send(db, "unusual")
+    send(db, "unusual", ai_twin_id=twin)
+    of_twin, of_user = call(db, "search_messages", query="unusual").data
+    assert (of_user["user_id"], of_user["ai_twin_id"], of_user["display_name"]) == (MATTY, None, "Matty Squarzoni")
+    assert (of_twin["user_id"], of_twin["ai_twin_id"]) == (None, twin)
+    assert of_twin["display_name"] == value(db, "select display_name from public.ai_twins where id = %s", twin)

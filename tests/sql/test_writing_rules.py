@@ -1,0 +1,208 @@
+"""What may be written: reactions in one spelling, no blank text, no NUL, and hints that name the function to call."""
+
+import json
+
+import pytest
+from psycopg.errors import CheckViolation, InsufficientPrivilege, UniqueViolation
+
+from tests.support.calls import call, send
+from tests.support.database import Db, become, become_postgres, become_service, refused, rows, value
+from tests.support.event_log import last_seq
+from tests.support.world import BOB, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN, WORKSPACE
+
+THUMB, HEART, FAMILY = "\U0001f44d", "\u2764\ufe0f", "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+SAME = {
+    "variation selector": (THUMB, THUMB + "\ufe0f"),
+    "text style": (HEART, "\u2764\ufe0e"),
+    "none": (HEART, "\u2764"),
+    "keycap": ("1\ufe0f\u20e3", "1\u20e3"),
+    "heart on fire": ("\u2764\ufe0f\u200d\U0001f525", "\u2764\u200d\U0001f525"),
+    "rainbow flag": ("\U0001f3f3\ufe0f\u200d\U0001f308", "\U0001f3f3\u200d\U0001f308"),
+    "NFC and NFD": ("caf\u00e9", "cafe\u0301"),
+    "name in colons": ("thumbsup", ":thumbsup:"),
+}
+ONE = {
+    "name": "+1",
+    "family": FAMILY,
+    "skin tone": "\U0001f44d\U0001f3fd",
+    "detective": "\U0001f575\U0001f3fd\u200d\u2642\ufe0f",
+    "flag": "\U0001f1e9\U0001f1ea",
+    "flag of Wales": "\U0001f3f4\U000e0067\U000e0062\U000e0077\U000e006c\U000e0073\U000e007f",
+    "finger with skin tone": "\u261d\U0001f3fd",
+    "digit": "1",
+    "Japanese name": "\u3088\u308d\u3057\u304f",
+}
+NONE = {
+    "two emoji": THUMB * 2,
+    "emoji and text": THUMB + "x",
+    "blank": " ",
+    "text": "well done",
+    "half a flag": "\U0001f1e9",
+    "three letters of flags": "\U0001f1e9\U0001f1ea\U0001f1e9",
+    "selector alone": "\ufe0f",
+    "joiner alone": "\u200d",
+    "markup": "<b>",
+    "per cent": "%",
+    "colon alone": ":",
+}
+BLANK = ["   ", "\n\t", "\u200b", "\u00a0\u3000", "\u2800", "\u3164\uffa0", "\u00ad\ufeff\u2060", "\ufe0f", "\u0001"]
+
+
+def upsert(db: Db, message_id: str, **changes: str) -> None:
+    """Write a message as `upsert` of supabase-js does."""
+    fields = {"id": message_id, "channel_id": CHANNEL, "content": "again", **changes}
+    names, given = ", ".join(fields), ", ".join(["%s"] * len(fields))
+    changed = ", ".join(f"{name} = excluded.{name}" for name in fields)
+    db.execute(
+        f"insert into public.messages ({names}) values ({given}) on conflict (id) do update set {changed}",
+        list(fields.values()),
+    )
+
+
+@pytest.mark.parametrize(("stored", "given"), SAME.values(), ids=SAME)
+def test_equal_emoji_toggle_each_other(db: Db, stored: str, given: str) -> None:
+    first = call(db, "toggle_reaction", BOB, id=MESSAGE, emoji=given)
+    assert (first.meta["action"], first.data["emoji"]) == ("added", stored)
+    assert call(db, "toggle_reaction", BOB, id=MESSAGE, emoji=stored).meta["action"] == "removed"
+
+
+@pytest.mark.parametrize(("stored", "given"), SAME.values(), ids=SAME)
+def test_equal_emoji_in_the_table_are_one(db: Db, stored: str, given: str) -> None:
+    become(db, BOB)
+    react = "insert into public.message_reactions (message_id, emoji) values (%s, %s) returning emoji"
+    assert value(db, react, MESSAGE, given) == stored
+    assert refused(db, react, MESSAGE, stored, by=UniqueViolation).constraint_name == "message_reactions_once"
+
+
+@pytest.mark.parametrize("emoji", ONE.values(), ids=ONE)
+def test_one_emoji_or_name_is_kept(db: Db, emoji: str) -> None:
+    assert call(db, "add_reaction", BOB, id=MESSAGE, emoji=emoji).data["emoji"] == emoji
+
+
+@pytest.mark.parametrize("emoji", NONE.values(), ids=NONE)
+def test_other_text_is_no_reaction(db: Db, emoji: str) -> None:
+    assert call(db, "add_reaction", BOB, id=MESSAGE, emoji=emoji).error == (400, "invalid_field", "emoji")
+    become(db, BOB)
+    react = "insert into public.message_reactions (message_id, emoji) values (%s, %s)"
+    assert refused(db, react, MESSAGE, emoji, by=Exception).sqlstate == "PT400"
+
+
+@pytest.mark.parametrize("content", BLANK, ids=ascii)
+def test_blank_content_is_refused(db: Db, content: str) -> None:
+    error = (400, "invalid_field", "content")
+    assert call(db, "create_message", BOB, channel_id=CHANNEL, content=content).error == error
+    assert call(db, "reply_to_message", BOB, id=MESSAGE, content=content).error == error
+    assert call(db, "edit_message", MATTY, id=send(db), content=content).error == error
+    become(db, BOB)
+    said = refused(
+        db, "insert into public.messages (channel_id, content) values (%s, %s)", CHANNEL, content, by=CheckViolation
+    )
+    assert said.constraint_name == "messages_content_visible"
+
+
+@pytest.mark.parametrize("content", ["x", " x ", "\u200bx", THUMB, "\u0b95", "\u202eא", "."], ids=ascii)
+def test_visible_content_is_kept(db: Db, content: str) -> None:
+    assert call(db, "create_message", BOB, channel_id=CHANNEL, content=content).data["content"] == content
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800b"], ids=["NUL", "half a pair"])
+def test_text_that_cannot_be_stored_is_refused(db: Db, text: str) -> None:
+    fields = {"channel_id": CHANNEL, "content": text}
+    assert call(db, "create_message", BOB, **fields).error == (400, "invalid_json", None)
+    become(db, BOB)
+    said = refused(db, "select %s::jsonb", json.dumps(fields), by=Exception)
+    assert said.sqlstate.startswith("22"), "the Data API answers 400 for this class"
+
+
+def test_service_posts_only_for_members(db: Db) -> None:
+    fields = {"channel_id": CHANNEL, "content": "x"}
+    error = (403, "not_a_member", "user_id")
+    assert call(db, "create_message", None, user_id=MALLORY, **fields).error == error
+    assert call(db, "create_message", None, user_id=BOB, **fields).status == 201
+
+
+def test_upsert_of_an_own_message_edits_it(db: Db) -> None:
+    said = send(db, who=BOB)
+    before = last_seq(db)
+    become(db, BOB)
+    upsert(db, said, user_id=BOB)
+    become_postgres(db)
+    assert rows(db, "select content, user_id::text from public.messages where id = %s", said) == [("again", BOB)]
+    assert last_seq(db) == before + 1
+    assert [edit["content"] for edit in call(db, "list_message_edits", BOB, id=said).data] == ["Hello"]
+
+
+def test_upsert_of_a_new_message_creates_it(db: Db) -> None:
+    become(db, BOB)
+    upsert(db, "00000000-0000-4000-8000-0000000000aa")
+    become_postgres(db)
+    assert rows(db, "select content from public.messages where user_id = %s order by seq desc limit 1", BOB) == [
+        "again"
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"metadata": '{"a": 1}'}, {"content_type": "code"}, {"parent_message_id": MESSAGE}, {"attachments": "[]"}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_upsert_changes_only_the_content(db: Db, changes: dict[str, str]) -> None:
+    said = send(db, who=BOB)
+    become(db, BOB)
+    with pytest.raises(InsufficientPrivilege) as caught, db.transaction():
+        upsert(db, said, **changes)
+    assert caught.value.diag.message_hint == "Call the function edit_message."
+
+
+def test_upsert_of_another_message_is_refused(db: Db) -> None:
+    become(db, BOB)
+    with pytest.raises(InsufficientPrivilege), db.transaction():
+        upsert(db, MESSAGE)
+
+
+HINTS = [
+    ("delete from messages", "delete_message"),
+    ("update messages set metadata = '{}' where id = '{said}'", None),
+    ("update messages set content_type = 'x' where id = '{said}'", "edit_message"),
+    ("update message_reactions set emoji = 'x'", "toggle_reaction"),
+    (f"update message_pins set pinned_by = '{BOB}'", "pin_message"),
+    (f"insert into twin_webhooks (ai_twin_id, url) values ('{TWIN}', 'https://x.example/')", "set_twin_webhook"),
+    ("update twin_webhooks set url = 'https://x.example/'", "set_twin_webhook"),
+    ("insert into workspaces (name) values ('x')", "create_workspace"),
+    (f"insert into workspace_members (workspace_id, user_id) values ('{WORKSPACE}', '{MALLORY}')", "create_invitation"),
+    (
+        f"insert into workspace_invitations (workspace_id, email, role) values ('{WORKSPACE}', 'a@b.c', 'member')",
+        "create_invitation",
+    ),
+    ("update workspace_invitations set revoked_at = now()", "revoke_invitation"),
+    ("delete from workspace_invitations", "revoke_invitation"),
+]
+
+
+@pytest.mark.parametrize(("statement", "function"), HINTS)
+def test_refused_statement_names_the_function(db: Db, statement: str, function: str | None) -> None:
+    said = send(db)
+    become(db, MATTY)
+    statement = statement.replace("{said}", said)
+    if function is None:
+        db.execute(statement)  # changes nothing
+        return
+    assert refused(db, statement, by=InsufficientPrivilege).message_hint == f"Call the function {function}."
+
+
+def test_own_functions_are_not_refused(db: Db) -> None:
+    channel_id = call(db, "list_my_channels", MATTY).data[0]["id"]
+    become_service(db)
+    db.execute("delete from public.messages where channel_id = %s", (channel_id,))
+    become(db, MATTY)
+    db.execute("delete from public.channels where id = %s", (CHANNEL,))
+    become_postgres(db)
+    assert rows(db, "select from public.channels where id = %s", CHANNEL) == []
+
+
+def test_non_member_is_told_what_to_do(db: Db) -> None:
+    become(db, MALLORY)
+    said = refused(
+        db, "insert into public.messages (channel_id, content) values (%s, 'x')", CHANNEL, by=InsufficientPrivilege
+    )
+    assert said.message_hint.endswith("call the function accept_invitation.")
