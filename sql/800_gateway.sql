@@ -28,6 +28,7 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('search_messages', 'public', true, false, false),
 ('search_conversations', 'public', true, false, false),
 ('index_conversations', 'public', true, false, false),
+('list_inbox_changes', 'public', true, false, false),
 ('get_message', 'public', true, false, false),
 ('edit_message', 'public', true, false, false),
 ('list_message_edits', 'public', true, false, false),

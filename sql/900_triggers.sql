@@ -192,6 +192,10 @@ create trigger conversations_41_redact
 after delete on public.conversations
 referencing old table as gone
 for each statement execute function private.redact_inbox_trigger();
+create trigger conversations_42_note
+after delete on public.conversations
+referencing old table as gone
+for each statement execute function private.note_gone_conversations_trigger();
 -- 50 and 60 wait for the end of the transaction, because messages may follow. Ingest broadcasts its changes itself.
 create constraint trigger conversations_50_broadcast
 after insert on public.conversations
@@ -225,10 +229,10 @@ create trigger conversation_messages_20_broadcast
 after insert on public.conversation_messages
 referencing new table as changed
 for each statement execute function private.broadcast_ingested_messages_trigger();
-create trigger conversation_messages_25_note_words
+create trigger conversation_messages_25_note
 after insert on public.conversation_messages
 referencing new table as changed
-for each statement execute function private.note_words_trigger();
+for each statement execute function private.note_ingested_trigger();
 create trigger conversation_messages_30_summarize
 after delete on public.conversation_messages
 referencing old table as changed
@@ -237,10 +241,10 @@ create trigger conversation_messages_40_redact
 after delete on public.conversation_messages
 referencing old table as gone
 for each statement execute function private.redact_inbox_trigger();
-create trigger conversation_messages_45_forget_words
+create trigger conversation_messages_45_forget
 after delete on public.conversation_messages
 referencing old table as gone
-for each statement execute function private.forget_words_trigger();
+for each statement execute function private.forget_ingested_trigger();
 -- Updates change messages.
 create trigger conversation_messages_50_summarize
 after update on public.conversation_messages
@@ -251,10 +255,10 @@ create trigger conversation_messages_60_redact
 after update on public.conversation_messages
 referencing old table as gone new table as changed
 for each statement execute function private.redact_deleted_messages_trigger();
-create trigger conversation_messages_65_change_words
+create trigger conversation_messages_65_change
 after update on public.conversation_messages
 referencing old table as gone new table as changed
-for each statement execute function private.change_words_trigger();
+for each statement execute function private.change_ingested_trigger();
 -- After 50: it sends the row that 50 has updated.
 create trigger conversation_messages_70_broadcast
 after update on public.conversation_messages

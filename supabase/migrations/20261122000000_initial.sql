@@ -2843,6 +2843,7 @@ create table public.conversations (
     participant_named_at timestamptz,
     person_id uuid,
     matched_by text,
+    version bigint not null default 1,
     message_count integer not null default 0,
     last_message_at timestamptz,
     last_message_preview text,
@@ -2889,6 +2890,8 @@ comment on column public.conversations.matched_by is
 phone_last_ten (the same last ten digits), or the kind of another identifier. Null without a person.';
 comment on column public.conversations.person_id is
 'The matched person, which triggers keep up to date; null if no person matches.';
+comment on column public.conversations.version is
+'Rises by one with each broadcast of the conversation, so that a client sees which one it missed.';
 comment on column public.conversations.last_message_at is
 'When its last message was sent, in the order of the messages, however late that came.';
 comment on column public.conversations.last_message_preview is
@@ -3026,7 +3029,8 @@ comment on function private.message_preview(jsonb) is
 'At most 100 characters on one line that show what an ingested message says, or what it is.';
 
 -- enable_seqscan, because a plan that was cached while the table was small reads all conversations (decision 0003).
-create function private.update_summaries(p_summaries private.conversation_summary[]) returns void
+create function private.update_summaries(p_summaries private.conversation_summary[], p_broadcasts integer)
+returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = 'off'
@@ -3034,6 +3038,8 @@ as $$
 begin
     update public.conversations as conversation
     set
+        -- The broadcasts of the transaction that creates a conversation show its first version.
+        version = conversation.version + case when conversation.created_at = now() then 0 else p_broadcasts end,
         message_count = summary.message_count,
         last_message_at = summary.last_message_at,
         last_message_preview = summary.last_message_preview
@@ -3041,8 +3047,8 @@ begin
     where conversation.id = summary.conversation_id;
 end
 $$;
-comment on function private.update_summaries(private.conversation_summary[]) is
-'Writes summaries into their conversations. The caller has locked the rows.';
+comment on function private.update_summaries(private.conversation_summary[], integer) is
+'Writes summaries into their conversations, before as many broadcasts. The caller has locked the rows.';
 
 -- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
 create function private.summarize_conversations_trigger() returns trigger
@@ -3066,8 +3072,10 @@ begin
     select
         bool_and(wanted.is_known),
         array_agg((wanted.id, wanted.messages, wanted.sent_at, wanted.preview)::private.conversation_summary) filter (
-            where wanted.is_known and (wanted.messages, wanted.sent_at, wanted.preview)
-            is distinct from (wanted.message_count, wanted.last_message_at, wanted.last_message_preview)
+            where wanted.is_known and (
+                wanted.created_at <> now() or (wanted.messages, wanted.sent_at, wanted.preview)
+                is distinct from (wanted.message_count, wanted.last_message_at, wanted.last_message_preview)
+            )
         )
     into v_is_complete, v_stale
     from (
@@ -3107,7 +3115,8 @@ begin
             message = 'A message belongs to a conversation that exists, and to its workspace.',
             constraint = 'conversation_messages_conversation_fkey';
     end if;
-    perform private.update_summaries(v_stale) where v_stale is not null;
+    -- Messages that retention deletes are not broadcast.
+    perform private.update_summaries(v_stale, case tg_op when 'DELETE' then 0 else 1 end) where v_stale is not null;
     return null;
 end
 $$;
@@ -3480,6 +3489,244 @@ end
 $$;
 comment on function private.delete_media(integer, interval) is
 'Deletes rows of files that were not uploaded within p_age, or have a forbidden type.';
+
+-- The log of what changed in conversations, with which a client that was away catches up.
+-- Promise: a client that reads from a cursor on gets every change since, in order, however old the cursor is.
+-- Writers take no number from a counter, for which they would wait: the transaction id orders the log, and a reader
+-- stops before the oldest transaction that still runs (docs/explanation/decisions/0013).
+
+create table private.inbox_changes (
+    id bigint generated always as identity primary key,
+    workspace_id uuid not null,
+    xid xid8 not null default pg_current_xact_id(),
+    created_at timestamptz not null default clock_timestamp(),
+    conversation_ids uuid[] not null,
+    external_ids text[],
+    senders text[]
+);
+comment on table private.inbox_changes is
+'What changed in conversations: a row for a workspace and a statement. It holds ids, no texts.';
+comment on column private.inbox_changes.xid is 'The transaction that made the change, which orders the log.';
+comment on column private.inbox_changes.conversation_ids is
+'The changed conversations; with external_ids, that of each changed message. A deleted one is in the log for ever.';
+comment on column private.inbox_changes.external_ids is 'The ids of the changed messages; null if none changed.';
+create index inbox_changes_workspace_id_xid_idx on private.inbox_changes (workspace_id, xid, id);
+alter table private.inbox_changes enable row level security;
+
+-- Definer, because no role writes the log.
+create function private.note_conversations(p_ids uuid[]) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into private.inbox_changes (workspace_id, conversation_ids)
+    select conversation.workspace_id, array_agg(conversation.id order by conversation.id)
+    from public.conversations as conversation
+    where conversation.id = any(p_ids)
+    group by conversation.workspace_id;
+end
+$$;
+comment on function private.note_conversations(uuid[]) is 'Writes changed conversations into the log.';
+
+-- Definer, because it also runs when Supabase Auth deletes a user.
+create function private.note_gone_conversations_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into private.inbox_changes (workspace_id, conversation_ids)
+    select gone.workspace_id, array_agg(gone.id order by gone.id)
+    from gone
+    group by gone.workspace_id;
+    return null;
+end
+$$;
+comment on function private.note_gone_conversations_trigger() is 'Trigger: writes deleted conversations into the log.';
+
+-- Definer, because only superusers and pg_monitor may ask in some versions.
+create function private.inbox_epoch() returns text
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select left(md5(
+        (select control.system_identifier from pg_control_system() as control)
+        || '.' || (select control.timeline_id from pg_control_checkpoint() as control)
+    ), 8)
+$$;
+comment on function private.inbox_epoch() is
+'Names this database server and its history: a restored server gives transaction ids again, so cursors end with it.';
+
+create function private.parse_inbox_cursor(p_cursor text)
+returns table (xid xid8, id bigint, place integer)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_parts text[] := regexp_match(p_cursor, '^([0-9a-f]{8})\.([0-9]{1,19})\.([0-9]{1,18})\.([0-9]{1,9})$');
+begin
+    if v_parts is null or v_parts[2]::numeric > 9223372036854775807 then
+        perform private.fail(
+            400, 'invalid_cursor', 'since is no cursor of this call. Use next_cursor of the answer before.', 'since'
+        );
+    elsif v_parts[1] <> private.inbox_epoch() or v_parts[2]::xid8 > pg_snapshot_xmax(pg_current_snapshot()) then
+        perform private.fail(
+            409, 'cursor_expired',
+            'The database was restored since. Call without since, then read the conversations again.', 'since'
+        );
+    end if;
+    return query select v_parts[2]::xid8, v_parts[3]::bigint, v_parts[4]::integer;
+end
+$$;
+comment on function private.parse_inbox_cursor(text) is
+'The place in the log that a cursor names. PT400, and PT409 for a cursor of another server.';
+
+create function private.render_inbox_change(p_conversation_id uuid, p_external_ids text[], p_senders text[])
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    c_most constant integer := 100;
+    v_conversation jsonb := (
+        select to_jsonb(conversation) from public.conversations as conversation
+        where conversation.id = p_conversation_id
+    );
+    v_messages jsonb;
+begin
+    if v_conversation is null then
+        return jsonb_build_object('conversation_id', p_conversation_id, 'deleted', true);
+    elsif cardinality(p_external_ids) <= c_most then
+        select coalesce(jsonb_agg(
+            stored.message order by stored.sent_at, stored.sequence, stored.received_at, stored.external_id
+        ), '[]') into v_messages
+        from public.conversation_messages as stored
+        where stored.conversation_id = p_conversation_id
+            and (stored.external_id, stored.sender) in (
+                select given.external_id collate "C", given.sender collate "C"
+                from unnest(p_external_ids, p_senders) as given (external_id, sender)
+            );
+    end if;
+    return jsonb_build_object(
+        'conversation_id', p_conversation_id, 'conversation', v_conversation,
+        'messages', coalesce(v_messages, '[]')
+    ) || case
+        when cardinality(p_external_ids) > c_most then jsonb_build_object('truncated', true)
+        when cardinality(p_external_ids) > jsonb_array_length(v_messages) then jsonb_build_object('removed', true)
+        else '{}'
+    end;
+end
+$$;
+comment on function private.render_inbox_change(uuid, text[], text[]) is
+'A change as a client gets it: the conversation and its changed messages as they are now. With more than 100 messages it
+has none, and truncated is true; removed is true if some of them are gone.';
+
+-- Definer, because no client reads the log. It lists workspaces of the caller only.
+create function private.list_inbox_changes(
+    p_workspace_id uuid, p_xid xid8, p_id bigint, p_place integer, p_limit integer
+) returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    -- All transactions before this one have ended, so no change can come before it any more.
+    v_horizon xid8 := pg_snapshot_xmin(pg_current_snapshot());
+    v_workspaces uuid[] := array(
+        select mine.id from private.my_workspaces as mine
+        where p_workspace_id is null or mine.id = p_workspace_id
+    );
+    v_answer record;
+begin
+    with entry as (
+        select line.xid, line.id, changed.place::integer as place, changed.conversation_id, changed.external_ids,
+            changed.senders
+        from (
+            select log.* from private.inbox_changes as log
+            where log.workspace_id = any(v_workspaces)
+                and log.xid < v_horizon
+                and (log.xid, log.id) >= (p_xid, p_id)
+            order by log.xid, log.id
+            limit p_limit + 1
+        ) as line
+        cross join lateral (
+            select
+                given.conversation_id, row_number() over (order by min(given.position)) as place,
+                array_agg(given.external_id order by given.position) filter (where given.external_id is not null)
+                    as external_ids,
+                array_agg(given.sender order by given.position) filter (where given.external_id is not null) as senders
+            from unnest(line.conversation_ids, line.external_ids, line.senders)
+            with ordinality as given (conversation_id, external_id, sender, position)
+            group by given.conversation_id
+        ) as changed
+        where (line.xid, line.id, changed.place) > (p_xid, p_id, p_place)
+        order by line.xid, line.id, changed.place
+        limit p_limit
+    )
+
+    select
+        count(*) as number,
+        coalesce(jsonb_agg(
+            private.render_inbox_change(entry.conversation_id, coalesce(entry.external_ids, '{}'), entry.senders)
+            order by entry.xid, entry.id, entry.place
+        ), '[]') as data,
+        (array_agg(entry.xid || '.' || entry.id || '.' || entry.place order by
+            entry.xid desc, entry.id desc, entry.place desc))[1] as last
+    into v_answer
+    from entry;
+    return jsonb_build_object(
+        'data', v_answer.data,
+        'next_cursor', private.inbox_epoch() || '.' || coalesce(v_answer.last, p_xid || '.' || p_id || '.' || p_place),
+        'has_more', v_answer.number = p_limit
+    );
+end
+$$;
+comment on function private.list_inbox_changes(uuid, xid8, bigint, integer, integer) is
+'A page of the log of the caller''s workspaces after a place, as far as all transactions have ended.';
+
+create function public.list_inbox_changes(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_workspace_id uuid := private.parse_uuid($1, 'workspace_id', false);
+    v_limit integer := private.parse_integer($1, 'limit', 1, 100, 100);
+    v_since text := private.scalar_text($1, 'since');
+    v_cursor record;
+    v_page jsonb;
+begin
+    if v_workspace_id is not null
+        and not exists (select from private.my_workspaces as mine where mine.id = v_workspace_id)
+    then
+        perform private.fail(
+            404, 'workspace_not_found', 'This workspace does not exist, or you are not a member.', 'workspace_id'
+        );
+    elsif v_since is null then
+        return private.succeed('[]', jsonb_build_object(
+            'next_cursor', private.inbox_epoch() || '.' || pg_snapshot_xmin(pg_current_snapshot())::text || '.0.0',
+            'has_more', false
+        ));
+    end if;
+    select * into v_cursor from private.parse_inbox_cursor(v_since);
+    v_page := private.list_inbox_changes(
+        v_workspace_id, v_cursor.xid, v_cursor.id, v_cursor.place, v_limit
+    );
+    return private.succeed(v_page -> 'data', v_page - 'data');
+end
+$$;
+comment on function public.list_inbox_changes(jsonb) is
+'GET /api/v2/inbox/changes: since, and optionally workspace_id, limit (1 to 100 conversations). Every change of the
+caller''s conversations since a cursor, oldest first. Without since: the cursor of now, and no changes.';
 
 -- Matches conversations to people by any identifier: equal ones first, then a number that gets its country from the
 -- other side, then the last ten digits of two numbers that are not both complete.
@@ -4424,6 +4671,22 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 begin
+    update public.conversations as conversation
+    set version = conversation.version + 1
+    where conversation.id = any(p_ids) and conversation.created_at <> now();
+    perform private.note_conversations(p_ids);
+    perform private.send_conversations(p_ids);
+end
+$$;
+comment on function private.broadcast_conversations(uuid[]) is
+'Broadcasts conversations that are new or changed and got no messages, as their next version.';
+
+create function private.send_conversations(p_ids uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+begin
     insert into realtime.messages (topic, extension, event, payload, private)
     select
         listener.topic,
@@ -4440,8 +4703,8 @@ exception
         perform private.report_lost_broadcast('inboxes', sqlstate, sqlerrm);
 end
 $$;
-comment on function private.broadcast_conversations(uuid[]) is
-'Broadcasts conversations that are new or changed and got no messages. A failure is reported and harms no writer.';
+comment on function private.send_conversations(uuid[]) is
+'Hands conversations to Realtime. A failure is reported and harms no writer.';
 
 -- Definer, because the writer may be allowed to change a conversation that only its owner may read.
 create function private.broadcast_conversation_trigger() returns trigger
@@ -12300,16 +12563,11 @@ word open). Best rank first, then newest. Considers and counts the newest 1,000 
 -- clean-up, indexes them.
 
 create table private.word_backlog (
-    id bigint generated always as identity primary key,
-    created_at timestamptz not null default clock_timestamp(),
-    conversation_ids uuid[] not null,
-    external_ids text[] not null,
-    senders text[] not null
+    change_id bigint primary key references private.inbox_changes (id) on delete cascade,
+    created_at timestamptz not null default clock_timestamp()
 );
 comment on table private.word_backlog is
-'Ingested messages that search does not know yet, or not with their present text.';
-comment on column private.word_backlog.conversation_ids is
-'The key of each message: the conversation, and at the same place of the other arrays its id and its sender.';
+'Changes of messages that search does not know yet.';
 alter table private.word_backlog enable row level security;
 
 -- Without a foreign key, which would cost one query for each deleted message (decision 0006).
@@ -12325,22 +12583,29 @@ comment on table private.conversation_words is
 'Which entry of message_words belongs to a message of a conversation. There, channel_id is the id of the workspace.';
 alter table private.conversation_words enable row level security;
 
--- Definer, because ingest writes no index.
-create function private.note_words_trigger() returns trigger
+-- Definer, because no role writes the log.
+create function private.note_ingested_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    insert into private.word_backlog (conversation_ids, external_ids, senders)
-    select array_agg(changed.conversation_id), array_agg(changed.external_id), array_agg(changed.sender)
-    from changed
-    having count(*) > 0;
+    with noted as (
+        insert into private.inbox_changes (workspace_id, conversation_ids, external_ids, senders)
+        select
+            changed.workspace_id, array_agg(changed.conversation_id), array_agg(changed.external_id),
+            array_agg(changed.sender)
+        from changed
+        group by changed.workspace_id
+        returning id
+    )
+
+    insert into private.word_backlog (change_id) select noted.id from noted;
     return null;
 end
 $$;
-comment on function private.note_words_trigger() is
-'Trigger: notes messages whose words are to be indexed, in one row for a statement.';
+comment on function private.note_ingested_trigger() is
+'Trigger: writes new messages into the log, and notes that their words are to be indexed.';
 
 -- Definer, because no client and no backend writes the index.
 create function private.delete_conversation_words_trigger() returns trigger
@@ -12359,7 +12624,7 @@ comment on function private.delete_conversation_words_trigger() is
 'Trigger: removes messages of conversations from the search index.';
 
 -- Definer, because the words of a deleted message must go with its text, in every role.
-create function private.forget_words_trigger() returns trigger
+create function private.forget_ingested_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -12370,14 +12635,19 @@ begin
     using gone
     where (known.conversation_id, known.external_id, known.sender)
         = (gone.conversation_id, gone.external_id, gone.sender);
+    insert into private.inbox_changes (workspace_id, conversation_ids, external_ids, senders)
+    select
+        gone.workspace_id, array_agg(gone.conversation_id), array_agg(gone.external_id), array_agg(gone.sender)
+    from gone
+    group by gone.workspace_id;
     return null;
 end
 $$;
-comment on function private.forget_words_trigger() is
-'Trigger: removes deleted rows of messages from the search index.';
+comment on function private.forget_ingested_trigger() is
+'Trigger: writes deleted rows of messages into the log, and removes them from the search index.';
 
 -- Definer, as the one above.
-create function private.change_words_trigger() returns trigger
+create function private.change_ingested_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -12389,17 +12659,28 @@ begin
     where changed.deleted_at is not null
         and (known.conversation_id, known.external_id, known.sender)
         = (changed.conversation_id, changed.external_id, changed.sender);
-    insert into private.word_backlog (conversation_ids, external_ids, senders)
-    select array_agg(changed.conversation_id), array_agg(changed.external_id), array_agg(changed.sender)
-    from changed
-    inner join gone using (conversation_id, external_id, sender)
-    where changed.deleted_at is null and changed.message ->> 'content' is distinct from gone.message ->> 'content'
-    having count(*) > 0;
+    with noted as (
+        insert into private.inbox_changes (workspace_id, conversation_ids, external_ids, senders)
+        select
+            changed.workspace_id, array_agg(changed.conversation_id), array_agg(changed.external_id),
+            array_agg(changed.sender)
+        from changed
+        group by changed.workspace_id
+        returning id
+    )
+
+    insert into private.word_backlog (change_id)
+    select noted.id from noted
+    where exists (
+        select from changed inner join gone using (conversation_id, external_id, sender)
+        where changed.deleted_at is null and changed.message ->> 'content' is distinct from gone.message ->> 'content'
+    );
     return null;
 end
 $$;
-comment on function private.change_words_trigger() is
-'Trigger: notes messages with a new text for the search index, and removes deleted ones from it at once.';
+comment on function private.change_ingested_trigger() is
+'Trigger: writes changed messages into the log, notes new texts for the search index, and removes deleted messages from
+it at once.';
 
 -- Definer, because no client and no backend writes the index.
 create function private.index_conversations(p_limit integer) returns bigint
@@ -12417,13 +12698,15 @@ begin
     if not pg_try_advisory_xact_lock(hashtextextended('threadline.words', 0)) then
         return 0;
     end if;
-    v_ids := array(select noted.id from private.word_backlog as noted order by noted.id limit p_limit);
+    v_ids := array(
+        select noted.change_id from private.word_backlog as noted order by noted.change_id limit p_limit
+    );
     with wanted as (
         select distinct message.conversation_id, message.external_id collate "C" as external_id, message.sender
-        from private.word_backlog as noted
-        cross join lateral unnest(noted.conversation_ids, noted.external_ids, noted.senders)
+        from private.inbox_changes as log
+        cross join lateral unnest(log.conversation_ids, log.external_ids, log.senders)
             as message (conversation_id, external_id, sender)
-        where noted.id = any(v_ids)
+        where log.id = any(v_ids)
     ), present as (
         select stored.*
         from wanted
@@ -12451,7 +12734,7 @@ begin
     inner join present using (conversation_id, external_id, sender)
     order by present.sent_at
     on conflict (message_id) do update set words = excluded.words, created_at = excluded.created_at;
-    delete from private.word_backlog as noted where noted.id = any(v_ids);
+    delete from private.word_backlog as noted where noted.change_id = any(v_ids);
     return cardinality(v_ids);
 end
 $$;
@@ -16173,6 +16456,7 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('search_messages', 'public', true, false, false),
 ('search_conversations', 'public', true, false, false),
 ('index_conversations', 'public', true, false, false),
+('list_inbox_changes', 'public', true, false, false),
 ('get_message', 'public', true, false, false),
 ('edit_message', 'public', true, false, false),
 ('list_message_edits', 'public', true, false, false),
@@ -16751,6 +17035,10 @@ create trigger conversations_41_redact
 after delete on public.conversations
 referencing old table as gone
 for each statement execute function private.redact_inbox_trigger();
+create trigger conversations_42_note
+after delete on public.conversations
+referencing old table as gone
+for each statement execute function private.note_gone_conversations_trigger();
 -- 50 and 60 wait for the end of the transaction, because messages may follow. Ingest broadcasts its changes itself.
 create constraint trigger conversations_50_broadcast
 after insert on public.conversations
@@ -16784,10 +17072,10 @@ create trigger conversation_messages_20_broadcast
 after insert on public.conversation_messages
 referencing new table as changed
 for each statement execute function private.broadcast_ingested_messages_trigger();
-create trigger conversation_messages_25_note_words
+create trigger conversation_messages_25_note
 after insert on public.conversation_messages
 referencing new table as changed
-for each statement execute function private.note_words_trigger();
+for each statement execute function private.note_ingested_trigger();
 create trigger conversation_messages_30_summarize
 after delete on public.conversation_messages
 referencing old table as changed
@@ -16796,10 +17084,10 @@ create trigger conversation_messages_40_redact
 after delete on public.conversation_messages
 referencing old table as gone
 for each statement execute function private.redact_inbox_trigger();
-create trigger conversation_messages_45_forget_words
+create trigger conversation_messages_45_forget
 after delete on public.conversation_messages
 referencing old table as gone
-for each statement execute function private.forget_words_trigger();
+for each statement execute function private.forget_ingested_trigger();
 -- Updates change messages.
 create trigger conversation_messages_50_summarize
 after update on public.conversation_messages
@@ -16810,10 +17098,10 @@ create trigger conversation_messages_60_redact
 after update on public.conversation_messages
 referencing old table as gone new table as changed
 for each statement execute function private.redact_deleted_messages_trigger();
-create trigger conversation_messages_65_change_words
+create trigger conversation_messages_65_change
 after update on public.conversation_messages
 referencing old table as gone new table as changed
-for each statement execute function private.change_words_trigger();
+for each statement execute function private.change_ingested_trigger();
 -- After 50: it sends the row that 50 has updated.
 create trigger conversation_messages_70_broadcast
 after update on public.conversation_messages
@@ -17161,6 +17449,7 @@ revoke all on function
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
     public.list_conversations(integer, text),
+    public.list_inbox_changes(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
     public.list_my_channels(integer, integer),
@@ -17288,6 +17577,7 @@ grant execute on function
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
     public.list_conversations(integer, text),
+    public.list_inbox_changes(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
     public.list_my_channels(integer, integer),
@@ -17429,6 +17719,9 @@ grant execute on function
     private.unmerge_people(uuid),
     private.find_cursor(jsonb, text, uuid),
     private.list_channel_events(uuid, bigint, integer, integer),
+    private.inbox_epoch(),
+    private.list_inbox_changes(uuid, xid8, bigint, integer, integer),
+    private.parse_inbox_cursor(text),
     private.list_my_channels(integer, integer),
     private.list_my_channels(jsonb),
     private.parse_files(jsonb),

@@ -296,6 +296,7 @@ class PublicConversations(BaseModel):
     scope_id: uuid.UUID = Field(alias="scope_id")
     updated_at: datetime.datetime = Field(alias="updated_at")
     user_id: uuid.UUID = Field(alias="user_id")
+    version: int = Field(alias="version")
     workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicConversationsInsert(TypedDict):
@@ -318,6 +319,7 @@ class PublicConversationsInsert(TypedDict):
     scope_id: Annotated[uuid.UUID, Field(alias="scope_id")]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+    version: NotRequired[Annotated[int, Field(alias="version")]]
     workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
 
 class PublicConversationsUpdate(TypedDict):
@@ -340,6 +342,7 @@ class PublicConversationsUpdate(TypedDict):
     scope_id: NotRequired[Annotated[uuid.UUID, Field(alias="scope_id")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    version: NotRequired[Annotated[int, Field(alias="version")]]
     workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicErasures(BaseModel):

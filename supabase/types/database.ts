@@ -387,6 +387,7 @@ export type Database = {
           "scope_id": string;
           "updated_at": string;
           "user_id": string;
+          "version": number;
           "workspace_id": string;
           "conversation_messages": {
             "connection_id": string | null;
@@ -425,6 +426,7 @@ export type Database = {
           "scope_id": string;
           "updated_at"?: string;
           "user_id": string;
+          "version"?: number;
           "workspace_id": string;
         };
         Update: {
@@ -447,6 +449,7 @@ export type Database = {
           "scope_id"?: string;
           "updated_at"?: string;
           "user_id"?: string;
+          "version"?: number;
           "workspace_id"?: string;
         };
         Relationships: [

@@ -172,18 +172,19 @@ drop trigger conversations_25_keep_identifier on public.conversations;
 drop trigger conversations_30_stamp on public.conversations;
 drop trigger conversations_40_delete_messages on public.conversations;
 drop trigger conversations_41_redact on public.conversations;
+drop trigger conversations_42_note on public.conversations;
 drop trigger conversations_50_broadcast on public.conversations;
 drop trigger conversations_60_broadcast on public.conversations;
 drop trigger conversation_identifiers_10_match on public.conversation_identifiers;
 drop trigger conversation_messages_10_summarize on public.conversation_messages;
 drop trigger conversation_messages_20_broadcast on public.conversation_messages;
-drop trigger conversation_messages_25_note_words on public.conversation_messages;
+drop trigger conversation_messages_25_note on public.conversation_messages;
 drop trigger conversation_messages_30_summarize on public.conversation_messages;
 drop trigger conversation_messages_40_redact on public.conversation_messages;
-drop trigger conversation_messages_45_forget_words on public.conversation_messages;
+drop trigger conversation_messages_45_forget on public.conversation_messages;
 drop trigger conversation_messages_50_summarize on public.conversation_messages;
 drop trigger conversation_messages_60_redact on public.conversation_messages;
-drop trigger conversation_messages_65_change_words on public.conversation_messages;
+drop trigger conversation_messages_65_change on public.conversation_messages;
 drop trigger conversation_messages_70_broadcast on public.conversation_messages;
 drop trigger conversation_words_10_delete_words on private.conversation_words;
 drop trigger channels_10_assign_workspace on public.channels;
@@ -286,8 +287,8 @@ drop function
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
     private.can_match(uuid),
+    private.change_ingested_trigger(),
     private.change_number(uuid, text),
-    private.change_words_trigger(),
     private.choose_avatar_url(jsonb),
     private.choose_display_name(jsonb, text),
     private.claim_deliveries(integer, interval),
@@ -362,10 +363,10 @@ drop function
     private.fold_digits(text),
     private.fold_text(text, boolean),
     private.forget_deleted_messages(uuid[], uuid[], bigint[]),
+    private.forget_ingested_trigger(),
     private.forget_message_trigger(),
     private.forget_messages(uuid[], uuid[], bigint[]),
     private.forget_messages_trigger(),
-    private.forget_words_trigger(),
     private.format_time(timestamptz),
     private.generate_secret(),
     private.get_workspace(jsonb),
@@ -385,6 +386,7 @@ drop function
     private.identifier_kinds(),
     private.identify(text, text),
     private.identify_any(text, text),
+    private.inbox_epoch(),
     private.index_channel(uuid),
     private.index_conversations(integer),
     private.index_message_trigger(),
@@ -424,6 +426,7 @@ drop function
     private.list_due_queues(integer),
     private.list_given_identifiers(jsonb),
     private.list_identifiers(uuid),
+    private.list_inbox_changes(uuid, xid8, bigint, integer, integer),
     private.list_invitations(jsonb),
     private.list_line_spellings(text),
     private.list_listening_members(uuid),
@@ -483,7 +486,9 @@ drop function
     private.normalize_emoji(text),
     private.normalize_emoji_trigger(),
     private.normalize_identifier_trigger(),
-    private.note_words_trigger(),
+    private.note_conversations(uuid[]),
+    private.note_gone_conversations_trigger(),
+    private.note_ingested_trigger(),
     private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]),
     private.open_direct(jsonb),
     private.open_direct(uuid[], uuid),
@@ -492,6 +497,7 @@ drop function
     private.parse_conversations(jsonb),
     private.parse_emoji(jsonb),
     private.parse_files(jsonb),
+    private.parse_inbox_cursor(text),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_json(bytea),
     private.parse_mentions(text),
@@ -578,6 +584,7 @@ drop function
     private.render_failure(text, text, text, text, text),
     private.render_few_members(uuid),
     private.render_hits(uuid[], tsquery, regdictionary[]),
+    private.render_inbox_change(uuid, text[], text[]),
     private.render_inbox_entry(public.conversations),
     private.render_last_message(uuid),
     private.render_message(public.messages),
@@ -632,6 +639,7 @@ drop function
     private.search_messages(private.message_search),
     private.search_span(private.message_search, bigint, bigint, integer, boolean),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
+    private.send_conversations(uuid[]),
     private.send_event(public.message_events, public.messages),
     private.set_attachment_details_trigger(),
     private.set_channel_language_trigger(),
@@ -671,7 +679,7 @@ drop function
     private.unsubscribe_twin(uuid, uuid),
     private.update_matches(uuid[]),
     private.update_participants(uuid[], private.ingest_participant[]),
-    private.update_summaries(private.conversation_summary[]),
+    private.update_summaries(private.conversation_summary[], integer),
     private.update_workspace(jsonb),
     private.use_asynchronous_commit(),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
@@ -703,6 +711,7 @@ drop function
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
     public.list_conversations(integer, text),
+    public.list_inbox_changes(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
     public.list_my_channels(integer, integer),
@@ -742,6 +751,7 @@ drop table
     private.conversation_words,
     private.former_twin_messages,
     private.idempotency_keys,
+    private.inbox_changes,
     private.late_matches,
     private.message_files,
     private.message_words,
