@@ -235,6 +235,11 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    -- The constraints reject these, and run after this trigger.
+    if jsonb_typeof(new.attachments) <> 'array' or not private.fits(new.attachments, private.attachments_max_bytes())
+    then
+        return new;
+    end if;
     -- attachment_id is always ours. An id is ours only if it is a UUID; else it belongs to the application.
     if exists (
         select from jsonb_array_elements(new.attachments) as item (value)

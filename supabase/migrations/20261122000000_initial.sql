@@ -345,6 +345,22 @@ $$;
 comment on function private.scalar_text(jsonb, text) is
 'The text of a field; of an array [] and of an object {}, because their whole text can be far longer than the request.';
 
+create function private.fits(p_value jsonb, p_max integer) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The text of a huge number can be far longer than the value, so it is looked for first.
+    return case
+        when private.has_huge_number(p_value) then false
+        else octet_length(p_value::text) <= p_max
+    end;
+end
+$$;
+comment on function private.fits(jsonb, integer) is
+'Whether the JSON of a value has at most p_max bytes and no huge number.';
+
 -- Requests and answers: parsers of JSON fields, the acting user, errors for the caller, the envelope of an answer.
 -- Every error for the caller has an HTTP status, a code and a text.
 -- Short functions are PL/pgSQL: it keeps its plan and is cheaper to call than a SQL function with a SET clause
@@ -657,8 +673,10 @@ create function private.succeed(p_data jsonb, p_meta jsonb default null, p_statu
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    -- An assignment, because PERFORM would start an executor (decision 0007).
+    v_status text := set_config('response.status', p_status::text, true);
 begin
-    perform set_config('response.status', p_status::text, true);
     if p_meta is null then
         return json_build_object('success', true, 'data', p_data);
     end if;
@@ -9174,21 +9192,13 @@ create table public.messages (
     constraint messages_content_visible check (content ~ private.visible_character() or deleted_at is not null),
     constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
     constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
+    -- Most messages have no metadata, and need no call.
     constraint messages_metadata_size check (
-        -- Most messages have no metadata, and need no search for numbers.
-        metadata = '{}'
-        or case
-            when private.has_huge_number(metadata) then false
-            else octet_length(metadata::text) <= private.metadata_max_bytes()
-        end
+        metadata = '{}' or private.fits(metadata, private.metadata_max_bytes())
     ),
     constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
     constraint messages_attachments_size check (
-        attachments is null
-        or case
-            when private.has_huge_number(attachments) then false
-            else octet_length(attachments::text) <= private.attachments_max_bytes()
-        end
+        attachments is null or private.fits(attachments, private.attachments_max_bytes())
     )
 );
 comment on table public.messages is
@@ -9258,18 +9268,37 @@ alter table public.message_pins enable row level security;
 -- Trigger functions of messages, reactions and pins. They number messages, keep edits, and record each change as an
 -- event. 900_triggers shows their order.
 
+create function private.refuse_message(p_message public.messages) returns public.messages
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.is_non_member(p_message.channel_id) then
+        raise insufficient_privilege using
+            message = 'Only members can write to this channel.',
+            hint = 'Ask a member who manages it to add you, or call the function accept_invitation.';
+    end if;
+    -- Raises an error for a channel without a counter. For a channel that does not exist, the foreign key does.
+    perform private.record_event(p_message.channel_id, 'message.created', p_message.id, p_message.user_id, null, 1);
+    return p_message;
+end
+$$;
+comment on function private.refuse_message(public.messages) is
+'Raises the error for a message that got no number: its author is not a member, or its channel has no counter.';
+
 -- Definer, because it must find the parent and the id even if the caller may not see them.
 create function private.admit_message_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_event record;
 begin
-    -- What private.lock_channel does, for members only and without the call: each message pays for this statement.
-    select counter.workspace_id into new.workspace_id
-    from private.channel_counters as counter
+    -- The number and the lock of the channel, for members only, in one statement: each message pays for it.
+    update private.channel_counters as counter
+    set
+        last_seq = counter.last_seq + 1,
+        last_at = greatest(private.event_clock(), counter.last_at + interval '1 microsecond'),
+        message_count = counter.message_count + 1
     where counter.channel_id = new.channel_id
         and (
             exists (
@@ -9278,16 +9307,18 @@ begin
             )
             or not private.is_non_member(counter.channel_id)
         )
-    for no key update;
-    if not found and private.is_non_member(new.channel_id) then
-        raise insufficient_privilege using
-            message = 'Only members can write to this channel.',
-            hint = 'Ask a member who manages it to add you, or call the function accept_invitation.';
+    returning counter.last_seq, counter.last_at, counter.last_at, counter.workspace_id
+    into new.seq, new.created_at, new.updated_at, new.workspace_id;
+    if not found then
+        return private.refuse_message(new);
     end if;
-    -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gets
-    -- no number and no event. KEY SHARE waits for a transaction that deletes the first one.
+    -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gives
+    -- its number back and gets no event. KEY SHARE waits for a transaction that deletes the first one.
     perform from public.messages as message where message.id = new.id for key share;
     if found then
+        update private.channel_counters as counter
+        set last_seq = counter.last_seq - 1, message_count = counter.message_count - 1
+        where counter.channel_id = new.channel_id;
         return new;
     end if;
     if new.parent_message_id is not null then
@@ -9302,10 +9333,8 @@ begin
             );
         end if;
     end if;
-    v_event := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
-    new.seq := v_event.seq;
-    new.created_at := v_event.at;
-    new.updated_at := v_event.at;
+    insert into public.message_events (channel_id, workspace_id, seq, kind, message_id, actor_id, created_at)
+    values (new.channel_id, new.workspace_id, new.seq, 'message.created', new.id, new.user_id, new.created_at);
     if new.user_id is not null then
         -- Authors have read what they answer.
         update public.member_states as mine set read_seq = new.seq
@@ -10938,6 +10967,11 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    -- The constraints reject these, and run after this trigger.
+    if jsonb_typeof(new.attachments) <> 'array' or not private.fits(new.attachments, private.attachments_max_bytes())
+    then
+        return new;
+    end if;
     -- attachment_id is always ours. An id is ours only if it is a UUID; else it belongs to the application.
     if exists (
         select from jsonb_array_elements(new.attachments) as item (value)
@@ -11750,7 +11784,7 @@ create index message_words_created_at_idx on private.message_words using brin (c
 -- The pending list collects some hundred messages before GIN sorts them in: cheaper than one by one (decision 0007).
 -- Each search reads the list and one writer must empty it, so its limit is small (in kB).
 create index message_words_search_idx on private.message_words using gin (channel_id extensions.uuid_ops, words)
-with (fastupdate = on, gin_pending_list_limit = 512);
+with (fastupdate = on, gin_pending_list_limit = 2048);
 alter table private.message_words enable row level security;
 
 create function private.word_index_template() returns text
@@ -16071,6 +16105,8 @@ begin
     perform private.settle_media(null, p_limit);
     v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit)
         || private.delete_past_retention(p_limit);
+    -- Sorts the newest messages into the search index, so that no writer has to do it.
+    perform gin_clean_pending_list('private.message_words_search_idx');
     -- Last, because it holds matching locks until the round ends.
     v_removed := v_removed || jsonb_build_object('late_matches', private.match_late_conversations(p_limit));
     update private.clean_ups as last
@@ -17241,17 +17277,9 @@ for each statement execute function private.refuse_statement_trigger('delete_mes
 create trigger messages_10_admit
 before insert on public.messages
 for each row execute function private.admit_message_trigger();
--- The constraint that limits the size runs after this trigger, so the condition repeats it.
 create trigger messages_20_require_attachments
 before insert on public.messages
-for each row when (
-    new.attachments is not null
-    and case
-        when jsonb_typeof(new.attachments) <> 'array' or private.has_huge_number(new.attachments) then false
-        else octet_length(new.attachments::text) <= private.attachments_max_bytes()
-    end
-)
-execute function private.require_attachments_trigger();
+for each row when (new.attachments is not null) execute function private.require_attachments_trigger();
 -- After 10: under its lock the newest message stays the newest.
 create trigger messages_30_set_hops
 before insert on public.messages
@@ -17685,6 +17713,7 @@ grant execute on function
     private.finish_idempotent(text, text, integer, text),
     private.fold_text(text, boolean),
     private.format_time(timestamptz),
+    private.fits(jsonb, integer),
     private.has_huge_number(jsonb),
     private.scalar_text(jsonb, text),
     private.require_size(jsonb, text, integer),
@@ -17936,6 +17965,7 @@ grant execute on function
     private.fold_text(text, boolean),
     private.format_time(timestamptz),
     private.generate_id(),
+    private.fits(jsonb, integer),
     private.has_huge_number(jsonb),
     private.scalar_text(jsonb, text),
     private.require_size(jsonb, text, integer),

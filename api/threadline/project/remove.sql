@@ -374,6 +374,7 @@ drop function
     private.hand_over_member_trigger(),
     private.hand_over_user_trigger(),
     private.has_exported(uuid, uuid),
+    private.has_huge_number(jsonb),
     private.has_media_room(uuid),
     private.has_updates(uuid[]),
     private.hash_secret(text),
@@ -565,6 +566,7 @@ drop function
     private.refresh_people_trigger(),
     private.refresh_person_keys(uuid[]),
     private.refuse_ingest(integer, text),
+    private.refuse_message(public.messages),
     private.refuse_statement_trigger(),
     private.reject_direct_channel_trigger(),
     private.reject_direct_member_trigger(),
@@ -801,8 +803,8 @@ drop table
     public.workspaces;
 drop function
     private.attachments_max_bytes(),
+    private.fits(jsonb, integer),
     private.generate_id(),
-    private.has_huge_number(jsonb),
     private.hidden_characters(),
     private.identifier_value(text, text),
     private.is_webhook_url(text),
