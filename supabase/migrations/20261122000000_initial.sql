@@ -14054,6 +14054,510 @@ comment on function private.call(text, text, text, text, text, bytea) is
 JSON objects. Answers the HTTP status, the headers as a JSON object, and the body. Only the login role of the service
 may call it, and it becomes only roles that it was granted.';
 
+-- The calls of the Data API that have a JSON form too, with named arguments: clients and their types need the names.
+-- PostgREST takes a function whose arguments fit the keys of the request, and else the one with a single JSON argument.
+-- Messages and events.
+
+create function public.create_message(
+    channel_id uuid, content text, content_type text default null, parent_message_id uuid default null,
+    metadata jsonb default null, attachments jsonb default null, conversation_id uuid default null,
+    user_id uuid default null, ai_twin_id uuid default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.create_message(jsonb_build_object(
+        'channel_id', create_message.channel_id, 'content', create_message.content,
+        'content_type', create_message.content_type, 'parent_message_id', create_message.parent_message_id,
+        'metadata', create_message.metadata, 'attachments', create_message.attachments,
+        'conversation_id', create_message.conversation_id, 'user_id', create_message.user_id,
+        'ai_twin_id', create_message.ai_twin_id
+    ));
+end
+$$;
+comment on function public.create_message(uuid, text, text, uuid, jsonb, jsonb, uuid, uuid, uuid) is
+'Creates a message in a channel, as the caller or as a twin of the caller. Returns the message.';
+
+create function public.reply_to_message(
+    id uuid, content text, content_type text default null, metadata jsonb default null,
+    attachments jsonb default null, conversation_id uuid default null, user_id uuid default null,
+    ai_twin_id uuid default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.reply_to_message(jsonb_build_object(
+        'id', reply_to_message.id, 'content', reply_to_message.content,
+        'content_type', reply_to_message.content_type, 'metadata', reply_to_message.metadata,
+        'attachments', reply_to_message.attachments, 'conversation_id', reply_to_message.conversation_id,
+        'user_id', reply_to_message.user_id, 'ai_twin_id', reply_to_message.ai_twin_id
+    ));
+end
+$$;
+comment on function public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid) is
+'Replies to the message id, in its thread. Returns the reply.';
+
+create function public.list_messages(
+    channel_id uuid, thread_id uuid default null, roots_only boolean default null, "limit" integer default null,
+    "offset" integer default null, before text default null, after text default null
+) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.list_messages(jsonb_build_object(
+        'channel_id', list_messages.channel_id, 'thread_id', list_messages.thread_id,
+        'roots_only', list_messages.roots_only, 'limit', list_messages."limit", 'offset', list_messages."offset",
+        'before', list_messages.before, 'after', list_messages.after
+    ));
+end
+$$;
+comment on function public.list_messages(uuid, uuid, boolean, integer, integer, text, text) is
+'Lists messages of a channel, newest first, with authors, reactions and threads: all, those that answer none
+(roots_only), or a thread. limit is 1 to 200, default 50; before and after take a message id or meta.next_cursor. The
+first page has last_seq and topic in meta, to follow the channel from there.';
+
+create function public.search_messages(
+    query text, channel_id uuid default null, "limit" integer default null, "offset" integer default null
+) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.search_messages(jsonb_build_object(
+        'query', search_messages.query, 'channel_id', search_messages.channel_id, 'limit', search_messages."limit",
+        'offset', search_messages."offset"
+    ));
+end
+$$;
+comment on function public.search_messages(text, uuid, integer, integer) is
+'Finds messages of the caller''s channels: the best first, among the newest 1,000 that fit. limit is 1 to 100, default
+20.';
+
+create function public.get_message(id uuid) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.get_message(jsonb_build_object('id', get_message.id));
+end
+$$;
+comment on function public.get_message(uuid) is
+'Returns a message as list_messages shows it, with reaction_count.';
+
+create function public.list_message_edits(id uuid) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.list_message_edits(jsonb_build_object('id', list_message_edits.id));
+end
+$$;
+comment on function public.list_message_edits(uuid) is
+'Lists the earlier versions of a message, the first one first.';
+
+create function public.edit_message(id uuid, content text, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.edit_message(jsonb_build_object(
+        'id', edit_message.id, 'content', edit_message.content, 'user_id', edit_message.user_id
+    ));
+end
+$$;
+comment on function public.edit_message(uuid, text, uuid) is
+'Changes the text of a message of the caller or of a twin of the caller, and keeps the old text. Returns the message.';
+
+create function public.delete_message(id uuid, admin boolean default null, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.delete_message(jsonb_build_object(
+        'id', delete_message.id, 'admin', delete_message.admin, 'user_id', delete_message.user_id
+    ));
+end
+$$;
+comment on function public.delete_message(uuid, boolean, uuid) is
+'Deletes a message of the caller or of a twin of the caller; with admin, owners and admins of the channel and admins of
+the application delete any message. Returns id and deleted_at.';
+
+create function public.pin_message(id uuid, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.pin_message(jsonb_build_object('id', pin_message.id, 'user_id', pin_message.user_id));
+end
+$$;
+comment on function public.pin_message(uuid, uuid) is
+'Pins a message; a second pin changes nothing. Returns the message with its pin in metadata.';
+
+create function public.unpin_message(id uuid, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.unpin_message(jsonb_build_object('id', unpin_message.id, 'user_id', unpin_message.user_id));
+end
+$$;
+comment on function public.unpin_message(uuid, uuid) is
+'Removes the pin of a message, if it has one. Returns the message.';
+
+create function public.toggle_reaction(id uuid, emoji text, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.toggle_reaction(jsonb_build_object(
+        'id', toggle_reaction.id, 'emoji', toggle_reaction.emoji, 'user_id', toggle_reaction.user_id
+    ));
+end
+$$;
+comment on function public.toggle_reaction(uuid, text, uuid) is
+'Adds a reaction of the caller, or removes it if it exists. emoji is one emoji or a name. meta.action says what
+happened.';
+
+create function public.add_reaction(id uuid, emoji text, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.add_reaction(jsonb_build_object(
+        'id', add_reaction.id, 'emoji', add_reaction.emoji, 'user_id', add_reaction.user_id
+    ));
+end
+$$;
+comment on function public.add_reaction(uuid, text, uuid) is
+'Adds a reaction of the caller. Safe to repeat.';
+
+create function public.remove_reaction(id uuid, emoji text, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.remove_reaction(jsonb_build_object(
+        'id', remove_reaction.id, 'emoji', remove_reaction.emoji, 'user_id', remove_reaction.user_id
+    ));
+end
+$$;
+comment on function public.remove_reaction(uuid, text, uuid) is
+'Removes a reaction of the caller. Safe to repeat.';
+
+create function public.list_channel_events(
+    channel_id uuid, since bigint default null, "limit" integer default null
+) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.list_channel_events(jsonb_build_object(
+        'channel_id', list_channel_events.channel_id, 'since', list_channel_events.since,
+        'limit', list_channel_events."limit"
+    ));
+end
+$$;
+comment on function public.list_channel_events(uuid, bigint, integer) is
+'Lists the events of a channel after the number since (default 0), in order, as event and payload like a broadcast.
+limit is 1 to 1000, default 200. meta.last_seq is the since of the next page; meta.has_more says whether it has
+events.';
+
+-- As 810_named_messages, for files, twins, exports, people and operators.
+
+create function public.begin_upload(
+    conversation_id uuid, files jsonb, conversation_type text default null, workspace_id uuid default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.begin_upload(jsonb_build_object(
+        'conversation_id', begin_upload.conversation_id, 'files', begin_upload.files,
+        'conversation_type', begin_upload.conversation_type, 'workspace_id', begin_upload.workspace_id
+    ));
+end
+$$;
+comment on function public.begin_upload(uuid, jsonb, text, uuid) is
+'First half of an upload to the channel conversation_id: files is an array of objects with name. Returns the id and path
+that each file is to have in the bucket attachments.';
+
+create function public.finish_upload(
+    conversation_id uuid, files jsonb, conversation_type text default null, workspace_id uuid default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.finish_upload(jsonb_build_object(
+        'conversation_id', finish_upload.conversation_id, 'files', finish_upload.files,
+        'conversation_type', finish_upload.conversation_type, 'workspace_id', finish_upload.workspace_id
+    ));
+end
+$$;
+comment on function public.finish_upload(uuid, jsonb, text, uuid) is
+'Second half of an upload, once Storage has the files: files is an array of objects with id and name. Safe to repeat.';
+
+create function public.get_attachment(id uuid) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.get_attachment(jsonb_build_object('id', get_attachment.id));
+end
+$$;
+comment on function public.get_attachment(uuid) is
+'Returns the facts of an uploaded file, with its path in the bucket attachments.';
+
+create function public.set_twin_webhook(ai_twin_id uuid, url text) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.set_twin_webhook(jsonb_build_object(
+        'ai_twin_id', set_twin_webhook.ai_twin_id, 'url', set_twin_webhook.url
+    ));
+end
+$$;
+comment on function public.set_twin_webhook(uuid, text) is
+'Sets the webhook of a twin of the caller. The first answer has the secret that signs deliveries, shown only once.';
+
+create function public.rotate_twin_secret(ai_twin_id uuid, overlap_hours integer default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.rotate_twin_secret(jsonb_build_object(
+        'ai_twin_id', rotate_twin_secret.ai_twin_id, 'overlap_hours', rotate_twin_secret.overlap_hours
+    ));
+end
+$$;
+comment on function public.rotate_twin_secret(uuid, integer) is
+'Makes a new secret for the webhook of a twin of the caller. Earlier ones also sign until the overlap ends: 0 to 720
+hours, default 24.';
+
+create function public.remove_twin_webhook(ai_twin_id uuid) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.remove_twin_webhook(jsonb_build_object('ai_twin_id', remove_twin_webhook.ai_twin_id));
+end
+$$;
+comment on function public.remove_twin_webhook(uuid) is
+'Removes the webhook of a twin of the caller, its secrets and its deliveries.';
+
+create function public.list_twin_deliveries(
+    ai_twin_id uuid, state text default null, "limit" integer default null
+) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.list_twin_deliveries(jsonb_build_object(
+        'ai_twin_id', list_twin_deliveries.ai_twin_id, 'state', list_twin_deliveries.state,
+        'limit', list_twin_deliveries."limit"
+    ));
+end
+$$;
+comment on function public.list_twin_deliveries(uuid, text, integer) is
+'Lists the deliveries to a twin of the caller, newest first. state is pending, delivered or dead; without it, all. limit
+is 1 to 200, default 50.';
+
+create function public.replay_twin_deliveries(ai_twin_id uuid, id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.replay_twin_deliveries(jsonb_build_object(
+        'ai_twin_id', replay_twin_deliveries.ai_twin_id, 'id', replay_twin_deliveries.id
+    ));
+end
+$$;
+comment on function public.replay_twin_deliveries(uuid, uuid) is
+'Sends the dead deliveries to a twin of the caller again, or only the one with this id.';
+
+create function public.export_conversation(
+    conversation_id uuid, "limit" integer default null, after text default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.export_conversation(jsonb_build_object(
+        'conversation_id', export_conversation.conversation_id, 'limit', export_conversation."limit",
+        'after', export_conversation.after
+    ));
+end
+$$;
+comment on function public.export_conversation(uuid, integer, text) is
+'Returns messages of a conversation of the caller in their order. limit is at most 1000, default 500; after is
+meta.next_cursor of the page before.';
+
+create function public.export_channel(
+    channel_id uuid, "limit" integer default null, after text default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.export_channel(jsonb_build_object(
+        'channel_id', export_channel.channel_id, 'limit', export_channel."limit", 'after', export_channel.after
+    ));
+end
+$$;
+comment on function public.export_channel(uuid, integer, text) is
+'Returns messages of a channel of the caller, oldest first, with reactions and edits. limit is at most 1000, default
+500; after is meta.next_cursor of the page before.';
+
+create function public.merge_people(person_id uuid, merged_person_id uuid) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.merge_people(jsonb_build_object(
+        'person_id', merge_people.person_id, 'merged_person_id', merge_people.merged_person_id
+    ));
+end
+$$;
+comment on function public.merge_people(uuid, uuid) is
+'Makes merged_person_id the same person as person_id: conversations of both match person_id. unmerge_people undoes it.';
+
+create function public.unmerge_people(person_id uuid) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.unmerge_people(jsonb_build_object('person_id', unmerge_people.person_id));
+end
+$$;
+comment on function public.unmerge_people(uuid) is
+'Makes person_id, which was merged into another person, a person of its own again.';
+
+create function public.change_number(person_id uuid, phone text) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.change_number(jsonb_build_object(
+        'person_id', change_number.person_id, 'phone', change_number.phone
+    ));
+end
+$$;
+comment on function public.change_number(uuid, text) is
+'Gives person_id the number phone and keeps the former one, so that conversations of both match.';
+
+create function public.undo_number_change(person_id uuid) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.undo_number_change(jsonb_build_object('person_id', undo_number_change.person_id));
+end
+$$;
+comment on function public.undo_number_change(uuid) is
+'Undoes the last change_number of person_id.';
+
+create function public.erase_person(person_id uuid, conversation_ids uuid[] default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.erase_person(jsonb_build_object(
+        'person_id', erase_person.person_id, 'conversation_ids', erase_person.conversation_ids
+    ));
+end
+$$;
+comment on function public.erase_person(uuid, uuid[]) is
+'Erases a person of the caller, the matched conversations, and those of conversation_ids, with their messages. Returns
+the receipt.';
+
+create function public.erase_user(user_id uuid) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.erase_user(jsonb_build_object('user_id', erase_user.user_id));
+end
+$$;
+comment on function public.erase_user(uuid) is
+'For operators: erases a user with all rows, messages and files. Returns the receipt.';
+
+create function public.claim_deliveries("limit" integer default null, lease_seconds integer default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.claim_deliveries(jsonb_build_object(
+        'limit', claim_deliveries."limit", 'lease_seconds', claim_deliveries.lease_seconds
+    ));
+end
+$$;
+comment on function public.claim_deliveries(integer, integer) is
+'For workers: leases deliveries to webhooks and returns id, lease, url, headers and body of each. limit is 1 to 1000,
+default 10; lease_seconds is 1 to 3600, default 60.';
+
+create function public.finish_delivery(
+    id uuid, lease uuid, status integer default null, error text default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.finish_delivery(jsonb_build_object(
+        'id', finish_delivery.id, 'lease', finish_delivery.lease, 'status', finish_delivery.status,
+        'error', finish_delivery.error
+    ));
+end
+$$;
+comment on function public.finish_delivery(uuid, uuid, integer, text) is
+'For workers: stores the result of a delivery. status is the answer of the webhook; error is null if it succeeded.
+Returns its state.';
+
+create function public.clean_up("limit" integer default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.clean_up(jsonb_build_object('limit', clean_up."limit"));
+end
+$$;
+comment on function public.clean_up(integer) is
+'For the service: runs one round of clean-up of at most limit rows of each kind, default 10000. Returns the number of
+removed rows by kind.';
+
+create function public.sweep_attachments("limit" integer default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.sweep_attachments(jsonb_build_object('limit', sweep_attachments."limit"));
+end
+$$;
+comment on function public.sweep_attachments(integer) is
+'For sweepers: deletes rows of old files that no message names, and returns paths in the bucket attachments without a
+row.';
+
+create function public.read_metrics() returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.read_metrics('{}'::jsonb);
+end
+$$;
+comment on function public.read_metrics() is
+'For the service: returns an array of gauges, each with name, help, labels and value.';
+
 -- What planner statistics tell clients: nothing. Docs: docs/explanation/security.md.
 -- Postgres estimates rows from all rows of a table, also from those that a policy hides, and the Data API shows the
 -- estimates (Prefer: count=planned or estimated, and the plan media type).
@@ -14741,6 +15245,44 @@ revoke all on function
     public.unmerge_people(jsonb),
     public.unpin_message(jsonb)
 from public, anon, authenticated, service_role;
+-- The named calls (810, 811).
+revoke all on function
+    public.add_reaction(uuid, text, uuid),
+    public.begin_upload(uuid, jsonb, text, uuid),
+    public.change_number(uuid, text),
+    public.claim_deliveries(integer, integer),
+    public.clean_up(integer),
+    public.create_message(uuid, text, text, uuid, jsonb, jsonb, uuid, uuid, uuid),
+    public.delete_message(uuid, boolean, uuid),
+    public.edit_message(uuid, text, uuid),
+    public.erase_person(uuid, uuid[]),
+    public.erase_user(uuid),
+    public.export_channel(uuid, integer, text),
+    public.export_conversation(uuid, integer, text),
+    public.finish_delivery(uuid, uuid, integer, text),
+    public.finish_upload(uuid, jsonb, text, uuid),
+    public.get_attachment(uuid),
+    public.get_message(uuid),
+    public.list_channel_events(uuid, bigint, integer),
+    public.list_message_edits(uuid),
+    public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
+    public.list_twin_deliveries(uuid, text, integer),
+    public.merge_people(uuid, uuid),
+    public.pin_message(uuid, uuid),
+    public.read_metrics(),
+    public.remove_reaction(uuid, text, uuid),
+    public.remove_twin_webhook(uuid),
+    public.replay_twin_deliveries(uuid, uuid),
+    public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
+    public.rotate_twin_secret(uuid, integer),
+    public.search_messages(text, uuid, integer, integer),
+    public.set_twin_webhook(uuid, text),
+    public.sweep_attachments(integer),
+    public.toggle_reaction(uuid, text, uuid),
+    public.undo_number_change(uuid),
+    public.unmerge_people(uuid),
+    public.unpin_message(uuid, uuid)
+from public, anon, authenticated, service_role;
 
 -- authenticated: signed-in users. Row-level security decides about rows.
 -- Functions of `public` run as their caller and call helpers in `private`, so the caller needs both.
@@ -14861,6 +15403,39 @@ grant execute on function
     public.undo_number_change(jsonb),
     public.unmerge_people(jsonb),
     public.unpin_message(jsonb)
+to authenticated;
+
+-- Functions: the named calls.
+grant execute on function
+    public.add_reaction(uuid, text, uuid),
+    public.begin_upload(uuid, jsonb, text, uuid),
+    public.change_number(uuid, text),
+    public.create_message(uuid, text, text, uuid, jsonb, jsonb, uuid, uuid, uuid),
+    public.delete_message(uuid, boolean, uuid),
+    public.edit_message(uuid, text, uuid),
+    public.erase_person(uuid, uuid[]),
+    public.export_channel(uuid, integer, text),
+    public.export_conversation(uuid, integer, text),
+    public.finish_upload(uuid, jsonb, text, uuid),
+    public.get_attachment(uuid),
+    public.get_message(uuid),
+    public.list_channel_events(uuid, bigint, integer),
+    public.list_message_edits(uuid),
+    public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
+    public.list_twin_deliveries(uuid, text, integer),
+    public.merge_people(uuid, uuid),
+    public.pin_message(uuid, uuid),
+    public.remove_reaction(uuid, text, uuid),
+    public.remove_twin_webhook(uuid),
+    public.replay_twin_deliveries(uuid, uuid),
+    public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
+    public.rotate_twin_secret(uuid, integer),
+    public.search_messages(text, uuid, integer, integer),
+    public.set_twin_webhook(uuid, text),
+    public.toggle_reaction(uuid, text, uuid),
+    public.undo_number_change(uuid),
+    public.unmerge_people(uuid),
+    public.unpin_message(uuid, uuid)
 to authenticated;
 
 -- Functions: helpers behind them.
@@ -15067,6 +15642,45 @@ grant execute on function
     public.undo_number_change(jsonb),
     public.unmerge_people(jsonb),
     public.unpin_message(jsonb)
+to service_role;
+
+-- Functions: the named calls.
+grant execute on function
+    public.add_reaction(uuid, text, uuid),
+    public.begin_upload(uuid, jsonb, text, uuid),
+    public.change_number(uuid, text),
+    public.claim_deliveries(integer, integer),
+    public.clean_up(integer),
+    public.create_message(uuid, text, text, uuid, jsonb, jsonb, uuid, uuid, uuid),
+    public.delete_message(uuid, boolean, uuid),
+    public.edit_message(uuid, text, uuid),
+    public.erase_person(uuid, uuid[]),
+    public.erase_user(uuid),
+    public.export_channel(uuid, integer, text),
+    public.export_conversation(uuid, integer, text),
+    public.finish_delivery(uuid, uuid, integer, text),
+    public.finish_upload(uuid, jsonb, text, uuid),
+    public.get_attachment(uuid),
+    public.get_message(uuid),
+    public.list_channel_events(uuid, bigint, integer),
+    public.list_message_edits(uuid),
+    public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
+    public.list_twin_deliveries(uuid, text, integer),
+    public.merge_people(uuid, uuid),
+    public.pin_message(uuid, uuid),
+    public.read_metrics(),
+    public.remove_reaction(uuid, text, uuid),
+    public.remove_twin_webhook(uuid),
+    public.replay_twin_deliveries(uuid, uuid),
+    public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
+    public.rotate_twin_secret(uuid, integer),
+    public.search_messages(text, uuid, integer, integer),
+    public.set_twin_webhook(uuid, text),
+    public.sweep_attachments(integer),
+    public.toggle_reaction(uuid, text, uuid),
+    public.undo_number_change(uuid),
+    public.unmerge_people(uuid),
+    public.unpin_message(uuid, uuid)
 to service_role;
 
 -- Functions: helpers behind them.
