@@ -73,8 +73,8 @@ answer = client.rpc("list_channel_events", {"channel_id": channel_id, "since": s
 ```
 
 `createClient<Database>` with [the shipped types](../../supabase/types/database.ts) checks names and types. Functions
-that are also calls of `/api/v2` return what [those](messages.md) answer: `success`, `data`, `meta`. If the request has a
-field that is no argument, such a function takes the whole body, as `/api/v2` does, and ignores that field.
+that are also calls of `/api/v2` return what [those](messages.md) answer: `success`, `data`, `meta`. If the request has
+a field that is no argument, such a function takes the whole body, as `/api/v2` does, and ignores that field.
 
 Call with POST, as `rpc` does. With GET, PostgREST keeps `limit` and `offset` for itself.
 """
