@@ -78,6 +78,7 @@ create table private.settings (
     summaries_per_user_per_day integer not null default 50,
     summaries_per_project_per_day integer not null default 1000,
     summary_max_bytes integer not null default 1000000,
+    summary_recent_days integer not null default 30,
     channel_max_twins integer not null default 100,
     user_max_twins integer not null default 100,
     user_max_twin_channels integer not null default 1000,
@@ -105,6 +106,7 @@ create table private.settings (
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
     constraint settings_summaries_per_project_per_day_not_negative check (summaries_per_project_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
+    constraint settings_summary_recent_days_positive check (summary_recent_days > 0),
     constraint settings_channel_max_twins_not_negative check (channel_max_twins >= 0),
     constraint settings_user_max_twins_not_negative check (user_max_twins >= 0),
     constraint settings_user_max_twin_channels_not_negative check (user_max_twin_channels >= 0),
@@ -141,6 +143,8 @@ comment on column private.settings.summaries_per_project_per_day is
 'Summaries of all users together in a UTC day, counted in the same way. Above it: 429.';
 comment on column private.settings.summary_max_bytes is
 'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
+comment on column private.settings.summary_recent_days is
+'Days of messages in a summary that names no messageCount, beside the newest 50 of any age.';
 comment on column private.settings.channel_max_twins is
 'Twins in one channel. Each of them makes every message in the channel slower. Above it: 409.';
 comment on column private.settings.user_max_twins is 'Twins of one user. Above it: 409.';
@@ -10503,6 +10507,7 @@ create table private.summaries (
 comment on table private.summaries is
 'The answer of the model for one state of a channel and one set of parameters, or the lease of the caller that asks the
 model now.';
+comment on column private.summaries.requested_count is 'The messageCount of the request; 0 for all recent messages.';
 comment on column private.summaries.last_seq is 'The last event that changed the text of the channel.';
 comment on column private.summaries.lease is
 'The token with which its caller stores the answer. Each new lease has a new token.';
@@ -10516,7 +10521,7 @@ alter table private.summaries enable row level security;
 create function private.lease_summary(
     p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
     p_lease_seconds integer,
-    out id uuid, out lease uuid, out max_bytes integer
+    out id uuid, out lease uuid, out max_bytes integer, out recent_days integer
 )
 language plpgsql
 security definer
@@ -10558,13 +10563,15 @@ begin
         if not private.is_service() then
             perform private.spend_summary();
         end if;
-        select settings.summary_max_bytes into max_bytes from private.settings;
+        select settings.summary_max_bytes, settings.summary_recent_days into max_bytes, recent_days
+        from private.settings;
     end if;
 end
 $$;
 comment on function private.lease_summary(uuid, bigint, integer, text, integer, integer) is
 'Takes the lease of a summary for p_lease_seconds, unless another caller has it or the summary is finished. Returns the
-id, the lease and how many bytes of text may be sent; all are null if it took no lease. PT429 above the daily limit.';
+id, the lease, how many bytes of text may be sent, and how many days are recent; all are null if it took no lease. PT429
+above the daily limit.';
 
 -- Definer, because no client role may read summaries. It checks that the caller may see the channel.
 create function private.find_summary(
@@ -10592,20 +10599,26 @@ comment on function private.find_summary(uuid, bigint, integer, text, integer) i
 'Finds the summary of a state of a channel. answer is null until the model has answered.';
 
 create function private.render_transcript(
-    p_channel_id uuid, p_last_seq bigint, p_count integer, p_max_bytes integer
+    p_channel_id uuid, p_last_seq bigint, p_count integer, p_max_bytes integer, p_recent_days integer
 ) returns jsonb
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
     with newest as (
-        select message.*
-        from public.messages as message
-        where message.channel_id = p_channel_id
-            and message.deleted_at is null
-            and message.seq <= p_last_seq
-        order by message.seq desc
-        limit p_count
+        select recent.*
+        from (
+            select message.*, row_number() over (order by message.seq desc) as age
+            from public.messages as message
+            where message.channel_id = p_channel_id
+                and message.deleted_at is null
+                and message.seq <= p_last_seq
+            order by message.seq desc
+            limit case p_count when 0 then 10000 else p_count end
+        ) as recent
+        where p_count > 0
+            or recent.age <= 50
+            or recent.created_at > now() - make_interval(days => p_recent_days)
     ),
 
     measured as (
@@ -10634,7 +10647,8 @@ as $$
                 'from', private.format_time(min(sent.created_at)),
                 'to', private.format_time(max(sent.created_at))
             ),
-            'truncated', count(*) < (select count(*) from newest)
+            'truncated', count(*) < (select count(*) from newest),
+            'omittedCount', (select count(*) from newest) - count(*)
         )
     )
     from sent
@@ -10642,9 +10656,9 @@ as $$
         on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
         and author.is_twin = (sent.user_id is null)
 $$;
-comment on function private.render_transcript(uuid, bigint, integer, integer) is
-'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover. The
-newest message is always included.';
+comment on function private.render_transcript(uuid, bigint, integer, integer, integer) is
+'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover: p_count of
+them, or for 0 those of p_recent_days, and at least 50. The newest message is always included.';
 
 -- This function and the next two are private, because a client that could call them could store an invented summary.
 create function private.begin_summary(jsonb) returns json
@@ -10653,7 +10667,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
-    v_count integer := private.parse_integer($1, 'messageCount', 1, 2000, 500);
+    -- 0 stands for all recent messages.
+    v_count integer := private.parse_integer($1, 'messageCount', 1, 10000, 0);
     v_model text := $1 ->> 'model';
     v_prompt_version integer := ($1 ->> 'prompt_version')::integer;
     v_last_seq bigint;
@@ -10680,7 +10695,7 @@ begin
     ) is null then
         return private.succeed(jsonb_build_object(
             'summary', '', 'messageCount', 0, 'timeRange', jsonb_build_object('from', null, 'to', null),
-            'citations', '[]'::jsonb, 'model', null, 'truncated', false
+            'statements', '[]'::jsonb, 'citations', '[]'::jsonb, 'model', null, 'truncated', false, 'omittedCount', 0
         ));
     end if;
     select * into v_known
@@ -10702,7 +10717,7 @@ begin
         from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
         return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
     end if;
-    v_task := private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes)
+    v_task := private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes, v_lease.recent_days)
         || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
     -- Last, because it locks a row that all summaries of the project need.
     perform private.spend_project_summary();
@@ -15525,7 +15540,7 @@ grant execute on function
     private.parse_search_phrase(text),
     private.parse_search(text),
     private.parse_text(jsonb, text, integer, text),
-    private.render_transcript(uuid, bigint, integer, integer),
+    private.render_transcript(uuid, bigint, integer, integer, integer),
     private.require_actor(jsonb),
     private.parse_uuid(jsonb, text, boolean),
     private.is_uuid(text),
@@ -15795,7 +15810,7 @@ grant execute on function
     private.parse_search_phrase(text),
     private.parse_search(text),
     private.parse_text(jsonb, text, integer, text),
-    private.render_transcript(uuid, bigint, integer, integer),
+    private.render_transcript(uuid, bigint, integer, integer, integer),
     private.require_actor(jsonb),
     private.parse_uuid(jsonb, text, boolean),
     private.is_uuid(text),

@@ -523,7 +523,7 @@ drop function
     private.render_reactions(uuid[]),
     private.render_receipts(public.conversation_updates[]),
     private.render_results(private.ingest_result[]),
-    private.render_transcript(uuid, bigint, integer, integer),
+    private.render_transcript(uuid, bigint, integer, integer, integer),
     private.render_user_event(public.user_events),
     private.replay_twin_deliveries(uuid, uuid),
     private.report_lost_broadcast(text, text, text),
