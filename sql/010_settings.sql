@@ -69,8 +69,8 @@ comment on column private.settings.twin_max_attempts is 'Failed attempts after w
 comment on column private.settings.twin_retry_seconds is
 'Seconds before the first retry of a delivery. Each further wait is four times as long, at most one hour.';
 comment on column private.settings.twin_skip_seconds is
-'Seconds after its first attempt in which a delivery that the webhook answers with an error holds up its queue: then it is
-dead. Six times as long if the webhook does not answer, or answers 408, 429, 502, 503 or 504.';
+'Seconds after its first attempt in which a delivery that the webhook answers with an error holds up its queue: then it
+is dead. Six times as long if the webhook does not answer, or answers 408, 429, 502, 503 or 504.';
 comment on column private.settings.summaries_per_user_per_day is
 'Summaries of one user in a UTC day; summaries from the cache do not count. Above it: 429.';
 comment on column private.settings.summaries_per_project_per_day is

@@ -172,8 +172,8 @@ as $$
         and author.is_twin = (sent.user_id is null)
 $$;
 comment on function private.render_transcript(uuid, bigint, integer, integer, integer) is
-'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover: p_count of
-them, or for 0 those of p_recent_days, and at least 50. The newest message is always included.';
+'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover: p_count
+of them, or for 0 those of p_recent_days, and at least 50. The newest message is always included.';
 
 -- This function and the next two are private, because a client that could call them could store an invented summary.
 create function private.begin_summary(jsonb) returns json

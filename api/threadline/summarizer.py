@@ -284,7 +284,7 @@ def _line(values: dict[str, Any]) -> str:
 
 
 def _document(blocks: Iterable[Block]) -> dict[str, Any]:
-    """Return a document of which the model can cite each block. The API keeps it apart from the task."""
+    """Return a document whose blocks the model can cite. The API keeps it apart from the task."""
     content = [{"type": "text", "text": block.text} for block in blocks]
     return {"type": "document", "source": {"type": "content", "content": content}, "citations": {"enabled": True}}
 

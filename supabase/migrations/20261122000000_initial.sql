@@ -135,8 +135,8 @@ comment on column private.settings.twin_max_attempts is 'Failed attempts after w
 comment on column private.settings.twin_retry_seconds is
 'Seconds before the first retry of a delivery. Each further wait is four times as long, at most one hour.';
 comment on column private.settings.twin_skip_seconds is
-'Seconds after its first attempt in which a delivery that the webhook answers with an error holds up its queue: then it is
-dead. Six times as long if the webhook does not answer, or answers 408, 429, 502, 503 or 504.';
+'Seconds after its first attempt in which a delivery that the webhook answers with an error holds up its queue: then it
+is dead. Six times as long if the webhook does not answer, or answers 408, 429, 502, 503 or 504.';
 comment on column private.settings.summaries_per_user_per_day is
 'Summaries of one user in a UTC day; summaries from the cache do not count. Above it: 429.';
 comment on column private.settings.summaries_per_project_per_day is
@@ -5988,7 +5988,8 @@ as $$
     limit 1
 $$;
 comment on function private.choose_avatar_url(jsonb) is
-'The picture of a new user, from Supabase Auth: avatar_url, or the picture of Google. Null if the profile cannot hold it.';
+'The picture of a new user, from Supabase Auth: avatar_url, or the picture of Google. Null if the profile cannot hold
+it.';
 
 -- Definer, because Supabase Auth creates users under a role that may not write here.
 create function private.create_user_profile_trigger() returns trigger
@@ -7643,6 +7644,87 @@ $$;
 comment on function private.protect_message_trigger() is
 'Trigger: refuses a client that changes more of a message than its content. An upsert with equal values passes.';
 
+-- Reactions that look the same are the same: each emoji has one spelling.
+
+create function private.normalize_emoji(p_emoji text) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Letters of any script, digits, _, + and -.
+    c_name constant text := '[0-9A-Za-z_+\u00c0-\u1fff\u3040-\ud7ff-]+';
+    -- A symbol with an optional skin tone and the tags of a flag.
+    c_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u24ff\u25a0-\u27bf'
+        '\u2900-\u297f\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001f1e5\U0001f200-\U0001faff]'
+        '[\U0001f3fb-\U0001f3ff]?([\U000e0020-\U000e007e]+\U000e007f)?';
+    -- The emoji that are text without U+FE0F.
+    c_text_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u2328\u23cf'
+        '\u23ed-\u23ef\u23f1\u23f2\u23f8-\u23fa\u24c2\u25aa\u25ab\u25b6\u25c0\u25fb\u25fc\u2600-\u2604\u260e\u2611'
+        '\u2618\u261d\u2620\u2622\u2623\u2626\u262a\u262e\u262f\u2638-\u263a\u2640\u2642\u265f\u2660\u2663\u2665'
+        '\u2666\u2668\u267b\u267e\u2692\u2694-\u2697\u2699\u269b\u269c\u26a0\u26a7\u26b0\u26b1\u26c8\u26cf\u26d1'
+        '\u26d3\u26e9\u26f0\u26f1\u26f4\u26f7-\u26f9\u2702\u2708\u2709\u270c\u270d\u270f\u2712\u2714\u2716\u271d'
+        '\u2721\u2733\u2734\u2744\u2747\u2763\u2764\u27a1\u2934\u2935\u2b05-\u2b07\u3030\u303d\u3297\u3299'
+        '\U0001f170\U0001f171\U0001f17e\U0001f17f\U0001f202\U0001f237\U0001f321\U0001f324-\U0001f32c\U0001f336'
+        '\U0001f37d\U0001f396\U0001f397\U0001f399-\U0001f39b\U0001f39e\U0001f39f\U0001f3cb-\U0001f3ce'
+        '\U0001f3d4-\U0001f3df\U0001f3f3\U0001f3f5\U0001f3f7\U0001f43f\U0001f441\U0001f4fd\U0001f549\U0001f54a'
+        '\U0001f56f\U0001f570\U0001f573-\U0001f579\U0001f587\U0001f58a-\U0001f58d\U0001f590\U0001f5a5\U0001f5a8'
+        '\U0001f5b1\U0001f5b2\U0001f5bc\U0001f5c2-\U0001f5c4\U0001f5d1-\U0001f5d3\U0001f5dc-\U0001f5de\U0001f5e1'
+        '\U0001f5e3\U0001f5e8\U0001f5ef\U0001f5f3\U0001f5fa\U0001f6cb\U0001f6cd-\U0001f6cf\U0001f6e0-\U0001f6e5'
+        '\U0001f6e9\U0001f6f0\U0001f6f3]';
+    v_emoji text := regexp_replace(normalize(p_emoji, nfc), '[\ufe0e\ufe0f]', '', 'g');
+begin
+    if v_emoji ~ ('^:?' || c_name || ':?$') then
+        return btrim(v_emoji, ':');
+    elsif v_emoji ~ '^[#*0-9]\u20e3$' then
+        return replace(v_emoji, e'\u20e3', e'\ufe0f\u20e3');
+    elsif v_emoji ~ '^[\U0001f1e6-\U0001f1ff]{2}$'
+        or v_emoji ~ ('^' || c_symbol || '(\u200d' || c_symbol || ')*$')
+    then
+        return regexp_replace(
+            v_emoji, '(' || c_text_symbol || ')(?![\U0001f3fb-\U0001f3ff])', e'\\1\ufe0f', 'g'
+        );
+    end if;
+    return null;
+end
+$$;
+comment on function private.normalize_emoji(text) is
+'The one spelling of an emoji or of a name such as thumbsup or :thumbsup:, so that equal ones compare as equal: in NFC,
+and with U+FE0F exactly where an emoji needs it. Null for any other text.';
+
+create function private.parse_emoji(p_body jsonb) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_emoji text := private.normalize_emoji(private.parse_text(p_body, 'emoji', 64));
+begin
+    if v_emoji is null then
+        perform private.fail(
+            400, 'invalid_field', 'emoji must be one emoji, or a name such as thumbsup or :thumbsup:.', 'emoji'
+        );
+    end if;
+    return v_emoji;
+end
+$$;
+comment on function private.parse_emoji(jsonb) is
+'Parses the field emoji: one emoji or a name, in its one spelling. PT400 for any other text.';
+
+-- Definer, because clients may not call the parsers.
+create function private.normalize_emoji_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    new.emoji := private.parse_emoji(jsonb_build_object('emoji', new.emoji));
+    return new;
+end
+$$;
+comment on function private.normalize_emoji_trigger() is
+'Trigger: gives the emoji of a reaction its one spelling, so that the unique constraint finds the same reaction.';
+
 -- Messages of channels, their edits, reactions and pins. Only members read them, and only authors change a message.
 
 create table public.messages (
@@ -7697,7 +7779,8 @@ comment on column public.messages.seq is
 comment on column public.messages.user_id is 'The author; null for messages of twins and of deleted users.';
 comment on column public.messages.parent_message_id is 'The parent: the message that this one answers.';
 comment on column public.messages.thread_id is
-'The first message of the thread; null for a message that answers none. A trigger sets it, also for replies to replies.';
+'The first message of the thread; null for a message that answers none. A trigger sets it, also for replies to
+replies.';
 comment on column public.messages.conversation_id is
 'A context of the application. Threadline stores it and does not use it.';
 comment on column public.messages.hops is 'Turns of twins since a user wrote; 0 for messages of users.';
@@ -7806,8 +7889,8 @@ begin
 end
 $$;
 comment on function private.admit_message_trigger() is
-'Gives a new message its number, time, thread and event, moves the read marker of its author, and requires a parent of the
-same channel. A repeated id gets no number.';
+'Gives a new message its number, time, thread and event, moves the read marker of its author, and requires a parent of
+the same channel. A repeated id gets no number.';
 
 -- Definer, because it must read messages even if the author may not see them.
 create function private.set_hops_trigger() returns trigger
@@ -8191,8 +8274,8 @@ as $$
     left join shown using (message_id)
 $$;
 comment on function private.list_threads(uuid[]) is
-'The threads that these messages began: the number of replies (up to 1,000), the time of the newest, and the five authors
-who replied last. Messages without replies have no row.';
+'The threads that these messages began: the number of replies (up to 1,000), the time of the newest, and the five
+authors who replied last. Messages without replies have no row.';
 
 -- The calls of /api/v2/messages that read: history, get, edits. Policies decide what each caller sees.
 
@@ -8460,7 +8543,8 @@ begin
     );
 end
 $$;
-comment on function public.get_message(jsonb) is 'GET /api/v2/messages/:id: id. The message as list_messages shows it, with reaction_count.';
+comment on function public.get_message(jsonb) is
+'GET /api/v2/messages/:id: id. The message as list_messages shows it, with reaction_count.';
 
 create function public.list_message_edits(jsonb) returns json
 language plpgsql
@@ -9184,87 +9268,6 @@ $$;
 comment on function public.list_my_channels(integer, integer) is
 'Lists the channels of the caller with unread and mention counts (up to 100), last message, members, muted and pinned:
 pinned ones first, then by the last event. Takes max_channels (1 to 1000) and skip.';
-
--- Reactions that look the same are the same: each emoji has one spelling.
-
-create function private.normalize_emoji(p_emoji text) returns text
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    -- Letters of any script, digits, _, + and -.
-    c_name constant text := '[0-9A-Za-z_+\u00c0-\u1fff\u3040-\ud7ff-]+';
-    -- A symbol with an optional skin tone and the tags of a flag.
-    c_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u24ff\u25a0-\u27bf'
-        '\u2900-\u297f\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001f1e5\U0001f200-\U0001faff]'
-        '[\U0001f3fb-\U0001f3ff]?([\U000e0020-\U000e007e]+\U000e007f)?';
-    -- The emoji that are text without U+FE0F.
-    c_text_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u2328\u23cf'
-        '\u23ed-\u23ef\u23f1\u23f2\u23f8-\u23fa\u24c2\u25aa\u25ab\u25b6\u25c0\u25fb\u25fc\u2600-\u2604\u260e\u2611'
-        '\u2618\u261d\u2620\u2622\u2623\u2626\u262a\u262e\u262f\u2638-\u263a\u2640\u2642\u265f\u2660\u2663\u2665'
-        '\u2666\u2668\u267b\u267e\u2692\u2694-\u2697\u2699\u269b\u269c\u26a0\u26a7\u26b0\u26b1\u26c8\u26cf\u26d1'
-        '\u26d3\u26e9\u26f0\u26f1\u26f4\u26f7-\u26f9\u2702\u2708\u2709\u270c\u270d\u270f\u2712\u2714\u2716\u271d'
-        '\u2721\u2733\u2734\u2744\u2747\u2763\u2764\u27a1\u2934\u2935\u2b05-\u2b07\u3030\u303d\u3297\u3299'
-        '\U0001f170\U0001f171\U0001f17e\U0001f17f\U0001f202\U0001f237\U0001f321\U0001f324-\U0001f32c\U0001f336'
-        '\U0001f37d\U0001f396\U0001f397\U0001f399-\U0001f39b\U0001f39e\U0001f39f\U0001f3cb-\U0001f3ce'
-        '\U0001f3d4-\U0001f3df\U0001f3f3\U0001f3f5\U0001f3f7\U0001f43f\U0001f441\U0001f4fd\U0001f549\U0001f54a'
-        '\U0001f56f\U0001f570\U0001f573-\U0001f579\U0001f587\U0001f58a-\U0001f58d\U0001f590\U0001f5a5\U0001f5a8'
-        '\U0001f5b1\U0001f5b2\U0001f5bc\U0001f5c2-\U0001f5c4\U0001f5d1-\U0001f5d3\U0001f5dc-\U0001f5de\U0001f5e1'
-        '\U0001f5e3\U0001f5e8\U0001f5ef\U0001f5f3\U0001f5fa\U0001f6cb\U0001f6cd-\U0001f6cf\U0001f6e0-\U0001f6e5'
-        '\U0001f6e9\U0001f6f0\U0001f6f3]';
-    v_emoji text := regexp_replace(normalize(p_emoji, nfc), '[\ufe0e\ufe0f]', '', 'g');
-begin
-    if v_emoji ~ ('^:?' || c_name || ':?$') then
-        return btrim(v_emoji, ':');
-    elsif v_emoji ~ '^[#*0-9]\u20e3$' then
-        return replace(v_emoji, e'\u20e3', e'\ufe0f\u20e3');
-    elsif v_emoji ~ '^[\U0001f1e6-\U0001f1ff]{2}$'
-        or v_emoji ~ ('^' || c_symbol || '(\u200d' || c_symbol || ')*$')
-    then
-        return regexp_replace(
-            v_emoji, '(' || c_text_symbol || ')(?![\U0001f3fb-\U0001f3ff])', e'\\1\ufe0f', 'g'
-        );
-    end if;
-    return null;
-end
-$$;
-comment on function private.normalize_emoji(text) is
-'The one spelling of an emoji or of a name such as thumbsup or :thumbsup:, so that equal ones compare as equal: in NFC,
-and with U+FE0F exactly where an emoji needs it. Null for any other text.';
-
-create function private.parse_emoji(p_body jsonb) returns text
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_emoji text := private.normalize_emoji(private.parse_text(p_body, 'emoji', 64));
-begin
-    if v_emoji is null then
-        perform private.fail(
-            400, 'invalid_field', 'emoji must be one emoji, or a name such as thumbsup or :thumbsup:.', 'emoji'
-        );
-    end if;
-    return v_emoji;
-end
-$$;
-comment on function private.parse_emoji(jsonb) is
-'Parses the field emoji: one emoji or a name, in its one spelling. PT400 for any other text.';
-
--- Definer, because clients may not call the parsers.
-create function private.normalize_emoji_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    new.emoji := private.parse_emoji(jsonb_build_object('emoji', new.emoji));
-    return new;
-end
-$$;
-comment on function private.normalize_emoji_trigger() is
-'Trigger: gives the emoji of a reaction its one spelling, so that the unique constraint finds the same reaction.';
 
 -- Files of a channel in the Storage bucket `attachments`. Only members see them, and a file never changes.
 
@@ -10657,8 +10660,8 @@ as $$
         and author.is_twin = (sent.user_id is null)
 $$;
 comment on function private.render_transcript(uuid, bigint, integer, integer, integer) is
-'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover: p_count of
-them, or for 0 those of p_recent_days, and at least 50. The newest message is always included.';
+'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover: p_count
+of them, or for 0 those of p_recent_days, and at least 50. The newest message is always included.';
 
 -- This function and the next two are private, because a client that could call them could store an invented summary.
 create function private.begin_summary(jsonb) returns json
@@ -11253,6 +11256,7 @@ declare
         p_url, '^https?://(\[([0-9a-fA-F:.]+)\]|[a-zA-Z0-9._-]+)(:([0-9]{1,5}))?([/?][!"$-~]*)?$'
     );
     v_host text := v_parts[1];
+    c_label constant text := '[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?';
 begin
     if v_parts is null or coalesce(v_parts[4], '1')::integer not between 1 and 65535 then
         return false;
@@ -11263,7 +11267,7 @@ begin
         return v_host ~ '^[0-9]{1,3}([.][0-9]{1,3}){3}$' and family(v_host::inet) = 4;
     end if;
     return char_length(v_host) <= 253
-        and v_host ~ '^[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?([.][a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?)*$';
+        and v_host ~ ('^' || c_label || '([.]' || c_label || ')*$');
 exception
     when data_exception then
         return false;
@@ -11455,8 +11459,8 @@ $$;
 comment on function public.remove_twin_webhook(jsonb) is
 'Removes the webhook of a twin of the caller, its secrets and its deliveries: ai_twin_id.';
 
--- The outbox: the messages, edits and deletions that go to the webhooks of twins. Each twin has one queue in each of its
--- channels.
+-- The outbox: the messages, edits and deletions that go to the webhooks of twins. Each twin has one queue in each
+-- channel that it is in.
 -- Promise: each message is delivered at least once and in order within its queue, unless the message is deleted, the
 -- delivery is dead, or the twin or its webhook goes. A failing delivery delays only its own queue.
 -- Writers, replays and workers lock rows in the order that 210_events lists.
@@ -11641,8 +11645,8 @@ begin
 end
 $$;
 comment on function private.queue_change_trigger() is
-'Queues an edit or a deletion of a message for the twins of its channel that may have received it. Removes the pending and
-dead deliveries of a deleted message.';
+'Queues an edit or a deletion of a message for the twins of its channel that may have received it. Removes the pending
+and dead deliveries of a deleted message.';
 
 create function public.list_twin_deliveries(jsonb) returns json
 language plpgsql
@@ -12060,8 +12064,8 @@ begin
 end
 $$;
 comment on function private.finish_delivery(uuid, uuid, integer, text) is
-'Ends an attempt and returns the new state: delivered if p_error is null, dead after the last attempt or the longest hold,
-else pending. Returns null if the lease has passed to another worker or the message was deleted.';
+'Ends an attempt and returns the new state: delivered if p_error is null, dead after the last attempt or the longest
+hold, else pending. Returns null if the lease has passed to another worker or the message was deleted.';
 
 create function public.finish_delivery(jsonb) returns json
 language plpgsql
@@ -12254,6 +12258,7 @@ insert into private.constraint_codes (constraint_name, code) values
 ('messages_user_id_fkey', 'messages_user_id_fkey'),
 ('messages_ai_twin_id_fkey', 'messages_ai_twin_id_fkey'),
 ('messages_parent_message_id_fkey', 'messages_parent_message_id_fkey'),
+('messages_thread_id_fkey', 'messages_thread_id_fkey'),
 ('message_edits_message_id_fkey', 'message_edits_message_id_fkey'),
 ('message_reactions_pkey', 'message_reactions_pkey'),
 ('message_reactions_once', 'message_reactions_once'),
@@ -14680,9 +14685,9 @@ create trigger threadline_30_hand_over
 before delete on auth.users
 for each row execute function private.hand_over_user_trigger();
 
--- Statements that clients may not run name the function to call: triggers with the number 05.
+-- The triggers named refuse stop statements of clients, and name the function to call.
 -- workspaces: a workspace changes. Only an owner changes how long messages are kept.
-create trigger workspaces_05_refuse
+create trigger workspaces_10_refuse
 before insert on public.workspaces
 for each statement execute function private.refuse_statement_trigger('create_workspace');
 create trigger workspaces_10_stamp
@@ -14708,7 +14713,7 @@ for each row when (old.home_country is distinct from new.home_country)
 execute function private.reread_numbers_trigger();
 
 -- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
-create trigger workspace_members_05_refuse
+create trigger workspace_members_10_refuse
 before insert on public.workspace_members
 for each statement execute function private.refuse_statement_trigger('create_invitation');
 create trigger workspace_members_10_protect_owners
@@ -14730,10 +14735,10 @@ after update on public.workspace_members
 for each row when (old.role <> new.role) execute function private.record_workspace_membership_trigger();
 
 -- workspace_invitations: a user is invited, and told.
-create trigger workspace_invitations_05_refuse
+create trigger workspace_invitations_10_refuse
 before insert on public.workspace_invitations
 for each statement execute function private.refuse_statement_trigger('create_invitation');
-create trigger workspace_invitations_06_refuse
+create trigger workspace_invitations_11_refuse
 before update or delete on public.workspace_invitations
 for each statement execute function private.refuse_statement_trigger('revoke_invitation');
 create trigger workspace_invitations_10_tell
@@ -15015,11 +15020,12 @@ for each row execute function private.redact_channel_trigger();
 -- 20 and 30 run under that lock. Then the policies and constraints check the row.
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 65 stores its mentions, 70 keeps its files. At
 -- the end of the transaction message_events_10_broadcast sends the event.
--- Update: 35 keeps all but the content as it is. 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
+-- Update: 35 keeps all but the content as it is. 40 keeps the old text of an edit, and records an edit or a deletion.
+-- After: 80 updates the search index.
 -- 81 forgets what an edit or a deletion took away. 82 queues the change for twins. 83 corrects its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
-create trigger messages_05_refuse
+create trigger messages_10_refuse
 before delete on public.messages
 for each statement execute function private.refuse_statement_trigger('delete_message');
 create trigger messages_10_admit
@@ -15103,12 +15109,12 @@ referencing old table as removed
 for each statement execute function private.forget_messages_trigger();
 
 -- message_reactions: a member adds or removes a reaction.
--- 06 gives the emoji its one spelling. 10 copies the channel from the message and locks the channel; 20 records the
+-- 10 copies the channel from the message and locks the channel; 11 gives the emoji its one spelling; 20 records the
 -- event.
-create trigger message_reactions_05_refuse
+create trigger message_reactions_10_refuse
 before update on public.message_reactions
 for each statement execute function private.refuse_statement_trigger('toggle_reaction');
-create trigger message_reactions_06_normalize
+create trigger message_reactions_11_normalize
 before insert on public.message_reactions
 for each row execute function private.normalize_emoji_trigger();
 create trigger message_reactions_10_set_channel
@@ -15119,7 +15125,7 @@ after insert or delete on public.message_reactions
 for each row execute function private.record_reaction_or_pin_trigger();
 
 -- message_pins: a member pins or unpins a message. The same steps as for a reaction.
-create trigger message_pins_05_refuse
+create trigger message_pins_10_refuse
 before update on public.message_pins
 for each statement execute function private.refuse_statement_trigger('pin_message');
 create trigger message_pins_10_set_channel
@@ -15151,7 +15157,7 @@ referencing old table as removed
 for each statement execute function private.retire_ids_trigger();
 
 -- twin_webhooks: a webhook changes.
-create trigger twin_webhooks_05_refuse
+create trigger twin_webhooks_10_refuse
 before insert or update on public.twin_webhooks
 for each statement execute function private.refuse_statement_trigger('set_twin_webhook');
 create trigger twin_webhooks_10_stamp
@@ -15320,7 +15326,7 @@ grant select, update (is_muted, is_pinned) on public.member_states to authentica
 grant select on public.message_edits to authenticated;
 grant select on public.message_events to authenticated;
 grant select on public.message_mentions to authenticated;
--- What a trigger with the number 05 refuses is granted, so that clients get its hint.
+-- What a trigger named refuse stops is granted, so that clients get its hint.
 grant select, delete, insert (message_id, pinned_by), update (message_id, pinned_by)
 on public.message_pins to authenticated;
 grant select, delete, insert (id, message_id, user_id, emoji), update (id, message_id, user_id, emoji)

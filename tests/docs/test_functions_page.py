@@ -7,7 +7,7 @@ from tests.support import reference
 from tests.support.cluster import TestCluster
 from tests.support.database import rows
 
-# Functions of which each argument has a name; the others take a whole body or a row.
+# Calls that have only the form with one JSON object.
 UNNAMED = """
 select code.oid::regprocedure::text
 from pg_proc as code
