@@ -44,7 +44,8 @@ comment on column public.messages.seq is
 comment on column public.messages.user_id is 'The author; null for messages of twins and of deleted users.';
 comment on column public.messages.parent_message_id is 'The parent: the message that this one answers.';
 comment on column public.messages.thread_id is
-'The first message of the thread; null for a message that answers none. A trigger sets it, also for replies to replies.';
+'The first message of the thread; null for a message that answers none. A trigger sets it, also for replies to
+replies.';
 comment on column public.messages.conversation_id is
 'A context of the application. Threadline stores it and does not use it.';
 comment on column public.messages.hops is 'Turns of twins since a user wrote; 0 for messages of users.';

@@ -77,8 +77,8 @@ begin
 end
 $$;
 comment on function private.admit_message_trigger() is
-'Gives a new message its number, time, thread and event, moves the read marker of its author, and requires a parent of the
-same channel. A repeated id gets no number.';
+'Gives a new message its number, time, thread and event, moves the read marker of its author, and requires a parent of
+the same channel. A repeated id gets no number.';
 
 -- Definer, because it must read messages even if the author may not see them.
 create function private.set_hops_trigger() returns trigger

@@ -79,6 +79,7 @@ create table private.settings (
     summaries_per_user_per_day integer not null default 50,
     summaries_per_project_per_day integer not null default 1000,
     summary_max_bytes integer not null default 1000000,
+    summary_recent_days integer not null default 30,
     channel_max_twins integer not null default 100,
     user_max_twins integer not null default 100,
     user_max_twin_channels integer not null default 1000,
@@ -109,6 +110,7 @@ create table private.settings (
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
     constraint settings_summaries_per_project_per_day_not_negative check (summaries_per_project_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
+    constraint settings_summary_recent_days_positive check (summary_recent_days > 0),
     constraint settings_channel_max_twins_not_negative check (channel_max_twins >= 0),
     constraint settings_user_max_twins_not_negative check (user_max_twins >= 0),
     constraint settings_user_max_twin_channels_not_negative check (user_max_twin_channels >= 0),
@@ -142,14 +144,16 @@ comment on column private.settings.twin_max_attempts is 'Failed attempts after w
 comment on column private.settings.twin_retry_seconds is
 'Seconds before the first retry of a delivery. Each further wait is four times as long, at most one hour.';
 comment on column private.settings.twin_skip_seconds is
-'Seconds after its first attempt in which a delivery that the webhook answers with an error holds up its queue: then it is
-dead. Six times as long if the webhook does not answer, or answers 408, 429, 502, 503 or 504.';
+'Seconds after its first attempt in which a delivery that the webhook answers with an error holds up its queue: then it
+is dead. Six times as long if the webhook does not answer, or answers 408, 429, 502, 503 or 504.';
 comment on column private.settings.summaries_per_user_per_day is
 'Summaries of one user in a UTC day; summaries from the cache do not count. Above it: 429.';
 comment on column private.settings.summaries_per_project_per_day is
 'Summaries of all users together in a UTC day, counted in the same way. Above it: 429.';
 comment on column private.settings.summary_max_bytes is
 'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
+comment on column private.settings.summary_recent_days is
+'Days of messages in a summary that names no messageCount, beside the newest 50 of any age.';
 comment on column private.settings.channel_max_twins is
 'Twins in one channel. Each of them makes every message in the channel slower. Above it: 409.';
 comment on column private.settings.user_max_twins is 'Twins of one user. Above it: 409.';
@@ -6915,7 +6919,8 @@ as $$
     limit 1
 $$;
 comment on function private.choose_avatar_url(jsonb) is
-'The picture of a new user, from Supabase Auth: avatar_url, or the picture of Google. Null if the profile cannot hold it.';
+'The picture of a new user, from Supabase Auth: avatar_url, or the picture of Google. Null if the profile cannot hold
+it.';
 
 -- Definer, because Supabase Auth creates users under a role that may not write here.
 create function private.create_user_profile_trigger() returns trigger
@@ -9163,6 +9168,87 @@ $$;
 comment on function private.protect_message_trigger() is
 'Trigger: refuses a client that changes more of a message than its content. An upsert with equal values passes.';
 
+-- Reactions that look the same are the same: each emoji has one spelling.
+
+create function private.normalize_emoji(p_emoji text) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Letters of any script, digits, _, + and -.
+    c_name constant text := '[0-9A-Za-z_+\u00c0-\u1fff\u3040-\ud7ff-]+';
+    -- A symbol with an optional skin tone and the tags of a flag.
+    c_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u24ff\u25a0-\u27bf'
+        '\u2900-\u297f\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001f1e5\U0001f200-\U0001faff]'
+        '[\U0001f3fb-\U0001f3ff]?([\U000e0020-\U000e007e]+\U000e007f)?';
+    -- The emoji that are text without U+FE0F.
+    c_text_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u2328\u23cf'
+        '\u23ed-\u23ef\u23f1\u23f2\u23f8-\u23fa\u24c2\u25aa\u25ab\u25b6\u25c0\u25fb\u25fc\u2600-\u2604\u260e\u2611'
+        '\u2618\u261d\u2620\u2622\u2623\u2626\u262a\u262e\u262f\u2638-\u263a\u2640\u2642\u265f\u2660\u2663\u2665'
+        '\u2666\u2668\u267b\u267e\u2692\u2694-\u2697\u2699\u269b\u269c\u26a0\u26a7\u26b0\u26b1\u26c8\u26cf\u26d1'
+        '\u26d3\u26e9\u26f0\u26f1\u26f4\u26f7-\u26f9\u2702\u2708\u2709\u270c\u270d\u270f\u2712\u2714\u2716\u271d'
+        '\u2721\u2733\u2734\u2744\u2747\u2763\u2764\u27a1\u2934\u2935\u2b05-\u2b07\u3030\u303d\u3297\u3299'
+        '\U0001f170\U0001f171\U0001f17e\U0001f17f\U0001f202\U0001f237\U0001f321\U0001f324-\U0001f32c\U0001f336'
+        '\U0001f37d\U0001f396\U0001f397\U0001f399-\U0001f39b\U0001f39e\U0001f39f\U0001f3cb-\U0001f3ce'
+        '\U0001f3d4-\U0001f3df\U0001f3f3\U0001f3f5\U0001f3f7\U0001f43f\U0001f441\U0001f4fd\U0001f549\U0001f54a'
+        '\U0001f56f\U0001f570\U0001f573-\U0001f579\U0001f587\U0001f58a-\U0001f58d\U0001f590\U0001f5a5\U0001f5a8'
+        '\U0001f5b1\U0001f5b2\U0001f5bc\U0001f5c2-\U0001f5c4\U0001f5d1-\U0001f5d3\U0001f5dc-\U0001f5de\U0001f5e1'
+        '\U0001f5e3\U0001f5e8\U0001f5ef\U0001f5f3\U0001f5fa\U0001f6cb\U0001f6cd-\U0001f6cf\U0001f6e0-\U0001f6e5'
+        '\U0001f6e9\U0001f6f0\U0001f6f3]';
+    v_emoji text := regexp_replace(normalize(p_emoji, nfc), '[\ufe0e\ufe0f]', '', 'g');
+begin
+    if v_emoji ~ ('^:?' || c_name || ':?$') then
+        return btrim(v_emoji, ':');
+    elsif v_emoji ~ '^[#*0-9]\u20e3$' then
+        return replace(v_emoji, e'\u20e3', e'\ufe0f\u20e3');
+    elsif v_emoji ~ '^[\U0001f1e6-\U0001f1ff]{2}$'
+        or v_emoji ~ ('^' || c_symbol || '(\u200d' || c_symbol || ')*$')
+    then
+        return regexp_replace(
+            v_emoji, '(' || c_text_symbol || ')(?![\U0001f3fb-\U0001f3ff])', e'\\1\ufe0f', 'g'
+        );
+    end if;
+    return null;
+end
+$$;
+comment on function private.normalize_emoji(text) is
+'The one spelling of an emoji or of a name such as thumbsup or :thumbsup:, so that equal ones compare as equal: in NFC,
+and with U+FE0F exactly where an emoji needs it. Null for any other text.';
+
+create function private.parse_emoji(p_body jsonb) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_emoji text := private.normalize_emoji(private.parse_text(p_body, 'emoji', 64));
+begin
+    if v_emoji is null then
+        perform private.fail(
+            400, 'invalid_field', 'emoji must be one emoji, or a name such as thumbsup or :thumbsup:.', 'emoji'
+        );
+    end if;
+    return v_emoji;
+end
+$$;
+comment on function private.parse_emoji(jsonb) is
+'Parses the field emoji: one emoji or a name, in its one spelling. PT400 for any other text.';
+
+-- Definer, because clients may not call the parsers.
+create function private.normalize_emoji_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    new.emoji := private.parse_emoji(jsonb_build_object('emoji', new.emoji));
+    return new;
+end
+$$;
+comment on function private.normalize_emoji_trigger() is
+'Trigger: gives the emoji of a reaction its one spelling, so that the unique constraint finds the same reaction.';
+
 -- Messages of channels, their edits, reactions and pins. Only members read them, and only authors change a message.
 
 create table public.messages (
@@ -9209,7 +9295,8 @@ comment on column public.messages.seq is
 comment on column public.messages.user_id is 'The author; null for messages of twins and of deleted users.';
 comment on column public.messages.parent_message_id is 'The parent: the message that this one answers.';
 comment on column public.messages.thread_id is
-'The first message of the thread; null for a message that answers none. A trigger sets it, also for replies to replies.';
+'The first message of the thread; null for a message that answers none. A trigger sets it, also for replies to
+replies.';
 comment on column public.messages.conversation_id is
 'A context of the application. Threadline stores it and does not use it.';
 comment on column public.messages.hops is 'Turns of twins since a user wrote; 0 for messages of users.';
@@ -9344,8 +9431,8 @@ begin
 end
 $$;
 comment on function private.admit_message_trigger() is
-'Gives a new message its number, time, thread and event, moves the read marker of its author, and requires a parent of the
-same channel. A repeated id gets no number.';
+'Gives a new message its number, time, thread and event, moves the read marker of its author, and requires a parent of
+the same channel. A repeated id gets no number.';
 
 -- Definer, because it must read messages even if the author may not see them.
 create function private.set_hops_trigger() returns trigger
@@ -9729,8 +9816,8 @@ as $$
     left join shown using (message_id)
 $$;
 comment on function private.list_threads(uuid[]) is
-'The threads that these messages began: the number of replies (up to 1,000), the time of the newest, and the five authors
-who replied last. Messages without replies have no row.';
+'The threads that these messages began: the number of replies (up to 1,000), the time of the newest, and the five
+authors who replied last. Messages without replies have no row.';
 
 -- The calls of /api/v2/messages that read: history, get, edits. Policies decide what each caller sees.
 
@@ -9998,7 +10085,8 @@ begin
     );
 end
 $$;
-comment on function public.get_message(jsonb) is 'GET /api/v2/messages/:id: id. The message as list_messages shows it, with reaction_count.';
+comment on function public.get_message(jsonb) is
+'GET /api/v2/messages/:id: id. The message as list_messages shows it, with reaction_count.';
 
 create function public.list_message_edits(jsonb) returns json
 language plpgsql
@@ -10732,87 +10820,6 @@ $$;
 comment on function public.list_my_channels(integer, integer) is
 'Lists the channels of the caller with unread and mention counts (up to 100), last message, members, muted and pinned:
 pinned ones first, then by the last event. Takes max_channels (1 to 1000) and skip.';
-
--- Reactions that look the same are the same: each emoji has one spelling.
-
-create function private.normalize_emoji(p_emoji text) returns text
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    -- Letters of any script, digits, _, + and -.
-    c_name constant text := '[0-9A-Za-z_+\u00c0-\u1fff\u3040-\ud7ff-]+';
-    -- A symbol with an optional skin tone and the tags of a flag.
-    c_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u24ff\u25a0-\u27bf'
-        '\u2900-\u297f\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001f1e5\U0001f200-\U0001faff]'
-        '[\U0001f3fb-\U0001f3ff]?([\U000e0020-\U000e007e]+\U000e007f)?';
-    -- The emoji that are text without U+FE0F.
-    c_text_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u2328\u23cf'
-        '\u23ed-\u23ef\u23f1\u23f2\u23f8-\u23fa\u24c2\u25aa\u25ab\u25b6\u25c0\u25fb\u25fc\u2600-\u2604\u260e\u2611'
-        '\u2618\u261d\u2620\u2622\u2623\u2626\u262a\u262e\u262f\u2638-\u263a\u2640\u2642\u265f\u2660\u2663\u2665'
-        '\u2666\u2668\u267b\u267e\u2692\u2694-\u2697\u2699\u269b\u269c\u26a0\u26a7\u26b0\u26b1\u26c8\u26cf\u26d1'
-        '\u26d3\u26e9\u26f0\u26f1\u26f4\u26f7-\u26f9\u2702\u2708\u2709\u270c\u270d\u270f\u2712\u2714\u2716\u271d'
-        '\u2721\u2733\u2734\u2744\u2747\u2763\u2764\u27a1\u2934\u2935\u2b05-\u2b07\u3030\u303d\u3297\u3299'
-        '\U0001f170\U0001f171\U0001f17e\U0001f17f\U0001f202\U0001f237\U0001f321\U0001f324-\U0001f32c\U0001f336'
-        '\U0001f37d\U0001f396\U0001f397\U0001f399-\U0001f39b\U0001f39e\U0001f39f\U0001f3cb-\U0001f3ce'
-        '\U0001f3d4-\U0001f3df\U0001f3f3\U0001f3f5\U0001f3f7\U0001f43f\U0001f441\U0001f4fd\U0001f549\U0001f54a'
-        '\U0001f56f\U0001f570\U0001f573-\U0001f579\U0001f587\U0001f58a-\U0001f58d\U0001f590\U0001f5a5\U0001f5a8'
-        '\U0001f5b1\U0001f5b2\U0001f5bc\U0001f5c2-\U0001f5c4\U0001f5d1-\U0001f5d3\U0001f5dc-\U0001f5de\U0001f5e1'
-        '\U0001f5e3\U0001f5e8\U0001f5ef\U0001f5f3\U0001f5fa\U0001f6cb\U0001f6cd-\U0001f6cf\U0001f6e0-\U0001f6e5'
-        '\U0001f6e9\U0001f6f0\U0001f6f3]';
-    v_emoji text := regexp_replace(normalize(p_emoji, nfc), '[\ufe0e\ufe0f]', '', 'g');
-begin
-    if v_emoji ~ ('^:?' || c_name || ':?$') then
-        return btrim(v_emoji, ':');
-    elsif v_emoji ~ '^[#*0-9]\u20e3$' then
-        return replace(v_emoji, e'\u20e3', e'\ufe0f\u20e3');
-    elsif v_emoji ~ '^[\U0001f1e6-\U0001f1ff]{2}$'
-        or v_emoji ~ ('^' || c_symbol || '(\u200d' || c_symbol || ')*$')
-    then
-        return regexp_replace(
-            v_emoji, '(' || c_text_symbol || ')(?![\U0001f3fb-\U0001f3ff])', e'\\1\ufe0f', 'g'
-        );
-    end if;
-    return null;
-end
-$$;
-comment on function private.normalize_emoji(text) is
-'The one spelling of an emoji or of a name such as thumbsup or :thumbsup:, so that equal ones compare as equal: in NFC,
-and with U+FE0F exactly where an emoji needs it. Null for any other text.';
-
-create function private.parse_emoji(p_body jsonb) returns text
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_emoji text := private.normalize_emoji(private.parse_text(p_body, 'emoji', 64));
-begin
-    if v_emoji is null then
-        perform private.fail(
-            400, 'invalid_field', 'emoji must be one emoji, or a name such as thumbsup or :thumbsup:.', 'emoji'
-        );
-    end if;
-    return v_emoji;
-end
-$$;
-comment on function private.parse_emoji(jsonb) is
-'Parses the field emoji: one emoji or a name, in its one spelling. PT400 for any other text.';
-
--- Definer, because clients may not call the parsers.
-create function private.normalize_emoji_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    new.emoji := private.parse_emoji(jsonb_build_object('emoji', new.emoji));
-    return new;
-end
-$$;
-comment on function private.normalize_emoji_trigger() is
-'Trigger: gives the emoji of a reaction its one spelling, so that the unique constraint finds the same reaction.';
 
 -- Files of a channel in the Storage bucket `attachments`. Only members see them, and a file never changes.
 
@@ -13004,6 +13011,7 @@ create table private.summaries (
 comment on table private.summaries is
 'The answer of the model for one state of a channel and one set of parameters, or the lease of the caller that asks the
 model now.';
+comment on column private.summaries.requested_count is 'The messageCount of the request; 0 for all recent messages.';
 comment on column private.summaries.last_seq is 'The last event that changed the text of the channel.';
 comment on column private.summaries.lease is
 'The token with which its caller stores the answer. Each new lease has a new token.';
@@ -13017,7 +13025,7 @@ alter table private.summaries enable row level security;
 create function private.lease_summary(
     p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
     p_lease_seconds integer,
-    out id uuid, out lease uuid, out max_bytes integer
+    out id uuid, out lease uuid, out max_bytes integer, out recent_days integer
 )
 language plpgsql
 security definer
@@ -13059,13 +13067,15 @@ begin
         if not private.is_service() then
             perform private.spend_summary();
         end if;
-        select settings.summary_max_bytes into max_bytes from private.settings;
+        select settings.summary_max_bytes, settings.summary_recent_days into max_bytes, recent_days
+        from private.settings;
     end if;
 end
 $$;
 comment on function private.lease_summary(uuid, bigint, integer, text, integer, integer) is
 'Takes the lease of a summary for p_lease_seconds, unless another caller has it or the summary is finished. Returns the
-id, the lease and how many bytes of text may be sent; all are null if it took no lease. PT429 above the daily limit.';
+id, the lease, how many bytes of text may be sent, and how many days are recent; all are null if it took no lease. PT429
+above the daily limit.';
 
 -- Definer, because no client role may read summaries. It checks that the caller may see the channel.
 create function private.find_summary(
@@ -13093,20 +13103,26 @@ comment on function private.find_summary(uuid, bigint, integer, text, integer) i
 'Finds the summary of a state of a channel. answer is null until the model has answered.';
 
 create function private.render_transcript(
-    p_channel_id uuid, p_last_seq bigint, p_count integer, p_max_bytes integer
+    p_channel_id uuid, p_last_seq bigint, p_count integer, p_max_bytes integer, p_recent_days integer
 ) returns jsonb
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
     with newest as (
-        select message.*
-        from public.messages as message
-        where message.channel_id = p_channel_id
-            and message.deleted_at is null
-            and message.seq <= p_last_seq
-        order by message.seq desc
-        limit p_count
+        select recent.*
+        from (
+            select message.*, row_number() over (order by message.seq desc) as age
+            from public.messages as message
+            where message.channel_id = p_channel_id
+                and message.deleted_at is null
+                and message.seq <= p_last_seq
+            order by message.seq desc
+            limit case p_count when 0 then 10000 else p_count end
+        ) as recent
+        where p_count > 0
+            or recent.age <= 50
+            or recent.created_at > now() - make_interval(days => p_recent_days)
     ),
 
     measured as (
@@ -13135,7 +13151,8 @@ as $$
                 'from', private.format_time(min(sent.created_at)),
                 'to', private.format_time(max(sent.created_at))
             ),
-            'truncated', count(*) < (select count(*) from newest)
+            'truncated', count(*) < (select count(*) from newest),
+            'omittedCount', (select count(*) from newest) - count(*)
         )
     )
     from sent
@@ -13143,9 +13160,9 @@ as $$
         on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
         and author.is_twin = (sent.user_id is null)
 $$;
-comment on function private.render_transcript(uuid, bigint, integer, integer) is
-'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover. The
-newest message is always included.';
+comment on function private.render_transcript(uuid, bigint, integer, integer, integer) is
+'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover: p_count
+of them, or for 0 those of p_recent_days, and at least 50. The newest message is always included.';
 
 -- This function and the next two are private, because a client that could call them could store an invented summary.
 create function private.begin_summary(jsonb) returns json
@@ -13154,7 +13171,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
-    v_count integer := private.parse_integer($1, 'messageCount', 1, 2000, 500);
+    -- 0 stands for all recent messages.
+    v_count integer := private.parse_integer($1, 'messageCount', 1, 10000, 0);
     v_model text := $1 ->> 'model';
     v_prompt_version integer := ($1 ->> 'prompt_version')::integer;
     v_last_seq bigint;
@@ -13181,7 +13199,7 @@ begin
     ) is null then
         return private.succeed(jsonb_build_object(
             'summary', '', 'messageCount', 0, 'timeRange', jsonb_build_object('from', null, 'to', null),
-            'citations', '[]'::jsonb, 'model', null, 'truncated', false
+            'statements', '[]'::jsonb, 'citations', '[]'::jsonb, 'model', null, 'truncated', false, 'omittedCount', 0
         ));
     end if;
     select * into v_known
@@ -13203,7 +13221,7 @@ begin
         from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
         return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
     end if;
-    v_task := private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes)
+    v_task := private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes, v_lease.recent_days)
         || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
     -- Last, because it locks a row that all summaries of the project need.
     perform private.spend_project_summary();
@@ -13752,6 +13770,7 @@ declare
         p_url, '^https?://(\[([0-9a-fA-F:.]+)\]|[a-zA-Z0-9._-]+)(:([0-9]{1,5}))?([/?][!"$-~]*)?$'
     );
     v_host text := v_parts[1];
+    c_label constant text := '[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?';
 begin
     if v_parts is null or coalesce(v_parts[4], '1')::integer not between 1 and 65535 then
         return false;
@@ -13762,7 +13781,7 @@ begin
         return v_host ~ '^[0-9]{1,3}([.][0-9]{1,3}){3}$' and family(v_host::inet) = 4;
     end if;
     return char_length(v_host) <= 253
-        and v_host ~ '^[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?([.][a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?)*$';
+        and v_host ~ ('^' || c_label || '([.]' || c_label || ')*$');
 exception
     when data_exception then
         return false;
@@ -13954,8 +13973,8 @@ $$;
 comment on function public.remove_twin_webhook(jsonb) is
 'Removes the webhook of a twin of the caller, its secrets and its deliveries: ai_twin_id.';
 
--- The outbox: the messages, edits and deletions that go to the webhooks of twins. Each twin has one queue in each of its
--- channels.
+-- The outbox: the messages, edits and deletions that go to the webhooks of twins. Each twin has one queue in each
+-- channel that it is in.
 -- Promise: each message is delivered at least once and in order within its queue, unless the message is deleted, the
 -- delivery is dead, or the twin or its webhook goes. A failing delivery delays only its own queue.
 -- Writers, replays and workers lock rows in the order that 210_events lists.
@@ -14140,8 +14159,8 @@ begin
 end
 $$;
 comment on function private.queue_change_trigger() is
-'Queues an edit or a deletion of a message for the twins of its channel that may have received it. Removes the pending and
-dead deliveries of a deleted message.';
+'Queues an edit or a deletion of a message for the twins of its channel that may have received it. Removes the pending
+and dead deliveries of a deleted message.';
 
 create function public.list_twin_deliveries(jsonb) returns json
 language plpgsql
@@ -14559,8 +14578,8 @@ begin
 end
 $$;
 comment on function private.finish_delivery(uuid, uuid, integer, text) is
-'Ends an attempt and returns the new state: delivered if p_error is null, dead after the last attempt or the longest hold,
-else pending. Returns null if the lease has passed to another worker or the message was deleted.';
+'Ends an attempt and returns the new state: delivered if p_error is null, dead after the last attempt or the longest
+hold, else pending. Returns null if the lease has passed to another worker or the message was deleted.';
 
 create function public.finish_delivery(jsonb) returns json
 language plpgsql
@@ -14810,6 +14829,7 @@ insert into private.constraint_codes (constraint_name, code) values
 ('messages_user_id_fkey', 'messages_user_id_fkey'),
 ('messages_ai_twin_id_fkey', 'messages_ai_twin_id_fkey'),
 ('messages_parent_message_id_fkey', 'messages_parent_message_id_fkey'),
+('messages_thread_id_fkey', 'messages_thread_id_fkey'),
 ('message_edits_message_id_fkey', 'message_edits_message_id_fkey'),
 ('message_reactions_pkey', 'message_reactions_pkey'),
 ('message_reactions_once', 'message_reactions_once'),
@@ -16778,6 +16798,510 @@ comment on function private.call(text, text, text, text, text, bytea) is
 JSON objects. Answers the HTTP status, the headers as a JSON object, and the body. Only the login role of the service
 may call it, and it becomes only roles that it was granted.';
 
+-- The calls of the Data API that have a JSON form too, with named arguments: clients and their types need the names.
+-- PostgREST takes a function whose arguments fit the keys of the request, and else the one with a single JSON argument.
+-- Messages and events.
+
+create function public.create_message(
+    channel_id uuid, content text, content_type text default null, parent_message_id uuid default null,
+    metadata jsonb default null, attachments jsonb default null, conversation_id uuid default null,
+    user_id uuid default null, ai_twin_id uuid default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.create_message(jsonb_build_object(
+        'channel_id', create_message.channel_id, 'content', create_message.content,
+        'content_type', create_message.content_type, 'parent_message_id', create_message.parent_message_id,
+        'metadata', create_message.metadata, 'attachments', create_message.attachments,
+        'conversation_id', create_message.conversation_id, 'user_id', create_message.user_id,
+        'ai_twin_id', create_message.ai_twin_id
+    ));
+end
+$$;
+comment on function public.create_message(uuid, text, text, uuid, jsonb, jsonb, uuid, uuid, uuid) is
+'Creates a message in a channel, as the caller or as a twin of the caller. Returns the message.';
+
+create function public.reply_to_message(
+    id uuid, content text, content_type text default null, metadata jsonb default null,
+    attachments jsonb default null, conversation_id uuid default null, user_id uuid default null,
+    ai_twin_id uuid default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.reply_to_message(jsonb_build_object(
+        'id', reply_to_message.id, 'content', reply_to_message.content,
+        'content_type', reply_to_message.content_type, 'metadata', reply_to_message.metadata,
+        'attachments', reply_to_message.attachments, 'conversation_id', reply_to_message.conversation_id,
+        'user_id', reply_to_message.user_id, 'ai_twin_id', reply_to_message.ai_twin_id
+    ));
+end
+$$;
+comment on function public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid) is
+'Replies to the message id, in its thread. Returns the reply.';
+
+create function public.list_messages(
+    channel_id uuid, thread_id uuid default null, roots_only boolean default null, "limit" integer default null,
+    "offset" integer default null, before text default null, after text default null
+) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.list_messages(jsonb_build_object(
+        'channel_id', list_messages.channel_id, 'thread_id', list_messages.thread_id,
+        'roots_only', list_messages.roots_only, 'limit', list_messages."limit", 'offset', list_messages."offset",
+        'before', list_messages.before, 'after', list_messages.after
+    ));
+end
+$$;
+comment on function public.list_messages(uuid, uuid, boolean, integer, integer, text, text) is
+'Lists messages of a channel, newest first, with authors, reactions and threads: all, those that answer none
+(roots_only), or a thread. limit is 1 to 200, default 50; before and after take a message id or meta.next_cursor. The
+first page has last_seq and topic in meta, to follow the channel from there.';
+
+create function public.search_messages(
+    query text, channel_id uuid default null, "limit" integer default null, "offset" integer default null
+) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.search_messages(jsonb_build_object(
+        'query', search_messages.query, 'channel_id', search_messages.channel_id, 'limit', search_messages."limit",
+        'offset', search_messages."offset"
+    ));
+end
+$$;
+comment on function public.search_messages(text, uuid, integer, integer) is
+'Finds messages of the caller''s channels: the best first, among the newest 1,000 that fit. limit is 1 to 100, default
+20.';
+
+create function public.get_message(id uuid) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.get_message(jsonb_build_object('id', get_message.id));
+end
+$$;
+comment on function public.get_message(uuid) is
+'Returns a message as list_messages shows it, with reaction_count.';
+
+create function public.list_message_edits(id uuid) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.list_message_edits(jsonb_build_object('id', list_message_edits.id));
+end
+$$;
+comment on function public.list_message_edits(uuid) is
+'Lists the earlier versions of a message, the first one first.';
+
+create function public.edit_message(id uuid, content text, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.edit_message(jsonb_build_object(
+        'id', edit_message.id, 'content', edit_message.content, 'user_id', edit_message.user_id
+    ));
+end
+$$;
+comment on function public.edit_message(uuid, text, uuid) is
+'Changes the text of a message of the caller or of a twin of the caller, and keeps the old text. Returns the message.';
+
+create function public.delete_message(id uuid, admin boolean default null, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.delete_message(jsonb_build_object(
+        'id', delete_message.id, 'admin', delete_message.admin, 'user_id', delete_message.user_id
+    ));
+end
+$$;
+comment on function public.delete_message(uuid, boolean, uuid) is
+'Deletes a message of the caller or of a twin of the caller; with admin, owners and admins of the channel and admins of
+the application delete any message. Returns id and deleted_at.';
+
+create function public.pin_message(id uuid, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.pin_message(jsonb_build_object('id', pin_message.id, 'user_id', pin_message.user_id));
+end
+$$;
+comment on function public.pin_message(uuid, uuid) is
+'Pins a message; a second pin changes nothing. Returns the message with its pin in metadata.';
+
+create function public.unpin_message(id uuid, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.unpin_message(jsonb_build_object('id', unpin_message.id, 'user_id', unpin_message.user_id));
+end
+$$;
+comment on function public.unpin_message(uuid, uuid) is
+'Removes the pin of a message, if it has one. Returns the message.';
+
+create function public.toggle_reaction(id uuid, emoji text, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.toggle_reaction(jsonb_build_object(
+        'id', toggle_reaction.id, 'emoji', toggle_reaction.emoji, 'user_id', toggle_reaction.user_id
+    ));
+end
+$$;
+comment on function public.toggle_reaction(uuid, text, uuid) is
+'Adds a reaction of the caller, or removes it if it exists. emoji is one emoji or a name. meta.action says what
+happened.';
+
+create function public.add_reaction(id uuid, emoji text, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.add_reaction(jsonb_build_object(
+        'id', add_reaction.id, 'emoji', add_reaction.emoji, 'user_id', add_reaction.user_id
+    ));
+end
+$$;
+comment on function public.add_reaction(uuid, text, uuid) is
+'Adds a reaction of the caller. Safe to repeat.';
+
+create function public.remove_reaction(id uuid, emoji text, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.remove_reaction(jsonb_build_object(
+        'id', remove_reaction.id, 'emoji', remove_reaction.emoji, 'user_id', remove_reaction.user_id
+    ));
+end
+$$;
+comment on function public.remove_reaction(uuid, text, uuid) is
+'Removes a reaction of the caller. Safe to repeat.';
+
+create function public.list_channel_events(
+    channel_id uuid, since bigint default null, "limit" integer default null
+) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.list_channel_events(jsonb_build_object(
+        'channel_id', list_channel_events.channel_id, 'since', list_channel_events.since,
+        'limit', list_channel_events."limit"
+    ));
+end
+$$;
+comment on function public.list_channel_events(uuid, bigint, integer) is
+'Lists the events of a channel after the number since (default 0), in order, as event and payload like a broadcast.
+limit is 1 to 1000, default 200. meta.last_seq is the since of the next page; meta.has_more says whether it has
+events.';
+
+-- As 810_named_messages, for files, twins, exports, people and operators.
+
+create function public.begin_upload(
+    conversation_id uuid, files jsonb, conversation_type text default null, workspace_id uuid default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.begin_upload(jsonb_build_object(
+        'conversation_id', begin_upload.conversation_id, 'files', begin_upload.files,
+        'conversation_type', begin_upload.conversation_type, 'workspace_id', begin_upload.workspace_id
+    ));
+end
+$$;
+comment on function public.begin_upload(uuid, jsonb, text, uuid) is
+'First half of an upload to the channel conversation_id: files is an array of objects with name. Returns the id and path
+that each file is to have in the bucket attachments.';
+
+create function public.finish_upload(
+    conversation_id uuid, files jsonb, conversation_type text default null, workspace_id uuid default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.finish_upload(jsonb_build_object(
+        'conversation_id', finish_upload.conversation_id, 'files', finish_upload.files,
+        'conversation_type', finish_upload.conversation_type, 'workspace_id', finish_upload.workspace_id
+    ));
+end
+$$;
+comment on function public.finish_upload(uuid, jsonb, text, uuid) is
+'Second half of an upload, once Storage has the files: files is an array of objects with id and name. Safe to repeat.';
+
+create function public.get_attachment(id uuid) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.get_attachment(jsonb_build_object('id', get_attachment.id));
+end
+$$;
+comment on function public.get_attachment(uuid) is
+'Returns the facts of an uploaded file, with its path in the bucket attachments.';
+
+create function public.set_twin_webhook(ai_twin_id uuid, url text) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.set_twin_webhook(jsonb_build_object(
+        'ai_twin_id', set_twin_webhook.ai_twin_id, 'url', set_twin_webhook.url
+    ));
+end
+$$;
+comment on function public.set_twin_webhook(uuid, text) is
+'Sets the webhook of a twin of the caller. The first answer has the secret that signs deliveries, shown only once.';
+
+create function public.rotate_twin_secret(ai_twin_id uuid, overlap_hours integer default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.rotate_twin_secret(jsonb_build_object(
+        'ai_twin_id', rotate_twin_secret.ai_twin_id, 'overlap_hours', rotate_twin_secret.overlap_hours
+    ));
+end
+$$;
+comment on function public.rotate_twin_secret(uuid, integer) is
+'Makes a new secret for the webhook of a twin of the caller. Earlier ones also sign until the overlap ends: 0 to 720
+hours, default 24.';
+
+create function public.remove_twin_webhook(ai_twin_id uuid) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.remove_twin_webhook(jsonb_build_object('ai_twin_id', remove_twin_webhook.ai_twin_id));
+end
+$$;
+comment on function public.remove_twin_webhook(uuid) is
+'Removes the webhook of a twin of the caller, its secrets and its deliveries.';
+
+create function public.list_twin_deliveries(
+    ai_twin_id uuid, state text default null, "limit" integer default null
+) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.list_twin_deliveries(jsonb_build_object(
+        'ai_twin_id', list_twin_deliveries.ai_twin_id, 'state', list_twin_deliveries.state,
+        'limit', list_twin_deliveries."limit"
+    ));
+end
+$$;
+comment on function public.list_twin_deliveries(uuid, text, integer) is
+'Lists the deliveries to a twin of the caller, newest first. state is pending, delivered or dead; without it, all. limit
+is 1 to 200, default 50.';
+
+create function public.replay_twin_deliveries(ai_twin_id uuid, id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.replay_twin_deliveries(jsonb_build_object(
+        'ai_twin_id', replay_twin_deliveries.ai_twin_id, 'id', replay_twin_deliveries.id
+    ));
+end
+$$;
+comment on function public.replay_twin_deliveries(uuid, uuid) is
+'Sends the dead deliveries to a twin of the caller again, or only the one with this id.';
+
+create function public.export_conversation(
+    conversation_id uuid, "limit" integer default null, after text default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.export_conversation(jsonb_build_object(
+        'conversation_id', export_conversation.conversation_id, 'limit', export_conversation."limit",
+        'after', export_conversation.after
+    ));
+end
+$$;
+comment on function public.export_conversation(uuid, integer, text) is
+'Returns messages of a conversation of the caller in their order. limit is at most 1000, default 500; after is
+meta.next_cursor of the page before.';
+
+create function public.export_channel(
+    channel_id uuid, "limit" integer default null, after text default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.export_channel(jsonb_build_object(
+        'channel_id', export_channel.channel_id, 'limit', export_channel."limit", 'after', export_channel.after
+    ));
+end
+$$;
+comment on function public.export_channel(uuid, integer, text) is
+'Returns messages of a channel of the caller, oldest first, with reactions and edits. limit is at most 1000, default
+500; after is meta.next_cursor of the page before.';
+
+create function public.merge_people(person_id uuid, merged_person_id uuid) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.merge_people(jsonb_build_object(
+        'person_id', merge_people.person_id, 'merged_person_id', merge_people.merged_person_id
+    ));
+end
+$$;
+comment on function public.merge_people(uuid, uuid) is
+'Makes merged_person_id the same person as person_id: conversations of both match person_id. unmerge_people undoes it.';
+
+create function public.unmerge_people(person_id uuid) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.unmerge_people(jsonb_build_object('person_id', unmerge_people.person_id));
+end
+$$;
+comment on function public.unmerge_people(uuid) is
+'Makes person_id, which was merged into another person, a person of its own again.';
+
+create function public.change_number(person_id uuid, phone text) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.change_number(jsonb_build_object(
+        'person_id', change_number.person_id, 'phone', change_number.phone
+    ));
+end
+$$;
+comment on function public.change_number(uuid, text) is
+'Gives person_id the number phone and keeps the former one, so that conversations of both match.';
+
+create function public.undo_number_change(person_id uuid) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.undo_number_change(jsonb_build_object('person_id', undo_number_change.person_id));
+end
+$$;
+comment on function public.undo_number_change(uuid) is
+'Undoes the last change_number of person_id.';
+
+create function public.erase_person(person_id uuid, conversation_ids uuid[] default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.erase_person(jsonb_build_object(
+        'person_id', erase_person.person_id, 'conversation_ids', erase_person.conversation_ids
+    ));
+end
+$$;
+comment on function public.erase_person(uuid, uuid[]) is
+'Erases a person of the caller, the matched conversations, and those of conversation_ids, with their messages. Returns
+the receipt.';
+
+create function public.erase_user(user_id uuid) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.erase_user(jsonb_build_object('user_id', erase_user.user_id));
+end
+$$;
+comment on function public.erase_user(uuid) is
+'For operators: erases a user with all rows, messages and files. Returns the receipt.';
+
+create function public.claim_deliveries("limit" integer default null, lease_seconds integer default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.claim_deliveries(jsonb_build_object(
+        'limit', claim_deliveries."limit", 'lease_seconds', claim_deliveries.lease_seconds
+    ));
+end
+$$;
+comment on function public.claim_deliveries(integer, integer) is
+'For workers: leases deliveries to webhooks and returns id, lease, url, headers and body of each. limit is 1 to 1000,
+default 10; lease_seconds is 1 to 3600, default 60.';
+
+create function public.finish_delivery(
+    id uuid, lease uuid, status integer default null, error text default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.finish_delivery(jsonb_build_object(
+        'id', finish_delivery.id, 'lease', finish_delivery.lease, 'status', finish_delivery.status,
+        'error', finish_delivery.error
+    ));
+end
+$$;
+comment on function public.finish_delivery(uuid, uuid, integer, text) is
+'For workers: stores the result of a delivery. status is the answer of the webhook; error is null if it succeeded.
+Returns its state.';
+
+create function public.clean_up("limit" integer default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.clean_up(jsonb_build_object('limit', clean_up."limit"));
+end
+$$;
+comment on function public.clean_up(integer) is
+'For the service: runs one round of clean-up of at most limit rows of each kind, default 10000. Returns the number of
+removed rows by kind.';
+
+create function public.sweep_attachments("limit" integer default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.sweep_attachments(jsonb_build_object('limit', sweep_attachments."limit"));
+end
+$$;
+comment on function public.sweep_attachments(integer) is
+'For sweepers: deletes rows of old files that no message names, and returns paths in the bucket attachments without a
+row.';
+
+create function public.read_metrics() returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.read_metrics('{}'::jsonb);
+end
+$$;
+comment on function public.read_metrics() is
+'For the service: returns an array of gauges, each with name, help, labels and value.';
+
 -- What planner statistics tell clients: nothing. Docs: docs/explanation/security.md.
 -- Postgres estimates rows from all rows of a table, also from those that a policy hides, and the Data API shows the
 -- estimates (Prefer: count=planned or estimated, and the plan media type).
@@ -16893,9 +17417,9 @@ create trigger threadline_30_hand_over
 before delete on auth.users
 for each row execute function private.hand_over_user_trigger();
 
--- Statements that clients may not run name the function to call: triggers with the number 05.
+-- The triggers named refuse stop statements of clients, and name the function to call.
 -- workspaces: a workspace changes. Only an owner changes how long messages are kept.
-create trigger workspaces_05_refuse
+create trigger workspaces_10_refuse
 before insert on public.workspaces
 for each statement execute function private.refuse_statement_trigger('create_workspace');
 create trigger workspaces_10_stamp
@@ -16926,7 +17450,7 @@ for each row when (old.language is distinct from new.language)
 execute function private.set_workspace_language_trigger();
 
 -- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
-create trigger workspace_members_05_refuse
+create trigger workspace_members_10_refuse
 before insert on public.workspace_members
 for each statement execute function private.refuse_statement_trigger('create_invitation');
 create trigger workspace_members_10_protect_owners
@@ -16948,10 +17472,10 @@ after update on public.workspace_members
 for each row when (old.role <> new.role) execute function private.record_workspace_membership_trigger();
 
 -- workspace_invitations: a user is invited, and told.
-create trigger workspace_invitations_05_refuse
+create trigger workspace_invitations_10_refuse
 before insert on public.workspace_invitations
 for each statement execute function private.refuse_statement_trigger('create_invitation');
-create trigger workspace_invitations_06_refuse
+create trigger workspace_invitations_11_refuse
 before update or delete on public.workspace_invitations
 for each statement execute function private.refuse_statement_trigger('revoke_invitation');
 create trigger workspace_invitations_10_tell
@@ -17267,11 +17791,12 @@ for each row execute function private.redact_channel_trigger();
 -- 20 and 30 run under that lock. Then the policies and constraints check the row.
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 65 stores its mentions, 70 keeps its files. At
 -- the end of the transaction message_events_10_broadcast sends the event.
--- Update: 35 keeps all but the content as it is. 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
+-- Update: 35 keeps all but the content as it is. 40 keeps the old text of an edit, and records an edit or a deletion.
+-- After: 80 updates the search index.
 -- 81 forgets what an edit or a deletion took away. 82 queues the change for twins. 83 corrects its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
-create trigger messages_05_refuse
+create trigger messages_10_refuse
 before delete on public.messages
 for each statement execute function private.refuse_statement_trigger('delete_message');
 create trigger messages_10_admit
@@ -17347,12 +17872,12 @@ referencing old table as removed
 for each statement execute function private.forget_messages_trigger();
 
 -- message_reactions: a member adds or removes a reaction.
--- 06 gives the emoji its one spelling. 10 copies the channel from the message and locks the channel; 20 records the
+-- 10 copies the channel from the message and locks the channel; 11 gives the emoji its one spelling; 20 records the
 -- event.
-create trigger message_reactions_05_refuse
+create trigger message_reactions_10_refuse
 before update on public.message_reactions
 for each statement execute function private.refuse_statement_trigger('toggle_reaction');
-create trigger message_reactions_06_normalize
+create trigger message_reactions_11_normalize
 before insert on public.message_reactions
 for each row execute function private.normalize_emoji_trigger();
 create trigger message_reactions_10_set_channel
@@ -17363,7 +17888,7 @@ after insert or delete on public.message_reactions
 for each row execute function private.record_reaction_or_pin_trigger();
 
 -- message_pins: a member pins or unpins a message. The same steps as for a reaction.
-create trigger message_pins_05_refuse
+create trigger message_pins_10_refuse
 before update on public.message_pins
 for each statement execute function private.refuse_statement_trigger('pin_message');
 create trigger message_pins_10_set_channel
@@ -17400,7 +17925,7 @@ after delete on private.message_files
 for each row execute function private.drop_unused_file_trigger();
 
 -- twin_webhooks: a webhook changes.
-create trigger twin_webhooks_05_refuse
+create trigger twin_webhooks_10_refuse
 before insert or update on public.twin_webhooks
 for each statement execute function private.refuse_statement_trigger('set_twin_webhook');
 create trigger twin_webhooks_10_stamp
@@ -17509,6 +18034,44 @@ revoke all on function
     public.unmerge_people(jsonb),
     public.unpin_message(jsonb)
 from public, anon, authenticated, service_role;
+-- The named calls (810, 811).
+revoke all on function
+    public.add_reaction(uuid, text, uuid),
+    public.begin_upload(uuid, jsonb, text, uuid),
+    public.change_number(uuid, text),
+    public.claim_deliveries(integer, integer),
+    public.clean_up(integer),
+    public.create_message(uuid, text, text, uuid, jsonb, jsonb, uuid, uuid, uuid),
+    public.delete_message(uuid, boolean, uuid),
+    public.edit_message(uuid, text, uuid),
+    public.erase_person(uuid, uuid[]),
+    public.erase_user(uuid),
+    public.export_channel(uuid, integer, text),
+    public.export_conversation(uuid, integer, text),
+    public.finish_delivery(uuid, uuid, integer, text),
+    public.finish_upload(uuid, jsonb, text, uuid),
+    public.get_attachment(uuid),
+    public.get_message(uuid),
+    public.list_channel_events(uuid, bigint, integer),
+    public.list_message_edits(uuid),
+    public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
+    public.list_twin_deliveries(uuid, text, integer),
+    public.merge_people(uuid, uuid),
+    public.pin_message(uuid, uuid),
+    public.read_metrics(),
+    public.remove_reaction(uuid, text, uuid),
+    public.remove_twin_webhook(uuid),
+    public.replay_twin_deliveries(uuid, uuid),
+    public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
+    public.rotate_twin_secret(uuid, integer),
+    public.search_messages(text, uuid, integer, integer),
+    public.set_twin_webhook(uuid, text),
+    public.sweep_attachments(integer),
+    public.toggle_reaction(uuid, text, uuid),
+    public.undo_number_change(uuid),
+    public.unmerge_people(uuid),
+    public.unpin_message(uuid, uuid)
+from public, anon, authenticated, service_role;
 
 -- authenticated: signed-in users. Row-level security decides about rows.
 -- Functions of `public` run as their caller and call helpers in `private`, so the caller needs both.
@@ -17532,7 +18095,7 @@ grant select, update (is_muted, is_pinned) on public.member_states to authentica
 grant select on public.message_edits to authenticated;
 grant select on public.message_events to authenticated;
 grant select on public.message_mentions to authenticated;
--- What a trigger with the number 05 refuses is granted, so that clients get its hint.
+-- What a trigger named refuse stops is granted, so that clients get its hint.
 grant select, delete, insert (message_id, pinned_by), update (message_id, pinned_by)
 on public.message_pins to authenticated;
 grant select, delete, insert (id, message_id, user_id, emoji), update (id, message_id, user_id, emoji)
@@ -17633,6 +18196,39 @@ grant execute on function
     public.undo_number_change(jsonb),
     public.unmerge_people(jsonb),
     public.unpin_message(jsonb)
+to authenticated;
+
+-- Functions: the named calls.
+grant execute on function
+    public.add_reaction(uuid, text, uuid),
+    public.begin_upload(uuid, jsonb, text, uuid),
+    public.change_number(uuid, text),
+    public.create_message(uuid, text, text, uuid, jsonb, jsonb, uuid, uuid, uuid),
+    public.delete_message(uuid, boolean, uuid),
+    public.edit_message(uuid, text, uuid),
+    public.erase_person(uuid, uuid[]),
+    public.export_channel(uuid, integer, text),
+    public.export_conversation(uuid, integer, text),
+    public.finish_upload(uuid, jsonb, text, uuid),
+    public.get_attachment(uuid),
+    public.get_message(uuid),
+    public.list_channel_events(uuid, bigint, integer),
+    public.list_message_edits(uuid),
+    public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
+    public.list_twin_deliveries(uuid, text, integer),
+    public.merge_people(uuid, uuid),
+    public.pin_message(uuid, uuid),
+    public.remove_reaction(uuid, text, uuid),
+    public.remove_twin_webhook(uuid),
+    public.replay_twin_deliveries(uuid, uuid),
+    public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
+    public.rotate_twin_secret(uuid, integer),
+    public.search_messages(text, uuid, integer, integer),
+    public.set_twin_webhook(uuid, text),
+    public.toggle_reaction(uuid, text, uuid),
+    public.undo_number_change(uuid),
+    public.unmerge_people(uuid),
+    public.unpin_message(uuid, uuid)
 to authenticated;
 
 -- Functions: helpers behind them.
@@ -17770,7 +18366,7 @@ grant execute on function
     private.render_hits(uuid[], tsquery, regdictionary[]),
     private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
-    private.render_transcript(uuid, bigint, integer, integer),
+    private.render_transcript(uuid, bigint, integer, integer, integer),
     private.require_actor(jsonb),
     private.parse_uuid(jsonb, text, boolean),
     private.is_uuid(text),
@@ -17891,6 +18487,45 @@ grant execute on function
     public.undo_number_change(jsonb),
     public.unmerge_people(jsonb),
     public.unpin_message(jsonb)
+to service_role;
+
+-- Functions: the named calls.
+grant execute on function
+    public.add_reaction(uuid, text, uuid),
+    public.begin_upload(uuid, jsonb, text, uuid),
+    public.change_number(uuid, text),
+    public.claim_deliveries(integer, integer),
+    public.clean_up(integer),
+    public.create_message(uuid, text, text, uuid, jsonb, jsonb, uuid, uuid, uuid),
+    public.delete_message(uuid, boolean, uuid),
+    public.edit_message(uuid, text, uuid),
+    public.erase_person(uuid, uuid[]),
+    public.erase_user(uuid),
+    public.export_channel(uuid, integer, text),
+    public.export_conversation(uuid, integer, text),
+    public.finish_delivery(uuid, uuid, integer, text),
+    public.finish_upload(uuid, jsonb, text, uuid),
+    public.get_attachment(uuid),
+    public.get_message(uuid),
+    public.list_channel_events(uuid, bigint, integer),
+    public.list_message_edits(uuid),
+    public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
+    public.list_twin_deliveries(uuid, text, integer),
+    public.merge_people(uuid, uuid),
+    public.pin_message(uuid, uuid),
+    public.read_metrics(),
+    public.remove_reaction(uuid, text, uuid),
+    public.remove_twin_webhook(uuid),
+    public.replay_twin_deliveries(uuid, uuid),
+    public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
+    public.rotate_twin_secret(uuid, integer),
+    public.search_messages(text, uuid, integer, integer),
+    public.set_twin_webhook(uuid, text),
+    public.sweep_attachments(integer),
+    public.toggle_reaction(uuid, text, uuid),
+    public.undo_number_change(uuid),
+    public.unmerge_people(uuid),
+    public.unpin_message(uuid, uuid)
 to service_role;
 
 -- Functions: helpers behind them.
@@ -18045,7 +18680,7 @@ grant execute on function
     private.render_hits(uuid[], tsquery, regdictionary[]),
     private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
-    private.render_transcript(uuid, bigint, integer, integer),
+    private.render_transcript(uuid, bigint, integer, integer, integer),
     private.require_actor(jsonb),
     private.parse_uuid(jsonb, text, boolean),
     private.is_uuid(text),

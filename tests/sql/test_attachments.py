@@ -22,7 +22,7 @@ MEMBERS_AND_MALLORY = [(MATTY, True), (BOB, True), (CAROL, True), (MALLORY, Fals
 
 
 def call(db: Db, function: str, **request: Any) -> dict[str, Any]:
-    return value(db, f"select public.{function}(%s)", json.dumps(request))["data"]
+    return value(db, f"select public.{function}(%s::jsonb)", json.dumps(request))["data"]
 
 
 def store(db: Db, user_id: str, name: str = "report.txt") -> dict[str, Any]:
@@ -138,7 +138,7 @@ def test_stored_file_cannot_be_replaced(db: Db, user_id: str, is_known: bool) ->
     if not is_known:
         db.execute(STORE, (file["path"], user_id, METADATA))
         again = json.dumps({"conversation_id": CHANNEL, "files": [file]})
-        assert code(db, "select public.finish_upload(%s)", again) == ("PT409", "id_retired")
+        assert code(db, "select public.finish_upload(%s::jsonb)", again) == ("PT409", "id_retired")
 
 
 def test_open_policies_affect_other_buckets_only(db: Db) -> None:
@@ -180,7 +180,7 @@ def test_uploader_and_channel_managers_may_remove_a_file(db: Db, user_id: str, m
 def test_finish_upload_needs_an_existing_file_of_the_caller(db: Db) -> None:
     become(db, BOB)
     request = json.dumps({"conversation_id": CHANNEL, "files": [{"id": str(uuid.uuid4()), "name": "x"}]})
-    assert code(db, "select public.finish_upload(%s)", request) == ("PT404", "file_not_found")
+    assert code(db, "select public.finish_upload(%s::jsonb)", request) == ("PT404", "file_not_found")
     file = store(db, CAROL)
     become(db, BOB)
     with pytest.raises(InsufficientPrivilege), db.transaction():
@@ -206,7 +206,7 @@ def test_finish_upload_needs_an_existing_file_of_the_caller(db: Db) -> None:
 )
 def test_malformed_request_is_rejected(db: Db, request_: object, expected: tuple[str, str]) -> None:
     become(db, BOB)
-    assert code(db, "select public.begin_upload(%s)", json.dumps(request_)) == expected
+    assert code(db, "select public.begin_upload(%s::jsonb)", json.dumps(request_)) == expected
 
 
 def test_answer_contains_the_conversation_type(db: Db) -> None:
@@ -233,8 +233,8 @@ def test_message_cannot_attach_a_file_of_a_hidden_channel(db: Db) -> None:
     own = value(db, "insert into public.channels (name) values ('Mine') returning id")
     assert code(db, POST, own, json.dumps([{"id": file["id"]}])) == ("PT404", "attachment_not_found")
     request = json.dumps({"channel_id": str(own), "content": "x", "attachments": [{"attachment_id": file["id"]}]})
-    assert code(db, "select public.create_message(%s)", request) == ("PT404", "attachment_not_found")
-    assert code(db, "select public.get_attachment(%s)", json.dumps({"id": file["id"]}))[0] == "PT404"
+    assert code(db, "select public.create_message(%s::jsonb)", request) == ("PT404", "attachment_not_found")
+    assert code(db, "select public.get_attachment(%s::jsonb)", json.dumps({"id": file["id"]}))[0] == "PT404"
 
 
 READ = "select name from storage.objects where bucket_id = 'attachments' and name = %s"
@@ -365,5 +365,5 @@ def test_file_being_attached_is_not_swept(cluster: TestCluster, fresh_database: 
 
 def test_clients_cannot_sweep(db: Db) -> None:
     become(db, MATTY)
-    refused(db, "select public.sweep_attachments('{}')")
+    refused(db, "select public.sweep_attachments('{}'::jsonb)")
     refused(db, "select private.sweep_attachments(1, interval '0')")
