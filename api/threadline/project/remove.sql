@@ -231,6 +231,7 @@ drop trigger attachments_30_retire_id on public.attachments;
 drop trigger twin_webhooks_10_stamp on public.twin_webhooks;
 drop view private.my_topic_turns;
 drop view private.channel_languages;
+drop view private.my_posted_files;
 drop view private.my_peer_twins;
 drop view private.my_twins;
 drop view private.my_peers;
@@ -319,6 +320,7 @@ drop function
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.find_cursor(jsonb, text, uuid),
     private.find_edit_time(jsonb),
+    private.find_file(jsonb, uuid),
     private.find_heir(uuid, uuid),
     private.find_match(uuid, private.match_key[]),
     private.find_mentions(text),
@@ -330,6 +332,7 @@ drop function
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
+    private.finish_upload(jsonb),
     private.fold_digits(text),
     private.fold_text(text, boolean),
     private.forget_deleted_messages(uuid[], uuid[], bigint[]),
@@ -364,6 +367,7 @@ drop function
     private.is_my_turn(text, text),
     private.is_non_member(uuid),
     private.is_phone(text, text),
+    private.is_posted_to_me(text),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
     private.is_service(),
     private.is_uuid(text),
@@ -554,6 +558,7 @@ drop function
     private.set_conversation_workspace_trigger(),
     private.set_default_language_trigger(),
     private.set_hops_trigger(),
+    private.set_image_size(uuid, integer, integer),
     private.set_message_channel_trigger(),
     private.set_reaction(jsonb, text),
     private.set_search_languages(uuid, uuid),
