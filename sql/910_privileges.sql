@@ -205,6 +205,7 @@ grant select on private.my_channels to authenticated;
 grant select on private.my_peer_twins to authenticated;
 grant select on private.my_peers to authenticated;
 grant select on private.my_managed_channels to authenticated;
+grant select on private.my_posted_files to authenticated, service_role;
 grant select on private.my_owned_channels to authenticated;
 grant select on private.my_topic_turns to authenticated;
 grant select on private.my_twins to authenticated;
@@ -443,6 +444,10 @@ grant execute on function
     private.parse_uuids(jsonb, text, integer),
     private.delete_message(uuid, uuid, boolean),
     private.render_attachment(public.attachments),
+    private.find_file(jsonb, uuid),
+    private.is_posted_to_me(text),
+    private.set_image_size(uuid, integer, integer),
+    private.finish_upload(jsonb),
     private.render_export(uuid[]),
     private.render_message(public.messages),
     private.render_message(public.messages, jsonb),
@@ -759,6 +764,10 @@ grant execute on function
     private.use_asynchronous_commit(),
     private.delete_message(uuid, uuid, boolean),
     private.render_attachment(public.attachments),
+    private.find_file(jsonb, uuid),
+    private.is_posted_to_me(text),
+    private.set_image_size(uuid, integer, integer),
+    private.finish_upload(jsonb),
     private.render_export(uuid[]),
     private.render_message(public.messages),
     private.render_message(public.messages, jsonb),

@@ -39,10 +39,12 @@ export type Database = {
           "content_type": string;
           "created_at": string;
           "file_name": string;
+          "height": number | null;
           "id": string;
           "path": string;
           "size": number;
           "uploaded_by": string | null;
+          "width": number | null;
         };
         ComputedFields: never;
         Insert: {
@@ -50,20 +52,24 @@ export type Database = {
           "content_type": string;
           "created_at"?: string;
           "file_name": string;
+          "height"?: number | null;
           "id"?: string;
           "path"?: never;
           "size": number;
           "uploaded_by"?: string | null;
+          "width"?: number | null;
         };
         Update: {
           "channel_id"?: string;
           "content_type"?: string;
           "created_at"?: string;
           "file_name"?: string;
+          "height"?: number | null;
           "id"?: string;
           "path"?: never;
           "size"?: number;
           "uploaded_by"?: string | null;
+          "width"?: number | null;
         };
         Relationships: [
           {

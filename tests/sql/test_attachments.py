@@ -227,6 +227,114 @@ def test_message_attaches_files_that_its_author_may_read(db: Db, key: str) -> No
     assert code(db, POST, CHANNEL, unknown) == ("PT404", "attachment_not_found")
 
 
+def post(db: Db, channel_id: object, *attachments: dict[str, Any]) -> Any:
+    """Post files as the present user and return the attachments of the message."""
+    db.execute(POST, (channel_id, json.dumps(attachments)))
+    return value(
+        db, "select attachments from public.messages where channel_id = %s order by seq desc limit 1", channel_id
+    )
+
+
+def test_message_states_the_facts_of_its_files(db: Db) -> None:
+    file = upload(db, BOB)
+    lie = {"id": file["id"], "name": "LIES.exe", "type": "text/html", "size": 1, "url": "https://evil.example/", "a": 1}
+    expected = {**file, "url": f"/api/v2/messages/attachments/{file['id']}"}
+    assert (file["name"], file["type"], file["size"], file["width"]) == ("report.txt", "text/plain", 5, None)
+    assert post(db, CHANNEL, lie, {"attachment_id": file["id"]}, {"id": "mine", "name": "x"}) == [
+        {**expected, "a": 1},
+        {**expected, "attachment_id": file["id"]},
+        {"id": "mine", "name": "x"},
+    ]
+    other = upload(db, BOB)
+    both = json.dumps([{"id": file["id"], "attachment_id": other["id"]}])
+    assert code(db, POST, CHANNEL, both) == ("PT404", "attachment_not_found")
+
+
+def channel_of(db: Db, *user_ids: str) -> Any:
+    """Create a channel of these users, as the first of them."""
+    become(db, user_ids[0])
+    channel_id = value(db, "insert into public.channels (name) values ('Other') returning id")
+    become_postgres(db)
+    for user_id in user_ids[1:]:
+        db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (channel_id, user_id))
+    become(db, user_ids[0])
+    return channel_id
+
+
+def visible(db: Db, user_id: str, file: dict[str, Any]) -> tuple[int, int]:
+    """Count the rows of a file that a user sees, in our table and in Storage."""
+    become(db, user_id)
+    return (
+        len(rows(db, "select id from public.attachments where id = %s", file["id"])),
+        len(rows(db, "select id from storage.objects where name = %s", file["path"])),
+    )
+
+
+def test_owner_posts_a_file_in_any_channel(db: Db) -> None:
+    file = upload(db, BOB)
+    other = channel_of(db, BOB, MALLORY)
+    assert visible(db, MALLORY, file) == (0, 0)
+    become(db, BOB)
+    assert post(db, other, {"id": file["id"]})[0]["name"] == "report.txt"
+    assert visible(db, MALLORY, file) == (1, 1)
+    assert call(db, "get_attachment", id=file["id"])["name"] == "report.txt"
+    # Who may read a message may post its file in the same channel, and in no other.
+    assert post(db, other, {"id": file["id"]})[0]["name"] == "report.txt"
+    third = channel_of(db, MALLORY)
+    assert code(db, POST, third, json.dumps([{"id": file["id"]}])) == ("PT404", "attachment_not_found")
+    become(db, CAROL)
+    carols = channel_of(db, CAROL)
+    assert code(db, POST, carols, json.dumps([{"id": file["id"]}])) == ("PT404", "attachment_not_found")
+
+
+def test_posted_file_is_hidden_with_its_message(db: Db) -> None:
+    file = upload(db, BOB)
+    other = channel_of(db, BOB, MALLORY)
+    db.execute(POST, (other, json.dumps([{"id": file["id"]}])))
+    db.execute(POST, (CHANNEL, json.dumps([{"id": file["id"]}])))
+    become_postgres(db)
+    db.execute("update public.messages set deleted_at = now() where channel_id = %s", (other,))
+    assert visible(db, MALLORY, file) == (0, 0)
+    assert visible(db, BOB, file) == (1, 1)
+
+
+def test_only_the_service_states_the_size_of_an_image(db: Db) -> None:
+    become(db, BOB)
+    file = store(db, BOB, "chart.png")
+    request = json.dumps({"conversation_id": CHANNEL, "files": [{**file, "width": 640, "height": 480}]})
+    finished = value(db, "select private.finish_upload(%s)", request)["data"]["files"][0]
+    assert (finished["width"], finished["height"]) == (640, 480)
+    other = store(db, BOB, "chart.png")
+    [finished] = call(db, "finish_upload", conversation_id=CHANNEL, files=[{**other, "width": 1, "height": 1}])["files"]
+    assert finished["width"] is None
+    refused(db, "update public.attachments set width = 1")
+    become(db, CAROL)
+    db.execute("select private.set_image_size(%s, 1, 1)", (other["id"],))
+    become(db, BOB)
+    assert value(db, "select width from public.attachments where id = %s", other["id"]) is None
+
+
+def test_search_finds_files_by_name(db: Db) -> None:
+    file = upload(db, BOB, "Quarterly-Report_v2.pdf")
+    post(db, CHANNEL, {"id": file["id"], "name": "holiday.png"})
+    db.execute(POST, (CHANNEL, None))
+    for query, count in {
+        "file:report": 1,
+        "file:rep": 1,
+        "file:quarterly-report": 1,
+        "file:holiday": 0,
+        "has:file": 1,
+        "file:see": 0,
+        "quarterly": 1,
+        '"quarterly report"': 1,
+        "see -file:report": 1,
+        "file:": 0,
+    }.items():
+        become(db, BOB)
+        answer = value(db, "select public.search_messages(%s)", json.dumps({"query": query, "channel_id": CHANNEL}))
+        assert (query, answer["meta"]["total"]) == (query, count)
+
+
 def test_message_cannot_attach_a_file_of_a_hidden_channel(db: Db) -> None:
     file = upload(db, BOB)
     become(db, MALLORY)
