@@ -1,0 +1,47 @@
+import type { SupabaseClient } from "@supabase/supabase-js";
+
+/** The name of an event, for example "message.created". */
+export type EventName = string;
+
+/** What an event carries; docs/reference/realtime.md lists the fields of each event. */
+export interface Payload {
+  seq?: number;
+  prev_seq?: number;
+  // deno-lint-ignore no-explicit-any
+  [field: string]: any;
+}
+
+export type State = "live" | "offline" | "reload" | "ended";
+
+export interface Detail {
+  /** Of "ended". */
+  reason?: "stopped" | "deleted" | "left" | "gone" | "failed";
+  /** Of "offline" and of the reason "failed". */
+  error?: unknown;
+}
+
+export interface Options {
+  /** "channel:<id>", "user:<id>", "inbox:<id>", "workspace:<id>" or "twin:<id>". */
+  topic?: string;
+  /** Short for the topic of a channel. */
+  channelId?: string;
+  /** The seq of the last event that you have; 0 for all; "now" for what happens from now on. */
+  since?: number | "now";
+  /** Gets each event. The next one waits for its promise. If it throws, following ends with "failed". */
+  onEvent: (event: EventName, payload: Payload) => unknown;
+  /** Gets each change of the state. Events wait for the promise of "reload". */
+  onState?: (state: State, detail: Detail) => unknown;
+  /** How often to read the log in case the last broadcast got lost; 30 by default. */
+  checkSeconds?: number;
+}
+
+export interface Following {
+  /** End it and leave the topic. */
+  stop(): Promise<void>;
+  /** The seq of the last event that onEvent has finished. */
+  readonly seq: number;
+}
+
+/** Follow a topic: each event once and in order, whatever happens to the connection. */
+// deno-lint-ignore no-explicit-any
+export function follow(client: SupabaseClient<any, any, any>, options: Options): Following;

@@ -1,0 +1,283 @@
+// Follow a topic of Threadline: each event once and in order, whatever happens to the connection.
+
+import { listen } from "./topic.js";
+
+const NOW = Number.MAX_SAFE_INTEGER; // the log answers the number of its last event
+const MAX_WAITING = 500; // broadcasts that wait for the handler; the log has the rest
+const POINTER_SECONDS = 1; // how long the turn of a sealed channel may take to bring what a pointer names
+const TICK_SECONDS = 5;
+const RETRY_SECONDS = [1, 2, 5, 10];
+
+const LOGS = {
+  channel: (client, id, since) => client.rpc("list_channel_events", { channel_id: id, since }),
+  user: (client, _, since) => client.rpc("list_user_events", { since }),
+};
+
+/**
+ * Follow a topic. The README describes the options.
+ */
+export function follow(client, options) {
+  const follower = new Follower(client, options);
+  return {
+    stop: () => follower.stop(),
+    get seq() {
+      return follower.seq;
+    },
+  };
+}
+
+class Follower {
+  #client;
+  #topic;
+  #id;
+  #readLog;
+  #onEvent;
+  #onState;
+  #checkSeconds;
+  #state = "joining";
+  #isJoined = false;
+  #isWorking = false;
+  #mustFind; // where the log ends, before anything else
+  #mustRead; // the log, or everything where there is none
+  #waiting = [];
+  #failures = 0;
+  #wake = () => {};
+  #leave;
+  #turn = null;
+  #pointer = 0;
+  #ticker;
+  #ticked = Date.now();
+  #checked = Date.now();
+  seq;
+
+  constructor(client, { topic, channelId, since = 0, onEvent, onState = () => {}, checkSeconds = 30 }) {
+    this.#client = client;
+    this.#topic = topic ?? `channel:${channelId}`;
+    const [kind, id] = this.#topic.split(":");
+    this.#id = id;
+    this.#readLog = LOGS[kind];
+    this.#onEvent = onEvent;
+    this.#onState = onState;
+    this.#checkSeconds = checkSeconds;
+    this.#mustFind = since === "now" && this.#readLog !== undefined;
+    this.#mustRead = this.#readLog !== undefined && !this.#mustFind;
+    this.seq = since === "now" ? 0 : Number(since);
+    this.#leave = listen(client, this.#topic, {
+      hear: (message) => this.#hear(message, false),
+      joined: () => this.#joined(),
+      lost: (error) => this.#lost(error),
+    });
+    this.#ticker = setInterval(() => this.#tick(), TICK_SECONDS * 1000);
+    globalThis.addEventListener?.("online", this.#woke);
+    globalThis.document?.addEventListener("visibilitychange", this.#woke);
+    this.#work();
+  }
+
+  async stop() {
+    await this.#end("stopped");
+  }
+
+  #hear(message, isTurn) {
+    const { event, payload } = message;
+    if (this.#readLog && payload.truncated && payload.topic) {
+      this.#pointer = payload.seq;
+      this.#takeTurn(payload.topic);
+      if (this.#turn?.isJoined) {
+        setTimeout(() => payload.seq > this.seq && this.#read(), POINTER_SECONDS * 1000);
+        return;
+      }
+    } else if (!isTurn && this.#turn && payload.seq > this.#pointer) {
+      this.#leaveTurn(); // the channel is open again
+    }
+    this.#waiting.push({ event, payload });
+    if (this.#waiting.length > MAX_WAITING && this.#readLog) {
+      this.#waiting = [];
+      this.#mustRead = true;
+    }
+    this.#work();
+  }
+
+  #joined() {
+    this.#isJoined = true;
+    this.#read();
+  }
+
+  #lost(error) {
+    this.#isJoined = false;
+    this.#tell("offline", { error });
+    this.#work(); // a former member learns it from the log
+  }
+
+  #read() {
+    this.#mustRead = true;
+    this.#checked = Date.now();
+    this.#wake();
+    this.#work();
+  }
+
+  // All work is done here, one piece after the other: so the handler is never called twice at once.
+  async #work() {
+    if (this.#isWorking) return;
+    this.#isWorking = true;
+    try {
+      while (this.#state !== "ended") {
+        if (this.#mustFind) await this.#findEnd();
+        else if (this.#mustRead) await this.#readOn();
+        else if (this.#waiting.length > 0) await this.#take(this.#waiting.shift());
+        else break;
+      }
+    } catch (error) {
+      await this.#end("failed", error);
+    } finally {
+      this.#isWorking = false;
+    }
+    if (this.#isJoined) this.#tell("live");
+  }
+
+  async #findEnd() {
+    const meta = (await this.#ask(NOW))?.meta;
+    if (!meta) return;
+    this.#mustFind = false;
+    this.seq = meta.last_seq;
+    await this.#onState("reload", {});
+  }
+
+  async #readOn() {
+    this.#mustRead = false;
+    if (!this.#readLog) {
+      await this.#onState("reload", {}); // no log has what was missed
+      return;
+    }
+    const answer = await this.#ask(this.seq);
+    if (!answer) return;
+    const { data, meta } = answer;
+    // Events that are gone: older than the log keeps them, or undone by a backup that was restored.
+    if (meta.is_incomplete || meta.last_seq < this.seq) {
+      this.seq = meta.is_incomplete ? data[0].payload.prev_seq : meta.last_seq;
+      await this.#onState("reload", {});
+    }
+    for (const { event, payload } of data) await this.#hand(event, payload);
+    this.#mustRead ||= meta.has_more;
+  }
+
+  // Answers nothing after a failure; then the work begins again after a pause.
+  async #ask(since) {
+    // An accessToken callback may fail, and then the call throws.
+    const { data, error } = await this.#readLog(this.#client, this.#id, since).then(
+      (answer) => answer,
+      (error) => ({ error }),
+    );
+    if (!error) {
+      this.#failures = 0;
+      return data;
+    }
+    if (error.code === "PT400") throw new Error(error.message);
+    if (error.code === "PT404") {
+      await this.#endWithoutLog();
+      return;
+    }
+    this.#mustRead ||= !this.#mustFind;
+    this.#tell("offline", { error });
+    const seconds = RETRY_SECONDS[Math.min(this.#failures++, RETRY_SECONDS.length - 1)];
+    await new Promise((resolve) => {
+      this.#wake = resolve;
+      setTimeout(resolve, seconds * 1000);
+    });
+  }
+
+  async #take({ event, payload }) {
+    if (this.#readLog && payload.seq !== undefined) {
+      if (payload.seq <= this.seq) return; // seen: broadcasts and the log overlap
+      if (payload.truncated || payload.prev_seq !== this.seq) {
+        this.#mustRead = true;
+        return;
+      }
+    }
+    await this.#hand(event, payload);
+  }
+
+  async #hand(event, payload) {
+    if (this.#state === "ended" || (this.#readLog && payload.seq <= this.seq)) return;
+    await this.#onEvent(event, payload);
+    this.seq = payload.seq ?? this.seq;
+    if (event === "channel.deleted" && this.#topic.startsWith("channel:")) await this.#end("deleted");
+    else if (event === "member.left") this.#mustRead = true; // it may have been this user
+  }
+
+  // The channel is not there, or not for this user. The log of the user knows which.
+  async #endWithoutLog() {
+    const { data } = await this.#client
+      .from("user_events")
+      .select("kind, created_at")
+      .eq("channel_id", this.#id)
+      .in("kind", ["channel.deleted", "channel.left"])
+      .order("seq", { ascending: false })
+      .limit(1);
+    const last = data?.[0];
+    if (last) await this.#onEvent(last.kind, { channel_id: this.#id, created_at: last.created_at });
+    await this.#end(last ? last.kind.split(".")[1] : "gone");
+  }
+
+  #takeTurn(name) {
+    if (this.#turn?.name === name || !name.startsWith(`${this.#topic}:`)) return;
+    this.#leaveTurn();
+    const turn = { name, isJoined: false };
+    turn.leave = listen(this.#client, name, {
+      hear: (message) => this.#turn === turn && this.#hear(message, true),
+      joined: () => {
+        turn.isJoined = true;
+        this.#read();
+      },
+      lost: (_, isRefused) => {
+        turn.isJoined = false;
+        if (isRefused && this.#turn === turn) this.#leaveTurn();
+      },
+    });
+    this.#turn = turn;
+  }
+
+  #leaveTurn() {
+    const turn = this.#turn;
+    this.#turn = null;
+    return turn?.leave();
+  }
+
+  #tick() {
+    const now = Date.now();
+    if (now - this.#ticked > 3 * TICK_SECONDS * 1000) this.#woke(); // timers stood still: the machine slept
+    else if (this.#readLog && now - this.#checked >= this.#checkSeconds * 1000) this.#read();
+    this.#ticked = now;
+  }
+
+  #woke = async () => {
+    if (globalThis.document?.visibilityState === "hidden") return;
+    if (this.#readLog) this.#read();
+    const { realtime } = this.#client;
+    if (realtime.isConnected()) {
+      // The connection may be dead without a sign. A second heartbeat without an answer makes the client connect again.
+      if (!realtime.pendingHeartbeatRef) await realtime.sendHeartbeat();
+      setTimeout(() => realtime.pendingHeartbeatRef && realtime.sendHeartbeat(), TICK_SECONDS * 1000);
+    } else if (!realtime.isConnecting() && !realtime.isDisconnecting()) {
+      await realtime.disconnect(); // ends the pause before the next attempt
+      realtime.connect();
+    }
+  };
+
+  #tell(state, detail = {}) {
+    if (this.#state === state || this.#state === "ended") return;
+    this.#state = state;
+    Promise.resolve()
+      .then(() => this.#onState(state, detail))
+      .catch((error) => this.#end("failed", error));
+  }
+
+  async #end(reason, error) {
+    if (this.#state === "ended") return;
+    this.#tell("ended", { reason, error });
+    this.#wake();
+    clearInterval(this.#ticker);
+    globalThis.removeEventListener?.("online", this.#woke);
+    globalThis.document?.removeEventListener("visibilitychange", this.#woke);
+    await Promise.all([this.#leave(), this.#leaveTurn()]);
+  }
+}
