@@ -260,7 +260,10 @@ create trigger channels_35_tell
 after update of name on public.channels
 for each row when (old.name is distinct from new.name) execute function private.record_renaming_trigger();
 
--- Before the delete, while the log still numbers the broadcasts.
+-- Before the delete, while the log still numbers the broadcasts. 38 locks the channel for both.
+create trigger channels_38_tell_deletion
+before delete on public.channels
+for each row execute function private.broadcast_channel_deletion_trigger();
 create trigger channels_40_redact
 before delete on public.channels
 for each row execute function private.redact_channel_trigger();

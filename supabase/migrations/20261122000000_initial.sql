@@ -11136,6 +11136,41 @@ comment on function private.broadcast_events_trigger() is
 'Sends the events of a transaction at its end. A failed broadcast is only a warning; an event of a message that was
 not written undoes the transaction.';
 
+-- Definer, because only the database sends to these topics.
+create function private.broadcast_channel_deletion_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Else a message could take the number of the deletion.
+    perform private.lock_channel(old.id);
+    begin
+        insert into realtime.messages (topic, extension, event, payload, private)
+        select
+            'channel:' || old.id,
+            'broadcast',
+            'channel.deleted',
+            jsonb_build_object(
+                'channel_id', old.id,
+                'seq', counter.last_seq + 1,
+                'prev_seq', counter.last_seq,
+                'created_at', private.format_time(clock_timestamp())
+            ),
+            true
+        from private.channel_counters as counter
+        where counter.channel_id = old.id;
+    exception
+        when others then
+            perform private.report_lost_broadcast('channel:' || old.id, sqlstate, sqlerrm);
+    end;
+    return old;
+end
+$$;
+comment on function private.broadcast_channel_deletion_trigger() is
+'Trigger: tells the listeners of a channel that it is deleted, as its last event. Its log is deleted with it; the logs of
+its members keep the deletion.';
+
 -- Catch-up: a client fetches the events of a channel that it missed.
 -- Promise: pages that follow meta.last_seq return every event of the channel once and in order.
 
@@ -14926,7 +14961,10 @@ create trigger channels_35_tell
 after update of name on public.channels
 for each row when (old.name is distinct from new.name) execute function private.record_renaming_trigger();
 
--- Before the delete, while the log still numbers the broadcasts.
+-- Before the delete, while the log still numbers the broadcasts. 38 locks the channel for both.
+create trigger channels_38_tell_deletion
+before delete on public.channels
+for each row execute function private.broadcast_channel_deletion_trigger();
 create trigger channels_40_redact
 before delete on public.channels
 for each row execute function private.redact_channel_trigger();

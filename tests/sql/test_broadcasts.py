@@ -123,11 +123,14 @@ def test_oversized_event_is_broadcast_as_a_pointer(db: Db) -> None:
     assert broadcasts(db, TOPIC) == [("message.created", pointer | numbered(last_seq(db)))]
 
 
-def test_deleted_channel_broadcasts_nothing(db: Db) -> None:
+def test_deleted_channel_broadcasts_its_deletion_as_last_event(db: Db) -> None:
+    seq = last_seq(db) + 1
     become(db, MATTY)
     db.execute("delete from public.channels where id = %s", (CHANNEL,))
     become_postgres(db)
-    assert broadcasts(db, TOPIC) == []
+    ((event, payload),) = broadcasts(db, TOPIC)
+    assert event == "channel.deleted"
+    assert payload == {"channel_id": CHANNEL, "created_at": payload["created_at"]} | numbered(seq)
 
 
 def test_failed_broadcast_loses_no_message(cluster: TestCluster, fresh_database: str) -> None:

@@ -186,6 +186,7 @@ drop trigger channels_12_reject_direct on public.channels;
 drop trigger channels_20_create_counter on public.channels;
 drop trigger channels_30_add_owner on public.channels;
 drop trigger channels_35_tell on public.channels;
+drop trigger channels_38_tell_deletion on public.channels;
 drop trigger channels_40_redact on public.channels;
 drop trigger channel_members_10_protect_owners on public.channel_members;
 drop trigger channel_members_11_keep_direct on public.channel_members;
@@ -263,6 +264,7 @@ drop function
     private.authenticate_connection(text, text, text),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
+    private.broadcast_channel_deletion_trigger(),
     private.broadcast_conversation_trigger(),
     private.broadcast_conversations(uuid[]),
     private.broadcast_events_trigger(),
