@@ -7,12 +7,18 @@ from contextlib import suppress
 
 
 class Line:
-    """A TCP relay to a local port that can cut its connections."""
+    """A TCP relay to a local port that can cut its connections.
+
+    Attributes:
+        sent: what clients have sent.
+    """
 
     def __init__(self, target: int) -> None:
         self._target = target
+        self.sent = bytearray()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._dead: list[tuple[socket.socket, socket.socket]] = []
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -23,22 +29,32 @@ class Line:
             except OSError:
                 return
             try:
-                pair = (client, socket.create_connection(("127.0.0.1", self._target)))
+                pair = (client, self.connect(client))
             except OSError:
                 client.close()  # the server does not listen at the moment
                 continue
             self._pairs.append(pair)
             threading.Thread(target=self._relay, args=pair, daemon=True).start()
 
-    @staticmethod
-    def _relay(*pair: socket.socket) -> None:
+    def connect(self, client: socket.socket) -> socket.socket:
+        """Connect to where the line of a client ends."""
+        return socket.create_connection(("127.0.0.1", self._target))
+
+    def _relay(self, *pair: socket.socket) -> None:
         with suppress(OSError), pair[0], pair[1]:
             while True:
                 for source in select.select(pair, [], [])[0]:
                     data = source.recv(65536)
                     if not data:
                         return
-                    pair[source is pair[0]].sendall(data)
+                    if source is pair[0]:
+                        self.sent += data
+                    if pair not in self._dead:
+                        pair[source is pair[0]].sendall(data)
+
+    def kill(self) -> None:
+        """Carry nothing more on all connections, and close none of them."""
+        self._dead.extend(self._pairs)
 
     def cut(self) -> None:
         """Close all connections; new ones are accepted at once."""

@@ -1,0 +1,274 @@
+"""packages/follow-js and packages/follow-py on the stack of `make up`, with the official clients under them."""
+
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import jwt
+import psycopg
+import pytest
+from threadline_devstack.keys import JWT_SECRET, PUBLISHABLE_KEY
+
+from tests.packages.agents import Agent, following
+from tests.support.calls import call, ingest, send
+from tests.support.database import add_channel
+from tests.support.idle import IdleProject
+from tests.support.ingest import conversation, message
+from tests.support.line import Line
+from tests.support.stack import RunningStack
+from tests.support.world import BOB, CAROL, MATTY
+
+SECONDS = 8.0  # within which a follower must be back, on a busy machine
+
+pytestmark = pytest.mark.parametrize("language", ["python", "javascript"])
+
+
+@pytest.fixture(scope="module")
+def database(stack: RunningStack) -> Iterator[psycopg.Connection[Any]]:
+    """Sign in to the database of the stack."""
+    with psycopg.connect(stack.database_url(), autocommit=True) as connection:
+        connection.execute("update private.settings set requests_per_minute = 1000000")
+        yield connection
+
+
+@pytest.fixture
+def calls(stack: RunningStack) -> Iterator[psycopg.Connection[Any]]:
+    """Sign in as the service, which commits each call."""
+    with psycopg.connect(stack.database_url("authenticator"), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def channel_id(database: psycopg.Connection[Any]) -> str:
+    """Create a channel of Matty, Bob and Carol."""
+    return add_channel(database, "followed", [MATTY, BOB, CAROL])
+
+
+@pytest.fixture
+def line(stack: RunningStack) -> Iterator[Line]:
+    """Open a line to the stack."""
+    line = Line(stack.port)
+    yield line
+    line.close()
+
+
+class Bob:
+    """Bob, whose token may change while he follows."""
+
+    def __init__(self, file: Path, language: str) -> None:
+        self._file, self._language = file, language
+        self.renew()
+
+    def renew(self, seconds: float = 3600, user_id: str = BOB) -> None:
+        """Get a token that is valid for some time, or that of another user."""
+        claims = {"sub": user_id, "aud": "authenticated", "role": "authenticated", "exp": int(time.time() + seconds)}
+        self._file.write_text(jwt.encode(claims, JWT_SECRET, algorithm="HS256"))
+
+    def following(self, line: Line, **options: Any) -> AbstractContextManager[Agent]:
+        """Follow for the block."""
+        return following(self._language, f"http://127.0.0.1:{line.port}", PUBLISHABLE_KEY, self._file, **options)
+
+
+@pytest.fixture
+def bob(tmp_path: Path, language: str) -> Bob:
+    """Sign Bob in."""
+    return Bob(tmp_path / "token", language)
+
+
+def log(db: psycopg.Connection[Any], channel_id: str) -> list[dict[str, Any]]:
+    """Return the log of a channel, as a member reads it."""
+    found: list[dict[str, Any]] = []
+    while True:
+        reply = call(db, "list_channel_events", MATTY, channel_id=channel_id, since=len(found), limit=1000)
+        found += reply.data
+        if not reply.meta["has_more"]:
+            return found
+
+
+def test_follower_misses_and_repeats_nothing_after_cuts(
+    calls: psycopg.Connection[Any], line: Line, bob: Bob, channel_id: str
+) -> None:
+    chance = random.Random(4)
+    with bob.following(line, channelId=channel_id) as agent:
+        agent.wait_for_state("live")
+        for step in range(60):
+            sent = send(calls, f"{step}", MATTY, channel_id)
+            call(calls, "edit_message", MATTY, id=sent, content=f"{step} edited")
+            if chance.random() < 0.1:
+                line.cut()
+            if chance.random() < 0.1:
+                seq = len(log(calls, channel_id))
+                agent.wait_for_seq(chance.randrange(seq - 2, seq + 1))
+        written = log(calls, channel_id)
+        agent.wait_for_seq(len(written))
+        assert agent.events() == written
+
+
+def test_first_join_carries_the_token_of_the_callback(line: Line, bob: Bob, channel_id: str) -> None:
+    with bob.following(line, channelId=channel_id) as agent:
+        agent.wait_for_state("live")
+        assert agent.states() == ["live"]
+
+
+def test_follower_rejoins_seconds_after_a_fresh_token(
+    calls: psycopg.Connection[Any], line: Line, bob: Bob, channel_id: str
+) -> None:
+    bob.renew(4)
+    with bob.following(line, channelId=channel_id, checkSeconds=600) as agent:
+        agent.wait_for_state("live")
+        agent.wait_for_state("offline")
+        send(calls, "while nobody could listen", MATTY, channel_id)
+        time.sleep(3)
+        bob.renew()
+        assert agent.wait_for_seq(4) < SECONDS
+        agent.wait(lambda _: agent.states()[-1] == "live", SECONDS)
+        send(calls, "live again", MATTY, channel_id)
+        assert agent.wait_for_seq(5) < 2
+        assert agent.events() == log(calls, channel_id)
+
+
+def test_slow_handler_gets_one_event_at_a_time(
+    calls: psycopg.Connection[Any], line: Line, bob: Bob, channel_id: str
+) -> None:
+    with bob.following(line, channelId=channel_id, slow=30) as agent:
+        agent.wait_for_state("live")
+        for step in range(20):
+            sent = send(calls, f"{step}", MATTY, channel_id)
+            call(calls, "edit_message", MATTY, id=sent, content=f"{step} edited")
+        agent.wait_for_seq(43)
+        assert agent.events() == log(calls, channel_id)
+        assert not any(said["kind"] == "overlap" for said in agent.said)
+
+
+def test_failing_handler_ends_before_its_event(
+    calls: psycopg.Connection[Any], line: Line, bob: Bob, channel_id: str
+) -> None:
+    with bob.following(line, channelId=channel_id, failing=5) as agent:
+        agent.wait_for_state("live")
+        for _ in range(3):
+            send(calls, "Hello", MATTY, channel_id)
+        agent.wait_for_state("ended", reason="failed")
+        assert [event["payload"]["seq"] for event in agent.events()] == [1, 2, 3, 4]
+
+
+def test_deleted_channel_is_the_last_event(
+    database: psycopg.Connection[Any], line: Line, bob: Bob, channel_id: str
+) -> None:
+    with bob.following(line, channelId=channel_id) as agent:
+        agent.wait_for_state("live")
+        database.execute("delete from public.channels where id = %s", (channel_id,))
+        agent.wait_for_state("ended", reason="deleted")
+        last = agent.events()[-1]
+        assert (last["event"], last["payload"]["seq"]) == ("channel.deleted", 4)
+    with bob.following(line, channelId=channel_id, since=3) as late:
+        late.wait_for_state("ended", reason="deleted")
+        assert [event["event"] for event in late.events()] == ["channel.deleted"]
+
+
+def test_removed_member_learns_it_as_the_last_event(
+    database: psycopg.Connection[Any], calls: psycopg.Connection[Any], line: Line, bob: Bob, channel_id: str
+) -> None:
+    with bob.following(line, channelId=channel_id) as agent:
+        agent.wait_for_state("live")
+        database.execute("delete from public.channel_members where channel_id = %s and user_id = %s", (channel_id, BOB))
+        send(calls, "Bob must not read this", MATTY, channel_id)
+        agent.wait_for_state("ended", reason="left")
+        assert [event["event"] for event in agent.events()][-1] == "channel.left"
+        assert "must not" not in str(agent.said)
+
+
+def test_sealed_channel_is_followed_on_its_turn(
+    database: psycopg.Connection[Any], calls: psycopg.Connection[Any], line: Line, bob: Bob, channel_id: str
+) -> None:
+    with bob.following(line, channelId=channel_id, checkSeconds=600) as agent:
+        agent.wait_for_state("live")
+        for _ in range(2):
+            database.execute(
+                "delete from public.channel_members where channel_id = %s and user_id = %s", (channel_id, CAROL)
+            )
+            send(calls, "sealed", MATTY, channel_id)
+            agent.wait_for_seq(len(log(calls, channel_id)))
+            time.sleep(2)  # the agent joins the turn
+            reads = line.sent.count(b"/rpc/list_channel_events")
+            for step in range(10):
+                send(calls, f"{step}", MATTY, channel_id)
+                agent.wait_for_seq(len(log(calls, channel_id)))
+            assert line.sent.count(b"/rpc/list_channel_events") == reads
+            database.execute(
+                "insert into public.channel_members (channel_id, user_id) values (%s, %s)", (channel_id, CAROL)
+            )
+        agent.wait_for_seq(len(log(calls, channel_id)))
+        assert agent.events() == log(calls, channel_id)
+
+
+def test_two_followers_with_one_client_both_get_all(
+    calls: psycopg.Connection[Any], line: Line, bob: Bob, channel_id: str
+) -> None:
+    with bob.following(line, channelId=channel_id, copies=2) as agent:
+        agent.wait(lambda said: said.get("state") == "live" and said["copy"] == 1)
+        agent.wait(lambda said: said.get("state") == "live" and said["copy"] == 2)
+        for step in range(5):
+            send(calls, f"{step}", MATTY, channel_id)
+        agent.wait_for_seq(8)
+        agent.wait_for_seq(8, copy=2)
+        assert agent.events(1) == agent.events(2) == log(calls, channel_id)
+
+
+def test_sleep_with_a_dead_connection_costs_seconds(
+    calls: psycopg.Connection[Any], line: Line, bob: Bob, channel_id: str
+) -> None:
+    with bob.following(line, channelId=channel_id, checkSeconds=600) as agent:
+        agent.wait_for_state("live")
+        agent.process.send_signal(signal.SIGSTOP)
+        line.kill()
+        send(calls, "while it slept", MATTY, channel_id)
+        time.sleep(16)
+        agent.process.send_signal(signal.SIGCONT)
+        assert agent.wait_for_seq(4) < SECONDS
+        time.sleep(SECONDS)
+        send(calls, "when it was awake", MATTY, channel_id)
+        assert agent.wait_for_seq(5) < SECONDS
+
+
+def test_idle_project_loses_no_first_message(
+    stack: RunningStack, calls: psycopg.Connection[Any], bob: Bob, channel_id: str
+) -> None:
+    idle = IdleProject(stack.port)
+    try:
+        with bob.following(idle, channelId=channel_id, checkSeconds=600) as agent:
+            agent.wait_for_seq(3)
+            while not idle.lost:
+                send(calls, "too early", MATTY, channel_id)
+                time.sleep(0.1)
+            assert agent.wait_for_seq(len(log(calls, channel_id))) < SECONDS
+            assert agent.events() == log(calls, channel_id)
+    finally:
+        idle.close()
+
+
+def test_user_topic_is_followed_from_now(database: psycopg.Connection[Any], line: Line, bob: Bob) -> None:
+    with bob.following(line, topic=f"user:{BOB}", since="now") as agent:
+        agent.wait_for_state("live")
+        assert agent.states() == ["reload", "live"]
+        assert agent.events() == []
+        channel_id = add_channel(database, "news", [MATTY, BOB])
+        line.cut()
+        database.execute("update public.channels set name = 'renamed' where id = %s", (channel_id,))
+        database.execute("delete from public.channels where id = %s", (channel_id,))
+        agent.wait(lambda said: said.get("event") == "channel.deleted")
+        assert [event["event"] for event in agent.events()] == ["channel.joined", "channel.renamed", "channel.deleted"]
+
+
+def test_inbox_reloads_after_each_join(calls: psycopg.Connection[Any], line: Line, bob: Bob, language: str) -> None:
+    bob.renew(user_id=MATTY)
+    with bob.following(line, topic=f"inbox:{MATTY}") as agent:
+        agent.wait_for_state("live")
+        ingest(calls, conversation([message(f"of {language}")], id=f"followed in {language}"))
+        agent.wait(lambda said: said.get("event") == "conversation.created")
+        line.cut()
+        agent.wait(lambda _: len(agent.states()) == 5)
+        assert agent.states() == ["reload", "live", "offline", "reload", "live"]
