@@ -7,11 +7,14 @@ const MAX_WAITING = 500; // broadcasts that wait for the handler; the log has th
 const POINTER_SECONDS = 1; // how long the turn of a sealed channel may take to bring what a pointer names
 const TICK_SECONDS = 5;
 const RETRY_SECONDS = [1, 2, 5, 10];
+const READ_SECONDS = [3, 3, 10, 20, 40]; // after a sleep, the first requests may wait on dead connections
 
 const LOGS = {
   channel: (client, id, since) => client.rpc("list_channel_events", { channel_id: id, since }),
   user: (client, _, since) => client.rpc("list_user_events", { since }),
 };
+
+const step = (steps, number) => steps[Math.min(number, steps.length - 1)];
 
 /**
  * Follow a topic. The README describes the options.
@@ -162,11 +165,14 @@ class Follower {
 
   // Answers nothing after a failure; then the work begins again after a pause.
   async #ask(since) {
+    const started = Date.now();
     // An accessToken callback may fail, and then the call throws.
-    const { data, error } = await this.#readLog(this.#client, this.#id, since).then(
-      (answer) => answer,
-      (error) => ({ error }),
-    );
+    const { data, error } = await this.#readLog(this.#client, this.#id, since)
+      .abortSignal(AbortSignal.timeout(step(READ_SECONDS, this.#failures) * 1000))
+      .then(
+        (answer) => answer,
+        (error) => ({ error }),
+      );
     if (!error) {
       this.#failures = 0;
       return data;
@@ -178,10 +184,10 @@ class Follower {
     }
     this.#mustRead ||= !this.#mustFind;
     this.#tell("offline", { error });
-    const seconds = RETRY_SECONDS[Math.min(this.#failures++, RETRY_SECONDS.length - 1)];
+    const pause = started + step(RETRY_SECONDS, this.#failures++) * 1000 - Date.now();
     await new Promise((resolve) => {
       this.#wake = resolve;
-      setTimeout(resolve, seconds * 1000);
+      setTimeout(resolve, pause);
     });
   }
 

@@ -267,7 +267,8 @@ def test_inbox_reloads_after_each_join(calls: psycopg.Connection[Any], line: Lin
     bob.renew(user_id=MATTY)
     with bob.following(line, topic=f"inbox:{MATTY}") as agent:
         agent.wait_for_state("live")
-        ingest(calls, conversation([message(f"of {language}")], id=f"followed in {language}"))
+        reply = ingest(calls, conversation(message(f"of {language}"), external_id=f"followed in {language}"))
+        assert reply.status == 200, reply
         agent.wait(lambda said: said.get("event") == "conversation.created")
         line.cut()
         agent.wait(lambda _: len(agent.states()) == 5)
