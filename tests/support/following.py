@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,12 +11,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "live"
+import pytest
+
+from tests.support import tools
+from tests.support.schema import ROOT
 
 
 def python() -> list[str]:
     """Return the command that runs the Python follower."""
-    return [sys.executable, str(EXAMPLES / "follow.py")]
+    if tools.postgrest() is None:
+        pytest.skip(tools.why_not("postgrest"))
+    return [sys.executable, str(ROOT / "examples" / "live" / "follow.py")]
+
+
+def javascript(folder: Path) -> list[str]:
+    """Return the command that runs a copy of the JavaScript follower with the packages of tests/package.json."""
+    for name, found in {"deno": tools.deno(), "postgrest": tools.postgrest()}.items():
+        if found is None:
+            pytest.skip(tools.why_not(name))
+    for name in ("examples/live", "packages/follow-js"):
+        shutil.copytree(ROOT / name, folder / name)
+    script = folder / "examples" / "live" / "follow.mjs"
+    return [str(word) for word in tools.run_script(script)]
 
 
 @contextmanager
@@ -31,7 +48,12 @@ def following(command: list[str], url: str, key: str, token: str, channel_id: st
     """
     process = subprocess.Popen(
         [*command, url, key, channel_id, "0"],
-        env={**os.environ, "ACCESS_TOKEN": token, "no_proxy": "127.0.0.1"},
+        env={
+            **os.environ,
+            "ACCESS_TOKEN": token,
+            "PYTHONPATH": str(ROOT / "packages" / "follow-py"),
+            "no_proxy": "127.0.0.1",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
