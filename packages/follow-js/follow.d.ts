@@ -45,3 +45,16 @@ export interface Following {
 /** Follow a topic: each event once and in order, whatever happens to the connection. */
 // deno-lint-ignore no-explicit-any
 export function follow(client: SupabaseClient<any, any, any>, options: Options): Following;
+
+export interface Listener {
+  /** A broadcast came. */
+  hear(message: { event: EventName; payload: Payload }): unknown;
+  /** Broadcasts come from now on. It is called after each join. */
+  joined(): unknown;
+  /** They do not come any more. isRefused: Realtime refused the join. */
+  lost(error: unknown, isRefused: boolean): unknown;
+}
+
+/** Listen to a topic without its log, for hints such as an unread count. Returns a function that ends it. */
+// deno-lint-ignore no-explicit-any
+export function listen(client: SupabaseClient<any, any, any>, topic: string, listener: Listener): () => Promise<void>;

@@ -2,6 +2,8 @@
 
 import { listen } from "./topic.js";
 
+export { listen };
+
 const NOW = Number.MAX_SAFE_INTEGER; // the log answers the number of its last event
 const MAX_WAITING = 500; // broadcasts that wait for the handler; the log has the rest
 const POINTER_SECONDS = 1; // how long the turn of a sealed channel may take to bring what a pointer names
