@@ -1,18 +1,17 @@
-// A team chat on Threadline, with supabase-js and threadline-follow alone. Text of people is only ever text.
+// A team chat on Threadline: all that a client has to do, with supabase-js and threadline-follow alone.
 
 import { follow, listen } from "threadline-follow";
-import { ask, button, byId, clock, element, fileSize, isNear, notify } from "./page.js";
+import * as page from "./page.js";
 
+const { byId, button, notify } = page;
 const supabase = globalThis.supabase.createClient(
   "http://127.0.0.1:54321",
   "sb_publishable_ACJWlzQHlZjBrEguHvfOxg_3BJgxAaH",
 );
-const EMOJI = ["👍", "❤️", "🎉"];
-const MANY = 90; // Realtime has 100 topics for each connection
 
-let me; // the user
-let channels = new Map(); // of the list, by id
-let view; // the open channel
+let me; // the id of the user
+let channels = new Map(); // of the user, by id
+let view; // the open channel: its messages, files and members
 let followingMe;
 const watches = new Map(); // of each channel in the list: a function that ends listening
 
@@ -24,14 +23,14 @@ async function call(name, args) {
 // Sign in
 
 async function start({ user }) {
-  me = user;
+  me = user.id;
   byId("sign-in").hidden = true;
   byId("app").hidden = false;
   byId("me").textContent = user.email;
   followingMe = follow(supabase, {
-    topic: `user:${me.id}`,
+    topic: `user:${me}`,
     since: "now",
-    onEvent: (event, payload) => happen(event, payload),
+    onEvent: happen,
     onState: (state) => state === "reload" && loadChannels(),
   });
 }
@@ -49,15 +48,16 @@ byId("sign-out").onclick = async () => {
   location.reload();
 };
 
-// The list of channels
+// The list of channels: one call, then events
 
 async function loadChannels() {
-  const { data } = await call("list_my_channels", { max_channels: MANY });
+  const { data } = await call("list_my_channels", { max_channels: 90 }); // a connection has at most 100 topics
+  const before = channels;
   channels = new Map(data.map((channel) => [channel.id, channel]));
-  for (const [id, end] of watches) {
-    if (!channels.has(id)) watches.delete(id) && end();
-  }
+  // The list does not have what came while it was read.
+  if (data.some(({ id, last_seq }) => before.get(id)?.last_seq > last_seq)) reloadChannels();
   for (const { id } of data) if (!watches.has(id)) watches.set(id, watch(id));
+  for (const [id, end] of watches) if (!channels.has(id) && watches.delete(id)) end();
   showChannels();
   if (!view && data.length > 0) await openChannel(data[0].id);
 }
@@ -68,7 +68,7 @@ function reloadChannels() {
   reloading = setTimeout(loadChannels, 200); // many topics join at once
 }
 
-// A broadcast may get lost, so each join reads the list again.
+// A list needs no log: a broadcast changes the count, and each join reads the list again.
 function watch(id) {
   return listen(supabase, `channel:${id}`, {
     joined: reloadChannels,
@@ -77,267 +77,188 @@ function watch(id) {
       const channel = channels.get(id);
       if (!channel || payload.seq <= channel.last_seq) return;
       channel.last_seq = payload.seq;
-      if (event === "message.created" && payload.user_id !== me.id && !payload.truncated) channel.unread_count++;
-      else if (payload.truncated || event === "message.deleted") reloadChannels();
+      if (payload.truncated || event === "message.deleted") reloadChannels();
+      else if (event === "message.created" && payload.user_id !== me && !isRead(id)) channel.unread_count++;
       showChannels();
     },
   });
 }
 
+const isRead = (id) => id === view?.id && !document.hidden;
+
 function happen(event, payload) {
   const channel = channels.get(payload.channel_id);
-  if (event === "channel.read" && channel?.last_seq <= payload.read_seq) {
-    Object.assign(channel, { unread_count: 0, mention_count: 0 });
-    showChannels();
-  } else if (event === "channel.renamed" && channel) {
-    channel.name = payload.name;
-    showChannels();
-  } else {
-    reloadChannels();
-  }
+  if (event === "channel.read" && payload.read_seq >= channel?.last_seq) channel.unread_count = 0;
+  else if (event !== "channel.read" || !isRead(payload.channel_id)) reloadChannels();
+  showChannels();
 }
 
-const nameOf = ({ name, members }) =>
-  name ?? (members.filter((member) => member.user_id !== me.id).map((member) => member.display_name).join(", ") || "Notes");
+function nameOf(channel) {
+  const others = (channel?.members ?? []).filter((member) => member.user_id !== me);
+  return channel?.name ?? (others.map((member) => member.display_name).join(", ") || "Notes");
+}
 
 function showChannels() {
-  byId("channels").replaceChildren(...[...channels.values()].map((channel) =>
-    element("li", { className: channel.id === view?.id ? "open" : "" },
-      button(`${channel.kind === "dm" ? "@" : "#"} ${nameOf(channel)}`, () => openChannel(channel.id)),
-      channel.unread_count > 0 && element("b", { textContent: channel.unread_count > 99 ? "99+" : channel.unread_count }))
-  ));
-  if (view && channels.has(view.id)) byId("title").textContent = nameOf(channels.get(view.id));
+  byId("channels").replaceChildren(...[...channels.values()].map((channel) => page.channelEntry(
+    `${channel.kind === "dm" ? "@" : "#"} ${nameOf(channel)}`, channel.unread_count, channel.id === view?.id,
+    () => openChannel(channel.id))));
+  if (channels.has(view?.id)) byId("title").textContent = nameOf(channels.get(view.id));
 }
 
 byId("new-channel").onclick = async () => {
-  const name = ask("Name of the channel");
+  const name = prompt("Name of the channel")?.trim();
   if (!name) return;
-  const workspace_id = channels.get(view?.id)?.workspace_id;
+  const { workspace_id } = channels.get(view?.id) ?? {};
   const { data } = await supabase.from("channels").insert({ name, workspace_id }).select("id").single().throwOnError();
   await openChannel(data.id);
 };
 
-// A channel
-
-async function closeChannel() {
-  const closed = view;
-  view = undefined;
-  closePanel();
-  if (closed) await Promise.all([closed.following?.stop(), closed.live && supabase.removeChannel(closed.live)]);
-}
+// A channel: a page of history, then each event after it
 
 async function openChannel(id) {
   await closeChannel();
-  const opened = (view = { id, messages: new Map(), replies: new Map(), files: new Map(), members: new Map(), typing: new Map() });
+  const opened = (view = { id, messages: new Map(), replies: new Map(), files: new Map(), members: new Map() });
   showChannels();
-  const page = await call("list_messages", { channel_id: id, roots_only: true });
+  const { data, meta } = await call("list_messages", { channel_id: id, roots_only: true });
+  await Promise.all([add(opened.messages, data, opened), loadMembers(opened)]);
   if (view !== opened) return;
-  view.cursor = page.meta.next_cursor;
-  await add(view.messages, page.data);
-  view.composer = composer(byId("channel"), null);
+  view.cursor = meta.next_cursor;
+  view.composer = page.showComposer(byId("channel"), "Message", { send: send(null), typing: sayTyping });
+  show(true);
   view.following = follow(supabase, {
     channelId: id,
-    since: page.meta.last_seq, // the page shows the channel at this event
+    since: meta.last_seq,
     onEvent: (event, payload) => view === opened && change(event, payload),
-    onState: (state, { reason, error }) => view === opened && tell(state, reason, error),
+    onState: (state, detail) => view === opened && tell(state, detail),
   });
-  await loadMembers();
-  joinLive(page.meta.topic);
-  showMessages(true);
-  await markRead();
+  joinLive(meta.topic);
+  await markRead(meta.last_seq);
 }
 
-async function tell(state, reason, error) {
-  byId("state").textContent = { offline: "Reconnecting …", ended: "This channel is closed" }[state] ?? "";
+async function closeChannel() {
+  const closed = view;
+  closePanel();
+  view = undefined;
+  await Promise.all([closed?.following?.stop(), closed?.live && supabase.removeChannel(closed.live)]);
+}
+
+async function tell(state, { reason, error }) {
   byId("state").className = state;
-  if (reason === "failed") notify(error.message);
+  byId("state").textContent = { offline: "Reconnecting …", ended: "This channel is closed" }[state] ?? "";
   if (state === "reload") await openChannel(view.id);
-  if (state === "ended" && ["deleted", "left", "gone"].includes(reason)) view.composer.remove();
+  if (state === "ended") view.composer.remove();
+  if (reason === "failed") notify(error.message);
 }
 
 // Adds messages, and reads the facts of all their files with one call.
-async function add(messages, added) {
-  const ids = added.flatMap((message) => (message.attachments ?? []).map((file) => file.id)).filter((id) => id);
+async function add(messages, added, { files } = view) {
+  const ids = added.flatMap((message) => (message.attachments ?? []).map((file) => file.id));
   if (ids.length > 0) {
     const { data } = await supabase.from("attachments").select().in("id", ids).throwOnError();
-    for (const file of data) view.files.set(file.id, file);
+    for (const file of data) files.set(file.id, file);
   }
   for (const message of added) messages.set(message.id, { reactions: [], reply_count: 0, ...message });
 }
 
-const find = (id) => view.messages.get(id) ?? view.replies.get(id);
-
 async function change(event, payload) {
-  const message = find(event.startsWith("reaction.") ? payload.message_id : payload.id);
+  const id = payload.message_id ?? payload.id;
+  const message = view.messages.get(id) ?? view.replies.get(id);
   if (event === "message.created") {
     const root = view.messages.get(payload.thread_id);
     if (root) root.reply_count++;
     if (!payload.thread_id) await add(view.messages, [payload]);
     else if (view.thread === payload.thread_id) await add(view.replies, [payload]);
-    stopTyping(payload.user_id);
+    hideTyping();
   } else if (event === "message.deleted") {
-    view.messages.delete(payload.id);
-    view.replies.delete(payload.id);
-    if (message?.thread_id) view.messages.get(message.thread_id).reply_count--;
+    if (view.thread === id) closePanel();
     if (!message) await countReplies();
-    if (view.thread === payload.id) closePanel();
+    else if (view.messages.has(message.thread_id)) view.messages.get(message.thread_id).reply_count--;
+    view.messages.delete(id);
+    view.replies.delete(id);
+  } else if (event.startsWith("reaction.") && message) {
+    const { emoji, user_id } = payload;
+    const user_ids = message.reactions.find((reaction) => reaction.emoji === emoji)?.user_ids ?? [];
+    const others = user_ids.filter((other) => other !== user_id);
+    const now = { emoji, user_ids: event === "reaction.added" ? [...others, user_id] : others };
+    message.reactions = [...message.reactions.filter((reaction) => reaction.emoji !== emoji), now]
+      .filter((reaction) => reaction.user_ids.length > 0);
   } else if (event.startsWith("message.") && message && !payload.deleted) {
     const { content, metadata, edited_at } = payload;
     Object.assign(message, { content, metadata, edited_at });
-  } else if (event.startsWith("reaction.") && message) {
-    const others = (message.reactions.find(({ emoji }) => emoji === payload.emoji)?.user_ids ?? [])
-      .filter((id) => id !== payload.user_id);
-    const user_ids = event === "reaction.added" ? [...others, payload.user_id] : others;
-    message.reactions = message.reactions.filter(({ emoji }) => emoji !== payload.emoji);
-    if (user_ids.length > 0) message.reactions.push({ emoji: payload.emoji, count: user_ids.length, user_ids });
   } else if (event.startsWith("member.")) {
-    await loadMembers();
+    await loadMembers(view);
   }
-  showMessages();
-  await markRead();
+  show();
+  if (event === "message.created" && payload.user_id !== me) await markRead(payload.seq);
 }
 
-// A reply that was not shown is gone: only the server knows of which thread.
+// A reply that was not shown is gone: only the server knows from which thread.
 async function countReplies() {
   const { data } = await call("list_messages", { channel_id: view.id, roots_only: true });
   for (const { id, reply_count } of data) if (view.messages.has(id)) view.messages.get(id).reply_count = reply_count;
 }
 
-async function loadOlder() {
-  const { id, cursor } = view;
+byId("messages").onscroll = async ({ target }) => {
+  const { id, cursor } = view ?? {};
+  if (target.scrollTop > 200 || !cursor) return;
   view.cursor = null;
-  if (!cursor) return;
-  const page = await call("list_messages", { channel_id: id, roots_only: true, before: cursor });
+  const { data, meta } = await call("list_messages", { channel_id: id, roots_only: true, before: cursor });
   if (view?.id !== id) return;
-  view.cursor = page.meta.next_cursor;
-  await add(view.messages, page.data);
-  const list = byId("messages"), below = list.scrollHeight - list.scrollTop;
-  showMessages();
-  list.scrollTop = list.scrollHeight - below;
+  view.cursor = meta.next_cursor;
+  const below = target.scrollHeight - target.scrollTop;
+  await add(view.messages, data);
+  show();
+  target.scrollTop = target.scrollHeight - below;
+};
+
+async function markRead(seq = view?.following?.seq) {
+  if (seq && isRead(view.id)) await call("mark_read", { channel_id: view.id, seq });
 }
-byId("messages").onscroll = ({ target }) => target.scrollTop < 200 && loadOlder();
+document.addEventListener("visibilitychange", () => markRead());
 
-async function markRead() {
-  const channel = channels.get(view?.id);
-  if (!channel || document.hidden || !view.following) return;
-  if (channel.unread_count > 0) await call("mark_read", { channel_id: view.id, seq: channel.last_seq });
-}
-document.addEventListener("visibilitychange", markRead);
-
-// Messages
-
-function showMessages(toEnd = false) {
-  const list = byId("messages");
-  const isAtEnd = toEnd || isNear(list);
-  list.replaceChildren(...render(view.messages));
-  if (isAtEnd) list.scrollTop = list.scrollHeight;
-  if (view.thread) byId("panel-list").replaceChildren(...render(view.replies));
-}
-
-function render(messages) {
-  const sorted = [...messages.values()].sort((one, other) => one.seq - other.seq);
-  return sorted.map((message, place) => renderMessage(message, sorted[place - 1]));
-}
-
-function renderMessage(message, previous) {
-  const isMine = message.user_id === me.id, isPinned = message.metadata?.pinned;
-  const author = message.user_id ?? message.ai_twin_id;
-  const follows = previous && author === (previous.user_id ?? previous.ai_twin_id)
-    && new Date(message.created_at) - new Date(previous.created_at) < 300_000;
-  const act = (name, args) => () => call(name, { id: message.id, ...args });
-  return element("li", { className: `message${follows ? " follows" : ""}${isPinned ? " pinned" : ""}` },
-    !follows && element("strong", { textContent: message.display_name ?? "Deleted user" }),
-    !follows && element("time", { textContent: clock(message.created_at), dateTime: message.created_at }),
-    element("p", { textContent: message.content, dir: "auto" },
-      message.edited_at && element("small", { textContent: " (edited)" })),
-    ...(message.attachments ?? []).map((file) => renderFile(view.files.get(file.id))),
-    element("div", { className: "reactions" },
-      ...message.reactions.map(({ emoji, count, user_ids }) =>
-        button(`${emoji} ${count}`, act("toggle_reaction", { emoji }), user_ids.includes(me.id) ? "mine" : "")),
-      message.reply_count > 0 && button(`${message.reply_count} ${message.reply_count > 1 ? "replies" : "reply"}`,
-        () => openThread(message.id), "thread")),
-    element("div", { className: "actions" },
-      ...EMOJI.map((emoji) => button(emoji, act("toggle_reaction", { emoji }))),
-      !message.thread_id && button("Reply", () => openThread(message.id)),
-      button(isPinned ? "Unpin" : "Pin", act(isPinned ? "unpin_message" : "pin_message")),
-      isMine && button("Edit", () => (message.thread_id ? view.threadComposer : view.composer).edit(message)),
-      isMine && button("Delete", act("delete_message"))));
-}
-
-function renderFile(file) {
-  if (!file) return element("span", { className: "file", textContent: "A file that is gone" });
-  return button(`📄 ${file.file_name} · ${fileSize(file.size)}`, async () => {
-    const { data, error } = await supabase.storage.from("attachments")
-      .createSignedUrl(file.path, 60, { download: file.file_name });
-    if (error) throw error;
-    location.assign(data.signedUrl);
-  }, "file");
-}
-
-// Writing. An id that the client chooses makes it safe to send a message again.
-
-function composer(place, threadId) {
-  place.querySelector(".composer")?.remove();
-  const form = byId("composer").content.firstElementChild.cloneNode(true);
-  const { content, files } = form.elements;
-  const cancel = form.querySelector(".cancel"), list = form.querySelector(".files");
-  let id = crypto.randomUUID(), edited = null, uploaded = new Map();
-  const reset = () => {
-    form.reset();
-    list.replaceChildren();
-    cancel.hidden = true;
-    [id, edited, uploaded] = [crypto.randomUUID(), null, new Map()];
+function show(toEnd = false) {
+  const options = {
+    me,
+    toEnd,
+    files: view.files,
+    emojis: ["👍", "❤️", "🎉"],
+    react: ({ id }, emoji) => call("toggle_reaction", { id, emoji }),
+    pin: ({ id }, isPinned) => call(isPinned ? "pin_message" : "unpin_message", { id }),
+    edit: (message) => (message.thread_id ? view.threadComposer : view.composer).edit(message),
+    remove: ({ id }) => call("delete_message", { id }),
+    openThread,
+    download,
   };
-  content.placeholder = threadId ? "Reply" : `Message ${nameOf(channels.get(view.id) ?? { name: "" })}`;
-  content.setAttribute("aria-label", threadId ? "Reply" : "Message");
-  content.oninput = sayTyping;
-  content.onkeydown = (event) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) event.preventDefault(), form.requestSubmit();
-  };
-  files.onchange = () =>
-    list.replaceChildren(...[...files.files].map((file) => element("li", { textContent: file.name })));
-  cancel.onclick = reset;
-  form.edit = (message) => {
-    edited = message.id;
-    content.value = message.content;
-    cancel.hidden = false;
-    content.focus();
-  };
-  form.onsubmit = async (event) => {
-    event.preventDefault();
-    const text = content.value.trim() || [...files.files].map((file) => file.name).join(", ");
-    if (!text) return;
-    if (edited) {
-      await call("edit_message", { id: edited, content: text });
-    } else {
-      for (const file of files.files) if (!uploaded.has(file)) uploaded.set(file, await upload(file));
-      const attachments = files.files.length > 0 ? [...files.files].map((file) => ({ id: uploaded.get(file) })) : null;
-      await supabase.from("messages")
-        .upsert({ id, channel_id: view.id, content: text, parent_message_id: threadId, attachments }).throwOnError();
-    }
-    reset();
-  };
-  place.append(form);
-  return form;
+  page.showMessages(byId("messages"), view.messages, options);
+  if (view.thread) page.showMessages(byId("panel-list"), view.replies, options);
 }
+
+// Writing. The client chooses the id of a message, so sending it again after a lost answer repeats nothing.
+
+const send = (threadId) => async (content, files, draft) => {
+  if (draft.edits) return await call("edit_message", { id: draft.edits, content });
+  draft.id ??= crypto.randomUUID();
+  draft.files ??= await Promise.all(files.map(upload));
+  const message = { id: draft.id, channel_id: view.id, content, parent_message_id: threadId };
+  await supabase.from("messages").upsert({ ...message, attachments: draft.files }).throwOnError();
+};
 
 async function upload(file) {
-  const id = crypto.randomUUID(), path = `${view.id}/${id}`;
-  const { error } = await supabase.storage.from("attachments").upload(path, file, { contentType: file.type });
+  const id = crypto.randomUUID();
+  const bucket = supabase.storage.from("attachments");
+  const { error } = await bucket.upload(`${view.id}/${id}`, file, { contentType: file.type });
   if (error) throw error;
   await supabase.from("attachments").insert({ id, channel_id: view.id, file_name: file.name }).throwOnError();
-  return id;
+  return { id };
 }
 
-// The panel: a thread, the pins, the members or what a search found
-
-function openPanel(title, ...items) {
-  view && (view.thread = null);
-  byId("panel").querySelector(".composer")?.remove();
-  byId("panel").hidden = false;
-  byId("panel-title").textContent = title;
-  byId("panel-list").replaceChildren(...items);
+async function download({ path, file_name }) {
+  const { data, error } = await supabase.storage.from("attachments").createSignedUrl(path, 60, { download: file_name });
+  if (error) throw error;
+  location.assign(data.signedUrl);
 }
+
+// The panel: a thread, pins, what a search found, members
 
 function closePanel() {
   if (view) view.thread = null;
@@ -345,97 +266,88 @@ function closePanel() {
 }
 byId("close-panel").onclick = closePanel;
 
-async function openThread(id) {
-  openPanel("Thread");
-  view.thread = id;
-  view.replies = new Map();
-  const { data } = await call("list_messages", { channel_id: view.id, thread_id: id, limit: 200 });
-  if (view?.thread !== id) return;
-  await add(view.replies, [...data.filter((reply) => !view.replies.has(reply.id)), view.messages.get(id)]);
-  view.threadComposer = composer(byId("panel"), id);
-  showMessages();
+function openPanel(title, ...items) {
+  view.thread = null;
+  page.showPanel(title, ...items);
 }
 
-const excerpt = (message, ...more) =>
-  element("li", {}, element("strong", { textContent: message.display_name ?? "Deleted user" }),
-    element("time", { textContent: clock(message.created_at) }),
-    element("p", { textContent: message.content, dir: "auto" }), ...more);
+async function openThread(root) {
+  openPanel("Thread");
+  view.thread = root.id;
+  view.replies = new Map([[root.id, root]]);
+  const { data } = await call("list_messages", { channel_id: view.id, thread_id: root.id, limit: 200 });
+  if (view?.thread !== root.id) return;
+  await add(view.replies, data.filter((reply) => !view.replies.has(reply.id)));
+  view.threadComposer = page.showComposer(byId("panel"), "Reply", { send: send(root.id), typing: sayTyping });
+  show();
+}
 
 byId("show-pins").onclick = async () => {
   const { data } = await supabase.from("message_pins")
-    .select("messages(content, created_at, user_profiles(display_name))")
-    .eq("channel_id", view.id).order("pinned_at", { ascending: false }).throwOnError();
-  const items = data.filter((pin) => pin.messages)
-    .map(({ messages }) => excerpt({ ...messages, ...messages.user_profiles }));
-  openPanel("Pins", ...items);
+    .select("messages(content, created_at, user_profiles(display_name))").eq("channel_id", view.id).throwOnError();
+  openPanel("Pins", ...data.map(({ messages }) => page.excerpt({ ...messages, ...messages.user_profiles })));
 };
 
 byId("search").onsubmit = async (event) => {
   event.preventDefault();
   const { data, meta } = await call("search_messages", { query: event.target.elements.query.value });
-  openPanel(`${meta.total} found`, ...data.map((message) =>
-    excerpt(message, button(`Open ${nameOf(channels.get(message.channel_id) ?? { name: "channel" })}`,
-      () => openChannel(message.channel_id)))));
+  openPanel(`${meta.total} found`, ...data.map((message) => page.excerpt(message,
+    button(`Open ${nameOf(channels.get(message.channel_id))}`, () => openChannel(message.channel_id)))));
 };
 
-// Members, who is here, who writes
-
-async function loadMembers() {
-  const { id } = view;
+async function loadMembers(of) {
   const { data } = await supabase.from("channel_members").select("user_id, role, user_profiles(display_name)")
-    .eq("channel_id", id).throwOnError();
-  if (view?.id === id) view.members = new Map(data.map((member) => [member.user_id, member]));
+    .eq("channel_id", of.id).throwOnError();
+  of.members = new Map(data.map((member) => [member.user_id, { ...member, ...member.user_profiles }]));
 }
 
-byId("show-members").onclick = async () => {
+async function openMembers() {
   const { workspace_id, role, kind } = channels.get(view.id);
-  const present = new Set(Object.keys(view.live?.presenceState() ?? {}));
-  const items = [...view.members.values()].map(({ user_id, role, user_profiles }) =>
-    element("li", { className: present.has(user_id) ? "present" : "" },
-      element("strong", { textContent: user_profiles?.display_name }), element("small", { textContent: role }),
-      user_id !== me.id && button("Message", async () => openChannel((await call("open_direct", { user_ids: [user_id] })).id))));
-  if (role !== "member" && kind === "channel") {
-    const others = (await call("list_workspace_members", { workspace_id })).filter(({ user_id }) => !view.members.has(user_id));
-    items.push(...others.map(({ user_id, display_name }) =>
-      element("li", {}, element("strong", { textContent: display_name }), button("Add", async () => {
-        await supabase.from("channel_members").insert({ channel_id: view.id, user_id }).throwOnError();
-        await loadMembers();
-        byId("show-members").click();
-      }))));
-  }
+  const present = view.live.presenceState();
+  const write = (id) => async () => openChannel((await call("open_direct", { user_ids: [id] })).id);
+  const items = [...view.members.values()].map((member) => page.memberEntry(
+    member.display_name, member.role, member.user_id in present,
+    member.user_id !== me && button("Message", write(member.user_id))));
+  const users = role !== "member" && kind === "channel" ? await call("list_workspace_members", { workspace_id }) : [];
+  const invite = (user_id) => async () => {
+    await supabase.from("channel_members").insert({ channel_id: view.id, user_id }).throwOnError();
+    await loadMembers(view);
+    await openMembers();
+  };
+  items.push(...users.filter(({ user_id }) => !view.members.has(user_id)).map((user) =>
+    page.memberEntry(user.display_name, "", false, button("Add", invite(user.user_id)))));
   openPanel("Members", ...items);
-};
+}
+byId("show-members").onclick = openMembers;
+
+// Who is here and who writes: what members send each other, without the database
 
 function joinLive(topic) {
-  const joined = (view.live = supabase.channel(`${topic}:live`, { config: { private: true, presence: { key: me.id } } }));
-  joined
-    .on("presence", { event: "sync" }, () => byId("show-members").textContent = `Members · ${Object.keys(joined.presenceState()).length} here`)
-    .on("broadcast", { event: "typing" }, ({ payload }) => startTyping(payload.user_id))
-    .subscribe((status) => status === "SUBSCRIBED" && joined.track({}));
+  const live = (view.live = supabase.channel(`${topic}:live`, { config: { private: true, presence: { key: me } } }));
+  live.on("presence", { event: "sync" }, () => {
+    byId("show-members").textContent = `Members · ${Object.keys(live.presenceState()).length} here`;
+  });
+  live.on("broadcast", { event: "typing" }, ({ payload }) => showTyping(payload.user_id));
+  live.subscribe((status) => status === "SUBSCRIBED" && live.track({}));
 }
 
 let typed = 0;
 function sayTyping() {
-  if (Date.now() - typed < 2000) return;
+  if (Date.now() - typed < 2000 || view.live?.state !== "joined") return;
   typed = Date.now();
-  if (view.live?.state === "joined") view.live.send({ type: "broadcast", event: "typing", payload: { user_id: me.id } });
+  view.live.send({ type: "broadcast", event: "typing", payload: { user_id: me } });
 }
 
-function startTyping(id) {
-  if (!view?.members.has(id) || id === me.id) return;
-  clearTimeout(view.typing.get(id));
-  view.typing.set(id, setTimeout(stopTyping, 4000, id));
-  showTyping();
+let forgetting;
+function showTyping(id) {
+  const member = view?.members.get(id); // another id is no name
+  if (member && id !== me) byId("typing").textContent = `${member.display_name} is writing …`;
+  clearTimeout(forgetting);
+  forgetting = setTimeout(hideTyping, 4000);
 }
 
-function stopTyping(id) {
-  clearTimeout(view?.typing.get(id));
-  if (view?.typing.delete(id)) showTyping();
-}
-
-function showTyping() {
-  const names = [...view.typing.keys()].map((id) => view.members.get(id)?.user_profiles?.display_name);
-  byId("typing").textContent = names.length > 0 ? `${names.join(", ")} ${names.length > 1 ? "are" : "is"} writing …` : "";
+function hideTyping() {
+  byId("typing").textContent = "";
 }
 
 const { data: { session } } = await supabase.auth.getSession();
