@@ -463,6 +463,22 @@ $$;
 comment on function private.is_service() is
 'Whether the caller uses the service key. False for users and for a session without a token.';
 
+create function private.require_user() returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (select auth.uid()) is null then
+        perform private.fail(
+            403, 'user_token_required', 'This call acts for the user of the token. Send the access token of a user.'
+        );
+    end if;
+end
+$$;
+comment on function private.require_user() is
+'Raises PT403 for service_role, which has all rights on the tables and is a member of no workspace.';
+
 create function private.parse_text(p_body jsonb, p_field text, p_max integer, p_default text default null) returns text
 language plpgsql
 immutable
@@ -4808,7 +4824,7 @@ begin
     perform private.require_user();
     if v_before !~* '^[0-9]{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
         perform private.fail(
-            400, 'invalid_cursor', 'before is no place in the inbox. Send meta.next_cursor of the page before.', 'before'
+            400, 'invalid_cursor', 'before is no place in the inbox. Send next_cursor of the page before.', 'before'
         );
     end if;
     -- A cursor is the time in microseconds, and the id.
@@ -4862,7 +4878,8 @@ as $$
         'last_message_preview', p_conversation.last_message_preview
     )
 $$;
-comment on function private.render_inbox_entry(public.conversations) is 'A conversation as a list of the inbox shows it.';
+comment on function private.render_inbox_entry(public.conversations) is
+'A conversation as a list of the inbox shows it.';
 
 create function public.list_conversations(max_conversations integer default 50, before text default null)
 returns json
@@ -8229,11 +8246,15 @@ comment on function private.list_workspace_members(uuid, text) is
 
 create function public.list_workspace_members(workspace_id uuid, search text default null)
 returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select * from private.list_workspace_members(list_workspace_members.workspace_id, list_workspace_members.search)
+begin
+    return query
+    select *
+    from private.list_workspace_members(list_workspace_members.workspace_id, list_workspace_members.search);
+end
 $$;
 comment on function public.list_workspace_members(uuid, text) is
 'The directory of a workspace of the caller: role, name and picture of each member whose name contains search.';
@@ -8463,22 +8484,6 @@ member.';
 -- The calls of /api/v2 for workspaces, members, invitations, and a user's own side of channels.
 -- Promise: each call acts for the user of the token and does what the table or function of the same name does in the
 -- Data API.
-
-create function private.require_user() returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if (select auth.uid()) is null then
-        perform private.fail(
-            403, 'user_token_required', 'This call acts for the user of the token. Send the access token of a user.'
-        );
-    end if;
-end
-$$;
-comment on function private.require_user() is
-'Raises PT403 for service_role, which has all rights on the tables and is a member of no workspace.';
 
 create function private.render_workspace(p_workspace public.workspaces, p_role text) returns jsonb
 language sql
