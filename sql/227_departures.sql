@@ -19,8 +19,8 @@ begin
 end
 $$;
 comment on function private.set_claims(text[]) is
-'Sets the claims of the caller in their three settings and returns the former ones, to set them again. Empty texts are no
-claims: then the rules of clients do not apply.';
+'Sets the claims of the caller in their three settings and returns the former ones, to set them again. Empty texts are
+no claims: then the rules of clients do not apply.';
 
 create function private.find_heir(p_workspace_id uuid, p_user_id uuid) returns uuid
 language sql
