@@ -463,6 +463,22 @@ $$;
 comment on function private.is_service() is
 'Whether the caller uses the service key. False for users and for a session without a token.';
 
+create function private.require_user() returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (select auth.uid()) is null then
+        perform private.fail(
+            403, 'user_token_required', 'This call acts for the user of the token. Send the access token of a user.'
+        );
+    end if;
+end
+$$;
+comment on function private.require_user() is
+'Raises PT403 for service_role, which has all rights on the tables and is a member of no workspace.';
+
 create function private.parse_text(p_body jsonb, p_field text, p_max integer, p_default text default null) returns text
 language plpgsql
 immutable
@@ -4808,7 +4824,7 @@ begin
     perform private.require_user();
     if v_before !~* '^[0-9]{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
         perform private.fail(
-            400, 'invalid_cursor', 'before is no place in the inbox. Send meta.next_cursor of the page before.', 'before'
+            400, 'invalid_cursor', 'before is no place in the inbox. Send next_cursor of the page before.', 'before'
         );
     end if;
     -- A cursor is the time in microseconds, and the id.
@@ -4862,7 +4878,8 @@ as $$
         'last_message_preview', p_conversation.last_message_preview
     )
 $$;
-comment on function private.render_inbox_entry(public.conversations) is 'A conversation as a list of the inbox shows it.';
+comment on function private.render_inbox_entry(public.conversations) is
+'A conversation as a list of the inbox shows it.';
 
 create function public.list_conversations(max_conversations integer default 50, before text default null)
 returns json
@@ -8229,11 +8246,15 @@ comment on function private.list_workspace_members(uuid, text) is
 
 create function public.list_workspace_members(workspace_id uuid, search text default null)
 returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select * from private.list_workspace_members(list_workspace_members.workspace_id, list_workspace_members.search)
+begin
+    return query
+    select *
+    from private.list_workspace_members(list_workspace_members.workspace_id, list_workspace_members.search);
+end
 $$;
 comment on function public.list_workspace_members(uuid, text) is
 'The directory of a workspace of the caller: role, name and picture of each member whose name contains search.';
@@ -8241,6 +8262,26 @@ comment on function public.list_workspace_members(uuid, text) is
 -- Departures: what happens to the belongings of a user who leaves a workspace or is deleted.
 -- Promise: connections, conversations, people and channels of a team stay and pass to an owner of the workspace. A
 -- personal workspace goes with its user; its channels with other members pass to one of them.
+
+create function private.set_claims(p_claims text[]) returns text[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    c_names constant text[] := array['request.jwt.claims', 'request.jwt.claim.sub', 'request.jwt.claim.role'];
+    v_former text[];
+begin
+    -- The gateway sets all three, and auth.uid() reads the short ones first.
+    for v_place in 1..3 loop
+        v_former := v_former || coalesce(current_setting(c_names[v_place], true), '');
+        perform set_config(c_names[v_place], p_claims[v_place], true);
+    end loop;
+    return v_former;
+end
+$$;
+comment on function private.set_claims(text[]) is
+'Sets the claims of the caller in their three settings and returns the former ones, to set them again. Empty texts are
+no claims: then the rules of clients do not apply.';
 
 create function private.find_heir(p_workspace_id uuid, p_user_id uuid) returns uuid
 language sql
@@ -8356,13 +8397,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_heir uuid := private.find_heir(old.workspace_id, old.user_id);
-    v_claims text := current_setting('request.jwt.claims', true);
+    v_claims text[];
 begin
     -- Without an heir, the workspace itself is being deleted.
     if v_heir is not null
         and exists (select from public.workspaces as workspace where workspace.id = old.workspace_id)
     then
-        perform set_config('request.jwt.claims', '', true);
+        v_claims := private.set_claims(array['', '', '']);
         update public.workspace_members as member set role = 'owner'
         where member.workspace_id = old.workspace_id and member.user_id = v_heir and not exists (
             select from public.workspace_members as owner
@@ -8370,7 +8411,7 @@ begin
         );
         perform private.pass_belongings(old.workspace_id, old.user_id, v_heir);
         perform private.leave_channels(old.workspace_id, old.user_id, v_heir);
-        perform set_config('request.jwt.claims', v_claims, true);
+        perform private.set_claims(v_claims);
     end if;
     return null;
 end
@@ -8437,10 +8478,10 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_claims text := current_setting('request.jwt.claims', true);
+    v_claims text[];
     v_lonely uuid[];
 begin
-    perform set_config('request.jwt.claims', '', true);
+    v_claims := private.set_claims(array['', '', '']);
     v_lonely := array(
         select member.workspace_id
         from public.workspace_members as member
@@ -8452,7 +8493,7 @@ begin
     delete from public.workspace_members as member
     where member.user_id = old.id and member.workspace_id <> old.id;
     perform private.leave_guest_channels(old.id);
-    perform set_config('request.jwt.claims', v_claims, true);
+    perform private.set_claims(v_claims);
     return old;
 end
 $$;
@@ -8463,22 +8504,6 @@ member.';
 -- The calls of /api/v2 for workspaces, members, invitations, and a user's own side of channels.
 -- Promise: each call acts for the user of the token and does what the table or function of the same name does in the
 -- Data API.
-
-create function private.require_user() returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if (select auth.uid()) is null then
-        perform private.fail(
-            403, 'user_token_required', 'This call acts for the user of the token. Send the access token of a user.'
-        );
-    end if;
-end
-$$;
-comment on function private.require_user() is
-'Raises PT403 for service_role, which has all rights on the tables and is a member of no workspace.';
 
 create function private.render_workspace(p_workspace public.workspaces, p_role text) returns jsonb
 language sql

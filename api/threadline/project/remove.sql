@@ -650,6 +650,7 @@ drop function
     private.set_attachment_details_trigger(),
     private.set_channel_language_trigger(),
     private.set_channel_workspace_trigger(),
+    private.set_claims(text[]),
     private.set_conversation_workspace_trigger(),
     private.set_default_language_trigger(),
     private.set_hops_trigger(),
