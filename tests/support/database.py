@@ -26,15 +26,21 @@ def become_service(db: Db) -> None:
 
 
 def _act_as(db: Db, role: str, **claims: str) -> None:
+    # The gateway leaves single claims in a transaction, and Supabase Auth reads them first.
     db.execute(
-        "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)",
+        """
+        select
+            set_config('role', %s, true), set_config('request.jwt.claims', %s, true),
+            set_config('request.jwt.claim.sub', '', true), set_config('request.jwt.claim.role', '', true)
+        """,
         (role, json.dumps({"role": role, **claims})),
     )
 
 
 def become_postgres(db: Db) -> None:
     """Return to the role that signed in."""
-    db.execute("select set_config('role', 'none', true), set_config('request.jwt.claims', '', true)")
+    _act_as(db, "none")
+    db.execute("select set_config('request.jwt.claims', '', true)")
 
 
 def rows(db: Db, query: str, *parameters: object) -> list[Any]:
