@@ -9965,7 +9965,16 @@ begin
                 and message.deleted_at is null
                 and message.seq < coalesce(p_before, 9223372036854775807)
                 and (p_thread_id is null or message.thread_id = p_thread_id)
-                and (not p_is_roots_only or message.thread_id is null)
+                and (
+                    not p_is_roots_only
+                    or message.thread_id is null
+                    -- Else the replies to a deleted message would be in no view. Compared as a value, because Postgres
+                    -- could read the whole table for EXISTS.
+                    or (
+                        select root.id from public.messages as root
+                        where root.id = message.thread_id and root.deleted_at is null
+                    ) is null
+                )
             order by message.seq desc
             limit p_limit + 1 offset p_offset
         ) as found;
@@ -9978,7 +9987,16 @@ begin
                 and message.deleted_at is null
                 and message.seq > p_after
                 and (p_thread_id is null or message.thread_id = p_thread_id)
-                and (not p_is_roots_only or message.thread_id is null)
+                and (
+                    not p_is_roots_only
+                    or message.thread_id is null
+                    -- Else the replies to a deleted message would be in no view. Compared as a value, because Postgres
+                    -- could read the whole table for EXISTS.
+                    or (
+                        select root.id from public.messages as root
+                        where root.id = message.thread_id and root.deleted_at is null
+                    ) is null
+                )
             order by message.seq
             limit p_limit + 1 offset p_offset
         ) as found;
@@ -17002,7 +17020,8 @@ comment on function public.list_messages(uuid, uuid, boolean, integer, integer, 
 first page has last_seq and topic in meta, to follow the channel from there.';
 
 create function public.search_messages(
-    query text, channel_id uuid default null, "limit" integer default null, "offset" integer default null
+    query text, channel_id uuid default null, "limit" integer default null, "offset" integer default null,
+    prefix boolean default null
 ) returns json
 language plpgsql
 stable
@@ -17011,13 +17030,13 @@ as $$
 begin
     return public.search_messages(jsonb_build_object(
         'query', search_messages.query, 'channel_id', search_messages.channel_id, 'limit', search_messages."limit",
-        'offset', search_messages."offset"
+        'offset', search_messages."offset", 'prefix', search_messages.prefix
     ));
 end
 $$;
-comment on function public.search_messages(text, uuid, integer, integer) is
+comment on function public.search_messages(text, uuid, integer, integer, boolean) is
 'Finds messages of the caller''s channels: the best first, among the newest 1,000 that fit. limit is 1 to 100, default
-20.';
+20. With prefix, the last word is the beginning of one, as while typing.';
 
 create function public.get_message(id uuid) returns json
 language plpgsql
@@ -17438,6 +17457,56 @@ end
 $$;
 comment on function public.read_metrics() is
 'For the service: returns an array of gauges, each with name, help, labels and value.';
+
+-- As 810_named_messages, for conversations.
+
+create function public.list_inbox_changes(
+    workspace_id uuid default null, since text default null, "limit" integer default null
+) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.list_inbox_changes(jsonb_build_object(
+        'workspace_id', list_inbox_changes.workspace_id, 'since', list_inbox_changes.since,
+        'limit', list_inbox_changes."limit"
+    ));
+end
+$$;
+comment on function public.list_inbox_changes(uuid, text, integer) is
+'Lists every change of the caller''s conversations after the cursor since, oldest first: of all workspaces or of one.
+limit is 1 to 100 conversations, default 100. Without since, it returns the cursor of now and no changes.';
+
+create function public.search_conversations(
+    query text, conversation_id uuid default null, "limit" integer default null, "offset" integer default null
+) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.search_conversations(jsonb_build_object(
+        'query', search_conversations.query, 'conversation_id', search_conversations.conversation_id,
+        'limit', search_conversations."limit", 'offset', search_conversations."offset"
+    ));
+end
+$$;
+comment on function public.search_conversations(text, uuid, integer, integer) is
+'Finds messages of the caller''s conversations: the best first, among the newest 1,000 that fit. limit is 1 to 100,
+default 20.';
+
+create function public.index_conversations("limit" integer default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.index_conversations(jsonb_build_object('limit', index_conversations."limit"));
+end
+$$;
+comment on function public.index_conversations(integer) is
+'For the service: indexes messages of conversations for search. limit is 1 to 1000 rows of the backlog, default 100.
+Returns how many it took.';
 
 -- What planner statistics tell clients: nothing. Docs: docs/explanation/security.md.
 -- Postgres estimates rows from all rows of a table, also from those that a policy hides, and the Data API shows the
@@ -18190,6 +18259,8 @@ revoke all on function
     public.get_attachment(uuid),
     public.get_message(uuid),
     public.list_channel_events(uuid, bigint, integer),
+    public.list_inbox_changes(uuid, text, integer),
+    public.index_conversations(integer),
     public.list_message_edits(uuid),
     public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
     public.list_twin_deliveries(uuid, text, integer),
@@ -18201,7 +18272,8 @@ revoke all on function
     public.replay_twin_deliveries(uuid, uuid),
     public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
     public.rotate_twin_secret(uuid, integer),
-    public.search_messages(text, uuid, integer, integer),
+    public.search_conversations(text, uuid, integer, integer),
+    public.search_messages(text, uuid, integer, integer, boolean),
     public.set_twin_webhook(uuid, text),
     public.sweep_attachments(integer),
     public.toggle_reaction(uuid, text, uuid),
@@ -18351,6 +18423,7 @@ grant execute on function
     public.get_attachment(uuid),
     public.get_message(uuid),
     public.list_channel_events(uuid, bigint, integer),
+    public.list_inbox_changes(uuid, text, integer),
     public.list_message_edits(uuid),
     public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
     public.list_twin_deliveries(uuid, text, integer),
@@ -18361,7 +18434,8 @@ grant execute on function
     public.replay_twin_deliveries(uuid, uuid),
     public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
     public.rotate_twin_secret(uuid, integer),
-    public.search_messages(text, uuid, integer, integer),
+    public.search_conversations(text, uuid, integer, integer),
+    public.search_messages(text, uuid, integer, integer, boolean),
     public.set_twin_webhook(uuid, text),
     public.toggle_reaction(uuid, text, uuid),
     public.undo_number_change(uuid),
@@ -18650,6 +18724,7 @@ grant execute on function
     public.get_attachment(uuid),
     public.get_message(uuid),
     public.list_channel_events(uuid, bigint, integer),
+    public.index_conversations(integer),
     public.list_message_edits(uuid),
     public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
     public.list_twin_deliveries(uuid, text, integer),
@@ -18661,7 +18736,8 @@ grant execute on function
     public.replay_twin_deliveries(uuid, uuid),
     public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
     public.rotate_twin_secret(uuid, integer),
-    public.search_messages(text, uuid, integer, integer),
+    public.search_conversations(text, uuid, integer, integer),
+    public.search_messages(text, uuid, integer, integer, boolean),
     public.set_twin_webhook(uuid, text),
     public.sweep_attachments(integer),
     public.toggle_reaction(uuid, text, uuid),
