@@ -1,6 +1,14 @@
 -- Ingested conversations and their messages, one row each.
 -- Promise: message_count, last_message_at and last_message_preview always agree with the messages.
 
+create type private.conversation_summary as (
+    conversation_id uuid,
+    message_count integer,
+    last_message_at timestamptz,
+    last_message_preview text
+);
+comment on type private.conversation_summary is 'What a conversation says about its messages.';
+
 create table public.conversations (
     id uuid primary key default private.generate_id(),
     -- The user before the workspace: Postgres checks the keys in this order, and a deleted user is locked first.
@@ -81,14 +89,6 @@ create index conversations_person_id_idx on public.conversations (workspace_id, 
 where person_id is not null;
 create index conversations_user_id_idx on public.conversations (user_id);
 alter table public.conversations enable row level security;
-
-create type private.conversation_summary as (
-    conversation_id uuid,
-    message_count integer,
-    last_message_at timestamptz,
-    last_message_preview text
-);
-comment on type private.conversation_summary is 'What a conversation says about its messages.';
 
 -- Without a foreign key: triggers check for a whole statement what it would check row by row, which took a sixth of an
 -- ingest (docs/explanation/decisions/0006).

@@ -57,8 +57,8 @@ begin
         end,
         private.render_conversation(found.conversation, counted.added, case
             when counted.added <= (select settings.broadcast_max_messages from private.settings)
-                and octet_length(counted.lines::text) <= (select settings.broadcast_max_bytes from private.settings)
-                then counted.lines
+                and octet_length(counted.messages::text) <= (select settings.broadcast_max_bytes from private.settings)
+                then counted.messages
         end),
         true
     from (
@@ -68,7 +68,7 @@ begin
             jsonb_agg(
                 changed.message
                 order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
-            ) as lines
+            ) as messages
         from changed
         group by changed.conversation_id
     ) as counted

@@ -2811,6 +2811,14 @@ comment on function private.is_valid_key(text) is 'Checks whether a secret is a 
 -- Ingested conversations and their messages, one row each.
 -- Promise: message_count, last_message_at and last_message_preview always agree with the messages.
 
+create type private.conversation_summary as (
+    conversation_id uuid,
+    message_count integer,
+    last_message_at timestamptz,
+    last_message_preview text
+);
+comment on type private.conversation_summary is 'What a conversation says about its messages.';
+
 create table public.conversations (
     id uuid primary key default private.generate_id(),
     -- The user before the workspace: Postgres checks the keys in this order, and a deleted user is locked first.
@@ -2891,14 +2899,6 @@ create index conversations_person_id_idx on public.conversations (workspace_id, 
 where person_id is not null;
 create index conversations_user_id_idx on public.conversations (user_id);
 alter table public.conversations enable row level security;
-
-create type private.conversation_summary as (
-    conversation_id uuid,
-    message_count integer,
-    last_message_at timestamptz,
-    last_message_preview text
-);
-comment on type private.conversation_summary is 'What a conversation says about its messages.';
 
 -- Without a foreign key: triggers check for a whole statement what it would check row by row, which took a sixth of an
 -- ingest (docs/explanation/decisions/0006).
@@ -4580,8 +4580,8 @@ begin
         end,
         private.render_conversation(found.conversation, counted.added, case
             when counted.added <= (select settings.broadcast_max_messages from private.settings)
-                and octet_length(counted.lines::text) <= (select settings.broadcast_max_bytes from private.settings)
-                then counted.lines
+                and octet_length(counted.messages::text) <= (select settings.broadcast_max_bytes from private.settings)
+                then counted.messages
         end),
         true
     from (
@@ -4591,7 +4591,7 @@ begin
             jsonb_agg(
                 changed.message
                 order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
-            ) as lines
+            ) as messages
         from changed
         group by changed.conversation_id
     ) as counted
@@ -4978,8 +4978,7 @@ begin
         from (
             select
                 given.position::integer as position,
-                field.external_id,
-                field.identifier,
+                field.external_id, field.identifier,
                 nullif(btrim(field.name), '') as name,
                 case
                     when given.value ? 'identifiers' then private.list_given_identifiers(given.value -> 'identifiers')
@@ -4987,10 +4986,8 @@ begin
                 end as identifiers,
                 '-infinity'::timestamptz as newest_at,
                 coalesce(given.value -> 'kind' = '"group"', false) as is_group,
-                false as has_future,
-                jsonb_typeof(given.value -> 'updates') = 'array' as has_updates,
-                0 as message_count,
-                null::jsonb as last_message,
+                false as has_future, jsonb_typeof(given.value -> 'updates') = 'array' as has_updates,
+                0 as message_count, null::jsonb as last_message,
                 case
                     when jsonb_typeof(given.value) <> 'object' then 'conversation must be an object'
                     when field.external_id is null or char_length(field.external_id) not between 1 and 500
@@ -5090,8 +5087,7 @@ begin
             select
                 parsed.parent, parsed.index, parsed.external_id, parsed.sender, parsed.sent_at,
                 case when parsed.sent_at > now() + interval '1 hour' then parsed.sent_at end as stated_at,
-                case when parsed.message ? 'sequence' then private.parse_sequence(parsed.message) else 0 end
-                    as sequence,
+                case when parsed.message ? 'sequence' then private.parse_sequence(parsed.message) else 0 end,
                 parsed.message, null::jsonb as present, null::timestamptz as deleted_at,
                 case
                     when jsonb_typeof(parsed.message) <> 'object' then ' must be an object'
@@ -5133,8 +5129,7 @@ begin
                 end) with ordinality as given (value, position)
                 -- OFFSET 0 keeps this query apart from the outer one, which would parse each time twice.
                 offset 0
-            ) as parsed
-            order by parsed.parent, parsed.index
+            ) as parsed order by parsed.parent, parsed.index
         ) as line
     );
 end
@@ -5191,7 +5186,8 @@ comment on function private.validate_conversations(private.ingest_conversation[]
 
 -- Ingest, second part: finds, creates, locks and updates the conversations of a request.
 -- Lock order, the same in every request, so that two requests cannot deadlock: the workspace's matching lock (shared,
--- or none after a second of waiting), new conversations by external id, existing conversations by id, then messages. A replay takes no lock.
+-- or none after a second of waiting), new conversations by external id, existing conversations by id, then messages. A
+-- replay takes no lock.
 
 create function private.lock_source(p_source private.ingest_source) returns void
 language plpgsql
@@ -5212,7 +5208,8 @@ begin
 end
 $$;
 comment on function private.lock_source(private.ingest_source) is
-'Takes the matching lock of the workspace, shared, or decides that this request matches later. Raises 40001 if the connection has another owner by now.';
+'Takes the matching lock of the workspace, shared, or decides that this request matches later. Raises 40001 if the
+connection has another owner by now.';
 
 create function private.find_conversations(
     p_source private.ingest_source, p_conversations private.ingest_conversation[]
@@ -5374,7 +5371,7 @@ declare
     v_created jsonb;
 begin
     if not exists (select from unnest(p_participants) as given where given.conversation_id is null) then
-        return '{}';
+        return '{}'::jsonb;
     end if;
     with created as (
         insert into public.conversations (
@@ -6172,8 +6169,8 @@ comment on function private.place_messages(private.ingest_message[], uuid[]) is
 'The same messages, with a place behind all that is there for those with a time far beyond their arrival. Such a message
 that comes first gets the epoch, so that all later ones follow it.';
 
--- force_generic_plan, because custom plans, which Postgres prefers for a request of new conversations, take longer to make
--- than they save: LIMIT 1 decides the look-ups.
+-- force_generic_plan, because custom plans, which Postgres prefers for a request of new conversations, take longer to
+-- make than they save: LIMIT 1 decides the look-ups.
 create function private.store_messages(
     p_source private.ingest_source, p_messages private.ingest_message[], p_ids uuid[], p_is_all_new boolean
 ) returns private.ingest_count[]
@@ -6228,10 +6225,9 @@ begin
         where message.is_new
     ), counted as (
         select message.parent, count(*) filter (where message.is_new)::integer as added,
-            -- A plain json_agg(distinct …) would sort all messages.
+            -- A plain json_agg(distinct) would sort all messages.
             case when bool_or(message.is_conflicting) then (
-                select json_agg(distinct line.external_id)
-                from message as line
+                select json_agg(distinct line.external_id) from message as line
                 where line.parent = message.parent and line.is_conflicting
             ) end as conflicts,
             null::integer as updates_added, null::integer as updates_waiting
