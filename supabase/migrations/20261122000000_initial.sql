@@ -3371,6 +3371,135 @@ $$;
 comment on function private.list_given_identifiers(jsonb) is
 'The identifiers in the field identifiers of a conversation, each in its one form; empty if the field has an error.';
 
+-- Those who write in a group, or are said to be in it. A computed field shows them, so clients need no right to the table.
+create table private.group_participants (
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    workspace_id uuid not null,
+    identifier text collate "C" not null,
+    name text collate "C",
+    named_at timestamptz not null default '-infinity',
+    identifiers jsonb not null default '[]',
+    keys text[] collate "C" not null default '{}',
+    has_left boolean not null default false,
+    at timestamptz not null default '-infinity',
+    person_id uuid,
+    matched_by text,
+    primary key (conversation_id, identifier),
+    constraint group_participants_person_id_fkey foreign key (workspace_id, person_id)
+    references public.people (workspace_id, id) on delete set null (person_id)
+);
+comment on table private.group_participants is 'Who is, or was, in a group, and which person that is.';
+comment on column private.group_participants.identifier is
+'As sender of the messages and participants of requests have it.';
+comment on column private.group_participants.named_at is
+'When name was given: a later request with an earlier time does not undo it.';
+comment on column private.group_participants.identifiers is 'More identifiers, as requests gave them.';
+comment on column private.group_participants.keys is
+'What all identifiers have in common with equal ones (private.identifier_key).';
+comment on column private.group_participants.at is 'When the participant last joined, wrote or left.';
+create index group_participants_keys_idx on private.group_participants using gin (keys);
+create index group_participants_person_id_idx on private.group_participants (workspace_id, person_id)
+where person_id is not null;
+alter table private.group_participants enable row level security;
+
+create function private.diagnose_group_participants(p_conversation jsonb) returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_participants jsonb := p_conversation -> 'participants';
+begin
+    if coalesce(jsonb_typeof(v_participants), 'null') = 'null' then
+        return null;
+    elsif p_conversation -> 'kind' is distinct from '"group"' then
+        return 'participants is for groups only';
+    elsif jsonb_typeof(v_participants) <> 'array' or jsonb_array_length(v_participants) > 1000 then
+        return 'participants must be an array of at most 1000 objects';
+    end if;
+    return (
+        select (array_agg(format('participants[%s].', given.position - 1) || given.error order by given.position)
+            filter (where given.error is not null))[1]
+        from (
+            select
+                one.position,
+                case
+                    when jsonb_typeof(one.value) <> 'object'
+                        or coalesce(jsonb_typeof(one.value -> 'identifier'), '') <> 'string'
+                        or char_length(one.value ->> 'identifier') not between 1 and 500
+                        then 'identifier must be a string of 1 to 500 characters'
+                    when coalesce(jsonb_typeof(one.value -> 'name'), 'null') not in ('string', 'null')
+                        or char_length(one.value ->> 'name') > 500
+                        then 'name must be a string of at most 500 characters'
+                    when coalesce(one.value -> 'state', '"joined"') not in ('"joined"', '"left"')
+                        then 'state must be joined or left'
+                    when one.value ? 'at' and (
+                        jsonb_typeof(one.value -> 'at') <> 'string'
+                        or private.parse_timestamp(one.value ->> 'at') is null
+                    ) then 'at must be an ISO 8601 timestamp'
+                    else private.diagnose_identifiers(one.value -> 'identifiers')
+                end as error
+            from jsonb_array_elements(v_participants) with ordinality as one (value, position)
+        ) as given
+    );
+end
+$$;
+comment on function private.diagnose_group_participants(jsonb) is
+'The first error of the field participants of a conversation; null without an error.';
+
+create function private.diagnose_people(p_conversation jsonb) returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return coalesce(
+        private.diagnose_identifiers(p_conversation -> 'identifiers'),
+        private.diagnose_group_participants(p_conversation)
+    );
+end
+$$;
+comment on function private.diagnose_people(jsonb) is
+'The first error of the fields identifiers and participants of a conversation; null without an error.';
+
+-- Definer, because clients may not read the table. The caller sees the conversation, which is the argument.
+create function private.list_group_participants(p_conversation_id uuid) returns jsonb
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(jsonb_agg(jsonb_build_object(
+        'identifier', known.identifier,
+        'name', known.name,
+        'identifiers', known.identifiers,
+        'has_left', known.has_left,
+        'at', case when isfinite(known.at) then private.format_time(known.at) end,
+        'person_id', known.person_id,
+        'matched_by', known.matched_by
+    ) order by known.identifier), '[]')
+    from private.group_participants as known
+    where known.conversation_id = p_conversation_id
+        and exists (
+            select from private.my_workspaces as mine where mine.id = known.workspace_id
+            union all
+            select where private.is_service()
+        )
+$$;
+comment on function private.list_group_participants(uuid) is
+'The participants of a group of the caller''s workspaces, with the person of each.';
+
+create function public.participants(public.conversations) returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select private.list_group_participants($1.id)
+$$;
+comment on function public.participants(public.conversations) is
+'Computed field: who is or was in a group, as an array of identifier, name, identifiers, has_left, at, person_id and
+matched_by. identifier is the sender of the messages.';
+
 -- Files of ingested messages in the bucket `attachments`: their paths, and which of them are stored.
 -- Promise: a message has one file, however often it is uploaded.
 
@@ -4116,6 +4245,46 @@ end
 $$;
 comment on function private.update_matches(uuid[]) is 'Locks conversations in the order of ids and matches them again.';
 
+-- Definer, because ingest may not read the keys of people.
+create function private.match_group_participants(p_ids uuid[], p_keys text[]) returns uuid[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_changed uuid[];
+begin
+    with found as (
+        select
+            known.conversation_id, known.identifier, private.match_identifiers(
+                known.workspace_id, conversation.platform,
+                private.identify(conversation.platform, known.identifier)
+                || private.list_given_identifiers(known.identifiers)
+            ) as match
+        from private.group_participants as known
+        inner join public.conversations as conversation on known.conversation_id = conversation.id
+        where (p_ids is null or known.conversation_id = any(p_ids)) and (p_keys is null or known.keys && p_keys)
+        -- OFFSET 0 calls the function once for each row.
+        offset 0
+    ), matched as (
+        update private.group_participants as known
+        set person_id = (found.match).person_id, matched_by = (found.match).reason
+        from found
+        where known.conversation_id = found.conversation_id and known.identifier = found.identifier
+            and (known.person_id, known.matched_by)
+            is distinct from ((found.match).person_id, (found.match).reason)
+        returning known.conversation_id
+    )
+
+    select array_agg(distinct matched.conversation_id) into v_changed from matched;
+    return coalesce(v_changed, '{}');
+end
+$$;
+comment on function private.match_group_participants(uuid[], text[]) is
+'Matches participants of these groups, or those with one of these keys, to people. Returns the groups in which one
+changed.';
+
 create function private.rematch_conversations(p_keys private.person_key[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -4138,6 +4307,9 @@ begin
             where known.workspace_id = changed.workspace_id and known.key = changed.key
             offset 0
         ) as found
+    ));
+    perform private.match_group_participants(null, array(
+        select distinct given.key from unnest(p_keys) as given where given.key is not null
     ));
 end
 $$;
@@ -4722,6 +4894,30 @@ $$;
 comment on function private.broadcast_conversation_trigger() is
 'Trigger: broadcasts a conversation that is new without messages, or that has another participant or person.';
 
+-- Definer, because the writer may be allowed to change people and not conversations.
+create function private.broadcast_group_participants_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[] := array(
+        select distinct changed.conversation_id
+        from changed
+        inner join gone using (conversation_id, identifier)
+        where (changed.person_id, changed.matched_by) is distinct from (gone.person_id, gone.matched_by)
+    );
+begin
+    -- Ingest broadcasts its changes itself.
+    if v_ids <> '{}' and current_setting('threadline.is_ingesting', true) is distinct from 'on' then
+        perform private.broadcast_conversations(v_ids);
+    end if;
+    return null;
+end
+$$;
+comment on function private.broadcast_group_participants_trigger() is
+'Trigger: broadcasts groups in which a participant is another person now.';
+
 -- The newest conversations of all workspaces of a user, in pages. A query that names no workspace would sort all
 -- conversations of the user; this reads one index entry for each workspace, and then only rows of the page.
 
@@ -5006,7 +5202,7 @@ begin
                         then 'messages must be an array'
                     when coalesce(jsonb_typeof(given.value -> 'updates'), 'null') not in ('array', 'null')
                         then 'updates must be an array'
-                    when given.value ? 'identifiers' then private.diagnose_identifiers(given.value -> 'identifiers')
+                    when given.value ?| '{identifiers,participants}' then private.diagnose_people(given.value)
                 end as error
             from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
             cross join lateral (
@@ -5488,6 +5684,146 @@ $$;
 comment on function private.update_participants(uuid[], private.ingest_participant[]) is
 'Sets identifier and name of participants where the request has newer ones. Returns the ids of the conversations that
 look different now. The caller has locked the rows.';
+
+-- Ingest: who is in a group, and who each of its senders is.
+-- Promise: the order in which requests arrive makes no difference; a message shows that its sender was there.
+
+create function private.list_group_changes(
+    p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
+) returns table (
+    conversation_id uuid, identifier text, name text, named_at timestamptz, identifiers jsonb, has_left boolean,
+    at timestamptz
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    with said as (
+        select
+            p_ids[parent.position] as conversation_id, one.value ->> 'identifier' as identifier,
+            nullif(btrim(one.value ->> 'name'), '') as name,
+            case jsonb_typeof(one.value -> 'identifiers') when 'array' then one.value -> 'identifiers' else '[]' end
+                as identifiers,
+            coalesce(one.value -> 'state' = '"left"', false) as has_left,
+            coalesce(private.parse_timestamp(one.value ->> 'at'), '-infinity') as at
+        from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
+        cross join lateral jsonb_array_elements(case jsonb_typeof(parent.value -> 'participants')
+            when 'array' then parent.value -> 'participants' else '[]'
+        end) as one (value)
+        where p_ids[parent.position] is not null
+        union all
+        select p_ids[given.parent], given.sender, null, '[]', false, given.sent_at
+        from unnest(p_messages) as given
+        where p_ids[given.parent] is not null and given.sender <> '' and given.stated_at is null
+            and given.message -> 'direction' = '"inbound"'
+    )
+
+    select
+        said.conversation_id, said.identifier,
+        (array_agg(said.name order by said.at desc, said.name desc) filter (where said.name is not null))[1],
+        coalesce(max(said.at) filter (where said.name is not null), '-infinity'),
+        coalesce((
+            select jsonb_agg(distinct extra.value)
+            from jsonb_array_elements(jsonb_path_query_array(jsonb_agg(said.identifiers), '$[*][*]')) as extra (value)
+        ), '[]'),
+        (array_agg(said.has_left order by said.at desc, said.has_left desc))[1],
+        max(said.at)
+    from said
+    group by said.conversation_id, said.identifier
+    order by said.conversation_id, said.identifier collate "C";
+end
+$$;
+comment on function private.list_group_changes(jsonb, private.ingest_message[], uuid[]) is
+'What a request says about participants of groups: its participants, and the senders of its inbound messages.';
+
+create function private.list_group_keys(p_platform text, p_identifier text, p_identifiers jsonb) returns text[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select distinct named.key
+        from (
+            select private.participant_key(p_platform, p_identifier) as key
+            union all
+            select private.identifier_key(extra.kind, extra.value, extra.app)
+            from unnest(private.list_given_identifiers(p_identifiers)) as extra
+        ) as named
+        where named.key is not null
+        order by named.key
+    );
+end
+$$;
+comment on function private.list_group_keys(text, text, jsonb) is
+'The keys under which people are found for a participant of a group.';
+
+create function private.join_identifiers(p_one jsonb, p_other jsonb) returns jsonb
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(jsonb_agg(distinct extra.value), '[]') from jsonb_array_elements(p_one || p_other) as extra (value)
+$$;
+comment on function private.join_identifiers(jsonb, jsonb) is 'All of two arrays of identifiers, each once, in one order.';
+
+-- Definer, because no role writes the table.
+create function private.record_group_participants(
+    p_parsed private.ingest_conversation[], p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
+) returns uuid[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_changed uuid[];
+    v_ids uuid[] := array(select distinct p_ids[given.position] from unnest(p_parsed) as given where given.is_group);
+begin
+    if v_ids = '{}' then
+        return '{}'::uuid[];
+    end if;
+    with recorded as (
+        insert into private.group_participants as known (
+            conversation_id, workspace_id, identifier, name, named_at, identifiers, has_left, at, keys
+        )
+        select
+            given.conversation_id, conversation.workspace_id, given.identifier, given.name, given.named_at,
+            given.identifiers, given.has_left, given.at,
+            private.list_group_keys(conversation.platform, given.identifier, given.identifiers)
+        from private.list_group_changes(p_conversations, p_messages, p_ids) as given
+        inner join public.conversations as conversation on given.conversation_id = conversation.id
+        on conflict (conversation_id, identifier) do update
+        set
+            name = case
+                when (excluded.named_at, excluded.name) > (known.named_at, coalesce(known.name, '')) then excluded.name
+                else known.name
+            end,
+            named_at = greatest(known.named_at, excluded.named_at),
+            identifiers = private.join_identifiers(known.identifiers, excluded.identifiers),
+            keys = array(select distinct one.key from unnest(known.keys || excluded.keys) as one (key) order by 1),
+            has_left = case
+                when (excluded.at, excluded.has_left) > (known.at, known.has_left) then excluded.has_left
+                else known.has_left
+            end,
+            at = greatest(known.at, excluded.at)
+        where (excluded.named_at, coalesce(excluded.name, '')) > (known.named_at, coalesce(known.name, ''))
+            or (excluded.at, excluded.has_left) > (known.at, known.has_left)
+            or not excluded.identifiers <@ known.identifiers
+        returning known.conversation_id
+    )
+
+    select array_agg(distinct recorded.conversation_id) into v_changed from recorded;
+    return coalesce(v_changed, '{}') || private.match_group_participants(v_changed, null);
+end
+$$;
+comment on function private.record_group_participants(
+    private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]
+) is
+'Keeps what a request says about participants of groups, and matches them to people. Returns the groups that changed.
+The caller has locked the conversations.';
 
 -- Ingest, third part: what happened to messages after they were sent.
 -- Promise: an update counts once, in any order, also before its message has come.
@@ -6388,7 +6724,7 @@ begin
     end if;
     v_changed := v_changed || private.record_given_identifiers(
         p_source.platform, v_conversations, v_ids, v_existing = '{}'
-    );
+    ) || private.record_group_participants(v_conversations, p_conversations, v_messages, v_ids);
     if v_has_updates then
         v_counts := private.record_updates(v_updates, v_ids);
     end if;
@@ -15151,6 +15487,7 @@ begin
     from public.conversation_messages as stored
     where stored.conversation_id = any(v_conversations);
     delete from public.conversations as conversation where conversation.id = any(v_conversations);
+    delete from private.group_participants as known where known.person_id = p_person_id;
     v_people := private.delete_person(p_person_id);
     v_similar := array(
         select conversation.id
@@ -16986,6 +17323,12 @@ for each row when (
 )
 execute function private.broadcast_conversation_trigger();
 
+-- group_participants: people change, and so does the person of a participant.
+create trigger group_participants_10_broadcast
+after update on private.group_participants
+referencing old table as gone new table as changed
+for each statement execute function private.broadcast_group_participants_trigger();
+
 -- conversation_identifiers: ingest learns more about a participant.
 create trigger conversation_identifiers_10_match
 after insert on public.conversation_identifiers
@@ -17378,6 +17721,7 @@ revoke all on function
     public.get_message(jsonb),
     public.index_conversations(jsonb),
     public.keys(public.messaging_connections),
+    public.participants(public.conversations),
     public.list_channel_events(jsonb),
     public.list_conversations(integer, text),
     public.list_inbox_changes(jsonb),
@@ -17506,6 +17850,7 @@ grant execute on function
     public.get_attachment(jsonb),
     public.get_message(jsonb),
     public.keys(public.messaging_connections),
+    public.participants(public.conversations),
     public.list_channel_events(jsonb),
     public.list_conversations(integer, text),
     public.list_inbox_changes(jsonb),
@@ -17599,6 +17944,7 @@ grant execute on function
     private.spend_request(),
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
+    private.list_group_participants(uuid),
     private.list_messaging_keys(uuid),
     private.erase_person(uuid, uuid[]),
     private.fail(integer, text, text, text),
@@ -17775,6 +18121,7 @@ grant execute on function
     public.messages(public.conversations),
     public.index_conversations(jsonb),
     public.messaging_ingest(bytea),
+    public.participants(public.conversations),
     public.pin_message(jsonb),
     public.read_metrics(jsonb),
     public.remove_reaction(jsonb),
@@ -17870,6 +18217,10 @@ grant execute on function
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
     private.index_conversations(integer),
+    private.diagnose_people(jsonb),
+    private.diagnose_group_participants(jsonb),
+    private.list_group_participants(uuid),
+    private.record_group_participants(private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]),
     private.is_valid_key(text),
     private.measure_search(),
     private.rotate_twin_secret(uuid, interval),

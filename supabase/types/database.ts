@@ -404,8 +404,9 @@ export type Database = {
             "workspace_id": string;
           } | null;
           "messages": Json | null;
+          "participants": Json | null;
         };
-        ComputedFields: "conversation_messages" | "messages";
+        ComputedFields: "conversation_messages" | "messages" | "participants";
         Insert: {
           "created_at"?: string;
           "external_conversation_id": string;
@@ -1390,6 +1391,7 @@ export type Database = {
       };
       "list_channel_events": { Args: { "": Json }; Returns: Json };
       "list_conversations": { Args: { "before"?: string; "max_conversations"?: number }; Returns: Json };
+      "list_inbox_changes": { Args: { "": Json }; Returns: Json };
       "list_message_edits": { Args: { "": Json }; Returns: Json };
       "list_messages": { Args: { "": Json }; Returns: Json };
       "list_my_channels": { Args: { "max_channels"?: number; "skip"?: number }; Returns: Json };
@@ -1428,6 +1430,12 @@ export type Database = {
           & "the function public.messages with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
       "open_direct": { Args: { "user_ids": (string)[]; "workspace_id"?: string }; Returns: Json };
+      "participants": {
+        Args: { "": Database["public"]["Tables"]["conversations"]["Row"] };
+        Returns:
+          & { error: true }
+          & "the function public.participants with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
+      };
       "pin_message": { Args: { "": Json }; Returns: Json };
       "read_metrics": { Args: { "": Json }; Returns: Json };
       "remove_reaction": { Args: { "": Json }; Returns: Json };

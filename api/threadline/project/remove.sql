@@ -175,6 +175,7 @@ drop trigger conversations_41_redact on public.conversations;
 drop trigger conversations_42_note on public.conversations;
 drop trigger conversations_50_broadcast on public.conversations;
 drop trigger conversations_60_broadcast on public.conversations;
+drop trigger group_participants_10_broadcast on private.group_participants;
 drop trigger conversation_identifiers_10_match on public.conversation_identifiers;
 drop trigger conversation_messages_10_summarize on public.conversation_messages;
 drop trigger conversation_messages_20_broadcast on public.conversation_messages;
@@ -279,6 +280,7 @@ drop function
     private.broadcast_conversation_trigger(),
     private.broadcast_conversations(uuid[]),
     private.broadcast_event_trigger(),
+    private.broadcast_group_participants_trigger(),
     private.broadcast_id(uuid, bigint, uuid),
     private.broadcast_ingested_messages_trigger(),
     private.broadcast_updated_messages_trigger(),
@@ -330,8 +332,10 @@ drop function
     private.delete_stored_answers(uuid),
     private.delete_workspace(jsonb),
     private.diagnose(text, timestamptz),
+    private.diagnose_group_participants(jsonb),
     private.diagnose_identifiers(jsonb),
     private.diagnose_login(),
+    private.diagnose_people(jsonb),
     private.diagnose_platform(),
     private.diagnose_tables(),
     private.diagnose_version(text),
@@ -411,6 +415,7 @@ drop function
     private.is_used_up(),
     private.is_uuid(text),
     private.is_valid_key(text),
+    private.join_identifiers(jsonb, jsonb),
     private.keep_direct_member_trigger(),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.leave_channels(uuid, uuid, uuid),
@@ -424,6 +429,9 @@ drop function
     private.list_conversations(jsonb),
     private.list_due_queues(integer),
     private.list_given_identifiers(jsonb),
+    private.list_group_changes(jsonb, private.ingest_message[], uuid[]),
+    private.list_group_keys(text, text, jsonb),
+    private.list_group_participants(uuid),
     private.list_identifiers(uuid),
     private.list_inbox_changes(uuid, xid8, bigint, integer, integer),
     private.list_invitations(jsonb),
@@ -465,6 +473,7 @@ drop function
     private.mark_read(jsonb),
     private.mark_read(uuid, bigint),
     private.match_conversation(public.conversations),
+    private.match_group_participants(uuid[], text[]),
     private.match_identifiers(uuid, text, private.identifier[]),
     private.match_late_conversations(integer),
     private.match_participant_trigger(),
@@ -538,6 +547,7 @@ drop function
     private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz),
     private.record_export(uuid, uuid, boolean),
     private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean),
+    private.record_group_participants(private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]),
     private.record_identifiers(uuid[], private.identifier[]),
     private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
     private.record_invitation_trigger(),
@@ -720,6 +730,7 @@ drop function
     public.messages(public.conversations),
     public.messaging_ingest(bytea),
     public.open_direct(uuid[], uuid),
+    public.participants(public.conversations),
     public.pin_message(jsonb),
     public.read_metrics(jsonb),
     public.remove_reaction(jsonb),
@@ -746,6 +757,7 @@ drop table
     private.conversation_media,
     private.conversation_words,
     private.former_twin_messages,
+    private.group_participants,
     private.idempotency_keys,
     private.inbox_changes,
     private.late_matches,
