@@ -64,7 +64,7 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('replay_twin_deliveries', 'public', true, false, false),
 ('admit_upload', 'private', true, false, false),
 ('begin_upload', 'public', true, true, false),
-('finish_upload', 'public', false, false, false),
+('finish_upload', 'private', false, false, false),
 ('get_attachment', 'public', true, false, false),
 ('sweep_attachments', 'public', true, false, false),
 ('begin_summary', 'private', true, false, false),

@@ -131,20 +131,20 @@ drop policy workspaces_select_executed on public.workspaces;
 drop trigger threadline_10_create_profile on auth.users;
 drop trigger threadline_20_create_workspace on auth.users;
 drop trigger threadline_30_hand_over on auth.users;
-drop trigger workspaces_05_refuse on public.workspaces;
+drop trigger workspaces_10_refuse on public.workspaces;
 drop trigger workspaces_10_stamp on public.workspaces;
 drop trigger workspaces_20_protect_retention on public.workspaces;
 drop trigger workspaces_30_audit on public.workspaces;
 drop trigger workspaces_40_reread_numbers on public.workspaces;
 drop trigger workspaces_50_set_language on public.workspaces;
-drop trigger workspace_members_05_refuse on public.workspace_members;
+drop trigger workspace_members_10_refuse on public.workspace_members;
 drop trigger workspace_members_10_protect_owners on public.workspace_members;
 drop trigger workspace_members_20_audit on public.workspace_members;
 drop trigger workspace_members_30_hand_over on public.workspace_members;
 drop trigger workspace_members_40_tell on public.workspace_members;
 drop trigger workspace_members_41_tell on public.workspace_members;
-drop trigger workspace_invitations_05_refuse on public.workspace_invitations;
-drop trigger workspace_invitations_06_refuse on public.workspace_invitations;
+drop trigger workspace_invitations_10_refuse on public.workspace_invitations;
+drop trigger workspace_invitations_11_refuse on public.workspace_invitations;
 drop trigger workspace_invitations_10_tell on public.workspace_invitations;
 drop trigger user_events_10_broadcast on public.user_events;
 drop trigger user_profiles_10_stamp on public.user_profiles;
@@ -216,7 +216,7 @@ drop trigger ai_twins_20_remember_owner on public.ai_twins;
 drop trigger ai_twins_30_limit on public.ai_twins;
 drop trigger channel_twins_10_admit on public.channel_twins;
 drop trigger channel_twins_20_redact on public.channel_twins;
-drop trigger messages_05_refuse on public.messages;
+drop trigger messages_10_refuse on public.messages;
 drop trigger messages_10_admit on public.messages;
 drop trigger messages_20_require_attachments on public.messages;
 drop trigger messages_30_set_hops on public.messages;
@@ -233,11 +233,11 @@ drop trigger messages_83_record_mentions on public.messages;
 drop trigger messages_90_record_change on public.messages;
 drop trigger messages_91_delete_words on public.messages;
 drop trigger messages_92_forget on public.messages;
-drop trigger message_reactions_05_refuse on public.message_reactions;
-drop trigger message_reactions_06_normalize on public.message_reactions;
+drop trigger message_reactions_10_refuse on public.message_reactions;
+drop trigger message_reactions_11_normalize on public.message_reactions;
 drop trigger message_reactions_10_set_channel on public.message_reactions;
 drop trigger message_reactions_20_record on public.message_reactions;
-drop trigger message_pins_05_refuse on public.message_pins;
+drop trigger message_pins_10_refuse on public.message_pins;
 drop trigger message_pins_10_set_channel on public.message_pins;
 drop trigger message_pins_20_record on public.message_pins;
 drop trigger message_events_10_broadcast on public.message_events;
@@ -245,10 +245,11 @@ drop trigger attachments_10_set_details on public.attachments;
 drop trigger attachments_20_reject_retired_id on public.attachments;
 drop trigger attachments_30_retire_id on public.attachments;
 drop trigger message_files_10_drop_unused on private.message_files;
-drop trigger twin_webhooks_05_refuse on public.twin_webhooks;
+drop trigger twin_webhooks_10_refuse on public.twin_webhooks;
 drop trigger twin_webhooks_10_stamp on public.twin_webhooks;
 drop view private.my_topic_turns;
 drop view private.channel_languages;
+drop view private.my_posted_files;
 drop view private.my_peer_twins;
 drop view private.my_twins;
 drop view private.my_peers;
@@ -352,6 +353,7 @@ drop function
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.find_cursor(jsonb, text, uuid),
     private.find_edit_time(jsonb),
+    private.find_file(jsonb, uuid),
     private.find_heir(uuid, uuid),
     private.find_match(uuid, private.match_key[]),
     private.find_mentions(text),
@@ -364,6 +366,7 @@ drop function
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
+    private.finish_upload(jsonb),
     private.fold_digits(text),
     private.fold_text(text, boolean),
     private.forget_deleted_messages(uuid[], uuid[], bigint[]),
@@ -378,11 +381,13 @@ drop function
     private.hand_over_member_trigger(),
     private.hand_over_user_trigger(),
     private.has_exported(uuid, uuid),
+    private.has_huge_number(jsonb),
     private.has_media_room(uuid),
     private.has_updates(uuid[]),
     private.hash_secret(text),
     private.hide_direct_channel(uuid, uuid),
     private.hmac_block(bytea, integer),
+    private.hold_data_api_place(),
     private.hold_time(integer),
     private.home_country(uuid),
     private.identifier_key(text, text, text),
@@ -408,6 +413,7 @@ drop function
     private.is_my_twin_in(uuid, uuid),
     private.is_non_member(uuid),
     private.is_phone(text, text),
+    private.is_posted_to_me(text),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
     private.is_retired_file(text),
     private.is_same_sender(text, text),
@@ -460,6 +466,8 @@ drop function
     private.list_user_messages(uuid),
     private.list_word_forms(text, text, regdictionary[]),
     private.list_workspace_members(jsonb),
+    private.list_workspace_members(uuid, text),
+    private.list_workspaces(integer, integer),
     private.list_workspaces(jsonb),
     private.lock_channel(uuid),
     private.lock_channels(uuid[]),
@@ -572,6 +580,7 @@ drop function
     private.refresh_people_trigger(),
     private.refresh_person_keys(uuid[]),
     private.refuse_ingest(integer, text),
+    private.refuse_message(public.messages),
     private.refuse_statement_trigger(),
     private.reject_direct_channel_trigger(),
     private.reject_direct_member_trigger(),
@@ -605,7 +614,7 @@ drop function
     private.render_receipts(public.conversation_updates[]),
     private.render_results(private.ingest_result[]),
     private.render_snippet(text, text[], text, text, regdictionary[]),
-    private.render_transcript(uuid, bigint, integer, integer),
+    private.render_transcript(uuid, bigint, integer, integer, integer),
     private.render_uploads(jsonb),
     private.render_user_event(public.user_events),
     private.render_workspace(public.workspaces, text),
@@ -654,6 +663,7 @@ drop function
     private.set_conversation_workspace_trigger(),
     private.set_default_language_trigger(),
     private.set_hops_trigger(),
+    private.set_image_size(uuid, integer, integer),
     private.set_member_role(jsonb),
     private.set_message_channel_trigger(),
     private.set_reaction(jsonb, text),
@@ -665,6 +675,7 @@ drop function
     private.settle_media(uuid[], integer),
     private.settle_updates(private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]),
     private.sign_delivery(uuid, text),
+    private.spend_data_api_request(),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
     private.spend_request(),
@@ -694,61 +705,96 @@ drop function
     private.word_index_template(),
     public.accept_invitation(text, uuid),
     public.add_reaction(jsonb),
+    public.add_reaction(uuid, text, uuid),
     public.begin_upload(jsonb),
+    public.begin_upload(uuid, jsonb, text, uuid),
     public.change_number(jsonb),
+    public.change_number(uuid, text),
+    public.claim_deliveries(integer, integer),
     public.claim_deliveries(jsonb),
+    public.clean_up(integer),
     public.clean_up(jsonb),
     public.conversation_messages(public.conversations),
     public.create_invitation(uuid, uuid, text, text, interval),
     public.create_message(jsonb),
+    public.create_message(uuid, text, text, uuid, jsonb, jsonb, uuid, uuid, uuid),
     public.create_messaging_connection(text, text, uuid, boolean),
     public.create_workspace(text, text, text),
     public.delete_message(jsonb),
+    public.delete_message(uuid, boolean, uuid),
     public.edit_message(jsonb),
+    public.edit_message(uuid, text, uuid),
     public.erase_person(jsonb),
+    public.erase_person(uuid, uuid[]),
     public.erase_user(jsonb),
+    public.erase_user(uuid),
     public.export_channel(jsonb),
+    public.export_channel(uuid, integer, text),
     public.export_conversation(jsonb),
+    public.export_conversation(uuid, integer, text),
     public.finish_delivery(jsonb),
+    public.finish_delivery(uuid, uuid, integer, text),
     public.finish_upload(jsonb),
+    public.finish_upload(uuid, jsonb, text, uuid),
     public.get_attachment(jsonb),
+    public.get_attachment(uuid),
     public.get_message(jsonb),
+    public.get_message(uuid),
     public.index_conversations(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
+    public.list_channel_events(uuid, bigint, integer),
     public.list_conversations(integer, text),
     public.list_inbox_changes(jsonb),
     public.list_message_edits(jsonb),
+    public.list_message_edits(uuid),
     public.list_messages(jsonb),
+    public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
     public.list_my_channels(integer, integer),
     public.list_my_invitations(),
     public.list_twin_deliveries(jsonb),
+    public.list_twin_deliveries(uuid, text, integer),
     public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
     public.mark_read(uuid, bigint),
     public.merge_people(jsonb),
+    public.merge_people(uuid, uuid),
     public.messages(public.conversations),
     public.messaging_ingest(bytea),
     public.open_direct(uuid[], uuid),
     public.participants(public.conversations),
     public.pin_message(jsonb),
+    public.pin_message(uuid, uuid),
+    public.read_metrics(),
     public.read_metrics(jsonb),
     public.remove_reaction(jsonb),
+    public.remove_reaction(uuid, text, uuid),
     public.remove_twin_webhook(jsonb),
+    public.remove_twin_webhook(uuid),
     public.replay_twin_deliveries(jsonb),
+    public.replay_twin_deliveries(uuid, uuid),
     public.reply_to_message(jsonb),
+    public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
     public.revoke_invitation(uuid),
     public.revoke_messaging_key(uuid),
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
+    public.rotate_twin_secret(uuid, integer),
     public.search_conversations(jsonb),
     public.search_messages(jsonb),
+    public.search_messages(text, uuid, integer, integer),
     public.set_twin_webhook(jsonb),
+    public.set_twin_webhook(uuid, text),
+    public.sweep_attachments(integer),
     public.sweep_attachments(jsonb),
     public.toggle_reaction(jsonb),
+    public.toggle_reaction(uuid, text, uuid),
     public.undo_number_change(jsonb),
+    public.undo_number_change(uuid),
     public.unmerge_people(jsonb),
-    public.unpin_message(jsonb);
+    public.unmerge_people(uuid),
+    public.unpin_message(jsonb),
+    public.unpin_message(uuid, uuid);
 drop table
     private.calls,
     private.channel_counters,
@@ -809,8 +855,8 @@ drop table
     public.workspaces;
 drop function
     private.attachments_max_bytes(),
+    private.fits(jsonb, integer),
     private.generate_id(),
-    private.has_huge_number(jsonb),
     private.hidden_characters(),
     private.identifier_value(text, text),
     private.is_webhook_url(text),
