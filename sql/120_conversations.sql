@@ -243,8 +243,8 @@ begin
 end
 $$;
 comment on function private.update_summaries(private.conversation_summary[], integer) is
-'Writes summaries into their conversations, before as many broadcasts: none of messages that retention deletes. The caller
-has locked the rows.';
+'Writes summaries into their conversations, before as many broadcasts: none of messages that retention deletes. The
+caller has locked the rows.';
 
 -- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
 create function private.summarize_conversations_trigger() returns trigger

@@ -94,7 +94,7 @@ $$;
 comment on function private.list_given_identifiers(jsonb) is
 'The identifiers in the field identifiers of a conversation, each in its one form; empty if the field has an error.';
 
--- Those who write in a group, or are said to be in it. A computed field shows them, so clients need no right to the table.
+-- Those who write in a group, or are said to be in it. A computed field shows them, so clients need no right here.
 create table private.group_participants (
     conversation_id uuid not null references public.conversations (id) on delete cascade,
     workspace_id uuid not null,

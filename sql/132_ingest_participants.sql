@@ -80,7 +80,8 @@ set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(jsonb_agg(distinct extra.value), '[]') from jsonb_array_elements(p_one || p_other) as extra (value)
 $$;
-comment on function private.join_identifiers(jsonb, jsonb) is 'All of two arrays of identifiers, each once, in one order.';
+comment on function private.join_identifiers(jsonb, jsonb) is
+'All of two arrays of identifiers, each once, in one order.';
 
 -- Definer, because no role writes the table.
 create function private.record_group_participants(
