@@ -68,6 +68,7 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('get_attachment', 'public', true, false, false),
 ('sweep_attachments', 'public', true, false, false),
 ('begin_summary', 'private', true, false, false),
+('begin_conversation_summary', 'private', true, false, false),
 ('finish_summary', 'private', true, false, false),
 ('poll_summary', 'private', true, false, false),
 ('claim_deliveries', 'public', true, false, false),

@@ -3086,7 +3086,8 @@ begin
 end
 $$;
 comment on function private.update_summaries(private.conversation_summary[], integer) is
-'Writes summaries into their conversations, before as many broadcasts. The caller has locked the rows.';
+'Writes summaries into their conversations, before as many broadcasts: none of messages that retention deletes. The
+caller has locked the rows.';
 
 -- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
 create function private.summarize_conversations_trigger() returns trigger
@@ -3110,10 +3111,8 @@ begin
     select
         bool_and(wanted.is_known),
         array_agg((wanted.id, wanted.messages, wanted.sent_at, wanted.preview)::private.conversation_summary) filter (
-            where wanted.is_known and (
-                wanted.created_at <> now() or (wanted.messages, wanted.sent_at, wanted.preview)
-                is distinct from (wanted.message_count, wanted.last_message_at, wanted.last_message_preview)
-            )
+            where wanted.is_known and (wanted.created_at <> now() or (wanted.messages, wanted.sent_at, wanted.preview)
+            is distinct from (wanted.message_count, wanted.last_message_at, wanted.last_message_preview))
         )
     into v_is_complete, v_stale
     from (
@@ -3153,7 +3152,6 @@ begin
             message = 'A message belongs to a conversation that exists, and to its workspace.',
             constraint = 'conversation_messages_conversation_fkey';
     end if;
-    -- Messages that retention deletes are not broadcast.
     perform private.update_summaries(v_stale, case tg_op when 'DELETE' then 0 else 1 end) where v_stale is not null;
     return null;
 end
@@ -3415,6 +3413,135 @@ end
 $$;
 comment on function private.list_given_identifiers(jsonb) is
 'The identifiers in the field identifiers of a conversation, each in its one form; empty if the field has an error.';
+
+-- Those who write in a group, or are said to be in it. A computed field shows them, so clients need no right here.
+create table private.group_participants (
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    workspace_id uuid not null,
+    identifier text collate "C" not null,
+    name text collate "C",
+    named_at timestamptz not null default '-infinity',
+    identifiers jsonb not null default '[]',
+    keys text[] collate "C" not null default '{}',
+    has_left boolean not null default false,
+    at timestamptz not null default '-infinity',
+    person_id uuid,
+    matched_by text,
+    primary key (conversation_id, identifier),
+    constraint group_participants_person_id_fkey foreign key (workspace_id, person_id)
+    references public.people (workspace_id, id) on delete set null (person_id)
+);
+comment on table private.group_participants is 'Who is, or was, in a group, and which person that is.';
+comment on column private.group_participants.identifier is
+'As sender of the messages and participants of requests have it.';
+comment on column private.group_participants.named_at is
+'When name was given: a later request with an earlier time does not undo it.';
+comment on column private.group_participants.identifiers is 'More identifiers, as requests gave them.';
+comment on column private.group_participants.keys is
+'What all identifiers have in common with equal ones (private.identifier_key).';
+comment on column private.group_participants.at is 'When the participant last joined, wrote or left.';
+create index group_participants_keys_idx on private.group_participants using gin (keys);
+create index group_participants_person_id_idx on private.group_participants (workspace_id, person_id)
+where person_id is not null;
+alter table private.group_participants enable row level security;
+
+create function private.diagnose_group_participants(p_conversation jsonb) returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_participants jsonb := p_conversation -> 'participants';
+begin
+    if coalesce(jsonb_typeof(v_participants), 'null') = 'null' then
+        return null;
+    elsif p_conversation -> 'kind' is distinct from '"group"' then
+        return 'participants is for groups only';
+    elsif jsonb_typeof(v_participants) <> 'array' or jsonb_array_length(v_participants) > 1000 then
+        return 'participants must be an array of at most 1000 objects';
+    end if;
+    return (
+        select (array_agg(format('participants[%s].', given.position - 1) || given.error order by given.position)
+            filter (where given.error is not null))[1]
+        from (
+            select
+                one.position,
+                case
+                    when jsonb_typeof(one.value) <> 'object'
+                        or coalesce(jsonb_typeof(one.value -> 'identifier'), '') <> 'string'
+                        or char_length(one.value ->> 'identifier') not between 1 and 500
+                        then 'identifier must be a string of 1 to 500 characters'
+                    when coalesce(jsonb_typeof(one.value -> 'name'), 'null') not in ('string', 'null')
+                        or char_length(one.value ->> 'name') > 500
+                        then 'name must be a string of at most 500 characters'
+                    when coalesce(one.value -> 'state', '"joined"') not in ('"joined"', '"left"')
+                        then 'state must be joined or left'
+                    when one.value ? 'at' and (
+                        jsonb_typeof(one.value -> 'at') <> 'string'
+                        or private.parse_timestamp(one.value ->> 'at') is null
+                    ) then 'at must be an ISO 8601 timestamp'
+                    else private.diagnose_identifiers(one.value -> 'identifiers')
+                end as error
+            from jsonb_array_elements(v_participants) with ordinality as one (value, position)
+        ) as given
+    );
+end
+$$;
+comment on function private.diagnose_group_participants(jsonb) is
+'The first error of the field participants of a conversation; null without an error.';
+
+create function private.diagnose_people(p_conversation jsonb) returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return coalesce(
+        private.diagnose_identifiers(p_conversation -> 'identifiers'),
+        private.diagnose_group_participants(p_conversation)
+    );
+end
+$$;
+comment on function private.diagnose_people(jsonb) is
+'The first error of the fields identifiers and participants of a conversation; null without an error.';
+
+-- Definer, because clients may not read the table. The caller sees the conversation, which is the argument.
+create function private.list_group_participants(p_conversation_id uuid) returns jsonb
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(jsonb_agg(jsonb_build_object(
+        'identifier', known.identifier,
+        'name', known.name,
+        'identifiers', known.identifiers,
+        'has_left', known.has_left,
+        'at', case when isfinite(known.at) then private.format_time(known.at) end,
+        'person_id', known.person_id,
+        'matched_by', known.matched_by
+    ) order by known.identifier), '[]')
+    from private.group_participants as known
+    where known.conversation_id = p_conversation_id
+        and exists (
+            select from private.my_workspaces as mine where mine.id = known.workspace_id
+            union all
+            select where private.is_service()
+        )
+$$;
+comment on function private.list_group_participants(uuid) is
+'The participants of a group of the caller''s workspaces, with the person of each.';
+
+create function public.participants(public.conversations) returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select private.list_group_participants($1.id)
+$$;
+comment on function public.participants(public.conversations) is
+'Computed field: who is or was in a group, as an array of identifier, name, identifiers, has_left, at, person_id and
+matched_by. identifier is the sender of the messages.';
 
 -- Files of ingested messages in the bucket `attachments`: their paths, and which of them are stored.
 -- Promise: a message has one file, however often it is uploaded.
@@ -4161,6 +4288,46 @@ end
 $$;
 comment on function private.update_matches(uuid[]) is 'Locks conversations in the order of ids and matches them again.';
 
+-- Definer, because ingest may not read the keys of people.
+create function private.match_group_participants(p_ids uuid[], p_keys text[]) returns uuid[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_changed uuid[];
+begin
+    with found as (
+        select
+            known.conversation_id, known.identifier, private.match_identifiers(
+                known.workspace_id, conversation.platform,
+                private.identify(conversation.platform, known.identifier)
+                || private.list_given_identifiers(known.identifiers)
+            ) as match
+        from private.group_participants as known
+        inner join public.conversations as conversation on known.conversation_id = conversation.id
+        where (p_ids is null or known.conversation_id = any(p_ids)) and (p_keys is null or known.keys && p_keys)
+        -- OFFSET 0 calls the function once for each row.
+        offset 0
+    ), matched as (
+        update private.group_participants as known
+        set person_id = (found.match).person_id, matched_by = (found.match).reason
+        from found
+        where known.conversation_id = found.conversation_id and known.identifier = found.identifier
+            and (known.person_id, known.matched_by)
+            is distinct from ((found.match).person_id, (found.match).reason)
+        returning known.conversation_id
+    )
+
+    select array_agg(distinct matched.conversation_id) into v_changed from matched;
+    return coalesce(v_changed, '{}');
+end
+$$;
+comment on function private.match_group_participants(uuid[], text[]) is
+'Matches participants of these groups, or those with one of these keys, to people. Returns the groups in which one
+changed.';
+
 create function private.rematch_conversations(p_keys private.person_key[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -4183,6 +4350,9 @@ begin
             where known.workspace_id = changed.workspace_id and known.key = changed.key
             offset 0
         ) as found
+    ));
+    perform private.match_group_participants(null, array(
+        select distinct given.key from unnest(p_keys) as given where given.key is not null
     ));
 end
 $$;
@@ -4767,6 +4937,30 @@ $$;
 comment on function private.broadcast_conversation_trigger() is
 'Trigger: broadcasts a conversation that is new without messages, or that has another participant or person.';
 
+-- Definer, because the writer may be allowed to change people and not conversations.
+create function private.broadcast_group_participants_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[] := array(
+        select distinct changed.conversation_id
+        from changed
+        inner join gone using (conversation_id, identifier)
+        where (changed.person_id, changed.matched_by) is distinct from (gone.person_id, gone.matched_by)
+    );
+begin
+    -- Ingest broadcasts its changes itself.
+    if v_ids <> '{}' and current_setting('threadline.is_ingesting', true) is distinct from 'on' then
+        perform private.broadcast_conversations(v_ids);
+    end if;
+    return null;
+end
+$$;
+comment on function private.broadcast_group_participants_trigger() is
+'Trigger: broadcasts groups in which a participant is another person now.';
+
 -- The newest conversations of all workspaces of a user, in pages. A query that names no workspace would sort all
 -- conversations of the user; this reads one index entry for each workspace, and then only rows of the page.
 
@@ -5052,7 +5246,7 @@ begin
                         then 'messages must be an array'
                     when coalesce(jsonb_typeof(given.value -> 'updates'), 'null') not in ('array', 'null')
                         then 'updates must be an array'
-                    when given.value ? 'identifiers' then private.diagnose_identifiers(given.value -> 'identifiers')
+                    when given.value ?| '{identifiers,participants}' then private.diagnose_people(given.value)
                 end as error
             from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
             cross join lateral (
@@ -5534,6 +5728,147 @@ $$;
 comment on function private.update_participants(uuid[], private.ingest_participant[]) is
 'Sets identifier and name of participants where the request has newer ones. Returns the ids of the conversations that
 look different now. The caller has locked the rows.';
+
+-- Ingest: who is in a group, and who each of its senders is.
+-- Promise: the order in which requests arrive makes no difference; a message shows that its sender was there.
+
+create function private.list_group_changes(
+    p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
+) returns table (
+    conversation_id uuid, identifier text, name text, named_at timestamptz, identifiers jsonb, has_left boolean,
+    at timestamptz
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    with said as (
+        select
+            p_ids[parent.position] as conversation_id, one.value ->> 'identifier' as identifier,
+            nullif(btrim(one.value ->> 'name'), '') as name,
+            case jsonb_typeof(one.value -> 'identifiers') when 'array' then one.value -> 'identifiers' else '[]' end
+                as identifiers,
+            coalesce(one.value -> 'state' = '"left"', false) as has_left,
+            coalesce(private.parse_timestamp(one.value ->> 'at'), '-infinity') as at
+        from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
+        cross join lateral jsonb_array_elements(case jsonb_typeof(parent.value -> 'participants')
+            when 'array' then parent.value -> 'participants' else '[]'
+        end) as one (value)
+        where p_ids[parent.position] is not null
+        union all
+        select p_ids[given.parent], given.sender, null, '[]', false, given.sent_at
+        from unnest(p_messages) as given
+        where p_ids[given.parent] is not null and given.sender <> '' and given.stated_at is null
+            and given.message -> 'direction' = '"inbound"'
+    )
+
+    select
+        said.conversation_id, said.identifier,
+        (array_agg(said.name order by said.at desc, said.name desc) filter (where said.name is not null))[1],
+        coalesce(max(said.at) filter (where said.name is not null), '-infinity'),
+        coalesce((
+            select jsonb_agg(distinct extra.value)
+            from jsonb_array_elements(jsonb_path_query_array(jsonb_agg(said.identifiers), '$[*][*]')) as extra (value)
+        ), '[]'),
+        (array_agg(said.has_left order by said.at desc, said.has_left desc))[1],
+        max(said.at)
+    from said
+    group by said.conversation_id, said.identifier
+    order by said.conversation_id, said.identifier collate "C";
+end
+$$;
+comment on function private.list_group_changes(jsonb, private.ingest_message[], uuid[]) is
+'What a request says about participants of groups: its participants, and the senders of its inbound messages.';
+
+create function private.list_group_keys(p_platform text, p_identifier text, p_identifiers jsonb) returns text[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select distinct named.key
+        from (
+            select private.participant_key(p_platform, p_identifier) as key
+            union all
+            select private.identifier_key(extra.kind, extra.value, extra.app)
+            from unnest(private.list_given_identifiers(p_identifiers)) as extra
+        ) as named
+        where named.key is not null
+        order by named.key
+    );
+end
+$$;
+comment on function private.list_group_keys(text, text, jsonb) is
+'The keys under which people are found for a participant of a group.';
+
+create function private.join_identifiers(p_one jsonb, p_other jsonb) returns jsonb
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(jsonb_agg(distinct extra.value), '[]') from jsonb_array_elements(p_one || p_other) as extra (value)
+$$;
+comment on function private.join_identifiers(jsonb, jsonb) is
+'All of two arrays of identifiers, each once, in one order.';
+
+-- Definer, because no role writes the table.
+create function private.record_group_participants(
+    p_parsed private.ingest_conversation[], p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
+) returns uuid[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_changed uuid[];
+    v_ids uuid[] := array(select distinct p_ids[given.position] from unnest(p_parsed) as given where given.is_group);
+begin
+    if v_ids = '{}' then
+        return '{}'::uuid[];
+    end if;
+    with recorded as (
+        insert into private.group_participants as known (
+            conversation_id, workspace_id, identifier, name, named_at, identifiers, has_left, at, keys
+        )
+        select
+            given.conversation_id, conversation.workspace_id, given.identifier, given.name, given.named_at,
+            given.identifiers, given.has_left, given.at,
+            private.list_group_keys(conversation.platform, given.identifier, given.identifiers)
+        from private.list_group_changes(p_conversations, p_messages, p_ids) as given
+        inner join public.conversations as conversation on given.conversation_id = conversation.id
+        on conflict (conversation_id, identifier) do update
+        set
+            name = case
+                when (excluded.named_at, excluded.name) > (known.named_at, coalesce(known.name, '')) then excluded.name
+                else known.name
+            end,
+            named_at = greatest(known.named_at, excluded.named_at),
+            identifiers = private.join_identifiers(known.identifiers, excluded.identifiers),
+            keys = array(select distinct one.key from unnest(known.keys || excluded.keys) as one (key) order by 1),
+            has_left = case
+                when (excluded.at, excluded.has_left) > (known.at, known.has_left) then excluded.has_left
+                else known.has_left
+            end,
+            at = greatest(known.at, excluded.at)
+        where (excluded.named_at, coalesce(excluded.name, '')) > (known.named_at, coalesce(known.name, ''))
+            or (excluded.at, excluded.has_left) > (known.at, known.has_left)
+            or not excluded.identifiers <@ known.identifiers
+        returning known.conversation_id
+    )
+
+    select array_agg(distinct recorded.conversation_id) into v_changed from recorded;
+    return coalesce(v_changed, '{}') || private.match_group_participants(v_changed, null);
+end
+$$;
+comment on function private.record_group_participants(
+    private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]
+) is
+'Keeps what a request says about participants of groups, and matches them to people. Returns the groups that changed.
+The caller has locked the conversations.';
 
 -- Ingest, third part: what happened to messages after they were sent.
 -- Promise: an update counts once, in any order, also before its message has come.
@@ -6434,7 +6769,7 @@ begin
     end if;
     v_changed := v_changed || private.record_given_identifiers(
         p_source.platform, v_conversations, v_ids, v_existing = '{}'
-    );
+    ) || private.record_group_participants(v_conversations, p_conversations, v_messages, v_ids);
     if v_has_updates then
         v_counts := private.record_updates(v_updates, v_ids);
     end if;
@@ -12904,14 +13239,18 @@ begin
             as message (conversation_id, external_id, sender)
         where log.id = any(v_ids)
     ), present as (
-        select stored.*
+        select stored.conversation_id, stored.external_id, stored.sender
         from wanted
-        inner join public.conversation_messages as stored
-            on wanted.conversation_id = stored.conversation_id
-            and stored.external_id = wanted.external_id
-            and stored.sender = wanted.sender collate "C"
-        where stored.deleted_at is null
-        for key share of stored
+        -- Each LIMIT 1 makes one look-up by the key, however many rows the planner expects.
+        cross join lateral (
+            select message.* from public.conversation_messages as message
+            where message.conversation_id = wanted.conversation_id
+                and message.external_id = wanted.external_id
+                and message.sender = wanted.sender collate "C"
+                and message.deleted_at is null
+            limit 1
+            for key share
+        ) as stored
     ), named as (
         insert into private.conversation_words (conversation_id, external_id, sender)
         select present.conversation_id, present.external_id, present.sender from present
@@ -12922,13 +13261,18 @@ begin
 
     insert into private.message_words as entry (message_id, channel_id, created_at, words)
     select
-        named.word_id, present.workspace_id, present.sent_at, private.index_words(
-            present.message ->> 'content',
-            case when present.message ->> 'type' in ('image', 'audio', 'video', 'file') then '[{}]'::jsonb end
+        named.word_id, stored.workspace_id, stored.sent_at, private.index_words(
+            stored.message ->> 'content',
+            case when stored.message ->> 'type' in ('image', 'audio', 'video', 'file') then '[{}]'::jsonb end
         )
     from named
-    inner join present using (conversation_id, external_id, sender)
-    order by present.sent_at
+    cross join lateral (
+        select message.* from public.conversation_messages as message
+        where message.conversation_id = named.conversation_id
+            and message.external_id = named.external_id
+            and message.sender = named.sender
+        limit 1
+    ) as stored
     on conflict (message_id) do update set words = excluded.words, created_at = excluded.created_at;
     delete from private.word_backlog as noted where noted.change_id = any(v_ids);
     return cardinality(v_ids);
@@ -13149,7 +13493,8 @@ comment on function private.spend_project_summary() is
 
 create table private.summaries (
     id uuid primary key default gen_random_uuid(),
-    channel_id uuid not null references public.channels (id) on delete cascade,
+    channel_id uuid references public.channels (id) on delete cascade,
+    conversation_id uuid references public.conversations (id) on delete cascade,
     last_seq bigint not null,
     requested_count integer not null,
     model text not null,
@@ -13159,7 +13504,10 @@ create table private.summaries (
     answer jsonb,
     failure jsonb,
     finished_at timestamptz,
-    constraint summaries_request_unique unique (channel_id, last_seq, requested_count, model, prompt_version),
+    leased_at timestamptz not null default now(),
+    constraint summaries_request_unique
+    unique nulls not distinct (channel_id, conversation_id, last_seq, requested_count, model, prompt_version),
+    constraint summaries_have_one_subject check (num_nonnulls(channel_id, conversation_id) = 1),
     constraint summaries_is_answer_or_failure check (answer is null or failure is null),
     constraint summaries_finished_with_something check ((finished_at is null) = (coalesce(answer, failure) is null))
 );
@@ -13167,18 +13515,36 @@ comment on table private.summaries is
 'The answer of the model for one state of a channel and one set of parameters, or the lease of the caller that asks the
 model now.';
 comment on column private.summaries.requested_count is 'The messageCount of the request; 0 for all recent messages.';
-comment on column private.summaries.last_seq is 'The last event that changed the text of the channel.';
+comment on column private.summaries.last_seq is
+'The last event that changed the text of the channel; of a conversation its version.';
 comment on column private.summaries.lease is
 'The token with which its caller stores the answer. Each new lease has a new token.';
 comment on column private.summaries.lease_expires_at is 'From this time on, another caller may take the lease.';
 comment on column private.summaries.failure is
 'Status, code and message of the error, for the callers that poll. The next caller asks the model again.';
+create index summaries_conversation_id_idx on private.summaries (conversation_id) where conversation_id is not null;
 create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, lease_expires_at));
 alter table private.summaries enable row level security;
 
--- Definer, because no client role may write summaries.
+create function private.is_my_conversation(p_conversation_id uuid) returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from public.conversations as conversation
+        where conversation.id = p_conversation_id
+            and (
+                (select private.is_service())
+                or exists (select from private.my_workspaces as mine where mine.id = conversation.workspace_id)
+            )
+    )
+$$;
+comment on function private.is_my_conversation(uuid) is 'Whether a conversation is in a workspace of the caller.';
+
+-- Definer, because no client role may write summaries. The subject is a channel or a conversation.
 create function private.lease_summary(
-    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
+    p_subject_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
     p_lease_seconds integer,
     out id uuid, out lease uuid, out max_bytes integer, out recent_days integer
 )
@@ -13186,8 +13552,14 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_conversation_id uuid := (
+        select conversation.id from public.conversations as conversation where conversation.id = p_subject_id
+    );
 begin
-    if private.is_non_member(p_channel_id) then
+    if v_conversation_id is not null and not private.is_my_conversation(v_conversation_id) then
+        perform private.fail(404, 'conversation_not_found', 'There is no such conversation.', 'conversation_id');
+    elsif v_conversation_id is null and private.is_non_member(p_subject_id) then
         perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
     end if;
     -- Deletes outdated summaries. Polling callers have five minutes to read a summary after it is finished.
@@ -13198,7 +13570,7 @@ begin
         where coalesce(known.finished_at, known.lease_expires_at)
             < now() - (select make_interval(days => settings.summary_days) from private.settings)
             or (
-                known.channel_id = p_channel_id and known.last_seq < p_last_seq
+                p_subject_id in (known.channel_id, known.conversation_id) and known.last_seq < p_last_seq
                 and coalesce(known.finished_at, known.lease_expires_at) < now() - interval '5 minutes'
             )
         limit 100
@@ -13206,15 +13578,16 @@ begin
     );
     -- The unique constraint gives the lease to one of several concurrent callers; the others wait for its commit.
     insert into private.summaries as known (
-        channel_id, last_seq, requested_count, model, prompt_version, lease_expires_at
+        channel_id, conversation_id, last_seq, requested_count, model, prompt_version, lease_expires_at
     )
     values (
-        p_channel_id, p_last_seq, p_count, p_model, p_prompt_version,
+        case when v_conversation_id is null then p_subject_id end, v_conversation_id,
+        p_last_seq, p_count, p_model, p_prompt_version,
         now() + make_interval(secs => p_lease_seconds)
     )
     on conflict on constraint summaries_request_unique do update
     set
-        lease = excluded.lease, lease_expires_at = excluded.lease_expires_at,
+        lease = excluded.lease, lease_expires_at = excluded.lease_expires_at, leased_at = now(),
         failure = null, finished_at = null
     where known.answer is null and (known.failure is not null or known.lease_expires_at < now())
     returning known.id, known.lease into lease_summary.id, lease_summary.lease;
@@ -13232,9 +13605,9 @@ comment on function private.lease_summary(uuid, bigint, integer, text, integer, 
 id, the lease, how many bytes of text may be sent, and how many days are recent; all are null if it took no lease. PT429
 above the daily limit.';
 
--- Definer, because no client role may read summaries. It checks that the caller may see the channel.
+-- Definer, because no client role may read summaries. It checks that the caller may see the channel or conversation.
 create function private.find_summary(
-    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
+    p_subject_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
     out id uuid, out answer jsonb
 )
 language sql
@@ -13244,7 +13617,7 @@ set search_path = pg_catalog, pg_temp
 as $$
     select known.id, known.answer
     from private.summaries as known
-    where known.channel_id = p_channel_id
+    where (known.channel_id = p_subject_id or known.conversation_id = p_subject_id)
         and known.last_seq = p_last_seq
         and known.requested_count = p_count
         and known.model = p_model
@@ -13252,6 +13625,7 @@ as $$
         and (
             (select private.is_service())
             or exists (select from private.my_channels as mine where mine.id = known.channel_id)
+            or private.is_my_conversation(known.conversation_id)
         )
 $$;
 comment on function private.find_summary(uuid, bigint, integer, text, integer) is
@@ -13319,6 +13693,127 @@ comment on function private.render_transcript(uuid, bigint, integer, integer, in
 'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover: p_count
 of them, or for 0 those of p_recent_days, and at least 50. The newest message is always included.';
 
+create function private.render_conversation_transcript(
+    p_conversation_id uuid, p_count integer, p_max_bytes integer, p_recent_days integer
+) returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with newest as (
+        select recent.*
+        from (
+            select
+                stored.*, coalesce(nullif(stored.message ->> 'content', ''), private.message_preview(stored.message))
+                    as content,
+                row_number() over (
+                    order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
+                ) as age
+            from public.conversation_messages as stored
+            where stored.conversation_id = p_conversation_id and stored.deleted_at is null
+            order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
+            limit case p_count when 0 then 10000 else p_count end
+        ) as recent
+        where p_count > 0
+            or recent.age <= 50
+            or recent.sent_at > now() - make_interval(days => p_recent_days)
+    ),
+
+    measured as (
+        select newest.*, sum(octet_length(newest.content)) over (order by newest.age) as bytes_so_far from newest
+    ),
+
+    sent as (
+        select * from measured where measured.bytes_so_far <= p_max_bytes or measured.age = 1
+    )
+
+    select jsonb_build_object(
+        'messages', coalesce(jsonb_agg(jsonb_build_object(
+            'id', sent.external_id,
+            'parent_id', sent.message ->> 'reply_to',
+            'author', case
+                when sent.message -> 'direction' = '"outbound"' then 'us'
+                else coalesce(
+                    nullif(sent.sender, ''), conversation.participant_name, conversation.participant_identifier
+                )
+            end,
+            'at', private.format_time(sent.sent_at),
+            'content', sent.content
+        ) order by sent.age desc), '[]'),
+        'scope', jsonb_build_object(
+            'messageCount', count(*),
+            'timeRange', jsonb_build_object(
+                'from', private.format_time(min(sent.sent_at)),
+                'to', private.format_time(max(sent.sent_at))
+            ),
+            'truncated', count(*) < (select count(*) from newest),
+            'omittedCount', (select count(*) from newest) - count(*)
+        )
+    )
+    from sent
+    inner join public.conversations as conversation on sent.conversation_id = conversation.id
+$$;
+comment on function private.render_conversation_transcript(uuid, integer, integer, integer) is
+'As render_transcript, for the newest messages of a conversation.';
+
+create function private.empty_summary() returns jsonb
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select jsonb_build_object(
+        'summary', '', 'messageCount', 0, 'timeRange', jsonb_build_object('from', null, 'to', null),
+        'statements', '[]'::jsonb, 'citations', '[]'::jsonb, 'model', null, 'truncated', false, 'omittedCount', 0
+    )
+$$;
+comment on function private.empty_summary() is 'The summary of a channel or a conversation without messages.';
+
+create function private.answer_summary(p_request jsonb, p_subject_id uuid, p_last_seq bigint, p_count integer)
+returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_model text := p_request ->> 'model';
+    v_prompt_version integer := (p_request ->> 'prompt_version')::integer;
+    v_known record;
+    v_lease record;
+    v_task jsonb;
+begin
+    select * into v_known
+    from private.find_summary(p_subject_id, p_last_seq, p_count, v_model, v_prompt_version);
+    if v_known.answer is not null then
+        return private.succeed(v_known.answer);
+    elsif p_request ->> 'is_configured' <> 'true' then
+        perform private.fail(
+            503, 'summaries_not_configured',
+            'This service has no key of the Claude API. Ask its operator to set ANTHROPIC_API_KEY.'
+        );
+    end if;
+    select * into v_lease
+    from private.lease_summary(
+        p_subject_id, p_last_seq, p_count, v_model, v_prompt_version, (p_request ->> 'lease_seconds')::integer
+    );
+    if v_lease.lease is null then
+        select * into v_known
+        from private.find_summary(p_subject_id, p_last_seq, p_count, v_model, v_prompt_version);
+        return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
+    end if;
+    v_task := case
+        when p_request ? 'conversation_id' then private.render_conversation_transcript(
+            p_subject_id, p_count, v_lease.max_bytes, v_lease.recent_days
+        )
+        else private.render_transcript(p_subject_id, p_last_seq, p_count, v_lease.max_bytes, v_lease.recent_days)
+    end || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
+    -- Last, because it locks a row that all summaries of the project need.
+    perform private.spend_project_summary();
+    return private.succeed(v_task, null, 201);
+end
+$$;
+comment on function private.answer_summary(jsonb, uuid, bigint, integer) is
+'Answers the summary of a state of a channel or a conversation, or a task for the caller that gets its lease, or the id
+of the summary that another caller has under way.';
+
 -- This function and the next two are private, because a client that could call them could store an invented summary.
 create function private.begin_summary(jsonb) returns json
 language plpgsql
@@ -13328,12 +13823,7 @@ declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
     -- 0 stands for all recent messages.
     v_count integer := private.parse_integer($1, 'messageCount', 1, 10000, 0);
-    v_model text := $1 ->> 'model';
-    v_prompt_version integer := ($1 ->> 'prompt_version')::integer;
     v_last_seq bigint;
-    v_known record;
-    v_lease record;
-    v_task jsonb;
 begin
     if not private.is_service() then
         perform private.require_actor($1);
@@ -13352,35 +13842,9 @@ begin
         order by message.seq desc
         limit 1
     ) is null then
-        return private.succeed(jsonb_build_object(
-            'summary', '', 'messageCount', 0, 'timeRange', jsonb_build_object('from', null, 'to', null),
-            'statements', '[]'::jsonb, 'citations', '[]'::jsonb, 'model', null, 'truncated', false, 'omittedCount', 0
-        ));
+        return private.succeed(private.empty_summary());
     end if;
-    select * into v_known
-    from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
-    if v_known.answer is not null then
-        return private.succeed(v_known.answer);
-    elsif $1 ->> 'is_configured' <> 'true' then
-        perform private.fail(
-            503, 'summaries_not_configured',
-            'This service has no key of the Claude API. Ask its operator to set ANTHROPIC_API_KEY.'
-        );
-    end if;
-    select * into v_lease
-    from private.lease_summary(
-        v_channel_id, v_last_seq, v_count, v_model, v_prompt_version, ($1 ->> 'lease_seconds')::integer
-    );
-    if v_lease.lease is null then
-        select * into v_known
-        from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
-        return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
-    end if;
-    v_task := private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes, v_lease.recent_days)
-        || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
-    -- Last, because it locks a row that all summaries of the project need.
-    perform private.spend_project_summary();
-    return private.succeed(v_task, null, 201);
+    return private.answer_summary($1, v_channel_id, v_last_seq, v_count);
 end
 $$;
 comment on function private.begin_summary(jsonb) is
@@ -13388,17 +13852,50 @@ comment on function private.begin_summary(jsonb) is
 prompt_version, lease_seconds and is_configured. Returns 200 with the answer, 201 with a transcript and a lease for
 finish_summary, or 202 with an id for poll_summary if another caller has the lease.';
 
+create function private.begin_conversation_summary(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'conversation_id');
+    v_count integer := private.parse_integer($1, 'messageCount', 1, 10000, 0);
+    v_version bigint;
+begin
+    select conversation.version into v_version from public.conversations as conversation where conversation.id = v_id;
+    if not found then
+        perform private.fail(
+            404, 'conversation_not_found',
+            'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id'
+        );
+    elsif not exists (
+        select from public.conversation_messages as stored
+        where stored.conversation_id = v_id and stored.deleted_at is null
+    ) then
+        return private.succeed(private.empty_summary());
+    end if;
+    return private.answer_summary($1, v_id, v_version, v_count);
+end
+$$;
+comment on function private.begin_conversation_summary(jsonb) is
+'As begin_summary, for POST /api/v2/conversations/{conversation_id}/summarize. Citations are the ids of messages on their
+platform.';
+
 create function private.finish_summary(jsonb) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_channel_id uuid := (
-        select known.channel_id from private.summaries as known where known.id = private.parse_uuid($1, 'id')
+    v_asked private.summaries := (
+        select known from private.summaries as known where known.id = private.parse_uuid($1, 'id')
     );
 begin
     -- An answer about text that was edited or deleted meanwhile is not kept. The lock waits for such a change.
-    perform private.lock_my_channel(v_channel_id);
+    if v_asked.conversation_id is null then
+        perform private.lock_my_channel(v_asked.channel_id);
+    else
+        perform from public.conversations as conversation
+        where conversation.id = v_asked.conversation_id for no key update;
+    end if;
     update private.summaries as known
     set
         answer = case when outdated.is_outdated then null else $1 -> 'answer' end,
@@ -13413,9 +13910,13 @@ begin
     from (
         select exists (
             select from public.message_events as event
-            inner join private.summaries as asked on event.channel_id = asked.channel_id
-            where asked.id = private.parse_uuid($1, 'id') and event.seq > asked.last_seq
+            where event.channel_id = v_asked.channel_id and event.seq > v_asked.last_seq
                 and event.kind in ('message.updated', 'message.deleted')
+        ) or exists (
+            select from public.conversation_updates as given
+            where given.conversation_id = v_asked.conversation_id and given.type in ('edited', 'deleted')
+                -- The time of a transaction is that of its start.
+                and given.received_at > v_asked.leased_at - interval '1 minute'
         ) as is_outdated
     ) as outdated
     where known.id = private.parse_uuid($1, 'id')
@@ -15429,6 +15930,7 @@ begin
     from public.conversation_messages as stored
     where stored.conversation_id = any(v_conversations);
     delete from public.conversations as conversation where conversation.id = any(v_conversations);
+    delete from private.group_participants as known where known.person_id = p_person_id;
     v_people := private.delete_person(p_person_id);
     v_similar := array(
         select conversation.id
@@ -16707,6 +17209,7 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('get_attachment', 'public', true, false, false),
 ('sweep_attachments', 'public', true, false, false),
 ('begin_summary', 'private', true, false, false),
+('begin_conversation_summary', 'private', true, false, false),
 ('finish_summary', 'private', true, false, false),
 ('poll_summary', 'private', true, false, false),
 ('claim_deliveries', 'public', true, false, false),
@@ -17821,6 +18324,12 @@ for each row when (
 )
 execute function private.broadcast_conversation_trigger();
 
+-- group_participants: people change, and so does the person of a participant.
+create trigger group_participants_10_broadcast
+after update on private.group_participants
+referencing old table as gone new table as changed
+for each statement execute function private.broadcast_group_participants_trigger();
+
 -- conversation_identifiers: ingest learns more about a participant.
 create trigger conversation_identifiers_10_match
 after insert on public.conversation_identifiers
@@ -18206,6 +18715,7 @@ revoke all on function
     public.get_message(jsonb),
     public.index_conversations(jsonb),
     public.keys(public.messaging_connections),
+    public.participants(public.conversations),
     public.list_channel_events(jsonb),
     public.list_conversations(integer, text),
     public.list_inbox_changes(jsonb),
@@ -18376,6 +18886,7 @@ grant execute on function
     public.get_attachment(jsonb),
     public.get_message(jsonb),
     public.keys(public.messaging_connections),
+    public.participants(public.conversations),
     public.list_channel_events(jsonb),
     public.list_conversations(integer, text),
     public.list_inbox_changes(jsonb),
@@ -18474,7 +18985,12 @@ grant execute on function
     private.list_user_events(jsonb),
     private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
+    private.answer_summary(jsonb, uuid, bigint, integer),
+    private.begin_conversation_summary(jsonb),
     private.begin_summary(jsonb),
+    private.empty_summary(),
+    private.is_my_conversation(uuid),
+    private.render_conversation_transcript(uuid, integer, integer, integer),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
     private.create_plain_message(bytea),
@@ -18507,7 +19023,9 @@ grant execute on function
     private.spend_request(),
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
+    private.list_group_participants(uuid),
     private.list_messaging_keys(uuid),
+    private.message_preview(jsonb),
     private.erase_person(uuid, uuid[]),
     private.fail(integer, text, text, text),
     private.find_authors(text),
@@ -18688,6 +19206,7 @@ grant execute on function
     public.messages(public.conversations),
     public.index_conversations(jsonb),
     public.messaging_ingest(bytea),
+    public.participants(public.conversations),
     public.pin_message(jsonb),
     public.read_metrics(jsonb),
     public.remove_reaction(jsonb),
@@ -18769,7 +19288,12 @@ grant execute on function
     private.authenticate_connection(text, text, text),
     private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
+    private.answer_summary(jsonb, uuid, bigint, integer),
+    private.begin_conversation_summary(jsonb),
     private.begin_summary(jsonb),
+    private.empty_summary(),
+    private.is_my_conversation(uuid),
+    private.render_conversation_transcript(uuid, integer, integer, integer),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
     private.is_used_up(),
@@ -18825,6 +19349,10 @@ grant execute on function
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
     private.index_conversations(integer),
+    private.diagnose_people(jsonb),
+    private.diagnose_group_participants(jsonb),
+    private.list_group_participants(uuid),
+    private.record_group_participants(private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]),
     private.is_valid_key(text),
     private.measure_search(),
     private.rotate_twin_secret(uuid, interval),

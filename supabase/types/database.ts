@@ -410,8 +410,9 @@ export type Database = {
             "workspace_id": string;
           } | null;
           "messages": Json | null;
+          "participants": Json | null;
         };
-        ComputedFields: "conversation_messages" | "messages";
+        ComputedFields: "conversation_messages" | "messages" | "participants";
         Insert: {
           "created_at"?: string;
           "external_conversation_id": string;
@@ -1511,6 +1512,12 @@ export type Database = {
           & "the function public.messages with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
       "open_direct": { Args: { "user_ids": (string)[]; "workspace_id"?: string }; Returns: Json };
+      "participants": {
+        Args: { "": Database["public"]["Tables"]["conversations"]["Row"] };
+        Returns:
+          & { error: true }
+          & "the function public.participants with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
+      };
       "pin_message":
         | { Args: { "id": string; "user_id"?: string }; Returns: Json }
         | { Args: { "": Json }; Returns: Json };
