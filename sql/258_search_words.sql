@@ -69,7 +69,7 @@ begin
             '\U00020000-\U0003ffff]+',
             e'\u0001\\&\u0001', 'g'
         ), e'\u0001');
-        for v_run in 1 .. cardinality(v_runs) / 2 loop
+        for v_run in 1 .. coalesce(cardinality(v_runs), 0) / 2 loop
             v_runs[2 * v_run] := regexp_replace(v_runs[2 * v_run], '.', e'\u0001\\& \\&\u0001', 'g');
         end loop;
         v_text := array_to_string(v_runs, '');
