@@ -328,12 +328,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- An assignment, because PERFORM would start an executor (decision 0007).
-    v_status text := set_config('response.status', p_status::text, true);
+    v_success boolean := set_config('response.status', p_status::text, true) <> '';
 begin
     if p_meta is null then
-        return json_build_object('success', true, 'data', p_data);
+        return json_build_object('success', v_success, 'data', p_data);
     end if;
-    return json_build_object('success', true, 'data', p_data, 'meta', p_meta);
+    return json_build_object('success', v_success, 'data', p_data, 'meta', p_meta);
 end
 $$;
 comment on function private.succeed(jsonb, jsonb, integer) is
