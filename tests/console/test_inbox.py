@@ -221,3 +221,28 @@ def test_picture_of_the_readme(visitors: Visitors, send: Callable[..., str]) -> 
     expect(bubble(page, "See you then!")).to_contain_text("read")
     picture = page.screenshot(path=os.environ.get("THREADLINE_PICTURE") or None)
     assert len(picture) < 100_000
+
+
+def test_search_leads_to_a_message_of_a_conversation(
+    visitors: Visitors, send: Callable[..., str], database: psycopg.Connection
+) -> None:
+    many = [message(n, f"filler {n}" if n != 7 else "a rare okapi") for n in range(400)]
+    send("searched", many, participant_name="Sia")
+    indexed = "select not exists (select from private.word_backlog)"
+    until(lambda: database.execute(indexed).fetchone()[0], 30)
+    page = visitors.sign_in(MATTY)
+    page.get_by_label("Find by name or number").fill("okapi")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="a rare okapi").click()
+    expect(bubble(page, "a rare okapi")).to_be_in_viewport()
+    expect(bubble(page, "filler 399")).to_have_count(0)
+    page.get_by_role("button", name="Newest").click()
+    expect(bubble(page, "filler 399")).to_be_in_viewport()
+
+
+def test_stored_file_opens_with_a_signed_link(visitors: Visitors, send: Callable[..., str]) -> None:
+    path = "/storage/v1/object/authenticated/attachments/conversations/x/y"
+    conversation = send("stored", [message(1, "", type="image", media_url=path)])
+    page = visitors.sign_in(MATTY, f"#/inbox/{conversation}")
+    # There is no such file, so the project refuses the link, and the page says that.
+    expect(page.locator(".bubble").get_by_role("alert")).to_contain_text("not found")
