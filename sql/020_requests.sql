@@ -310,8 +310,10 @@ create function private.succeed(p_data jsonb, p_meta jsonb default null, p_statu
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    -- An assignment, because PERFORM would start an executor (decision 0007).
+    v_status text := set_config('response.status', p_status::text, true);
 begin
-    perform set_config('response.status', p_status::text, true);
     if p_meta is null then
         return json_build_object('success', true, 'data', p_data);
     end if;

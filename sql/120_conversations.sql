@@ -1,6 +1,14 @@
 -- Ingested conversations and their messages, one row each.
 -- Promise: message_count, last_message_at and last_message_preview always agree with the messages.
 
+create type private.conversation_summary as (
+    conversation_id uuid,
+    message_count integer,
+    last_message_at timestamptz,
+    last_message_preview text
+);
+comment on type private.conversation_summary is 'What a conversation says about its messages.';
+
 create table public.conversations (
     id uuid primary key default private.generate_id(),
     -- The user before the workspace: Postgres checks the keys in this order, and a deleted user is locked first.
@@ -20,6 +28,7 @@ create table public.conversations (
     participant_named_at timestamptz,
     person_id uuid,
     matched_by text,
+    version bigint not null default 1,
     message_count integer not null default 0,
     last_message_at timestamptz,
     last_message_preview text,
@@ -66,6 +75,8 @@ comment on column public.conversations.matched_by is
 phone_last_ten (the same last ten digits), or the kind of another identifier. Null without a person.';
 comment on column public.conversations.person_id is
 'The matched person, which triggers keep up to date; null if no person matches.';
+comment on column public.conversations.version is
+'Rises by one with each broadcast of the conversation, so that a client sees which one it missed.';
 comment on column public.conversations.last_message_at is
 'When its last message was sent, in the order of the messages, however late that came.';
 comment on column public.conversations.last_message_preview is
@@ -78,14 +89,6 @@ create index conversations_person_id_idx on public.conversations (workspace_id, 
 where person_id is not null;
 create index conversations_user_id_idx on public.conversations (user_id);
 alter table public.conversations enable row level security;
-
-create type private.conversation_summary as (
-    conversation_id uuid,
-    message_count integer,
-    last_message_at timestamptz,
-    last_message_preview text
-);
-comment on type private.conversation_summary is 'What a conversation says about its messages.';
 
 -- Without a foreign key: triggers check for a whole statement what it would check row by row, which took a sixth of an
 -- ingest (docs/explanation/decisions/0006).
@@ -221,7 +224,8 @@ comment on function private.message_preview(jsonb) is
 'At most 100 characters on one line that show what an ingested message says, or what it is.';
 
 -- enable_seqscan, because a plan that was cached while the table was small reads all conversations (decision 0003).
-create function private.update_summaries(p_summaries private.conversation_summary[]) returns void
+create function private.update_summaries(p_summaries private.conversation_summary[], p_broadcasts integer)
+returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = 'off'
@@ -229,6 +233,8 @@ as $$
 begin
     update public.conversations as conversation
     set
+        -- The broadcasts of the transaction that creates a conversation show its first version.
+        version = conversation.version + case when conversation.created_at = now() then 0 else p_broadcasts end,
         message_count = summary.message_count,
         last_message_at = summary.last_message_at,
         last_message_preview = summary.last_message_preview
@@ -236,8 +242,8 @@ begin
     where conversation.id = summary.conversation_id;
 end
 $$;
-comment on function private.update_summaries(private.conversation_summary[]) is
-'Writes summaries into their conversations. The caller has locked the rows.';
+comment on function private.update_summaries(private.conversation_summary[], integer) is
+'Writes summaries into their conversations, before as many broadcasts. The caller has locked the rows.';
 
 -- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
 create function private.summarize_conversations_trigger() returns trigger
@@ -261,8 +267,10 @@ begin
     select
         bool_and(wanted.is_known),
         array_agg((wanted.id, wanted.messages, wanted.sent_at, wanted.preview)::private.conversation_summary) filter (
-            where wanted.is_known and (wanted.messages, wanted.sent_at, wanted.preview)
-            is distinct from (wanted.message_count, wanted.last_message_at, wanted.last_message_preview)
+            where wanted.is_known and (
+                wanted.created_at <> now() or (wanted.messages, wanted.sent_at, wanted.preview)
+                is distinct from (wanted.message_count, wanted.last_message_at, wanted.last_message_preview)
+            )
         )
     into v_is_complete, v_stale
     from (
@@ -302,7 +310,8 @@ begin
             message = 'A message belongs to a conversation that exists, and to its workspace.',
             constraint = 'conversation_messages_conversation_fkey';
     end if;
-    perform private.update_summaries(v_stale) where v_stale is not null;
+    -- Messages that retention deletes are not broadcast.
+    perform private.update_summaries(v_stale, case tg_op when 'DELETE' then 0 else 1 end) where v_stale is not null;
     return null;
 end
 $$;

@@ -57,8 +57,8 @@ begin
         end,
         private.render_conversation(found.conversation, counted.added, case
             when counted.added <= (select settings.broadcast_max_messages from private.settings)
-                and octet_length(counted.lines::text) <= (select settings.broadcast_max_bytes from private.settings)
-                then counted.lines
+                and octet_length(counted.messages::text) <= (select settings.broadcast_max_bytes from private.settings)
+                then counted.messages
         end),
         true
     from (
@@ -68,7 +68,7 @@ begin
             jsonb_agg(
                 changed.message
                 order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
-            ) as lines
+            ) as messages
         from changed
         group by changed.conversation_id
     ) as counted
@@ -141,6 +141,22 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 begin
+    update public.conversations as conversation
+    set version = conversation.version + 1
+    where conversation.id = any(p_ids) and conversation.created_at <> now();
+    perform private.note_conversations(p_ids);
+    perform private.send_conversations(p_ids);
+end
+$$;
+comment on function private.broadcast_conversations(uuid[]) is
+'Broadcasts conversations that are new or changed and got no messages, as their next version.';
+
+create function private.send_conversations(p_ids uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+begin
     insert into realtime.messages (topic, extension, event, payload, private)
     select
         listener.topic,
@@ -157,8 +173,8 @@ exception
         perform private.report_lost_broadcast('inboxes', sqlstate, sqlerrm);
 end
 $$;
-comment on function private.broadcast_conversations(uuid[]) is
-'Broadcasts conversations that are new or changed and got no messages. A failure is reported and harms no writer.';
+comment on function private.send_conversations(uuid[]) is
+'Hands conversations to Realtime. A failure is reported and harms no writer.';
 
 -- Definer, because the writer may be allowed to change a conversation that only its owner may read.
 create function private.broadcast_conversation_trigger() returns trigger

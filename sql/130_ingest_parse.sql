@@ -125,8 +125,7 @@ begin
         from (
             select
                 given.position::integer as position,
-                field.external_id,
-                field.identifier,
+                field.external_id, field.identifier,
                 nullif(btrim(field.name), '') as name,
                 case
                     when given.value ? 'identifiers' then private.list_given_identifiers(given.value -> 'identifiers')
@@ -134,10 +133,8 @@ begin
                 end as identifiers,
                 '-infinity'::timestamptz as newest_at,
                 coalesce(given.value -> 'kind' = '"group"', false) as is_group,
-                false as has_future,
-                jsonb_typeof(given.value -> 'updates') = 'array' as has_updates,
-                0 as message_count,
-                null::jsonb as last_message,
+                false as has_future, jsonb_typeof(given.value -> 'updates') = 'array' as has_updates,
+                0 as message_count, null::jsonb as last_message,
                 case
                     when jsonb_typeof(given.value) <> 'object' then 'conversation must be an object'
                     when field.external_id is null or char_length(field.external_id) not between 1 and 500
@@ -237,8 +234,7 @@ begin
             select
                 parsed.parent, parsed.index, parsed.external_id, parsed.sender, parsed.sent_at,
                 case when parsed.sent_at > now() + interval '1 hour' then parsed.sent_at end as stated_at,
-                case when parsed.message ? 'sequence' then private.parse_sequence(parsed.message) else 0 end
-                    as sequence,
+                case when parsed.message ? 'sequence' then private.parse_sequence(parsed.message) else 0 end,
                 parsed.message, null::jsonb as present, null::timestamptz as deleted_at,
                 case
                     when jsonb_typeof(parsed.message) <> 'object' then ' must be an object'
@@ -280,8 +276,7 @@ begin
                 end) with ordinality as given (value, position)
                 -- OFFSET 0 keeps this query apart from the outer one, which would parse each time twice.
                 offset 0
-            ) as parsed
-            order by parsed.parent, parsed.index
+            ) as parsed order by parsed.parent, parsed.index
         ) as line
     );
 end

@@ -1,6 +1,7 @@
 -- Ingest, second part: finds, creates, locks and updates the conversations of a request.
 -- Lock order, the same in every request, so that two requests cannot deadlock: the workspace's matching lock (shared,
--- or none after a second of waiting), new conversations by external id, existing conversations by id, then messages. A replay takes no lock.
+-- or none after a second of waiting), new conversations by external id, existing conversations by id, then messages. A
+-- replay takes no lock.
 
 create function private.lock_source(p_source private.ingest_source) returns void
 language plpgsql
@@ -21,7 +22,8 @@ begin
 end
 $$;
 comment on function private.lock_source(private.ingest_source) is
-'Takes the matching lock of the workspace, shared, or decides that this request matches later. Raises 40001 if the connection has another owner by now.';
+'Takes the matching lock of the workspace, shared, or decides that this request matches later. Raises 40001 if the
+connection has another owner by now.';
 
 create function private.find_conversations(
     p_source private.ingest_source, p_conversations private.ingest_conversation[]
@@ -183,7 +185,7 @@ declare
     v_created jsonb;
 begin
     if not exists (select from unnest(p_participants) as given where given.conversation_id is null) then
-        return '{}';
+        return '{}'::jsonb;
     end if;
     with created as (
         insert into public.conversations (

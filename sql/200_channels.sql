@@ -197,7 +197,8 @@ as $$
     limit 1
 $$;
 comment on function private.choose_avatar_url(jsonb) is
-'The picture of a new user, from Supabase Auth: avatar_url, or the picture of Google. Null if the profile cannot hold it.';
+'The picture of a new user, from Supabase Auth: avatar_url, or the picture of Google. Null if the profile cannot hold
+it.';
 
 -- Definer, because Supabase Auth creates users under a role that may not write here.
 create function private.create_user_profile_trigger() returns trigger

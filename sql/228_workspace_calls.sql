@@ -75,6 +75,31 @@ $$;
 comment on function private.require_management(uuid) is
 'Raises PT404 unless the caller is a member of the workspace, and PT403 unless the caller manages it.';
 
+-- Definer, because a policy would compare each workspace with each workspace of the caller.
+create function private.list_workspaces(p_limit integer, p_offset integer)
+returns table (workspace jsonb, place bigint)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with mine as materialized (
+        select
+            member.role, known as workspace,
+            row_number() over (order by known.is_personal desc, known.name, known.id) - p_offset as place
+        from public.workspace_members as member
+        inner join public.workspaces as known on member.workspace_id = known.id
+        where member.user_id = (select auth.uid())
+        order by place
+        limit p_limit
+        offset p_offset
+    )
+
+    select private.render_workspace(mine.workspace, mine.role), mine.place from mine
+$$;
+comment on function private.list_workspaces(integer, integer) is
+'Workspaces of the caller, the personal one first, then by name.';
+
 create function private.list_workspaces(jsonb) returns json
 language plpgsql
 stable
@@ -87,23 +112,11 @@ declare
 begin
     perform private.require_user();
     select
-        coalesce(jsonb_agg(
-            private.render_workspace(mine.workspace, mine.role) order by mine.place
-        ) filter (where mine.place <= v_limit), '[]') as workspaces,
+        coalesce(jsonb_agg(mine.workspace order by mine.place) filter (where mine.place <= v_limit), '[]')
+            as workspaces,
         count(*) > v_limit as has_more
     into v_page
-    from (
-        select found.*, row_number() over (order by found.is_personal desc, found.name, found.id) as place
-        from (
-            select workspace, workspace.is_personal, workspace.name, workspace.id, member.role
-            from public.workspace_members as member
-            inner join public.workspaces as workspace on member.workspace_id = workspace.id
-            where member.user_id = (select auth.uid())
-            order by workspace.is_personal desc, workspace.name, workspace.id
-            limit v_limit + 1
-            offset v_offset
-        ) as found
-    ) as mine;
+    from private.list_workspaces(v_limit + 1, v_offset) as mine;
     return private.succeed(v_page.workspaces, jsonb_build_object('has_more', v_page.has_more));
 end
 $$;
@@ -229,7 +242,7 @@ begin
     into v_page
     from (
         select member.*, row_number() over () - v_offset as place
-        from public.list_workspace_members(v_id, v_search) as member
+        from private.list_workspace_members(v_id, v_search) as member
         limit v_limit + 1
         offset v_offset
     ) as found;

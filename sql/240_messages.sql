@@ -27,21 +27,13 @@ create table public.messages (
     constraint messages_content_visible check (content ~ private.visible_character() or deleted_at is not null),
     constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
     constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
+    -- Most messages have no metadata, and need no call.
     constraint messages_metadata_size check (
-        -- Most messages have no metadata, and need no search for numbers.
-        metadata = '{}'
-        or case
-            when private.has_huge_number(metadata) then false
-            else octet_length(metadata::text) <= private.metadata_max_bytes()
-        end
+        metadata = '{}' or private.fits(metadata, private.metadata_max_bytes())
     ),
     constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
     constraint messages_attachments_size check (
-        attachments is null
-        or case
-            when private.has_huge_number(attachments) then false
-            else octet_length(attachments::text) <= private.attachments_max_bytes()
-        end
+        attachments is null or private.fits(attachments, private.attachments_max_bytes())
     )
 );
 comment on table public.messages is
@@ -52,7 +44,8 @@ comment on column public.messages.seq is
 comment on column public.messages.user_id is 'The author; null for messages of twins and of deleted users.';
 comment on column public.messages.parent_message_id is 'The parent: the message that this one answers.';
 comment on column public.messages.thread_id is
-'The first message of the thread; null for a message that answers none. A trigger sets it, also for replies to replies.';
+'The first message of the thread; null for a message that answers none. A trigger sets it, also for replies to
+replies.';
 comment on column public.messages.conversation_id is
 'A context of the application. Threadline stores it and does not use it.';
 comment on column public.messages.hops is 'Turns of twins since a user wrote; 0 for messages of users.';

@@ -1,18 +1,37 @@
 -- Trigger functions of messages, reactions and pins. They number messages, keep edits, and record each change as an
 -- event. 900_triggers shows their order.
 
+create function private.refuse_message(p_message public.messages) returns public.messages
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.is_non_member(p_message.channel_id) then
+        raise insufficient_privilege using
+            message = 'Only members can write to this channel.',
+            hint = 'Ask a member who manages it to add you, or call the function accept_invitation.';
+    end if;
+    -- Raises an error for a channel without a counter. For a channel that does not exist, the foreign key does.
+    perform private.record_event(p_message.channel_id, 'message.created', p_message.id, p_message.user_id, null, 1);
+    return p_message;
+end
+$$;
+comment on function private.refuse_message(public.messages) is
+'Raises the error for a message that got no number: its author is not a member, or its channel has no counter.';
+
 -- Definer, because it must find the parent and the id even if the caller may not see them.
 create function private.admit_message_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_event record;
 begin
-    -- What private.lock_channel does, for members only and without the call: each message pays for this statement.
-    select counter.workspace_id into new.workspace_id
-    from private.channel_counters as counter
+    -- The number and the lock of the channel, for members only, in one statement: each message pays for it.
+    update private.channel_counters as counter
+    set
+        last_seq = counter.last_seq + 1,
+        last_at = greatest(private.event_clock(), counter.last_at + interval '1 microsecond'),
+        message_count = counter.message_count + 1
     where counter.channel_id = new.channel_id
         and (
             exists (
@@ -21,16 +40,18 @@ begin
             )
             or not private.is_non_member(counter.channel_id)
         )
-    for no key update;
-    if not found and private.is_non_member(new.channel_id) then
-        raise insufficient_privilege using
-            message = 'Only members can write to this channel.',
-            hint = 'Ask a member who manages it to add you, or call the function accept_invitation.';
+    returning counter.last_seq, counter.last_at, counter.last_at, counter.workspace_id
+    into new.seq, new.created_at, new.updated_at, new.workspace_id;
+    if not found then
+        return private.refuse_message(new);
     end if;
-    -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gets
-    -- no number and no event. KEY SHARE waits for a transaction that deletes the first one.
+    -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gives
+    -- its number back and gets no event. KEY SHARE waits for a transaction that deletes the first one.
     perform from public.messages as message where message.id = new.id for key share;
     if found then
+        update private.channel_counters as counter
+        set last_seq = counter.last_seq - 1, message_count = counter.message_count - 1
+        where counter.channel_id = new.channel_id;
         return new;
     end if;
     if new.parent_message_id is not null then
@@ -45,10 +66,8 @@ begin
             );
         end if;
     end if;
-    v_event := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
-    new.seq := v_event.seq;
-    new.created_at := v_event.at;
-    new.updated_at := v_event.at;
+    insert into public.message_events (channel_id, workspace_id, seq, kind, message_id, actor_id, created_at)
+    values (new.channel_id, new.workspace_id, new.seq, 'message.created', new.id, new.user_id, new.created_at);
     if new.user_id is not null then
         -- Authors have read what they answer.
         update public.member_states as mine set read_seq = new.seq
@@ -58,8 +77,8 @@ begin
 end
 $$;
 comment on function private.admit_message_trigger() is
-'Gives a new message its number, time, thread and event, moves the read marker of its author, and requires a parent of the
-same channel. A repeated id gets no number.';
+'Gives a new message its number, time, thread and event, moves the read marker of its author, and requires a parent of
+the same channel. A repeated id gets no number.';
 
 -- Definer, because it must read messages even if the author may not see them.
 create function private.set_hops_trigger() returns trigger

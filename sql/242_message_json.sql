@@ -212,5 +212,5 @@ as $$
     left join shown using (message_id)
 $$;
 comment on function private.list_threads(uuid[]) is
-'The threads that these messages began: the number of replies (up to 1,000), the time of the newest, and the five authors
-who replied last. Messages without replies have no row.';
+'The threads that these messages began: the number of replies (up to 1,000), the time of the newest, and the five
+authors who replied last. Messages without replies have no row.';

@@ -264,7 +264,8 @@ begin
     );
 end
 $$;
-comment on function public.get_message(jsonb) is 'GET /api/v2/messages/:id: id. The message as list_messages shows it, with reaction_count.';
+comment on function public.get_message(jsonb) is
+'GET /api/v2/messages/:id: id. The message as list_messages shows it, with reaction_count.';
 
 create function public.list_message_edits(jsonb) returns json
 language plpgsql

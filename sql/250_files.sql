@@ -20,6 +20,8 @@ create table public.attachments (
     file_name text not null,
     size bigint not null,
     content_type text not null,
+    width integer,
+    height integer,
     uploaded_by uuid references auth.users (id) on delete set null,
     created_at timestamptz not null default now(),
     constraint attachments_file_name_length check (char_length(file_name) between 1 and 255),
@@ -33,6 +35,9 @@ comment on column public.attachments.file_name is 'Name that the uploader gave; 
 comment on column public.attachments.size is
 'In bytes. A trigger copies it from Storage, as content_type and uploaded_by.';
 comment on column public.attachments.content_type is 'Media type that the uploader gave to Storage.';
+comment on column public.attachments.width is
+'Of an image, in pixels, as the service read it from the file; null if it did not.';
+comment on column public.attachments.height is 'The same.';
 comment on column public.attachments.uploaded_by is 'The uploader; null for service_role and for deleted users.';
 create index attachments_channel_id_idx on public.attachments (channel_id);
 create index attachments_uploaded_by_idx on public.attachments (uploaded_by);
@@ -89,9 +94,40 @@ $$;
 comment on function private.is_retired_file(text) is
 'Whether a path is that of a deleted file, which Storage keeps until the sweep.';
 
+-- A view with the rights of its owner, as those of channels (200_channels).
+create view private.my_posted_files
+with (security_barrier = true) as
+select file.id, file.path, message.channel_id
+from private.message_files as used
+inner join public.attachments as file on used.attachment_id = file.id
+inner join public.messages as message on used.message_id = message.id
+inner join public.channel_members as member on message.channel_id = member.channel_id
+where member.user_id = (select auth.uid()) and message.deleted_at is null;
+comment on view private.my_posted_files is
+'Files in messages that the caller may read, wherever they were uploaded; one row for each message.';
+
+create function private.is_posted_to_me(p_path text) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id text := split_part(p_path, '/', 2);
+begin
+    return private.is_uuid(v_id) and exists (
+        select from private.my_posted_files as mine where mine.id = v_id::uuid and mine.path = p_path
+    );
+end
+$$;
+comment on function private.is_posted_to_me(text) is
+'Whether a path is that of a file in a message of the caller''s channels.';
+
 create policy attachments_select_member on public.attachments
 for select to authenticated
-using (exists (select from private.my_channels as mine where mine.id = attachments.channel_id));
+using (
+    exists (select from private.my_channels as mine where mine.id = attachments.channel_id)
+    or exists (select from private.my_posted_files as mine where mine.id = attachments.id)
+);
 create policy attachments_insert_uploader on public.attachments
 for insert to authenticated
 with check (
@@ -124,6 +160,7 @@ using (
     bucket_id is distinct from 'attachments'
     or (private.is_my_folder(name) and not private.is_retired_file(name))
     or private.is_my_media(name)
+    or private.is_posted_to_me(name)
 );
 create policy objects_insert_attachment_member on storage.objects
 as restrictive for insert to authenticated
@@ -230,32 +267,95 @@ $$;
 comment on function private.set_attachment_details_trigger() is
 'Copies size, type and uploader from Storage. PT404 unless the file exists and the caller may see it.';
 
+create function private.render_attachment(p_attachment public.attachments) returns jsonb
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return jsonb_build_object(
+        'id', p_attachment.id,
+        'name', p_attachment.file_name,
+        'size', p_attachment.size,
+        'type', p_attachment.content_type,
+        'width', p_attachment.width,
+        'height', p_attachment.height,
+        'path', p_attachment.path,
+        'url', '/api/v2/messages/attachments/' || p_attachment.id
+    );
+end
+$$;
+comment on function private.render_attachment(public.attachments) is
+'An attachment as JSON. path is for Storage clients; url is that of the service, which asks for the rights of each reader
+(decision 0015).';
+
+create function private.find_file(p_item jsonb, p_channel_id uuid) returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id text := coalesce(p_item ->> 'attachment_id', p_item ->> 'id');
+    v_file public.attachments;
+begin
+    -- attachment_id is always ours. An id is ours only if it is a UUID; else it belongs to the application.
+    if v_id is null or p_item ->> 'attachment_id' is null and not private.is_uuid(v_id) then
+        return p_item;
+    end if;
+    if private.is_uuid(v_id)
+        and (lower(v_id) = lower(p_item ->> 'id') or private.is_uuid(p_item ->> 'id') is not true)
+    then
+        select * into v_file
+        from public.attachments as file
+        where file.id = v_id::uuid
+            -- Uploaders post a file anywhere; others where it is already.
+            and (
+                file.channel_id = p_channel_id
+                or (select private.is_service())
+                or file.uploaded_by = (select auth.uid())
+                or exists (
+                    select from private.my_posted_files as mine
+                    where mine.id = file.id and mine.channel_id = p_channel_id
+                )
+            );
+    end if;
+    if v_file.id is null then
+        perform private.fail(
+            404, 'attachment_not_found',
+            'This uploaded file does not exist, or you may not post it here. Upload it again.', 'attachments'
+        );
+    end if;
+    return p_item || private.render_attachment(v_file);
+end
+$$;
+comment on function private.find_file(jsonb, uuid) is
+'An attachment of a message with the facts of the stored file that it names, which replace what the sender wrote; one
+that names none stays as it is. PT404 for a file that the author may not post in the channel.';
+
 create function private.require_attachments_trigger() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- attachment_id is always ours. An id is ours only if it is a UUID; else it belongs to the application.
-    if exists (
-        select from jsonb_array_elements(new.attachments) as item (value)
-        cross join lateral (
-            values (item.value ->> 'attachment_id', true), (item.value ->> 'id', false)
-        ) as named (id, is_ours)
-        where (named.is_ours and named.id is not null or private.is_uuid(named.id))
-            and not exists (
-                select from public.attachments as attachment
-                where attachment.id = case when private.is_uuid(named.id) then named.id::uuid end
-            )
-    ) then
-        perform private.fail(
-            404, 'attachment_not_found', 'This uploaded file does not exist, or you may not see it.', 'attachments'
-        );
+    -- The constraints reject these, and run after this trigger.
+    if jsonb_typeof(new.attachments) <> 'array' or not private.fits(new.attachments, private.attachments_max_bytes())
+    then
+        return new;
     end if;
+    new.attachments := (
+        select coalesce(jsonb_agg(
+            case
+                when jsonb_typeof(item.value) = 'object' then private.find_file(item.value, new.channel_id)
+                else item.value
+            end order by item.place
+        ), '[]')
+        from jsonb_array_elements(new.attachments) with ordinality as item (value, place)
+    );
     return new;
 end
 $$;
 comment on function private.require_attachments_trigger() is
-'Raises PT404 if a message names an uploaded file that its author may not read.';
+'Fills in the facts of the files that a message names. PT404 if its author may not post one of them.';
 
 -- Definer, because no client writes this table: only a message that names a file keeps it.
 create function private.link_attachments_trigger() returns trigger

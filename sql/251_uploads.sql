@@ -1,21 +1,5 @@
 -- The calls that upload files, show one, and sweep those that no message names. Storage keeps the contents.
 
-create function private.render_attachment(p_attachment public.attachments) returns jsonb
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select jsonb_build_object(
-        'id', p_attachment.id,
-        'name', p_attachment.file_name,
-        'size', p_attachment.size,
-        'type', p_attachment.content_type,
-        'path', p_attachment.path
-    )
-$$;
-comment on function private.render_attachment(public.attachments) is
-'An attachment as JSON. Storage signs links to it; the database has no keys of Storage.';
-
 create function private.parse_files(p_body jsonb) returns jsonb
 language plpgsql
 immutable
@@ -144,6 +128,43 @@ $$;
 comment on function public.finish_upload(jsonb) is
 'Second half of an upload, once Storage has the files: conversation_id, files (objects with id and name). Said again,
 it changes nothing.';
+
+-- Definer, because no client writes the size of an image: only the service has read it from the file.
+create function private.set_image_size(p_id uuid, p_width integer, p_height integer) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update public.attachments as file set width = p_width, height = p_height
+    where file.id = p_id
+        and file.width is null
+        and (file.uploaded_by = (select auth.uid()) or (select private.is_service()));
+end
+$$;
+comment on function private.set_image_size(uuid, integer, integer) is
+'Stores the size of an image that the caller uploaded, once.';
+
+create function private.finish_upload(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_file jsonb;
+begin
+    perform public.finish_upload($1);
+    for v_file in select item.value from jsonb_array_elements($1 -> 'files') as item (value) loop
+        if v_file ? 'width' then
+            perform private.set_image_size(
+                (v_file ->> 'id')::uuid, (v_file ->> 'width')::integer, (v_file ->> 'height')::integer
+            );
+        end if;
+    end loop;
+    return public.finish_upload($1);
+end
+$$;
+comment on function private.finish_upload(jsonb) is
+'Second half of an upload through the service: public.finish_upload, with width and height of images.';
 
 create function public.get_attachment(jsonb) returns json
 language plpgsql

@@ -25,7 +25,7 @@ create index message_words_created_at_idx on private.message_words using brin (c
 -- The pending list collects some hundred messages before GIN sorts them in: cheaper than one by one (decision 0007).
 -- Each search reads the list and one writer must empty it, so its limit is small (in kB).
 create index message_words_search_idx on private.message_words using gin (channel_id extensions.uuid_ops, words)
-with (fastupdate = on, gin_pending_list_limit = 512);
+with (fastupdate = on, gin_pending_list_limit = 2048);
 alter table private.message_words enable row level security;
 
 create function private.word_index_template() returns text

@@ -4,16 +4,11 @@
 -- clean-up, indexes them.
 
 create table private.word_backlog (
-    id bigint generated always as identity primary key,
-    created_at timestamptz not null default clock_timestamp(),
-    conversation_ids uuid[] not null,
-    external_ids text[] not null,
-    senders text[] not null
+    change_id bigint primary key references private.inbox_changes (id) on delete cascade,
+    created_at timestamptz not null default clock_timestamp()
 );
 comment on table private.word_backlog is
-'Ingested messages that search does not know yet, or not with their present text.';
-comment on column private.word_backlog.conversation_ids is
-'The key of each message: the conversation, and at the same place of the other arrays its id and its sender.';
+'Changes of messages that search does not know yet.';
 alter table private.word_backlog enable row level security;
 
 -- Without a foreign key, which would cost one query for each deleted message (decision 0006).
@@ -29,22 +24,29 @@ comment on table private.conversation_words is
 'Which entry of message_words belongs to a message of a conversation. There, channel_id is the id of the workspace.';
 alter table private.conversation_words enable row level security;
 
--- Definer, because ingest writes no index.
-create function private.note_words_trigger() returns trigger
+-- Definer, because no role writes the log.
+create function private.note_ingested_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    insert into private.word_backlog (conversation_ids, external_ids, senders)
-    select array_agg(changed.conversation_id), array_agg(changed.external_id), array_agg(changed.sender)
-    from changed
-    having count(*) > 0;
+    with noted as (
+        insert into private.inbox_changes (workspace_id, conversation_ids, external_ids, senders)
+        select
+            changed.workspace_id, array_agg(changed.conversation_id), array_agg(changed.external_id),
+            array_agg(changed.sender)
+        from changed
+        group by changed.workspace_id
+        returning id
+    )
+
+    insert into private.word_backlog (change_id) select noted.id from noted;
     return null;
 end
 $$;
-comment on function private.note_words_trigger() is
-'Trigger: notes messages whose words are to be indexed, in one row for a statement.';
+comment on function private.note_ingested_trigger() is
+'Trigger: writes new messages into the log, and notes that their words are to be indexed.';
 
 -- Definer, because no client and no backend writes the index.
 create function private.delete_conversation_words_trigger() returns trigger
@@ -63,7 +65,7 @@ comment on function private.delete_conversation_words_trigger() is
 'Trigger: removes messages of conversations from the search index.';
 
 -- Definer, because the words of a deleted message must go with its text, in every role.
-create function private.forget_words_trigger() returns trigger
+create function private.forget_ingested_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -74,14 +76,19 @@ begin
     using gone
     where (known.conversation_id, known.external_id, known.sender)
         = (gone.conversation_id, gone.external_id, gone.sender);
+    insert into private.inbox_changes (workspace_id, conversation_ids, external_ids, senders)
+    select
+        gone.workspace_id, array_agg(gone.conversation_id), array_agg(gone.external_id), array_agg(gone.sender)
+    from gone
+    group by gone.workspace_id;
     return null;
 end
 $$;
-comment on function private.forget_words_trigger() is
-'Trigger: removes deleted rows of messages from the search index.';
+comment on function private.forget_ingested_trigger() is
+'Trigger: writes deleted rows of messages into the log, and removes them from the search index.';
 
 -- Definer, as the one above.
-create function private.change_words_trigger() returns trigger
+create function private.change_ingested_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -93,17 +100,28 @@ begin
     where changed.deleted_at is not null
         and (known.conversation_id, known.external_id, known.sender)
         = (changed.conversation_id, changed.external_id, changed.sender);
-    insert into private.word_backlog (conversation_ids, external_ids, senders)
-    select array_agg(changed.conversation_id), array_agg(changed.external_id), array_agg(changed.sender)
-    from changed
-    inner join gone using (conversation_id, external_id, sender)
-    where changed.deleted_at is null and changed.message ->> 'content' is distinct from gone.message ->> 'content'
-    having count(*) > 0;
+    with noted as (
+        insert into private.inbox_changes (workspace_id, conversation_ids, external_ids, senders)
+        select
+            changed.workspace_id, array_agg(changed.conversation_id), array_agg(changed.external_id),
+            array_agg(changed.sender)
+        from changed
+        group by changed.workspace_id
+        returning id
+    )
+
+    insert into private.word_backlog (change_id)
+    select noted.id from noted
+    where exists (
+        select from changed inner join gone using (conversation_id, external_id, sender)
+        where changed.deleted_at is null and changed.message ->> 'content' is distinct from gone.message ->> 'content'
+    );
     return null;
 end
 $$;
-comment on function private.change_words_trigger() is
-'Trigger: notes messages with a new text for the search index, and removes deleted ones from it at once.';
+comment on function private.change_ingested_trigger() is
+'Trigger: writes changed messages into the log, notes new texts for the search index, and removes deleted messages from
+it at once.';
 
 -- Definer, because no client and no backend writes the index.
 create function private.index_conversations(p_limit integer) returns bigint
@@ -121,13 +139,15 @@ begin
     if not pg_try_advisory_xact_lock(hashtextextended('threadline.words', 0)) then
         return 0;
     end if;
-    v_ids := array(select noted.id from private.word_backlog as noted order by noted.id limit p_limit);
+    v_ids := array(
+        select noted.change_id from private.word_backlog as noted order by noted.change_id limit p_limit
+    );
     with wanted as (
         select distinct message.conversation_id, message.external_id collate "C" as external_id, message.sender
-        from private.word_backlog as noted
-        cross join lateral unnest(noted.conversation_ids, noted.external_ids, noted.senders)
+        from private.inbox_changes as log
+        cross join lateral unnest(log.conversation_ids, log.external_ids, log.senders)
             as message (conversation_id, external_id, sender)
-        where noted.id = any(v_ids)
+        where log.id = any(v_ids)
     ), present as (
         select stored.*
         from wanted
@@ -155,7 +175,7 @@ begin
     inner join present using (conversation_id, external_id, sender)
     order by present.sent_at
     on conflict (message_id) do update set words = excluded.words, created_at = excluded.created_at;
-    delete from private.word_backlog as noted where noted.id = any(v_ids);
+    delete from private.word_backlog as noted where noted.change_id = any(v_ids);
     return cardinality(v_ids);
 end
 $$;

@@ -22,6 +22,7 @@ create table private.summaries (
 comment on table private.summaries is
 'The answer of the model for one state of a channel and one set of parameters, or the lease of the caller that asks the
 model now.';
+comment on column private.summaries.requested_count is 'The messageCount of the request; 0 for all recent messages.';
 comment on column private.summaries.last_seq is 'The last event that changed the text of the channel.';
 comment on column private.summaries.lease is
 'The token with which its caller stores the answer. Each new lease has a new token.';
@@ -35,7 +36,7 @@ alter table private.summaries enable row level security;
 create function private.lease_summary(
     p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
     p_lease_seconds integer,
-    out id uuid, out lease uuid, out max_bytes integer
+    out id uuid, out lease uuid, out max_bytes integer, out recent_days integer
 )
 language plpgsql
 security definer
@@ -77,13 +78,15 @@ begin
         if not private.is_service() then
             perform private.spend_summary();
         end if;
-        select settings.summary_max_bytes into max_bytes from private.settings;
+        select settings.summary_max_bytes, settings.summary_recent_days into max_bytes, recent_days
+        from private.settings;
     end if;
 end
 $$;
 comment on function private.lease_summary(uuid, bigint, integer, text, integer, integer) is
 'Takes the lease of a summary for p_lease_seconds, unless another caller has it or the summary is finished. Returns the
-id, the lease and how many bytes of text may be sent; all are null if it took no lease. PT429 above the daily limit.';
+id, the lease, how many bytes of text may be sent, and how many days are recent; all are null if it took no lease. PT429
+above the daily limit.';
 
 -- Definer, because no client role may read summaries. It checks that the caller may see the channel.
 create function private.find_summary(
@@ -111,20 +114,26 @@ comment on function private.find_summary(uuid, bigint, integer, text, integer) i
 'Finds the summary of a state of a channel. answer is null until the model has answered.';
 
 create function private.render_transcript(
-    p_channel_id uuid, p_last_seq bigint, p_count integer, p_max_bytes integer
+    p_channel_id uuid, p_last_seq bigint, p_count integer, p_max_bytes integer, p_recent_days integer
 ) returns jsonb
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
     with newest as (
-        select message.*
-        from public.messages as message
-        where message.channel_id = p_channel_id
-            and message.deleted_at is null
-            and message.seq <= p_last_seq
-        order by message.seq desc
-        limit p_count
+        select recent.*
+        from (
+            select message.*, row_number() over (order by message.seq desc) as age
+            from public.messages as message
+            where message.channel_id = p_channel_id
+                and message.deleted_at is null
+                and message.seq <= p_last_seq
+            order by message.seq desc
+            limit case p_count when 0 then 10000 else p_count end
+        ) as recent
+        where p_count > 0
+            or recent.age <= 50
+            or recent.created_at > now() - make_interval(days => p_recent_days)
     ),
 
     measured as (
@@ -153,7 +162,8 @@ as $$
                 'from', private.format_time(min(sent.created_at)),
                 'to', private.format_time(max(sent.created_at))
             ),
-            'truncated', count(*) < (select count(*) from newest)
+            'truncated', count(*) < (select count(*) from newest),
+            'omittedCount', (select count(*) from newest) - count(*)
         )
     )
     from sent
@@ -161,9 +171,9 @@ as $$
         on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
         and author.is_twin = (sent.user_id is null)
 $$;
-comment on function private.render_transcript(uuid, bigint, integer, integer) is
-'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover. The
-newest message is always included.';
+comment on function private.render_transcript(uuid, bigint, integer, integer, integer) is
+'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover: p_count
+of them, or for 0 those of p_recent_days, and at least 50. The newest message is always included.';
 
 -- This function and the next two are private, because a client that could call them could store an invented summary.
 create function private.begin_summary(jsonb) returns json
@@ -172,7 +182,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
-    v_count integer := private.parse_integer($1, 'messageCount', 1, 2000, 500);
+    -- 0 stands for all recent messages.
+    v_count integer := private.parse_integer($1, 'messageCount', 1, 10000, 0);
     v_model text := $1 ->> 'model';
     v_prompt_version integer := ($1 ->> 'prompt_version')::integer;
     v_last_seq bigint;
@@ -199,7 +210,7 @@ begin
     ) is null then
         return private.succeed(jsonb_build_object(
             'summary', '', 'messageCount', 0, 'timeRange', jsonb_build_object('from', null, 'to', null),
-            'citations', '[]'::jsonb, 'model', null, 'truncated', false
+            'statements', '[]'::jsonb, 'citations', '[]'::jsonb, 'model', null, 'truncated', false, 'omittedCount', 0
         ));
     end if;
     select * into v_known
@@ -221,7 +232,7 @@ begin
         from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
         return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
     end if;
-    v_task := private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes)
+    v_task := private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes, v_lease.recent_days)
         || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
     -- Last, because it locks a row that all summaries of the project need.
     perform private.spend_project_summary();

@@ -13,6 +13,7 @@ declare
         p_url, '^https?://(\[([0-9a-fA-F:.]+)\]|[a-zA-Z0-9._-]+)(:([0-9]{1,5}))?([/?][!"$-~]*)?$'
     );
     v_host text := v_parts[1];
+    c_label constant text := '[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?';
 begin
     if v_parts is null or coalesce(v_parts[4], '1')::integer not between 1 and 65535 then
         return false;
@@ -23,7 +24,7 @@ begin
         return v_host ~ '^[0-9]{1,3}([.][0-9]{1,3}){3}$' and family(v_host::inet) = 4;
     end if;
     return char_length(v_host) <= 253
-        and v_host ~ '^[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?([.][a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?)*$';
+        and v_host ~ ('^' || c_label || '([.]' || c_label || ')*$');
 exception
     when data_exception then
         return false;

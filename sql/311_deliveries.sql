@@ -1,5 +1,5 @@
--- The outbox: the messages, edits and deletions that go to the webhooks of twins. Each twin has one queue in each of its
--- channels.
+-- The outbox: the messages, edits and deletions that go to the webhooks of twins. Each twin has one queue in each
+-- channel that it is in.
 -- Promise: each message is delivered at least once and in order within its queue, unless the message is deleted, the
 -- delivery is dead, or the twin or its webhook goes. A failing delivery delays only its own queue.
 -- Writers, replays and workers lock rows in the order that 210_events lists.
@@ -187,8 +187,8 @@ begin
 end
 $$;
 comment on function private.queue_change_trigger() is
-'Queues an edit or a deletion of a message for the twins of its channel that may have received it. Removes the pending and
-dead deliveries of a deleted message.';
+'Queues an edit or a deletion of a message for the twins of its channel that may have received it. Removes the pending
+and dead deliveries of a deleted message.';
 
 create function public.list_twin_deliveries(jsonb) returns json
 language plpgsql

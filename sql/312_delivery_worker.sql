@@ -309,8 +309,8 @@ begin
 end
 $$;
 comment on function private.finish_delivery(uuid, uuid, integer, text) is
-'Ends an attempt and returns the new state: delivered if p_error is null, dead after the last attempt or the longest hold,
-else pending. Returns null if the lease has passed to another worker or the message was deleted.';
+'Ends an attempt and returns the new state: delivered if p_error is null, dead after the last attempt or the longest
+hold, else pending. Returns null if the lease has passed to another worker or the message was deleted.';
 
 create function public.finish_delivery(jsonb) returns json
 language plpgsql

@@ -80,3 +80,40 @@ $$;
 comment on function private.spend_failed_request(jsonb) is
 'Does nothing, so that the gateway counts it: the service calls it after a request that Postgres cancelled or failed,
 because that request has undone its own count.';
+
+create function private.hold_data_api_place() returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    for v_place in 1..(select settings.data_api_requests_at_once from private.settings) loop
+        -- A lock, because a GET of the Data API may write nothing.
+        if pg_try_advisory_xact_lock(hashtextextended(format('threadline.data_api.%s.%s', auth.uid(), v_place), 0)) then
+            return true;
+        end if;
+    end loop;
+    return false;
+end
+$$;
+comment on function private.hold_data_api_place() is
+'Takes one of the places that the caller has in the Data API until the request ends. False if all are taken.';
+
+-- Definer, because clients read no settings.
+create function private.spend_data_api_request() returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not private.hold_data_api_place() then
+        perform private.fail(
+            429, 'too_many_at_once', 'You have too many requests under way. Wait for their answers.'
+        );
+    elsif current_setting('transaction_read_only') = 'off' and not (private.spend_request()).is_granted then
+        perform private.fail(429, 'rate_limited', 'Too many requests in this minute. Wait for the next one.');
+    end if;
+end
+$$;
+comment on function private.spend_data_api_request() is
+'For the pre-request function of the application (docs/explanation/security.md): limits how many requests of the caller
+the Data API works on at once, and counts those that write with those of /api/v2. PT429 above a limit.';

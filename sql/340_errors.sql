@@ -23,6 +23,7 @@ insert into private.constraint_codes (constraint_name, code) values
 ('messages_user_id_fkey', 'messages_user_id_fkey'),
 ('messages_ai_twin_id_fkey', 'messages_ai_twin_id_fkey'),
 ('messages_parent_message_id_fkey', 'messages_parent_message_id_fkey'),
+('messages_thread_id_fkey', 'messages_thread_id_fkey'),
 ('message_edits_message_id_fkey', 'message_edits_message_id_fkey'),
 ('message_reactions_pkey', 'message_reactions_pkey'),
 ('message_reactions_once', 'message_reactions_once'),

@@ -14,9 +14,9 @@ create trigger threadline_30_hand_over
 before delete on auth.users
 for each row execute function private.hand_over_user_trigger();
 
--- Statements that clients may not run name the function to call: triggers with the number 05.
+-- The triggers named refuse stop statements of clients, and name the function to call.
 -- workspaces: a workspace changes. Only an owner changes how long messages are kept.
-create trigger workspaces_05_refuse
+create trigger workspaces_10_refuse
 before insert on public.workspaces
 for each statement execute function private.refuse_statement_trigger('create_workspace');
 create trigger workspaces_10_stamp
@@ -47,7 +47,7 @@ for each row when (old.language is distinct from new.language)
 execute function private.set_workspace_language_trigger();
 
 -- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
-create trigger workspace_members_05_refuse
+create trigger workspace_members_10_refuse
 before insert on public.workspace_members
 for each statement execute function private.refuse_statement_trigger('create_invitation');
 create trigger workspace_members_10_protect_owners
@@ -69,10 +69,10 @@ after update on public.workspace_members
 for each row when (old.role <> new.role) execute function private.record_workspace_membership_trigger();
 
 -- workspace_invitations: a user is invited, and told.
-create trigger workspace_invitations_05_refuse
+create trigger workspace_invitations_10_refuse
 before insert on public.workspace_invitations
 for each statement execute function private.refuse_statement_trigger('create_invitation');
-create trigger workspace_invitations_06_refuse
+create trigger workspace_invitations_11_refuse
 before update or delete on public.workspace_invitations
 for each statement execute function private.refuse_statement_trigger('revoke_invitation');
 create trigger workspace_invitations_10_tell
@@ -192,6 +192,10 @@ create trigger conversations_41_redact
 after delete on public.conversations
 referencing old table as gone
 for each statement execute function private.redact_inbox_trigger();
+create trigger conversations_42_note
+after delete on public.conversations
+referencing old table as gone
+for each statement execute function private.note_gone_conversations_trigger();
 -- 50 and 60 wait for the end of the transaction, because messages may follow. Ingest broadcasts its changes itself.
 create constraint trigger conversations_50_broadcast
 after insert on public.conversations
@@ -225,10 +229,10 @@ create trigger conversation_messages_20_broadcast
 after insert on public.conversation_messages
 referencing new table as changed
 for each statement execute function private.broadcast_ingested_messages_trigger();
-create trigger conversation_messages_25_note_words
+create trigger conversation_messages_25_note
 after insert on public.conversation_messages
 referencing new table as changed
-for each statement execute function private.note_words_trigger();
+for each statement execute function private.note_ingested_trigger();
 create trigger conversation_messages_30_summarize
 after delete on public.conversation_messages
 referencing old table as changed
@@ -237,10 +241,10 @@ create trigger conversation_messages_40_redact
 after delete on public.conversation_messages
 referencing old table as gone
 for each statement execute function private.redact_inbox_trigger();
-create trigger conversation_messages_45_forget_words
+create trigger conversation_messages_45_forget
 after delete on public.conversation_messages
 referencing old table as gone
-for each statement execute function private.forget_words_trigger();
+for each statement execute function private.forget_ingested_trigger();
 -- Updates change messages.
 create trigger conversation_messages_50_summarize
 after update on public.conversation_messages
@@ -251,10 +255,10 @@ create trigger conversation_messages_60_redact
 after update on public.conversation_messages
 referencing old table as gone new table as changed
 for each statement execute function private.redact_deleted_messages_trigger();
-create trigger conversation_messages_65_change_words
+create trigger conversation_messages_65_change
 after update on public.conversation_messages
 referencing old table as gone new table as changed
-for each statement execute function private.change_words_trigger();
+for each statement execute function private.change_ingested_trigger();
 -- After 50: it sends the row that 50 has updated.
 create trigger conversation_messages_70_broadcast
 after update on public.conversation_messages
@@ -384,27 +388,20 @@ for each row execute function private.redact_channel_trigger();
 -- 20 and 30 run under that lock. Then the policies and constraints check the row.
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 65 stores its mentions, 70 keeps its files. At
 -- the end of the transaction message_events_10_broadcast sends the event.
--- Update: 35 keeps all but the content as it is. 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
+-- Update: 35 keeps all but the content as it is. 40 keeps the old text of an edit, and records an edit or a deletion.
+-- After: 80 updates the search index.
 -- 81 forgets what an edit or a deletion took away. 82 queues the change for twins. 83 corrects its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
-create trigger messages_05_refuse
+create trigger messages_10_refuse
 before delete on public.messages
 for each statement execute function private.refuse_statement_trigger('delete_message');
 create trigger messages_10_admit
 before insert on public.messages
 for each row execute function private.admit_message_trigger();
--- The constraint that limits the size runs after this trigger, so the condition repeats it.
 create trigger messages_20_require_attachments
 before insert on public.messages
-for each row when (
-    new.attachments is not null
-    and case
-        when jsonb_typeof(new.attachments) <> 'array' or private.has_huge_number(new.attachments) then false
-        else octet_length(new.attachments::text) <= private.attachments_max_bytes()
-    end
-)
-execute function private.require_attachments_trigger();
+for each row when (new.attachments is not null) execute function private.require_attachments_trigger();
 -- After 10: under its lock the newest message stays the newest.
 create trigger messages_30_set_hops
 before insert on public.messages
@@ -472,12 +469,12 @@ referencing old table as removed
 for each statement execute function private.forget_messages_trigger();
 
 -- message_reactions: a member adds or removes a reaction.
--- 06 gives the emoji its one spelling. 10 copies the channel from the message and locks the channel; 20 records the
+-- 10 copies the channel from the message and locks the channel; 11 gives the emoji its one spelling; 20 records the
 -- event.
-create trigger message_reactions_05_refuse
+create trigger message_reactions_10_refuse
 before update on public.message_reactions
 for each statement execute function private.refuse_statement_trigger('toggle_reaction');
-create trigger message_reactions_06_normalize
+create trigger message_reactions_11_normalize
 before insert on public.message_reactions
 for each row execute function private.normalize_emoji_trigger();
 create trigger message_reactions_10_set_channel
@@ -488,7 +485,7 @@ after insert or delete on public.message_reactions
 for each row execute function private.record_reaction_or_pin_trigger();
 
 -- message_pins: a member pins or unpins a message. The same steps as for a reaction.
-create trigger message_pins_05_refuse
+create trigger message_pins_10_refuse
 before update on public.message_pins
 for each statement execute function private.refuse_statement_trigger('pin_message');
 create trigger message_pins_10_set_channel
@@ -525,7 +522,7 @@ after delete on private.message_files
 for each row execute function private.drop_unused_file_trigger();
 
 -- twin_webhooks: a webhook changes.
-create trigger twin_webhooks_05_refuse
+create trigger twin_webhooks_10_refuse
 before insert or update on public.twin_webhooks
 for each statement execute function private.refuse_statement_trigger('set_twin_webhook');
 create trigger twin_webhooks_10_stamp

@@ -68,6 +68,7 @@ revoke all on function
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
     public.list_conversations(integer, text),
+    public.list_inbox_changes(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
     public.list_my_channels(integer, integer),
@@ -99,6 +100,44 @@ revoke all on function
     public.unmerge_people(jsonb),
     public.unpin_message(jsonb)
 from public, anon, authenticated, service_role;
+-- The named calls (810, 811).
+revoke all on function
+    public.add_reaction(uuid, text, uuid),
+    public.begin_upload(uuid, jsonb, text, uuid),
+    public.change_number(uuid, text),
+    public.claim_deliveries(integer, integer),
+    public.clean_up(integer),
+    public.create_message(uuid, text, text, uuid, jsonb, jsonb, uuid, uuid, uuid),
+    public.delete_message(uuid, boolean, uuid),
+    public.edit_message(uuid, text, uuid),
+    public.erase_person(uuid, uuid[]),
+    public.erase_user(uuid),
+    public.export_channel(uuid, integer, text),
+    public.export_conversation(uuid, integer, text),
+    public.finish_delivery(uuid, uuid, integer, text),
+    public.finish_upload(uuid, jsonb, text, uuid),
+    public.get_attachment(uuid),
+    public.get_message(uuid),
+    public.list_channel_events(uuid, bigint, integer),
+    public.list_message_edits(uuid),
+    public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
+    public.list_twin_deliveries(uuid, text, integer),
+    public.merge_people(uuid, uuid),
+    public.pin_message(uuid, uuid),
+    public.read_metrics(),
+    public.remove_reaction(uuid, text, uuid),
+    public.remove_twin_webhook(uuid),
+    public.replay_twin_deliveries(uuid, uuid),
+    public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
+    public.rotate_twin_secret(uuid, integer),
+    public.search_messages(text, uuid, integer, integer),
+    public.set_twin_webhook(uuid, text),
+    public.sweep_attachments(integer),
+    public.toggle_reaction(uuid, text, uuid),
+    public.undo_number_change(uuid),
+    public.unmerge_people(uuid),
+    public.unpin_message(uuid, uuid)
+from public, anon, authenticated, service_role;
 
 -- authenticated: signed-in users. Row-level security decides about rows.
 -- Functions of `public` run as their caller and call helpers in `private`, so the caller needs both.
@@ -122,7 +161,7 @@ grant select, update (is_muted, is_pinned) on public.member_states to authentica
 grant select on public.message_edits to authenticated;
 grant select on public.message_events to authenticated;
 grant select on public.message_mentions to authenticated;
--- What a trigger with the number 05 refuses is granted, so that clients get its hint.
+-- What a trigger named refuse stops is granted, so that clients get its hint.
 grant select, delete, insert (message_id, pinned_by), update (message_id, pinned_by)
 on public.message_pins to authenticated;
 grant select, delete, insert (id, message_id, user_id, emoji), update (id, message_id, user_id, emoji)
@@ -166,6 +205,7 @@ grant select on private.my_channels to authenticated;
 grant select on private.my_peer_twins to authenticated;
 grant select on private.my_peers to authenticated;
 grant select on private.my_managed_channels to authenticated;
+grant select on private.my_posted_files to authenticated, service_role;
 grant select on private.my_owned_channels to authenticated;
 grant select on private.my_topic_turns to authenticated;
 grant select on private.my_twins to authenticated;
@@ -195,6 +235,7 @@ grant execute on function
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
     public.list_conversations(integer, text),
+    public.list_inbox_changes(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
     public.list_my_channels(integer, integer),
@@ -224,9 +265,44 @@ grant execute on function
     public.unpin_message(jsonb)
 to authenticated;
 
+-- Functions: the named calls.
+grant execute on function
+    public.add_reaction(uuid, text, uuid),
+    public.begin_upload(uuid, jsonb, text, uuid),
+    public.change_number(uuid, text),
+    public.create_message(uuid, text, text, uuid, jsonb, jsonb, uuid, uuid, uuid),
+    public.delete_message(uuid, boolean, uuid),
+    public.edit_message(uuid, text, uuid),
+    public.erase_person(uuid, uuid[]),
+    public.export_channel(uuid, integer, text),
+    public.export_conversation(uuid, integer, text),
+    public.finish_upload(uuid, jsonb, text, uuid),
+    public.get_attachment(uuid),
+    public.get_message(uuid),
+    public.list_channel_events(uuid, bigint, integer),
+    public.list_message_edits(uuid),
+    public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
+    public.list_twin_deliveries(uuid, text, integer),
+    public.merge_people(uuid, uuid),
+    public.pin_message(uuid, uuid),
+    public.remove_reaction(uuid, text, uuid),
+    public.remove_twin_webhook(uuid),
+    public.replay_twin_deliveries(uuid, uuid),
+    public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
+    public.rotate_twin_secret(uuid, integer),
+    public.search_messages(text, uuid, integer, integer),
+    public.set_twin_webhook(uuid, text),
+    public.toggle_reaction(uuid, text, uuid),
+    public.undo_number_change(uuid),
+    public.unmerge_people(uuid),
+    public.unpin_message(uuid, uuid)
+to authenticated;
+
 -- Functions: helpers behind them.
 grant execute on function
     private.render_workspace(public.workspaces, text),
+    private.list_workspaces(integer, integer),
+    private.list_workspace_members(uuid, text),
     private.render_inbox_entry(public.conversations),
     private.find_newest_conversations(timestamptz, uuid, integer),
     private.list_conversations(jsonb),
@@ -280,6 +356,7 @@ grant execute on function
     private.parse_emoji(jsonb),
     private.normalize_emoji(text),
     private.visible_character(),
+    private.spend_data_api_request(),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
     private.spend_request(),
@@ -299,6 +376,7 @@ grant execute on function
     private.finish_idempotent(text, text, integer, text),
     private.fold_text(text, boolean),
     private.format_time(timestamptz),
+    private.fits(jsonb, integer),
     private.has_huge_number(jsonb),
     private.scalar_text(jsonb, text),
     private.require_size(jsonb, text, integer),
@@ -333,6 +411,9 @@ grant execute on function
     private.unmerge_people(uuid),
     private.find_cursor(jsonb, text, uuid),
     private.list_channel_events(uuid, bigint, integer, integer),
+    private.inbox_epoch(),
+    private.list_inbox_changes(uuid, xid8, bigint, integer, integer),
+    private.parse_inbox_cursor(text),
     private.list_my_channels(integer, integer),
     private.list_my_channels(jsonb),
     private.parse_files(jsonb),
@@ -352,7 +433,7 @@ grant execute on function
     private.render_hits(uuid[], tsquery, regdictionary[]),
     private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
-    private.render_transcript(uuid, bigint, integer, integer),
+    private.render_transcript(uuid, bigint, integer, integer, integer),
     private.require_actor(jsonb),
     private.parse_uuid(jsonb, text, boolean),
     private.is_uuid(text),
@@ -363,6 +444,10 @@ grant execute on function
     private.parse_uuids(jsonb, text, integer),
     private.delete_message(uuid, uuid, boolean),
     private.render_attachment(public.attachments),
+    private.find_file(jsonb, uuid),
+    private.is_posted_to_me(text),
+    private.set_image_size(uuid, integer, integer),
+    private.finish_upload(jsonb),
     private.render_export(uuid[]),
     private.render_message(public.messages),
     private.render_message(public.messages, jsonb),
@@ -475,6 +560,45 @@ grant execute on function
     public.unpin_message(jsonb)
 to service_role;
 
+-- Functions: the named calls.
+grant execute on function
+    public.add_reaction(uuid, text, uuid),
+    public.begin_upload(uuid, jsonb, text, uuid),
+    public.change_number(uuid, text),
+    public.claim_deliveries(integer, integer),
+    public.clean_up(integer),
+    public.create_message(uuid, text, text, uuid, jsonb, jsonb, uuid, uuid, uuid),
+    public.delete_message(uuid, boolean, uuid),
+    public.edit_message(uuid, text, uuid),
+    public.erase_person(uuid, uuid[]),
+    public.erase_user(uuid),
+    public.export_channel(uuid, integer, text),
+    public.export_conversation(uuid, integer, text),
+    public.finish_delivery(uuid, uuid, integer, text),
+    public.finish_upload(uuid, jsonb, text, uuid),
+    public.get_attachment(uuid),
+    public.get_message(uuid),
+    public.list_channel_events(uuid, bigint, integer),
+    public.list_message_edits(uuid),
+    public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
+    public.list_twin_deliveries(uuid, text, integer),
+    public.merge_people(uuid, uuid),
+    public.pin_message(uuid, uuid),
+    public.read_metrics(),
+    public.remove_reaction(uuid, text, uuid),
+    public.remove_twin_webhook(uuid),
+    public.replay_twin_deliveries(uuid, uuid),
+    public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
+    public.rotate_twin_secret(uuid, integer),
+    public.search_messages(text, uuid, integer, integer),
+    public.set_twin_webhook(uuid, text),
+    public.sweep_attachments(integer),
+    public.toggle_reaction(uuid, text, uuid),
+    public.undo_number_change(uuid),
+    public.unmerge_people(uuid),
+    public.unpin_message(uuid, uuid)
+to service_role;
+
 -- Functions: helpers behind them.
 grant execute on function
     private.require_user(),
@@ -547,6 +671,7 @@ grant execute on function
     private.fold_text(text, boolean),
     private.format_time(timestamptz),
     private.generate_id(),
+    private.fits(jsonb, integer),
     private.has_huge_number(jsonb),
     private.scalar_text(jsonb, text),
     private.require_size(jsonb, text, integer),
@@ -626,7 +751,7 @@ grant execute on function
     private.render_hits(uuid[], tsquery, regdictionary[]),
     private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
-    private.render_transcript(uuid, bigint, integer, integer),
+    private.render_transcript(uuid, bigint, integer, integer, integer),
     private.require_actor(jsonb),
     private.parse_uuid(jsonb, text, boolean),
     private.is_uuid(text),
@@ -639,6 +764,10 @@ grant execute on function
     private.use_asynchronous_commit(),
     private.delete_message(uuid, uuid, boolean),
     private.render_attachment(public.attachments),
+    private.find_file(jsonb, uuid),
+    private.is_posted_to_me(text),
+    private.set_image_size(uuid, integer, integer),
+    private.finish_upload(jsonb),
     private.render_export(uuid[]),
     private.render_message(public.messages),
     private.render_message(public.messages, jsonb),

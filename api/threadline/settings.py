@@ -64,10 +64,13 @@ class Settings:
     anthropic_api_key: str | None = field(default=None, repr=False)  # without it there are no summaries
     anthropic_base_url: str | None = None  # of the Claude API, if not the usual one
     summary_model: str = "claude-haiku-5-5"
-    summary_window: int = 200_000  # tokens that the model reads at once; longer transcripts are split
+    summary_window: int = 100_000  # tokens that the model reads at once; longer transcripts are split
     summary_timeout: int = 90  # seconds
     summary_input_price: float = 0.0  # dollars per million tokens read; 0 counts no cost
     summary_output_price: float = 0.0  # dollars per million tokens written
+    summary_price_step: int = 100_000  # tokens of a prompt above which the long prices apply; no prompt is longer
+    summary_long_input_price: float = 0.0  # dollars per million tokens read above the step; 0 for both: the same
+    summary_long_output_price: float = 0.0  # dollars per million tokens written above the step
     metrics_token: str | None = field(default=None, repr=False)  # for GET /metrics; without it, 404
     console: bool = True  # whether /console is served
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import codecs
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import struct
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from io import SEEK_CUR, SEEK_END
 from typing import BinaryIO
 
 import filetype
@@ -20,11 +22,12 @@ from threadline.settings import Settings
 logger = logging.getLogger(__name__)
 
 BUCKET = "attachments"
-LIFETIME = 3600  # seconds that a signed link works
+LIFETIME = 600  # seconds that a signed link works, because it needs no token
 SIGNED_AT_ONCE = 10
 HEAD = 8192  # bytes, enough to recognise every known type
 # These formats can look like plain text in their first bytes.
 TEXTUAL = {"application/pdf", "application/postscript", "application/rtf"}
+JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # segments that begin with the size of the image
 CONTROL = {*range(32), 127} - {7, 8, 9, 10, 12, 13, 27}
 
 
@@ -83,16 +86,24 @@ class Bucket:
     """The attachments, with the rights of one token. Every method may raise the two errors above."""
 
     def __init__(self, client: httpx.AsyncClient, url: str, key: str, token: str) -> None:
-        headers = {"apikey": key, "authorization": f"Bearer {token}"}
-        self._files = AsyncStorageClient(url, headers, http_client=client).from_(BUCKET)
+        self._client, self._url = client, url
+        self._headers = {"apikey": key, "authorization": f"Bearer {token}"}
+        self._files = AsyncStorageClient(url, self._headers, http_client=client).from_(BUCKET)
 
     async def upload(self, path: str, content: BinaryIO) -> None:
         """Store an unbuffered file under an unused path, with the type that its first bytes show."""
+        size = content.seek(0, SEEK_END)
         content.seek(0)
         kind = content_type(content.read(HEAD))
         content.seek(0)
+        # As a raw body: of a form, which storage3 sends, Storage drops the charset.
+        headers = {**self._headers, "content-type": kind, "content-length": str(size), "cache-control": "max-age=3600"}
         with _translating():
-            await self._files.upload(path, content, {"content-type": kind})
+            answer = await self._client.post(
+                f"{self._url}object/{BUCKET}/{path}", headers=headers, content=_read(content)
+            )
+            if not answer.is_success:
+                raise _refusal(answer)
 
     async def sign_upload(self, path: str) -> str:
         """Return a URL to which a file can be sent without a token for two hours. A second file replaces the first."""
@@ -132,6 +143,19 @@ def _translating() -> Iterator[None]:
         raise StorageUnavailableError from error
 
 
+async def _read(content: BinaryIO) -> AsyncIterator[bytes]:
+    while part := content.read(65536):
+        yield part
+
+
+def _refusal(answer: httpx.Response) -> StorageApiError:
+    """The error in an answer of Storage, whose status may differ from that of HTTP; ValueError if it is no JSON."""
+    body = answer.json()
+    return StorageApiError(
+        str(body.get("message")), str(body.get("error")), str(body.get("statusCode", answer.status_code))
+    )
+
+
 def _url(entry: Mapping[str, str | None]) -> str:
     if not (url := entry.get("signedURL")):
         raise StorageRefusedError(404)
@@ -144,9 +168,54 @@ def content_type(head: bytes) -> str:
     All text becomes text/plain, HTML and SVG included: a link to an uploaded file must not run scripts.
     """
     known = filetype.guess_mime(head)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and known is None:
+        return "text/plain; charset=utf-16"
     if known not in TEXTUAL and CONTROL.isdisjoint(head):
         # The decoder is incremental, because the last character may be cut.
         with suppress(UnicodeDecodeError):
             codecs.getincrementaldecoder("utf-8")().decode(head)
             return "text/plain; charset=utf-8"
     return known or "application/octet-stream"
+
+
+def image_size(content: BinaryIO) -> tuple[int, int] | None:
+    """Return width and height of a PNG, GIF, WebP or JPEG file in pixels, from its head; None for other files."""
+    content.seek(0)
+    head = content.read(HEAD)
+    size = None
+    with suppress(struct.error):
+        if head.startswith(b"\x89PNG\r\n\x1a\n") and head[12:16] == b"IHDR":
+            size = struct.unpack_from(">II", head, 16)
+        elif head[:6] in {b"GIF87a", b"GIF89a"}:
+            size = struct.unpack_from("<HH", head, 6)
+        elif head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+            size = _webp_size(head)
+        elif head.startswith(b"\xff\xd8\xff"):
+            size = _jpeg_size(content)
+    return (size[0], size[1]) if size and all(0 < side < 1 << 31 for side in size) else None
+
+
+def _webp_size(head: bytes) -> tuple[int, ...] | None:
+    kind = head[12:16]
+    if kind == b"VP8 " and head[23:26] == b"\x9d\x01\x2a":
+        return tuple(side & 0x3FFF for side in struct.unpack_from("<HH", head, 26))
+    if kind == b"VP8L" and head[20] == 0x2F:
+        (bits,) = struct.unpack_from("<I", head, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8X" and len(head) >= 30:
+        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+    return None
+
+
+def _jpeg_size(content: BinaryIO) -> tuple[int, ...] | None:
+    """Read from segment to segment: pictures of cameras have a preview before their size."""
+    content.seek(2)
+    for _ in range(100):
+        marker, kind, length = struct.unpack(">BBH", content.read(4))
+        if marker != 0xFF or length < 2:
+            return None
+        if kind in JPEG_SIZES:
+            _, height, width = struct.unpack(">BHH", content.read(5))
+            return width, height
+        content.seek(length - 2, SEEK_CUR)
+    return None

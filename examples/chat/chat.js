@@ -122,16 +122,16 @@ async function openChannel(id) {
   const { data, meta } = await call("list_messages", { channel_id: id, roots_only: true });
   await Promise.all([add(opened.messages, data, opened), loadMembers(opened)]);
   if (view !== opened) return;
-  view.cursor = meta.next_cursor;
+  Object.assign(view, { cursor: meta.next_cursor, topic: meta.topic });
   view.composer = page.showComposer(byId("channel"), "Message", { send: send(null), typing: sayTyping });
   show(true);
+  joinLive(meta.topic);
   view.following = follow(supabase, {
     channelId: id,
     since: meta.last_seq,
     onEvent: (event, payload) => view === opened && change(event, payload),
     onState: (state, detail) => view === opened && tell(state, detail),
   });
-  joinLive(meta.topic);
   await markRead(meta.last_seq);
 }
 
@@ -145,6 +145,7 @@ async function closeChannel() {
 async function tell(state, { reason, error }) {
   byId("state").className = state;
   byId("state").textContent = { offline: "Reconnecting …", ended: "This channel is closed" }[state] ?? "";
+  if (state === "live" && view.live.state === "closed") joinLive(view.topic); // its token had expired
   if (state === "reload") await openChannel(view.id);
   if (state === "ended") view.composer.remove();
   if (reason === "failed") notify(error.message);

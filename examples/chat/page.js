@@ -41,13 +41,20 @@ export const memberEntry = (name, role, isPresent, ...more) =>
   element("li", { className: isPresent ? "present" : "" },
     element("strong", { textContent: name }), element("small", { textContent: role }), ...more);
 
+const isAtEnd = (list) => list.scrollHeight - list.scrollTop - list.clientHeight < 80;
+
 /** Shows messages in their order and stays at the end, if the reader is there. */
 export function showMessages(list, messages, options) {
-  const isAtEnd = options.toEnd || list.scrollHeight - list.scrollTop - list.clientHeight < 80;
+  const wasAtEnd = options.toEnd || isAtEnd(list);
   const sorted = [...messages.values()].sort((one, other) => one.seq - other.seq);
   list.replaceChildren(...sorted.map((message, place) => messageEntry(message, sorted[place - 1], options)));
-  if (isAtEnd) list.scrollTop = list.scrollHeight;
+  if (wasAtEnd) list.scrollTop = list.scrollHeight;
 }
+
+// The end also stays in sight when the form below it grows.
+let staysAtEnd = true;
+byId("messages").addEventListener("scroll", ({ target }) => (staysAtEnd = isAtEnd(target)));
+new ResizeObserver(([{ target }]) => staysAtEnd && (target.scrollTop = target.scrollHeight)).observe(byId("messages"));
 
 function messageEntry(message, previous, { me, files, emojis, react, pin, edit, remove, openThread, download }) {
   const isPinned = message.metadata?.pinned;

@@ -1,3 +1,4 @@
+// @ts-self-types="./follow.d.ts"
 // Follow a topic of Threadline: each event once and in order, whatever happens to the connection.
 
 import { listen } from "./topic.js";

@@ -1,6 +1,8 @@
 // One topic of Realtime. All that follows it with the same client shares one channel. It joins again until it is left.
 
 const REJOIN_SECONDS = [0.5, 1, 2, 3];
+const STEADY_SECONDS = 10; // after which a join counts as a success
+const LIMITED_SECONDS = 20; // after Realtime said that there is too much
 const READY_SECONDS = 3; // an older Realtime does not say when its replication connection is ready
 
 const topics = new WeakMap(); // of each client: its topics by name
@@ -22,8 +24,13 @@ export function listen(client, name, listener) {
   if (!known.has(name)) known.set(name, new Topic(client, name));
   const topic = known.get(name);
   topic.add(listener);
-  return () => topic.remove(listener);
+  return async () => {
+    await topic.remove(listener);
+    if (topic.isIdle && known.get(name) === topic) known.delete(name);
+  };
 }
+
+const isLimit = (message) => /^Too many|RateLimitReached/.test(message ?? "");
 
 class Topic {
   #client;
@@ -32,6 +39,8 @@ class Topic {
   #channel = null;
   #left = Promise.resolve();
   #isReady = false;
+  #joined = Infinity; // when
+  #isLimited = false;
   #tries = 0;
   #timer = null;
   #readyTimer = null;
@@ -39,6 +48,10 @@ class Topic {
   constructor(client, name) {
     this.#client = client;
     this.#name = name;
+  }
+
+  get isIdle() {
+    return this.#listeners.size === 0;
   }
 
   add(listener) {
@@ -75,7 +88,11 @@ class Topic {
     this.#channel = channel;
     channel
       .on("broadcast", { event: "*" }, (message) => this.#tell((listener) => listener.hear(message)))
-      .on("system", {}, ({ status }) => status === "ok" && this.#channel === channel && this.#ready())
+      .on("system", {}, ({ status, message }) => {
+        if (this.#channel !== channel) return;
+        if (status === "ok") this.#ready();
+        else this.#isLimited = isLimit(message);
+      })
       .subscribe((status, error) => this.#channel === channel && this.#notice(status, error));
   }
 
@@ -86,6 +103,9 @@ class Topic {
       return;
     }
     clearTimeout(this.#readyTimer);
+    if (Date.now() - this.#joined > STEADY_SECONDS * 1000) this.#tries = 0;
+    this.#joined = Infinity;
+    this.#isLimited ||= isLimit(error?.message);
     this.#isReady = false;
     const isConnected = this.#client.realtime.isConnected();
     this.#tell((listener) => listener.lost(error, isConnected && status === "CHANNEL_ERROR"));
@@ -99,7 +119,9 @@ class Topic {
 
   #joinLater() {
     if (this.#timer !== null) return;
-    const seconds = REJOIN_SECONDS[Math.min(this.#tries++, REJOIN_SECONDS.length - 1)];
+    const step = REJOIN_SECONDS[Math.min(this.#tries++, REJOIN_SECONDS.length - 1)];
+    const seconds = this.#isLimited ? LIMITED_SECONDS : step;
+    this.#isLimited = false;
     this.#timer = setTimeout(() => {
       this.#leave();
       this.#join();
@@ -108,8 +130,8 @@ class Topic {
 
   #ready() {
     clearTimeout(this.#readyTimer);
+    if (!this.#isReady) this.#joined = Date.now();
     this.#isReady = true;
-    this.#tries = 0;
     this.#tell((listener) => listener.joined());
   }
 

@@ -71,6 +71,7 @@ create table private.settings (
     is_only_row boolean primary key default true,
     ingest_max_messages integer not null default 5000,
     requests_per_minute integer not null default 60,
+    data_api_requests_at_once integer not null default 10,
     twin_max_hops integer not null default 3,
     twin_max_attempts integer not null default 8,
     twin_retry_seconds integer not null default 5,
@@ -78,6 +79,7 @@ create table private.settings (
     summaries_per_user_per_day integer not null default 50,
     summaries_per_project_per_day integer not null default 1000,
     summary_max_bytes integer not null default 1000000,
+    summary_recent_days integer not null default 30,
     channel_max_twins integer not null default 100,
     user_max_twins integer not null default 100,
     user_max_twin_channels integer not null default 1000,
@@ -100,6 +102,7 @@ create table private.settings (
     constraint settings_has_one_row check (is_only_row),
     constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
     constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
+    constraint settings_data_api_requests_at_once_positive check (data_api_requests_at_once > 0),
     constraint settings_twin_max_hops_not_negative check (twin_max_hops >= 0),
     constraint settings_twin_max_attempts_positive check (twin_max_attempts > 0),
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
@@ -107,6 +110,7 @@ create table private.settings (
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
     constraint settings_summaries_per_project_per_day_not_negative check (summaries_per_project_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
+    constraint settings_summary_recent_days_positive check (summary_recent_days > 0),
     constraint settings_channel_max_twins_not_negative check (channel_max_twins >= 0),
     constraint settings_user_max_twins_not_negative check (user_max_twins >= 0),
     constraint settings_user_max_twin_channels_not_negative check (user_max_twin_channels >= 0),
@@ -131,20 +135,25 @@ comment on table private.settings is 'Limits and retention that an operator may 
 comment on column private.settings.ingest_max_messages is
 'Messages and updates in one ingest request; a conversation without any counts as one. Above it: 413.';
 comment on column private.settings.requests_per_minute is 'Requests of one user to /api/v2 in a minute. Above it: 429.';
+comment on column private.settings.data_api_requests_at_once is
+'Requests of one user that the Data API works on at once, if the application calls private.spend_data_api_request. Above
+it: 429.';
 comment on column private.settings.twin_max_hops is
 'Hops that are forwarded to other twins. 0 forwards only what users write.';
 comment on column private.settings.twin_max_attempts is 'Failed attempts after which a delivery is dead.';
 comment on column private.settings.twin_retry_seconds is
 'Seconds before the first retry of a delivery. Each further wait is four times as long, at most one hour.';
 comment on column private.settings.twin_skip_seconds is
-'Seconds after its first attempt in which a delivery that the webhook answers with an error holds up its queue: then it is
-dead. Six times as long if the webhook does not answer, or answers 408, 429, 502, 503 or 504.';
+'Seconds after its first attempt in which a delivery that the webhook answers with an error holds up its queue: then it
+is dead. Six times as long if the webhook does not answer, or answers 408, 429, 502, 503 or 504.';
 comment on column private.settings.summaries_per_user_per_day is
 'Summaries of one user in a UTC day; summaries from the cache do not count. Above it: 429.';
 comment on column private.settings.summaries_per_project_per_day is
 'Summaries of all users together in a UTC day, counted in the same way. Above it: 429.';
 comment on column private.settings.summary_max_bytes is
 'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
+comment on column private.settings.summary_recent_days is
+'Days of messages in a summary that names no messageCount, beside the newest 50 of any age.';
 comment on column private.settings.channel_max_twins is
 'Twins in one channel. Each of them makes every message in the channel slower. Above it: 409.';
 comment on column private.settings.user_max_twins is 'Twins of one user. Above it: 409.';
@@ -339,6 +348,22 @@ end
 $$;
 comment on function private.scalar_text(jsonb, text) is
 'The text of a field; of an array [] and of an object {}, because their whole text can be far longer than the request.';
+
+create function private.fits(p_value jsonb, p_max integer) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The text of a huge number can be far longer than the value, so it is looked for first.
+    return case
+        when private.has_huge_number(p_value) then false
+        else octet_length(p_value::text) <= p_max
+    end;
+end
+$$;
+comment on function private.fits(jsonb, integer) is
+'Whether the JSON of a value has at most p_max bytes and no huge number.';
 
 -- Requests and answers: parsers of JSON fields, the acting user, errors for the caller, the envelope of an answer.
 -- Every error for the caller has an HTTP status, a code and a text.
@@ -652,8 +677,10 @@ create function private.succeed(p_data jsonb, p_meta jsonb default null, p_statu
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    -- An assignment, because PERFORM would start an executor (decision 0007).
+    v_status text := set_config('response.status', p_status::text, true);
 begin
-    perform set_config('response.status', p_status::text, true);
     if p_meta is null then
         return json_build_object('success', true, 'data', p_data);
     end if;
@@ -2811,6 +2838,14 @@ comment on function private.is_valid_key(text) is 'Checks whether a secret is a 
 -- Ingested conversations and their messages, one row each.
 -- Promise: message_count, last_message_at and last_message_preview always agree with the messages.
 
+create type private.conversation_summary as (
+    conversation_id uuid,
+    message_count integer,
+    last_message_at timestamptz,
+    last_message_preview text
+);
+comment on type private.conversation_summary is 'What a conversation says about its messages.';
+
 create table public.conversations (
     id uuid primary key default private.generate_id(),
     -- The user before the workspace: Postgres checks the keys in this order, and a deleted user is locked first.
@@ -2830,6 +2865,7 @@ create table public.conversations (
     participant_named_at timestamptz,
     person_id uuid,
     matched_by text,
+    version bigint not null default 1,
     message_count integer not null default 0,
     last_message_at timestamptz,
     last_message_preview text,
@@ -2876,6 +2912,8 @@ comment on column public.conversations.matched_by is
 phone_last_ten (the same last ten digits), or the kind of another identifier. Null without a person.';
 comment on column public.conversations.person_id is
 'The matched person, which triggers keep up to date; null if no person matches.';
+comment on column public.conversations.version is
+'Rises by one with each broadcast of the conversation, so that a client sees which one it missed.';
 comment on column public.conversations.last_message_at is
 'When its last message was sent, in the order of the messages, however late that came.';
 comment on column public.conversations.last_message_preview is
@@ -2888,14 +2926,6 @@ create index conversations_person_id_idx on public.conversations (workspace_id, 
 where person_id is not null;
 create index conversations_user_id_idx on public.conversations (user_id);
 alter table public.conversations enable row level security;
-
-create type private.conversation_summary as (
-    conversation_id uuid,
-    message_count integer,
-    last_message_at timestamptz,
-    last_message_preview text
-);
-comment on type private.conversation_summary is 'What a conversation says about its messages.';
 
 -- Without a foreign key: triggers check for a whole statement what it would check row by row, which took a sixth of an
 -- ingest (docs/explanation/decisions/0006).
@@ -3021,7 +3051,8 @@ comment on function private.message_preview(jsonb) is
 'At most 100 characters on one line that show what an ingested message says, or what it is.';
 
 -- enable_seqscan, because a plan that was cached while the table was small reads all conversations (decision 0003).
-create function private.update_summaries(p_summaries private.conversation_summary[]) returns void
+create function private.update_summaries(p_summaries private.conversation_summary[], p_broadcasts integer)
+returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = 'off'
@@ -3029,6 +3060,8 @@ as $$
 begin
     update public.conversations as conversation
     set
+        -- The broadcasts of the transaction that creates a conversation show its first version.
+        version = conversation.version + case when conversation.created_at = now() then 0 else p_broadcasts end,
         message_count = summary.message_count,
         last_message_at = summary.last_message_at,
         last_message_preview = summary.last_message_preview
@@ -3036,8 +3069,8 @@ begin
     where conversation.id = summary.conversation_id;
 end
 $$;
-comment on function private.update_summaries(private.conversation_summary[]) is
-'Writes summaries into their conversations. The caller has locked the rows.';
+comment on function private.update_summaries(private.conversation_summary[], integer) is
+'Writes summaries into their conversations, before as many broadcasts. The caller has locked the rows.';
 
 -- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
 create function private.summarize_conversations_trigger() returns trigger
@@ -3061,8 +3094,10 @@ begin
     select
         bool_and(wanted.is_known),
         array_agg((wanted.id, wanted.messages, wanted.sent_at, wanted.preview)::private.conversation_summary) filter (
-            where wanted.is_known and (wanted.messages, wanted.sent_at, wanted.preview)
-            is distinct from (wanted.message_count, wanted.last_message_at, wanted.last_message_preview)
+            where wanted.is_known and (
+                wanted.created_at <> now() or (wanted.messages, wanted.sent_at, wanted.preview)
+                is distinct from (wanted.message_count, wanted.last_message_at, wanted.last_message_preview)
+            )
         )
     into v_is_complete, v_stale
     from (
@@ -3102,7 +3137,8 @@ begin
             message = 'A message belongs to a conversation that exists, and to its workspace.',
             constraint = 'conversation_messages_conversation_fkey';
     end if;
-    perform private.update_summaries(v_stale) where v_stale is not null;
+    -- Messages that retention deletes are not broadcast.
+    perform private.update_summaries(v_stale, case tg_op when 'DELETE' then 0 else 1 end) where v_stale is not null;
     return null;
 end
 $$;
@@ -3475,6 +3511,244 @@ end
 $$;
 comment on function private.delete_media(integer, interval) is
 'Deletes rows of files that were not uploaded within p_age, or have a forbidden type.';
+
+-- The log of what changed in conversations, with which a client that was away catches up.
+-- Promise: a client that reads from a cursor on gets every change since, in order, however old the cursor is.
+-- Writers take no number from a counter, for which they would wait: the transaction id orders the log, and a reader
+-- stops before the oldest transaction that still runs (docs/explanation/decisions/0013).
+
+create table private.inbox_changes (
+    id bigint generated always as identity primary key,
+    workspace_id uuid not null,
+    xid xid8 not null default pg_current_xact_id(),
+    created_at timestamptz not null default clock_timestamp(),
+    conversation_ids uuid[] not null,
+    external_ids text[],
+    senders text[]
+);
+comment on table private.inbox_changes is
+'What changed in conversations: a row for a workspace and a statement. It holds ids, no texts.';
+comment on column private.inbox_changes.xid is 'The transaction that made the change, which orders the log.';
+comment on column private.inbox_changes.conversation_ids is
+'The changed conversations; with external_ids, that of each changed message. A deleted one is in the log for ever.';
+comment on column private.inbox_changes.external_ids is 'The ids of the changed messages; null if none changed.';
+create index inbox_changes_workspace_id_xid_idx on private.inbox_changes (workspace_id, xid, id);
+alter table private.inbox_changes enable row level security;
+
+-- Definer, because no role writes the log.
+create function private.note_conversations(p_ids uuid[]) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into private.inbox_changes (workspace_id, conversation_ids)
+    select conversation.workspace_id, array_agg(conversation.id order by conversation.id)
+    from public.conversations as conversation
+    where conversation.id = any(p_ids)
+    group by conversation.workspace_id;
+end
+$$;
+comment on function private.note_conversations(uuid[]) is 'Writes changed conversations into the log.';
+
+-- Definer, because it also runs when Supabase Auth deletes a user.
+create function private.note_gone_conversations_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into private.inbox_changes (workspace_id, conversation_ids)
+    select gone.workspace_id, array_agg(gone.id order by gone.id)
+    from gone
+    group by gone.workspace_id;
+    return null;
+end
+$$;
+comment on function private.note_gone_conversations_trigger() is 'Trigger: writes deleted conversations into the log.';
+
+-- Definer, because only superusers and pg_monitor may ask in some versions.
+create function private.inbox_epoch() returns text
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select left(md5(
+        (select control.system_identifier from pg_control_system() as control)
+        || '.' || (select control.timeline_id from pg_control_checkpoint() as control)
+    ), 8)
+$$;
+comment on function private.inbox_epoch() is
+'Names this database server and its history: a restored server gives transaction ids again, so cursors end with it.';
+
+create function private.parse_inbox_cursor(p_cursor text)
+returns table (xid xid8, id bigint, place integer)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_parts text[] := regexp_match(p_cursor, '^([0-9a-f]{8})\.([0-9]{1,19})\.([0-9]{1,18})\.([0-9]{1,9})$');
+begin
+    if v_parts is null or v_parts[2]::numeric > 9223372036854775807 then
+        perform private.fail(
+            400, 'invalid_cursor', 'since is no cursor of this call. Use next_cursor of the answer before.', 'since'
+        );
+    elsif v_parts[1] <> private.inbox_epoch() or v_parts[2]::xid8 > pg_snapshot_xmax(pg_current_snapshot()) then
+        perform private.fail(
+            409, 'cursor_expired',
+            'The database was restored since. Call without since, then read the conversations again.', 'since'
+        );
+    end if;
+    return query select v_parts[2]::xid8, v_parts[3]::bigint, v_parts[4]::integer;
+end
+$$;
+comment on function private.parse_inbox_cursor(text) is
+'The place in the log that a cursor names. PT400, and PT409 for a cursor of another server.';
+
+create function private.render_inbox_change(p_conversation_id uuid, p_external_ids text[], p_senders text[])
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    c_most constant integer := 100;
+    v_conversation jsonb := (
+        select to_jsonb(conversation) from public.conversations as conversation
+        where conversation.id = p_conversation_id
+    );
+    v_messages jsonb;
+begin
+    if v_conversation is null then
+        return jsonb_build_object('conversation_id', p_conversation_id, 'deleted', true);
+    elsif cardinality(p_external_ids) <= c_most then
+        select coalesce(jsonb_agg(
+            stored.message order by stored.sent_at, stored.sequence, stored.received_at, stored.external_id
+        ), '[]') into v_messages
+        from public.conversation_messages as stored
+        where stored.conversation_id = p_conversation_id
+            and (stored.external_id, stored.sender) in (
+                select given.external_id collate "C", given.sender collate "C"
+                from unnest(p_external_ids, p_senders) as given (external_id, sender)
+            );
+    end if;
+    return jsonb_build_object(
+        'conversation_id', p_conversation_id, 'conversation', v_conversation,
+        'messages', coalesce(v_messages, '[]')
+    ) || case
+        when cardinality(p_external_ids) > c_most then jsonb_build_object('truncated', true)
+        when cardinality(p_external_ids) > jsonb_array_length(v_messages) then jsonb_build_object('removed', true)
+        else '{}'
+    end;
+end
+$$;
+comment on function private.render_inbox_change(uuid, text[], text[]) is
+'A change as a client gets it: the conversation and its changed messages as they are now. With more than 100 messages it
+has none, and truncated is true; removed is true if some of them are gone.';
+
+-- Definer, because no client reads the log. It lists workspaces of the caller only.
+create function private.list_inbox_changes(
+    p_workspace_id uuid, p_xid xid8, p_id bigint, p_place integer, p_limit integer
+) returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    -- All transactions before this one have ended, so no change can come before it any more.
+    v_horizon xid8 := pg_snapshot_xmin(pg_current_snapshot());
+    v_workspaces uuid[] := array(
+        select mine.id from private.my_workspaces as mine
+        where p_workspace_id is null or mine.id = p_workspace_id
+    );
+    v_answer record;
+begin
+    with entry as (
+        select line.xid, line.id, changed.place::integer as place, changed.conversation_id, changed.external_ids,
+            changed.senders
+        from (
+            select log.* from private.inbox_changes as log
+            where log.workspace_id = any(v_workspaces)
+                and log.xid < v_horizon
+                and (log.xid, log.id) >= (p_xid, p_id)
+            order by log.xid, log.id
+            limit p_limit + 1
+        ) as line
+        cross join lateral (
+            select
+                given.conversation_id, row_number() over (order by min(given.position)) as place,
+                array_agg(given.external_id order by given.position) filter (where given.external_id is not null)
+                    as external_ids,
+                array_agg(given.sender order by given.position) filter (where given.external_id is not null) as senders
+            from unnest(line.conversation_ids, line.external_ids, line.senders)
+            with ordinality as given (conversation_id, external_id, sender, position)
+            group by given.conversation_id
+        ) as changed
+        where (line.xid, line.id, changed.place) > (p_xid, p_id, p_place)
+        order by line.xid, line.id, changed.place
+        limit p_limit
+    )
+
+    select
+        count(*) as number,
+        coalesce(jsonb_agg(
+            private.render_inbox_change(entry.conversation_id, coalesce(entry.external_ids, '{}'), entry.senders)
+            order by entry.xid, entry.id, entry.place
+        ), '[]') as data,
+        (array_agg(entry.xid || '.' || entry.id || '.' || entry.place order by
+            entry.xid desc, entry.id desc, entry.place desc))[1] as last
+    into v_answer
+    from entry;
+    return jsonb_build_object(
+        'data', v_answer.data,
+        'next_cursor', private.inbox_epoch() || '.' || coalesce(v_answer.last, p_xid || '.' || p_id || '.' || p_place),
+        'has_more', v_answer.number = p_limit
+    );
+end
+$$;
+comment on function private.list_inbox_changes(uuid, xid8, bigint, integer, integer) is
+'A page of the log of the caller''s workspaces after a place, as far as all transactions have ended.';
+
+create function public.list_inbox_changes(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_workspace_id uuid := private.parse_uuid($1, 'workspace_id', false);
+    v_limit integer := private.parse_integer($1, 'limit', 1, 100, 100);
+    v_since text := private.scalar_text($1, 'since');
+    v_cursor record;
+    v_page jsonb;
+begin
+    if v_workspace_id is not null
+        and not exists (select from private.my_workspaces as mine where mine.id = v_workspace_id)
+    then
+        perform private.fail(
+            404, 'workspace_not_found', 'This workspace does not exist, or you are not a member.', 'workspace_id'
+        );
+    elsif v_since is null then
+        return private.succeed('[]', jsonb_build_object(
+            'next_cursor', private.inbox_epoch() || '.' || pg_snapshot_xmin(pg_current_snapshot())::text || '.0.0',
+            'has_more', false
+        ));
+    end if;
+    select * into v_cursor from private.parse_inbox_cursor(v_since);
+    v_page := private.list_inbox_changes(
+        v_workspace_id, v_cursor.xid, v_cursor.id, v_cursor.place, v_limit
+    );
+    return private.succeed(v_page -> 'data', v_page - 'data');
+end
+$$;
+comment on function public.list_inbox_changes(jsonb) is
+'GET /api/v2/inbox/changes: since, and optionally workspace_id, limit (1 to 100 conversations). Every change of the
+caller''s conversations since a cursor, oldest first. Without since: the cursor of now, and no changes.';
 
 -- Matches conversations to people by any identifier: equal ones first, then a number that gets its country from the
 -- other side, then the last ten digits of two numbers that are not both complete.
@@ -4335,8 +4609,8 @@ begin
         end,
         private.render_conversation(found.conversation, counted.added, case
             when counted.added <= (select settings.broadcast_max_messages from private.settings)
-                and octet_length(counted.lines::text) <= (select settings.broadcast_max_bytes from private.settings)
-                then counted.lines
+                and octet_length(counted.messages::text) <= (select settings.broadcast_max_bytes from private.settings)
+                then counted.messages
         end),
         true
     from (
@@ -4346,7 +4620,7 @@ begin
             jsonb_agg(
                 changed.message
                 order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
-            ) as lines
+            ) as messages
         from changed
         group by changed.conversation_id
     ) as counted
@@ -4419,6 +4693,22 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 begin
+    update public.conversations as conversation
+    set version = conversation.version + 1
+    where conversation.id = any(p_ids) and conversation.created_at <> now();
+    perform private.note_conversations(p_ids);
+    perform private.send_conversations(p_ids);
+end
+$$;
+comment on function private.broadcast_conversations(uuid[]) is
+'Broadcasts conversations that are new or changed and got no messages, as their next version.';
+
+create function private.send_conversations(p_ids uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+begin
     insert into realtime.messages (topic, extension, event, payload, private)
     select
         listener.topic,
@@ -4435,8 +4725,8 @@ exception
         perform private.report_lost_broadcast('inboxes', sqlstate, sqlerrm);
 end
 $$;
-comment on function private.broadcast_conversations(uuid[]) is
-'Broadcasts conversations that are new or changed and got no messages. A failure is reported and harms no writer.';
+comment on function private.send_conversations(uuid[]) is
+'Hands conversations to Realtime. A failure is reported and harms no writer.';
 
 -- Definer, because the writer may be allowed to change a conversation that only its owner may read.
 create function private.broadcast_conversation_trigger() returns trigger
@@ -4717,8 +5007,7 @@ begin
         from (
             select
                 given.position::integer as position,
-                field.external_id,
-                field.identifier,
+                field.external_id, field.identifier,
                 nullif(btrim(field.name), '') as name,
                 case
                     when given.value ? 'identifiers' then private.list_given_identifiers(given.value -> 'identifiers')
@@ -4726,10 +5015,8 @@ begin
                 end as identifiers,
                 '-infinity'::timestamptz as newest_at,
                 coalesce(given.value -> 'kind' = '"group"', false) as is_group,
-                false as has_future,
-                jsonb_typeof(given.value -> 'updates') = 'array' as has_updates,
-                0 as message_count,
-                null::jsonb as last_message,
+                false as has_future, jsonb_typeof(given.value -> 'updates') = 'array' as has_updates,
+                0 as message_count, null::jsonb as last_message,
                 case
                     when jsonb_typeof(given.value) <> 'object' then 'conversation must be an object'
                     when field.external_id is null or char_length(field.external_id) not between 1 and 500
@@ -4829,8 +5116,7 @@ begin
             select
                 parsed.parent, parsed.index, parsed.external_id, parsed.sender, parsed.sent_at,
                 case when parsed.sent_at > now() + interval '1 hour' then parsed.sent_at end as stated_at,
-                case when parsed.message ? 'sequence' then private.parse_sequence(parsed.message) else 0 end
-                    as sequence,
+                case when parsed.message ? 'sequence' then private.parse_sequence(parsed.message) else 0 end,
                 parsed.message, null::jsonb as present, null::timestamptz as deleted_at,
                 case
                     when jsonb_typeof(parsed.message) <> 'object' then ' must be an object'
@@ -4872,8 +5158,7 @@ begin
                 end) with ordinality as given (value, position)
                 -- OFFSET 0 keeps this query apart from the outer one, which would parse each time twice.
                 offset 0
-            ) as parsed
-            order by parsed.parent, parsed.index
+            ) as parsed order by parsed.parent, parsed.index
         ) as line
     );
 end
@@ -4930,7 +5215,8 @@ comment on function private.validate_conversations(private.ingest_conversation[]
 
 -- Ingest, second part: finds, creates, locks and updates the conversations of a request.
 -- Lock order, the same in every request, so that two requests cannot deadlock: the workspace's matching lock (shared,
--- or none after a second of waiting), new conversations by external id, existing conversations by id, then messages. A replay takes no lock.
+-- or none after a second of waiting), new conversations by external id, existing conversations by id, then messages. A
+-- replay takes no lock.
 
 create function private.lock_source(p_source private.ingest_source) returns void
 language plpgsql
@@ -4951,7 +5237,8 @@ begin
 end
 $$;
 comment on function private.lock_source(private.ingest_source) is
-'Takes the matching lock of the workspace, shared, or decides that this request matches later. Raises 40001 if the connection has another owner by now.';
+'Takes the matching lock of the workspace, shared, or decides that this request matches later. Raises 40001 if the
+connection has another owner by now.';
 
 create function private.find_conversations(
     p_source private.ingest_source, p_conversations private.ingest_conversation[]
@@ -5113,7 +5400,7 @@ declare
     v_created jsonb;
 begin
     if not exists (select from unnest(p_participants) as given where given.conversation_id is null) then
-        return '{}';
+        return '{}'::jsonb;
     end if;
     with created as (
         insert into public.conversations (
@@ -5911,8 +6198,8 @@ comment on function private.place_messages(private.ingest_message[], uuid[]) is
 'The same messages, with a place behind all that is there for those with a time far beyond their arrival. Such a message
 that comes first gets the epoch, so that all later ones follow it.';
 
--- force_generic_plan, because custom plans, which Postgres prefers for a request of new conversations, take longer to make
--- than they save: LIMIT 1 decides the look-ups.
+-- force_generic_plan, because custom plans, which Postgres prefers for a request of new conversations, take longer to
+-- make than they save: LIMIT 1 decides the look-ups.
 create function private.store_messages(
     p_source private.ingest_source, p_messages private.ingest_message[], p_ids uuid[], p_is_all_new boolean
 ) returns private.ingest_count[]
@@ -5967,10 +6254,9 @@ begin
         where message.is_new
     ), counted as (
         select message.parent, count(*) filter (where message.is_new)::integer as added,
-            -- A plain json_agg(distinct …) would sort all messages.
+            -- A plain json_agg(distinct) would sort all messages.
             case when bool_or(message.is_conflicting) then (
-                select json_agg(distinct line.external_id)
-                from message as line
+                select json_agg(distinct line.external_id) from message as line
                 where line.parent = message.parent and line.is_conflicting
             ) end as conflicts,
             null::integer as updates_added, null::integer as updates_waiting
@@ -6633,7 +6919,8 @@ as $$
     limit 1
 $$;
 comment on function private.choose_avatar_url(jsonb) is
-'The picture of a new user, from Supabase Auth: avatar_url, or the picture of Google. Null if the profile cannot hold it.';
+'The picture of a new user, from Supabase Auth: avatar_url, or the picture of Google. Null if the profile cannot hold
+it.';
 
 -- Definer, because Supabase Auth creates users under a role that may not write here.
 create function private.create_user_profile_trigger() returns trigger
@@ -7917,10 +8204,13 @@ accept_invitation(invitation_id => id).';
 -- The directory of a workspace: its members find each other by name.
 -- Promise: only members of the workspace read it.
 
-create function public.list_workspace_members(workspace_id uuid, search text default null)
+-- Definer, because a policy would compare each member with each workspace of the caller. It checks that the caller is a
+-- member.
+create function private.list_workspace_members(p_workspace_id uuid, p_search text)
 returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -7928,13 +8218,22 @@ begin
     select member.user_id, member.role, profile.display_name, profile.avatar_url, member.created_at
     from public.workspace_members as member
     inner join public.user_profiles as profile on member.user_id = profile.user_id
-    where member.workspace_id = list_workspace_members.workspace_id
-        and (
-            list_workspace_members.search is null
-            or strpos(lower(profile.display_name), lower(list_workspace_members.search)) > 0
-        )
+    where member.workspace_id = p_workspace_id
+        and exists (select from private.my_workspaces as mine where mine.id = p_workspace_id)
+        and (p_search is null or strpos(lower(profile.display_name), lower(p_search)) > 0)
     order by profile.display_name, member.user_id;
 end
+$$;
+comment on function private.list_workspace_members(uuid, text) is
+'The members of a workspace of the caller whose name contains p_search, by name; none of other workspaces.';
+
+create function public.list_workspace_members(workspace_id uuid, search text default null)
+returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select * from private.list_workspace_members(list_workspace_members.workspace_id, list_workspace_members.search)
 $$;
 comment on function public.list_workspace_members(uuid, text) is
 'The directory of a workspace of the caller: role, name and picture of each member whose name contains search.';
@@ -8238,6 +8537,31 @@ $$;
 comment on function private.require_management(uuid) is
 'Raises PT404 unless the caller is a member of the workspace, and PT403 unless the caller manages it.';
 
+-- Definer, because a policy would compare each workspace with each workspace of the caller.
+create function private.list_workspaces(p_limit integer, p_offset integer)
+returns table (workspace jsonb, place bigint)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with mine as materialized (
+        select
+            member.role, known as workspace,
+            row_number() over (order by known.is_personal desc, known.name, known.id) - p_offset as place
+        from public.workspace_members as member
+        inner join public.workspaces as known on member.workspace_id = known.id
+        where member.user_id = (select auth.uid())
+        order by place
+        limit p_limit
+        offset p_offset
+    )
+
+    select private.render_workspace(mine.workspace, mine.role), mine.place from mine
+$$;
+comment on function private.list_workspaces(integer, integer) is
+'Workspaces of the caller, the personal one first, then by name.';
+
 create function private.list_workspaces(jsonb) returns json
 language plpgsql
 stable
@@ -8250,23 +8574,11 @@ declare
 begin
     perform private.require_user();
     select
-        coalesce(jsonb_agg(
-            private.render_workspace(mine.workspace, mine.role) order by mine.place
-        ) filter (where mine.place <= v_limit), '[]') as workspaces,
+        coalesce(jsonb_agg(mine.workspace order by mine.place) filter (where mine.place <= v_limit), '[]')
+            as workspaces,
         count(*) > v_limit as has_more
     into v_page
-    from (
-        select found.*, row_number() over (order by found.is_personal desc, found.name, found.id) as place
-        from (
-            select workspace, workspace.is_personal, workspace.name, workspace.id, member.role
-            from public.workspace_members as member
-            inner join public.workspaces as workspace on member.workspace_id = workspace.id
-            where member.user_id = (select auth.uid())
-            order by workspace.is_personal desc, workspace.name, workspace.id
-            limit v_limit + 1
-            offset v_offset
-        ) as found
-    ) as mine;
+    from private.list_workspaces(v_limit + 1, v_offset) as mine;
     return private.succeed(v_page.workspaces, jsonb_build_object('has_more', v_page.has_more));
 end
 $$;
@@ -8392,7 +8704,7 @@ begin
     into v_page
     from (
         select member.*, row_number() over () - v_offset as place
-        from public.list_workspace_members(v_id, v_search) as member
+        from private.list_workspace_members(v_id, v_search) as member
         limit v_limit + 1
         offset v_offset
     ) as found;
@@ -8856,6 +9168,87 @@ $$;
 comment on function private.protect_message_trigger() is
 'Trigger: refuses a client that changes more of a message than its content. An upsert with equal values passes.';
 
+-- Reactions that look the same are the same: each emoji has one spelling.
+
+create function private.normalize_emoji(p_emoji text) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Letters of any script, digits, _, + and -.
+    c_name constant text := '[0-9A-Za-z_+\u00c0-\u1fff\u3040-\ud7ff-]+';
+    -- A symbol with an optional skin tone and the tags of a flag.
+    c_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u24ff\u25a0-\u27bf'
+        '\u2900-\u297f\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001f1e5\U0001f200-\U0001faff]'
+        '[\U0001f3fb-\U0001f3ff]?([\U000e0020-\U000e007e]+\U000e007f)?';
+    -- The emoji that are text without U+FE0F.
+    c_text_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u2328\u23cf'
+        '\u23ed-\u23ef\u23f1\u23f2\u23f8-\u23fa\u24c2\u25aa\u25ab\u25b6\u25c0\u25fb\u25fc\u2600-\u2604\u260e\u2611'
+        '\u2618\u261d\u2620\u2622\u2623\u2626\u262a\u262e\u262f\u2638-\u263a\u2640\u2642\u265f\u2660\u2663\u2665'
+        '\u2666\u2668\u267b\u267e\u2692\u2694-\u2697\u2699\u269b\u269c\u26a0\u26a7\u26b0\u26b1\u26c8\u26cf\u26d1'
+        '\u26d3\u26e9\u26f0\u26f1\u26f4\u26f7-\u26f9\u2702\u2708\u2709\u270c\u270d\u270f\u2712\u2714\u2716\u271d'
+        '\u2721\u2733\u2734\u2744\u2747\u2763\u2764\u27a1\u2934\u2935\u2b05-\u2b07\u3030\u303d\u3297\u3299'
+        '\U0001f170\U0001f171\U0001f17e\U0001f17f\U0001f202\U0001f237\U0001f321\U0001f324-\U0001f32c\U0001f336'
+        '\U0001f37d\U0001f396\U0001f397\U0001f399-\U0001f39b\U0001f39e\U0001f39f\U0001f3cb-\U0001f3ce'
+        '\U0001f3d4-\U0001f3df\U0001f3f3\U0001f3f5\U0001f3f7\U0001f43f\U0001f441\U0001f4fd\U0001f549\U0001f54a'
+        '\U0001f56f\U0001f570\U0001f573-\U0001f579\U0001f587\U0001f58a-\U0001f58d\U0001f590\U0001f5a5\U0001f5a8'
+        '\U0001f5b1\U0001f5b2\U0001f5bc\U0001f5c2-\U0001f5c4\U0001f5d1-\U0001f5d3\U0001f5dc-\U0001f5de\U0001f5e1'
+        '\U0001f5e3\U0001f5e8\U0001f5ef\U0001f5f3\U0001f5fa\U0001f6cb\U0001f6cd-\U0001f6cf\U0001f6e0-\U0001f6e5'
+        '\U0001f6e9\U0001f6f0\U0001f6f3]';
+    v_emoji text := regexp_replace(normalize(p_emoji, nfc), '[\ufe0e\ufe0f]', '', 'g');
+begin
+    if v_emoji ~ ('^:?' || c_name || ':?$') then
+        return btrim(v_emoji, ':');
+    elsif v_emoji ~ '^[#*0-9]\u20e3$' then
+        return replace(v_emoji, e'\u20e3', e'\ufe0f\u20e3');
+    elsif v_emoji ~ '^[\U0001f1e6-\U0001f1ff]{2}$'
+        or v_emoji ~ ('^' || c_symbol || '(\u200d' || c_symbol || ')*$')
+    then
+        return regexp_replace(
+            v_emoji, '(' || c_text_symbol || ')(?![\U0001f3fb-\U0001f3ff])', e'\\1\ufe0f', 'g'
+        );
+    end if;
+    return null;
+end
+$$;
+comment on function private.normalize_emoji(text) is
+'The one spelling of an emoji or of a name such as thumbsup or :thumbsup:, so that equal ones compare as equal: in NFC,
+and with U+FE0F exactly where an emoji needs it. Null for any other text.';
+
+create function private.parse_emoji(p_body jsonb) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_emoji text := private.normalize_emoji(private.parse_text(p_body, 'emoji', 64));
+begin
+    if v_emoji is null then
+        perform private.fail(
+            400, 'invalid_field', 'emoji must be one emoji, or a name such as thumbsup or :thumbsup:.', 'emoji'
+        );
+    end if;
+    return v_emoji;
+end
+$$;
+comment on function private.parse_emoji(jsonb) is
+'Parses the field emoji: one emoji or a name, in its one spelling. PT400 for any other text.';
+
+-- Definer, because clients may not call the parsers.
+create function private.normalize_emoji_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    new.emoji := private.parse_emoji(jsonb_build_object('emoji', new.emoji));
+    return new;
+end
+$$;
+comment on function private.normalize_emoji_trigger() is
+'Trigger: gives the emoji of a reaction its one spelling, so that the unique constraint finds the same reaction.';
+
 -- Messages of channels, their edits, reactions and pins. Only members read them, and only authors change a message.
 
 create table public.messages (
@@ -8885,21 +9278,13 @@ create table public.messages (
     constraint messages_content_visible check (content ~ private.visible_character() or deleted_at is not null),
     constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
     constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
+    -- Most messages have no metadata, and need no call.
     constraint messages_metadata_size check (
-        -- Most messages have no metadata, and need no search for numbers.
-        metadata = '{}'
-        or case
-            when private.has_huge_number(metadata) then false
-            else octet_length(metadata::text) <= private.metadata_max_bytes()
-        end
+        metadata = '{}' or private.fits(metadata, private.metadata_max_bytes())
     ),
     constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
     constraint messages_attachments_size check (
-        attachments is null
-        or case
-            when private.has_huge_number(attachments) then false
-            else octet_length(attachments::text) <= private.attachments_max_bytes()
-        end
+        attachments is null or private.fits(attachments, private.attachments_max_bytes())
     )
 );
 comment on table public.messages is
@@ -8910,7 +9295,8 @@ comment on column public.messages.seq is
 comment on column public.messages.user_id is 'The author; null for messages of twins and of deleted users.';
 comment on column public.messages.parent_message_id is 'The parent: the message that this one answers.';
 comment on column public.messages.thread_id is
-'The first message of the thread; null for a message that answers none. A trigger sets it, also for replies to replies.';
+'The first message of the thread; null for a message that answers none. A trigger sets it, also for replies to
+replies.';
 comment on column public.messages.conversation_id is
 'A context of the application. Threadline stores it and does not use it.';
 comment on column public.messages.hops is 'Turns of twins since a user wrote; 0 for messages of users.';
@@ -8969,18 +9355,37 @@ alter table public.message_pins enable row level security;
 -- Trigger functions of messages, reactions and pins. They number messages, keep edits, and record each change as an
 -- event. 900_triggers shows their order.
 
+create function private.refuse_message(p_message public.messages) returns public.messages
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.is_non_member(p_message.channel_id) then
+        raise insufficient_privilege using
+            message = 'Only members can write to this channel.',
+            hint = 'Ask a member who manages it to add you, or call the function accept_invitation.';
+    end if;
+    -- Raises an error for a channel without a counter. For a channel that does not exist, the foreign key does.
+    perform private.record_event(p_message.channel_id, 'message.created', p_message.id, p_message.user_id, null, 1);
+    return p_message;
+end
+$$;
+comment on function private.refuse_message(public.messages) is
+'Raises the error for a message that got no number: its author is not a member, or its channel has no counter.';
+
 -- Definer, because it must find the parent and the id even if the caller may not see them.
 create function private.admit_message_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_event record;
 begin
-    -- What private.lock_channel does, for members only and without the call: each message pays for this statement.
-    select counter.workspace_id into new.workspace_id
-    from private.channel_counters as counter
+    -- The number and the lock of the channel, for members only, in one statement: each message pays for it.
+    update private.channel_counters as counter
+    set
+        last_seq = counter.last_seq + 1,
+        last_at = greatest(private.event_clock(), counter.last_at + interval '1 microsecond'),
+        message_count = counter.message_count + 1
     where counter.channel_id = new.channel_id
         and (
             exists (
@@ -8989,16 +9394,18 @@ begin
             )
             or not private.is_non_member(counter.channel_id)
         )
-    for no key update;
-    if not found and private.is_non_member(new.channel_id) then
-        raise insufficient_privilege using
-            message = 'Only members can write to this channel.',
-            hint = 'Ask a member who manages it to add you, or call the function accept_invitation.';
+    returning counter.last_seq, counter.last_at, counter.last_at, counter.workspace_id
+    into new.seq, new.created_at, new.updated_at, new.workspace_id;
+    if not found then
+        return private.refuse_message(new);
     end if;
-    -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gets
-    -- no number and no event. KEY SHARE waits for a transaction that deletes the first one.
+    -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gives
+    -- its number back and gets no event. KEY SHARE waits for a transaction that deletes the first one.
     perform from public.messages as message where message.id = new.id for key share;
     if found then
+        update private.channel_counters as counter
+        set last_seq = counter.last_seq - 1, message_count = counter.message_count - 1
+        where counter.channel_id = new.channel_id;
         return new;
     end if;
     if new.parent_message_id is not null then
@@ -9013,10 +9420,8 @@ begin
             );
         end if;
     end if;
-    v_event := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
-    new.seq := v_event.seq;
-    new.created_at := v_event.at;
-    new.updated_at := v_event.at;
+    insert into public.message_events (channel_id, workspace_id, seq, kind, message_id, actor_id, created_at)
+    values (new.channel_id, new.workspace_id, new.seq, 'message.created', new.id, new.user_id, new.created_at);
     if new.user_id is not null then
         -- Authors have read what they answer.
         update public.member_states as mine set read_seq = new.seq
@@ -9026,8 +9431,8 @@ begin
 end
 $$;
 comment on function private.admit_message_trigger() is
-'Gives a new message its number, time, thread and event, moves the read marker of its author, and requires a parent of the
-same channel. A repeated id gets no number.';
+'Gives a new message its number, time, thread and event, moves the read marker of its author, and requires a parent of
+the same channel. A repeated id gets no number.';
 
 -- Definer, because it must read messages even if the author may not see them.
 create function private.set_hops_trigger() returns trigger
@@ -9411,8 +9816,8 @@ as $$
     left join shown using (message_id)
 $$;
 comment on function private.list_threads(uuid[]) is
-'The threads that these messages began: the number of replies (up to 1,000), the time of the newest, and the five authors
-who replied last. Messages without replies have no row.';
+'The threads that these messages began: the number of replies (up to 1,000), the time of the newest, and the five
+authors who replied last. Messages without replies have no row.';
 
 -- The calls of /api/v2/messages that read: history, get, edits. Policies decide what each caller sees.
 
@@ -9680,7 +10085,8 @@ begin
     );
 end
 $$;
-comment on function public.get_message(jsonb) is 'GET /api/v2/messages/:id: id. The message as list_messages shows it, with reaction_count.';
+comment on function public.get_message(jsonb) is
+'GET /api/v2/messages/:id: id. The message as list_messages shows it, with reaction_count.';
 
 create function public.list_message_edits(jsonb) returns json
 language plpgsql
@@ -10415,87 +10821,6 @@ comment on function public.list_my_channels(integer, integer) is
 'Lists the channels of the caller with unread and mention counts (up to 100), last message, members, muted and pinned:
 pinned ones first, then by the last event. Takes max_channels (1 to 1000) and skip.';
 
--- Reactions that look the same are the same: each emoji has one spelling.
-
-create function private.normalize_emoji(p_emoji text) returns text
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    -- Letters of any script, digits, _, + and -.
-    c_name constant text := '[0-9A-Za-z_+\u00c0-\u1fff\u3040-\ud7ff-]+';
-    -- A symbol with an optional skin tone and the tags of a flag.
-    c_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u24ff\u25a0-\u27bf'
-        '\u2900-\u297f\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001f1e5\U0001f200-\U0001faff]'
-        '[\U0001f3fb-\U0001f3ff]?([\U000e0020-\U000e007e]+\U000e007f)?';
-    -- The emoji that are text without U+FE0F.
-    c_text_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u2328\u23cf'
-        '\u23ed-\u23ef\u23f1\u23f2\u23f8-\u23fa\u24c2\u25aa\u25ab\u25b6\u25c0\u25fb\u25fc\u2600-\u2604\u260e\u2611'
-        '\u2618\u261d\u2620\u2622\u2623\u2626\u262a\u262e\u262f\u2638-\u263a\u2640\u2642\u265f\u2660\u2663\u2665'
-        '\u2666\u2668\u267b\u267e\u2692\u2694-\u2697\u2699\u269b\u269c\u26a0\u26a7\u26b0\u26b1\u26c8\u26cf\u26d1'
-        '\u26d3\u26e9\u26f0\u26f1\u26f4\u26f7-\u26f9\u2702\u2708\u2709\u270c\u270d\u270f\u2712\u2714\u2716\u271d'
-        '\u2721\u2733\u2734\u2744\u2747\u2763\u2764\u27a1\u2934\u2935\u2b05-\u2b07\u3030\u303d\u3297\u3299'
-        '\U0001f170\U0001f171\U0001f17e\U0001f17f\U0001f202\U0001f237\U0001f321\U0001f324-\U0001f32c\U0001f336'
-        '\U0001f37d\U0001f396\U0001f397\U0001f399-\U0001f39b\U0001f39e\U0001f39f\U0001f3cb-\U0001f3ce'
-        '\U0001f3d4-\U0001f3df\U0001f3f3\U0001f3f5\U0001f3f7\U0001f43f\U0001f441\U0001f4fd\U0001f549\U0001f54a'
-        '\U0001f56f\U0001f570\U0001f573-\U0001f579\U0001f587\U0001f58a-\U0001f58d\U0001f590\U0001f5a5\U0001f5a8'
-        '\U0001f5b1\U0001f5b2\U0001f5bc\U0001f5c2-\U0001f5c4\U0001f5d1-\U0001f5d3\U0001f5dc-\U0001f5de\U0001f5e1'
-        '\U0001f5e3\U0001f5e8\U0001f5ef\U0001f5f3\U0001f5fa\U0001f6cb\U0001f6cd-\U0001f6cf\U0001f6e0-\U0001f6e5'
-        '\U0001f6e9\U0001f6f0\U0001f6f3]';
-    v_emoji text := regexp_replace(normalize(p_emoji, nfc), '[\ufe0e\ufe0f]', '', 'g');
-begin
-    if v_emoji ~ ('^:?' || c_name || ':?$') then
-        return btrim(v_emoji, ':');
-    elsif v_emoji ~ '^[#*0-9]\u20e3$' then
-        return replace(v_emoji, e'\u20e3', e'\ufe0f\u20e3');
-    elsif v_emoji ~ '^[\U0001f1e6-\U0001f1ff]{2}$'
-        or v_emoji ~ ('^' || c_symbol || '(\u200d' || c_symbol || ')*$')
-    then
-        return regexp_replace(
-            v_emoji, '(' || c_text_symbol || ')(?![\U0001f3fb-\U0001f3ff])', e'\\1\ufe0f', 'g'
-        );
-    end if;
-    return null;
-end
-$$;
-comment on function private.normalize_emoji(text) is
-'The one spelling of an emoji or of a name such as thumbsup or :thumbsup:, so that equal ones compare as equal: in NFC,
-and with U+FE0F exactly where an emoji needs it. Null for any other text.';
-
-create function private.parse_emoji(p_body jsonb) returns text
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_emoji text := private.normalize_emoji(private.parse_text(p_body, 'emoji', 64));
-begin
-    if v_emoji is null then
-        perform private.fail(
-            400, 'invalid_field', 'emoji must be one emoji, or a name such as thumbsup or :thumbsup:.', 'emoji'
-        );
-    end if;
-    return v_emoji;
-end
-$$;
-comment on function private.parse_emoji(jsonb) is
-'Parses the field emoji: one emoji or a name, in its one spelling. PT400 for any other text.';
-
--- Definer, because clients may not call the parsers.
-create function private.normalize_emoji_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    new.emoji := private.parse_emoji(jsonb_build_object('emoji', new.emoji));
-    return new;
-end
-$$;
-comment on function private.normalize_emoji_trigger() is
-'Trigger: gives the emoji of a reaction its one spelling, so that the unique constraint finds the same reaction.';
-
 -- Files of a channel in the Storage bucket `attachments`. Only members see them, and a file never changes.
 
 -- Makes an existing bucket private too, so that files open only with a signed link.
@@ -10518,6 +10843,8 @@ create table public.attachments (
     file_name text not null,
     size bigint not null,
     content_type text not null,
+    width integer,
+    height integer,
     uploaded_by uuid references auth.users (id) on delete set null,
     created_at timestamptz not null default now(),
     constraint attachments_file_name_length check (char_length(file_name) between 1 and 255),
@@ -10531,6 +10858,9 @@ comment on column public.attachments.file_name is 'Name that the uploader gave; 
 comment on column public.attachments.size is
 'In bytes. A trigger copies it from Storage, as content_type and uploaded_by.';
 comment on column public.attachments.content_type is 'Media type that the uploader gave to Storage.';
+comment on column public.attachments.width is
+'Of an image, in pixels, as the service read it from the file; null if it did not.';
+comment on column public.attachments.height is 'The same.';
 comment on column public.attachments.uploaded_by is 'The uploader; null for service_role and for deleted users.';
 create index attachments_channel_id_idx on public.attachments (channel_id);
 create index attachments_uploaded_by_idx on public.attachments (uploaded_by);
@@ -10586,6 +10916,34 @@ end
 $$;
 comment on function private.is_retired_file(text) is
 'Whether a path is that of a deleted file, which Storage keeps until the sweep.';
+
+-- A view with the rights of its owner, as those of channels (200_channels).
+create view private.my_posted_files
+with (security_barrier = true) as
+select file.id, file.path, message.channel_id
+from private.message_files as used
+inner join public.attachments as file on used.attachment_id = file.id
+inner join public.messages as message on used.message_id = message.id
+inner join public.channel_members as member on message.channel_id = member.channel_id
+where member.user_id = (select auth.uid()) and message.deleted_at is null;
+comment on view private.my_posted_files is
+'Files in messages that the caller may read, wherever they were uploaded; one row for each message.';
+
+create function private.is_posted_to_me(p_path text) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id text := split_part(p_path, '/', 2);
+begin
+    return private.is_uuid(v_id) and exists (
+        select from private.my_posted_files as mine where mine.id = v_id::uuid and mine.path = p_path
+    );
+end
+$$;
+comment on function private.is_posted_to_me(text) is
+'Whether a path is that of a file in a message of the caller''s channels.';
 
 -- Definer, because it also runs when Supabase Auth deletes a user.
 create function private.retire_ids_trigger() returns trigger
@@ -10644,32 +11002,95 @@ $$;
 comment on function private.set_attachment_details_trigger() is
 'Copies size, type and uploader from Storage. PT404 unless the file exists and the caller may see it.';
 
+create function private.render_attachment(p_attachment public.attachments) returns jsonb
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return jsonb_build_object(
+        'id', p_attachment.id,
+        'name', p_attachment.file_name,
+        'size', p_attachment.size,
+        'type', p_attachment.content_type,
+        'width', p_attachment.width,
+        'height', p_attachment.height,
+        'path', p_attachment.path,
+        'url', '/api/v2/messages/attachments/' || p_attachment.id
+    );
+end
+$$;
+comment on function private.render_attachment(public.attachments) is
+'An attachment as JSON. path is for Storage clients; url is that of the service, which asks for the rights of each reader
+(decision 0015).';
+
+create function private.find_file(p_item jsonb, p_channel_id uuid) returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id text := coalesce(p_item ->> 'attachment_id', p_item ->> 'id');
+    v_file public.attachments;
+begin
+    -- attachment_id is always ours. An id is ours only if it is a UUID; else it belongs to the application.
+    if v_id is null or p_item ->> 'attachment_id' is null and not private.is_uuid(v_id) then
+        return p_item;
+    end if;
+    if private.is_uuid(v_id)
+        and (lower(v_id) = lower(p_item ->> 'id') or private.is_uuid(p_item ->> 'id') is not true)
+    then
+        select * into v_file
+        from public.attachments as file
+        where file.id = v_id::uuid
+            -- Uploaders post a file anywhere; others where it is already.
+            and (
+                file.channel_id = p_channel_id
+                or (select private.is_service())
+                or file.uploaded_by = (select auth.uid())
+                or exists (
+                    select from private.my_posted_files as mine
+                    where mine.id = file.id and mine.channel_id = p_channel_id
+                )
+            );
+    end if;
+    if v_file.id is null then
+        perform private.fail(
+            404, 'attachment_not_found',
+            'This uploaded file does not exist, or you may not post it here. Upload it again.', 'attachments'
+        );
+    end if;
+    return p_item || private.render_attachment(v_file);
+end
+$$;
+comment on function private.find_file(jsonb, uuid) is
+'An attachment of a message with the facts of the stored file that it names, which replace what the sender wrote; one
+that names none stays as it is. PT404 for a file that the author may not post in the channel.';
+
 create function private.require_attachments_trigger() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- attachment_id is always ours. An id is ours only if it is a UUID; else it belongs to the application.
-    if exists (
-        select from jsonb_array_elements(new.attachments) as item (value)
-        cross join lateral (
-            values (item.value ->> 'attachment_id', true), (item.value ->> 'id', false)
-        ) as named (id, is_ours)
-        where (named.is_ours and named.id is not null or private.is_uuid(named.id))
-            and not exists (
-                select from public.attachments as attachment
-                where attachment.id = case when private.is_uuid(named.id) then named.id::uuid end
-            )
-    ) then
-        perform private.fail(
-            404, 'attachment_not_found', 'This uploaded file does not exist, or you may not see it.', 'attachments'
-        );
+    -- The constraints reject these, and run after this trigger.
+    if jsonb_typeof(new.attachments) <> 'array' or not private.fits(new.attachments, private.attachments_max_bytes())
+    then
+        return new;
     end if;
+    new.attachments := (
+        select coalesce(jsonb_agg(
+            case
+                when jsonb_typeof(item.value) = 'object' then private.find_file(item.value, new.channel_id)
+                else item.value
+            end order by item.place
+        ), '[]')
+        from jsonb_array_elements(new.attachments) with ordinality as item (value, place)
+    );
     return new;
 end
 $$;
 comment on function private.require_attachments_trigger() is
-'Raises PT404 if a message names an uploaded file that its author may not read.';
+'Fills in the facts of the files that a message names. PT404 if its author may not post one of them.';
 
 -- Definer, because no client writes this table: only a message that names a file keeps it.
 create function private.link_attachments_trigger() returns trigger
@@ -10713,22 +11134,6 @@ comment on function private.drop_unused_file_trigger() is
 'Trigger: deletes a file when the row of the last message that named it is deleted.';
 
 -- The calls that upload files, show one, and sweep those that no message names. Storage keeps the contents.
-
-create function private.render_attachment(p_attachment public.attachments) returns jsonb
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select jsonb_build_object(
-        'id', p_attachment.id,
-        'name', p_attachment.file_name,
-        'size', p_attachment.size,
-        'type', p_attachment.content_type,
-        'path', p_attachment.path
-    )
-$$;
-comment on function private.render_attachment(public.attachments) is
-'An attachment as JSON. Storage signs links to it; the database has no keys of Storage.';
 
 create function private.parse_files(p_body jsonb) returns jsonb
 language plpgsql
@@ -10858,6 +11263,43 @@ $$;
 comment on function public.finish_upload(jsonb) is
 'Second half of an upload, once Storage has the files: conversation_id, files (objects with id and name). Said again,
 it changes nothing.';
+
+-- Definer, because no client writes the size of an image: only the service has read it from the file.
+create function private.set_image_size(p_id uuid, p_width integer, p_height integer) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update public.attachments as file set width = p_width, height = p_height
+    where file.id = p_id
+        and file.width is null
+        and (file.uploaded_by = (select auth.uid()) or (select private.is_service()));
+end
+$$;
+comment on function private.set_image_size(uuid, integer, integer) is
+'Stores the size of an image that the caller uploaded, once.';
+
+create function private.finish_upload(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_file jsonb;
+begin
+    perform public.finish_upload($1);
+    for v_file in select item.value from jsonb_array_elements($1 -> 'files') as item (value) loop
+        if v_file ? 'width' then
+            perform private.set_image_size(
+                (v_file ->> 'id')::uuid, (v_file ->> 'width')::integer, (v_file ->> 'height')::integer
+            );
+        end if;
+    end loop;
+    return public.finish_upload($1);
+end
+$$;
+comment on function private.finish_upload(jsonb) is
+'Second half of an upload through the service: public.finish_upload, with width and height of images.';
 
 create function public.get_attachment(jsonb) returns json
 language plpgsql
@@ -11461,7 +11903,7 @@ create index message_words_created_at_idx on private.message_words using brin (c
 -- The pending list collects some hundred messages before GIN sorts them in: cheaper than one by one (decision 0007).
 -- Each search reads the list and one writer must empty it, so its limit is small (in kB).
 create index message_words_search_idx on private.message_words using gin (channel_id extensions.uuid_ops, words)
-with (fastupdate = on, gin_pending_list_limit = 512);
+with (fastupdate = on, gin_pending_list_limit = 2048);
 alter table private.message_words enable row level security;
 
 create function private.word_index_template() returns text
@@ -12274,16 +12716,11 @@ word open). Best rank first, then newest. Considers and counts the newest 1,000 
 -- clean-up, indexes them.
 
 create table private.word_backlog (
-    id bigint generated always as identity primary key,
-    created_at timestamptz not null default clock_timestamp(),
-    conversation_ids uuid[] not null,
-    external_ids text[] not null,
-    senders text[] not null
+    change_id bigint primary key references private.inbox_changes (id) on delete cascade,
+    created_at timestamptz not null default clock_timestamp()
 );
 comment on table private.word_backlog is
-'Ingested messages that search does not know yet, or not with their present text.';
-comment on column private.word_backlog.conversation_ids is
-'The key of each message: the conversation, and at the same place of the other arrays its id and its sender.';
+'Changes of messages that search does not know yet.';
 alter table private.word_backlog enable row level security;
 
 -- Without a foreign key, which would cost one query for each deleted message (decision 0006).
@@ -12299,22 +12736,29 @@ comment on table private.conversation_words is
 'Which entry of message_words belongs to a message of a conversation. There, channel_id is the id of the workspace.';
 alter table private.conversation_words enable row level security;
 
--- Definer, because ingest writes no index.
-create function private.note_words_trigger() returns trigger
+-- Definer, because no role writes the log.
+create function private.note_ingested_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    insert into private.word_backlog (conversation_ids, external_ids, senders)
-    select array_agg(changed.conversation_id), array_agg(changed.external_id), array_agg(changed.sender)
-    from changed
-    having count(*) > 0;
+    with noted as (
+        insert into private.inbox_changes (workspace_id, conversation_ids, external_ids, senders)
+        select
+            changed.workspace_id, array_agg(changed.conversation_id), array_agg(changed.external_id),
+            array_agg(changed.sender)
+        from changed
+        group by changed.workspace_id
+        returning id
+    )
+
+    insert into private.word_backlog (change_id) select noted.id from noted;
     return null;
 end
 $$;
-comment on function private.note_words_trigger() is
-'Trigger: notes messages whose words are to be indexed, in one row for a statement.';
+comment on function private.note_ingested_trigger() is
+'Trigger: writes new messages into the log, and notes that their words are to be indexed.';
 
 -- Definer, because no client and no backend writes the index.
 create function private.delete_conversation_words_trigger() returns trigger
@@ -12333,7 +12777,7 @@ comment on function private.delete_conversation_words_trigger() is
 'Trigger: removes messages of conversations from the search index.';
 
 -- Definer, because the words of a deleted message must go with its text, in every role.
-create function private.forget_words_trigger() returns trigger
+create function private.forget_ingested_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -12344,14 +12788,19 @@ begin
     using gone
     where (known.conversation_id, known.external_id, known.sender)
         = (gone.conversation_id, gone.external_id, gone.sender);
+    insert into private.inbox_changes (workspace_id, conversation_ids, external_ids, senders)
+    select
+        gone.workspace_id, array_agg(gone.conversation_id), array_agg(gone.external_id), array_agg(gone.sender)
+    from gone
+    group by gone.workspace_id;
     return null;
 end
 $$;
-comment on function private.forget_words_trigger() is
-'Trigger: removes deleted rows of messages from the search index.';
+comment on function private.forget_ingested_trigger() is
+'Trigger: writes deleted rows of messages into the log, and removes them from the search index.';
 
 -- Definer, as the one above.
-create function private.change_words_trigger() returns trigger
+create function private.change_ingested_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -12363,17 +12812,28 @@ begin
     where changed.deleted_at is not null
         and (known.conversation_id, known.external_id, known.sender)
         = (changed.conversation_id, changed.external_id, changed.sender);
-    insert into private.word_backlog (conversation_ids, external_ids, senders)
-    select array_agg(changed.conversation_id), array_agg(changed.external_id), array_agg(changed.sender)
-    from changed
-    inner join gone using (conversation_id, external_id, sender)
-    where changed.deleted_at is null and changed.message ->> 'content' is distinct from gone.message ->> 'content'
-    having count(*) > 0;
+    with noted as (
+        insert into private.inbox_changes (workspace_id, conversation_ids, external_ids, senders)
+        select
+            changed.workspace_id, array_agg(changed.conversation_id), array_agg(changed.external_id),
+            array_agg(changed.sender)
+        from changed
+        group by changed.workspace_id
+        returning id
+    )
+
+    insert into private.word_backlog (change_id)
+    select noted.id from noted
+    where exists (
+        select from changed inner join gone using (conversation_id, external_id, sender)
+        where changed.deleted_at is null and changed.message ->> 'content' is distinct from gone.message ->> 'content'
+    );
     return null;
 end
 $$;
-comment on function private.change_words_trigger() is
-'Trigger: notes messages with a new text for the search index, and removes deleted ones from it at once.';
+comment on function private.change_ingested_trigger() is
+'Trigger: writes changed messages into the log, notes new texts for the search index, and removes deleted messages from
+it at once.';
 
 -- Definer, because no client and no backend writes the index.
 create function private.index_conversations(p_limit integer) returns bigint
@@ -12391,13 +12851,15 @@ begin
     if not pg_try_advisory_xact_lock(hashtextextended('threadline.words', 0)) then
         return 0;
     end if;
-    v_ids := array(select noted.id from private.word_backlog as noted order by noted.id limit p_limit);
+    v_ids := array(
+        select noted.change_id from private.word_backlog as noted order by noted.change_id limit p_limit
+    );
     with wanted as (
         select distinct message.conversation_id, message.external_id collate "C" as external_id, message.sender
-        from private.word_backlog as noted
-        cross join lateral unnest(noted.conversation_ids, noted.external_ids, noted.senders)
+        from private.inbox_changes as log
+        cross join lateral unnest(log.conversation_ids, log.external_ids, log.senders)
             as message (conversation_id, external_id, sender)
-        where noted.id = any(v_ids)
+        where log.id = any(v_ids)
     ), present as (
         select stored.*
         from wanted
@@ -12425,7 +12887,7 @@ begin
     inner join present using (conversation_id, external_id, sender)
     order by present.sent_at
     on conflict (message_id) do update set words = excluded.words, created_at = excluded.created_at;
-    delete from private.word_backlog as noted where noted.id = any(v_ids);
+    delete from private.word_backlog as noted where noted.change_id = any(v_ids);
     return cardinality(v_ids);
 end
 $$;
@@ -12661,6 +13123,7 @@ create table private.summaries (
 comment on table private.summaries is
 'The answer of the model for one state of a channel and one set of parameters, or the lease of the caller that asks the
 model now.';
+comment on column private.summaries.requested_count is 'The messageCount of the request; 0 for all recent messages.';
 comment on column private.summaries.last_seq is 'The last event that changed the text of the channel.';
 comment on column private.summaries.lease is
 'The token with which its caller stores the answer. Each new lease has a new token.';
@@ -12674,7 +13137,7 @@ alter table private.summaries enable row level security;
 create function private.lease_summary(
     p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
     p_lease_seconds integer,
-    out id uuid, out lease uuid, out max_bytes integer
+    out id uuid, out lease uuid, out max_bytes integer, out recent_days integer
 )
 language plpgsql
 security definer
@@ -12716,13 +13179,15 @@ begin
         if not private.is_service() then
             perform private.spend_summary();
         end if;
-        select settings.summary_max_bytes into max_bytes from private.settings;
+        select settings.summary_max_bytes, settings.summary_recent_days into max_bytes, recent_days
+        from private.settings;
     end if;
 end
 $$;
 comment on function private.lease_summary(uuid, bigint, integer, text, integer, integer) is
 'Takes the lease of a summary for p_lease_seconds, unless another caller has it or the summary is finished. Returns the
-id, the lease and how many bytes of text may be sent; all are null if it took no lease. PT429 above the daily limit.';
+id, the lease, how many bytes of text may be sent, and how many days are recent; all are null if it took no lease. PT429
+above the daily limit.';
 
 -- Definer, because no client role may read summaries. It checks that the caller may see the channel.
 create function private.find_summary(
@@ -12750,20 +13215,26 @@ comment on function private.find_summary(uuid, bigint, integer, text, integer) i
 'Finds the summary of a state of a channel. answer is null until the model has answered.';
 
 create function private.render_transcript(
-    p_channel_id uuid, p_last_seq bigint, p_count integer, p_max_bytes integer
+    p_channel_id uuid, p_last_seq bigint, p_count integer, p_max_bytes integer, p_recent_days integer
 ) returns jsonb
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
     with newest as (
-        select message.*
-        from public.messages as message
-        where message.channel_id = p_channel_id
-            and message.deleted_at is null
-            and message.seq <= p_last_seq
-        order by message.seq desc
-        limit p_count
+        select recent.*
+        from (
+            select message.*, row_number() over (order by message.seq desc) as age
+            from public.messages as message
+            where message.channel_id = p_channel_id
+                and message.deleted_at is null
+                and message.seq <= p_last_seq
+            order by message.seq desc
+            limit case p_count when 0 then 10000 else p_count end
+        ) as recent
+        where p_count > 0
+            or recent.age <= 50
+            or recent.created_at > now() - make_interval(days => p_recent_days)
     ),
 
     measured as (
@@ -12792,7 +13263,8 @@ as $$
                 'from', private.format_time(min(sent.created_at)),
                 'to', private.format_time(max(sent.created_at))
             ),
-            'truncated', count(*) < (select count(*) from newest)
+            'truncated', count(*) < (select count(*) from newest),
+            'omittedCount', (select count(*) from newest) - count(*)
         )
     )
     from sent
@@ -12800,9 +13272,9 @@ as $$
         on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
         and author.is_twin = (sent.user_id is null)
 $$;
-comment on function private.render_transcript(uuid, bigint, integer, integer) is
-'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover. The
-newest message is always included.';
+comment on function private.render_transcript(uuid, bigint, integer, integer, integer) is
+'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover: p_count
+of them, or for 0 those of p_recent_days, and at least 50. The newest message is always included.';
 
 -- This function and the next two are private, because a client that could call them could store an invented summary.
 create function private.begin_summary(jsonb) returns json
@@ -12811,7 +13283,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
-    v_count integer := private.parse_integer($1, 'messageCount', 1, 2000, 500);
+    -- 0 stands for all recent messages.
+    v_count integer := private.parse_integer($1, 'messageCount', 1, 10000, 0);
     v_model text := $1 ->> 'model';
     v_prompt_version integer := ($1 ->> 'prompt_version')::integer;
     v_last_seq bigint;
@@ -12838,7 +13311,7 @@ begin
     ) is null then
         return private.succeed(jsonb_build_object(
             'summary', '', 'messageCount', 0, 'timeRange', jsonb_build_object('from', null, 'to', null),
-            'citations', '[]'::jsonb, 'model', null, 'truncated', false
+            'statements', '[]'::jsonb, 'citations', '[]'::jsonb, 'model', null, 'truncated', false, 'omittedCount', 0
         ));
     end if;
     select * into v_known
@@ -12860,7 +13333,7 @@ begin
         from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
         return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
     end if;
-    v_task := private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes)
+    v_task := private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes, v_lease.recent_days)
         || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
     -- Last, because it locks a row that all summaries of the project need.
     perform private.spend_project_summary();
@@ -13409,6 +13882,7 @@ declare
         p_url, '^https?://(\[([0-9a-fA-F:.]+)\]|[a-zA-Z0-9._-]+)(:([0-9]{1,5}))?([/?][!"$-~]*)?$'
     );
     v_host text := v_parts[1];
+    c_label constant text := '[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?';
 begin
     if v_parts is null or coalesce(v_parts[4], '1')::integer not between 1 and 65535 then
         return false;
@@ -13419,7 +13893,7 @@ begin
         return v_host ~ '^[0-9]{1,3}([.][0-9]{1,3}){3}$' and family(v_host::inet) = 4;
     end if;
     return char_length(v_host) <= 253
-        and v_host ~ '^[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?([.][a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?)*$';
+        and v_host ~ ('^' || c_label || '([.]' || c_label || ')*$');
 exception
     when data_exception then
         return false;
@@ -13611,8 +14085,8 @@ $$;
 comment on function public.remove_twin_webhook(jsonb) is
 'Removes the webhook of a twin of the caller, its secrets and its deliveries: ai_twin_id.';
 
--- The outbox: the messages, edits and deletions that go to the webhooks of twins. Each twin has one queue in each of its
--- channels.
+-- The outbox: the messages, edits and deletions that go to the webhooks of twins. Each twin has one queue in each
+-- channel that it is in.
 -- Promise: each message is delivered at least once and in order within its queue, unless the message is deleted, the
 -- delivery is dead, or the twin or its webhook goes. A failing delivery delays only its own queue.
 -- Writers, replays and workers lock rows in the order that 210_events lists.
@@ -13797,8 +14271,8 @@ begin
 end
 $$;
 comment on function private.queue_change_trigger() is
-'Queues an edit or a deletion of a message for the twins of its channel that may have received it. Removes the pending and
-dead deliveries of a deleted message.';
+'Queues an edit or a deletion of a message for the twins of its channel that may have received it. Removes the pending
+and dead deliveries of a deleted message.';
 
 create function public.list_twin_deliveries(jsonb) returns json
 language plpgsql
@@ -14216,8 +14690,8 @@ begin
 end
 $$;
 comment on function private.finish_delivery(uuid, uuid, integer, text) is
-'Ends an attempt and returns the new state: delivered if p_error is null, dead after the last attempt or the longest hold,
-else pending. Returns null if the lease has passed to another worker or the message was deleted.';
+'Ends an attempt and returns the new state: delivered if p_error is null, dead after the last attempt or the longest
+hold, else pending. Returns null if the lease has passed to another worker or the message was deleted.';
 
 create function public.finish_delivery(jsonb) returns json
 language plpgsql
@@ -14323,6 +14797,43 @@ $$;
 comment on function private.spend_failed_request(jsonb) is
 'Does nothing, so that the gateway counts it: the service calls it after a request that Postgres cancelled or failed,
 because that request has undone its own count.';
+
+create function private.hold_data_api_place() returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    for v_place in 1..(select settings.data_api_requests_at_once from private.settings) loop
+        -- A lock, because a GET of the Data API may write nothing.
+        if pg_try_advisory_xact_lock(hashtextextended(format('threadline.data_api.%s.%s', auth.uid(), v_place), 0)) then
+            return true;
+        end if;
+    end loop;
+    return false;
+end
+$$;
+comment on function private.hold_data_api_place() is
+'Takes one of the places that the caller has in the Data API until the request ends. False if all are taken.';
+
+-- Definer, because clients read no settings.
+create function private.spend_data_api_request() returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not private.hold_data_api_place() then
+        perform private.fail(
+            429, 'too_many_at_once', 'You have too many requests under way. Wait for their answers.'
+        );
+    elsif current_setting('transaction_read_only') = 'off' and not (private.spend_request()).is_granted then
+        perform private.fail(429, 'rate_limited', 'Too many requests in this minute. Wait for the next one.');
+    end if;
+end
+$$;
+comment on function private.spend_data_api_request() is
+'For the pre-request function of the application (docs/explanation/security.md): limits how many requests of the caller
+the Data API works on at once, and counts those that write with those of /api/v2. PT429 above a limit.';
 
 -- Idempotency keys: a repeated request with the same key gets the first answer and writes nothing.
 -- Keys are kept for settings.idempotency_hours.
@@ -14430,6 +14941,7 @@ insert into private.constraint_codes (constraint_name, code) values
 ('messages_user_id_fkey', 'messages_user_id_fkey'),
 ('messages_ai_twin_id_fkey', 'messages_ai_twin_id_fkey'),
 ('messages_parent_message_id_fkey', 'messages_parent_message_id_fkey'),
+('messages_thread_id_fkey', 'messages_thread_id_fkey'),
 ('message_edits_message_id_fkey', 'message_edits_message_id_fkey'),
 ('message_reactions_pkey', 'message_reactions_pkey'),
 ('message_reactions_once', 'message_reactions_once'),
@@ -15725,6 +16237,8 @@ begin
     perform private.settle_media(null, p_limit);
     v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit)
         || private.delete_past_retention(p_limit);
+    -- Sorts the newest messages into the search index, so that no writer has to do it.
+    perform gin_clean_pending_list('private.message_words_search_idx');
     -- Last, because it holds matching locks until the round ends.
     v_removed := v_removed || jsonb_build_object('late_matches', private.match_late_conversations(p_limit));
     update private.clean_ups as last
@@ -16110,6 +16624,7 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('search_messages', 'public', true, false, false),
 ('search_conversations', 'public', true, false, false),
 ('index_conversations', 'public', true, false, false),
+('list_inbox_changes', 'public', true, false, false),
 ('get_message', 'public', true, false, false),
 ('edit_message', 'public', true, false, false),
 ('list_message_edits', 'public', true, false, false),
@@ -16145,7 +16660,7 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('replay_twin_deliveries', 'public', true, false, false),
 ('admit_upload', 'private', true, false, false),
 ('begin_upload', 'public', true, true, false),
-('finish_upload', 'public', false, false, false),
+('finish_upload', 'private', false, false, false),
 ('get_attachment', 'public', true, false, false),
 ('sweep_attachments', 'public', true, false, false),
 ('begin_summary', 'private', true, false, false),
@@ -16395,6 +16910,510 @@ comment on function private.call(text, text, text, text, text, bytea) is
 JSON objects. Answers the HTTP status, the headers as a JSON object, and the body. Only the login role of the service
 may call it, and it becomes only roles that it was granted.';
 
+-- The calls of the Data API that have a JSON form too, with named arguments: clients and their types need the names.
+-- PostgREST takes a function whose arguments fit the keys of the request, and else the one with a single JSON argument.
+-- Messages and events.
+
+create function public.create_message(
+    channel_id uuid, content text, content_type text default null, parent_message_id uuid default null,
+    metadata jsonb default null, attachments jsonb default null, conversation_id uuid default null,
+    user_id uuid default null, ai_twin_id uuid default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.create_message(jsonb_build_object(
+        'channel_id', create_message.channel_id, 'content', create_message.content,
+        'content_type', create_message.content_type, 'parent_message_id', create_message.parent_message_id,
+        'metadata', create_message.metadata, 'attachments', create_message.attachments,
+        'conversation_id', create_message.conversation_id, 'user_id', create_message.user_id,
+        'ai_twin_id', create_message.ai_twin_id
+    ));
+end
+$$;
+comment on function public.create_message(uuid, text, text, uuid, jsonb, jsonb, uuid, uuid, uuid) is
+'Creates a message in a channel, as the caller or as a twin of the caller. Returns the message.';
+
+create function public.reply_to_message(
+    id uuid, content text, content_type text default null, metadata jsonb default null,
+    attachments jsonb default null, conversation_id uuid default null, user_id uuid default null,
+    ai_twin_id uuid default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.reply_to_message(jsonb_build_object(
+        'id', reply_to_message.id, 'content', reply_to_message.content,
+        'content_type', reply_to_message.content_type, 'metadata', reply_to_message.metadata,
+        'attachments', reply_to_message.attachments, 'conversation_id', reply_to_message.conversation_id,
+        'user_id', reply_to_message.user_id, 'ai_twin_id', reply_to_message.ai_twin_id
+    ));
+end
+$$;
+comment on function public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid) is
+'Replies to the message id, in its thread. Returns the reply.';
+
+create function public.list_messages(
+    channel_id uuid, thread_id uuid default null, roots_only boolean default null, "limit" integer default null,
+    "offset" integer default null, before text default null, after text default null
+) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.list_messages(jsonb_build_object(
+        'channel_id', list_messages.channel_id, 'thread_id', list_messages.thread_id,
+        'roots_only', list_messages.roots_only, 'limit', list_messages."limit", 'offset', list_messages."offset",
+        'before', list_messages.before, 'after', list_messages.after
+    ));
+end
+$$;
+comment on function public.list_messages(uuid, uuid, boolean, integer, integer, text, text) is
+'Lists messages of a channel, newest first, with authors, reactions and threads: all, those that answer none
+(roots_only), or a thread. limit is 1 to 200, default 50; before and after take a message id or meta.next_cursor. The
+first page has last_seq and topic in meta, to follow the channel from there.';
+
+create function public.search_messages(
+    query text, channel_id uuid default null, "limit" integer default null, "offset" integer default null
+) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.search_messages(jsonb_build_object(
+        'query', search_messages.query, 'channel_id', search_messages.channel_id, 'limit', search_messages."limit",
+        'offset', search_messages."offset"
+    ));
+end
+$$;
+comment on function public.search_messages(text, uuid, integer, integer) is
+'Finds messages of the caller''s channels: the best first, among the newest 1,000 that fit. limit is 1 to 100, default
+20.';
+
+create function public.get_message(id uuid) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.get_message(jsonb_build_object('id', get_message.id));
+end
+$$;
+comment on function public.get_message(uuid) is
+'Returns a message as list_messages shows it, with reaction_count.';
+
+create function public.list_message_edits(id uuid) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.list_message_edits(jsonb_build_object('id', list_message_edits.id));
+end
+$$;
+comment on function public.list_message_edits(uuid) is
+'Lists the earlier versions of a message, the first one first.';
+
+create function public.edit_message(id uuid, content text, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.edit_message(jsonb_build_object(
+        'id', edit_message.id, 'content', edit_message.content, 'user_id', edit_message.user_id
+    ));
+end
+$$;
+comment on function public.edit_message(uuid, text, uuid) is
+'Changes the text of a message of the caller or of a twin of the caller, and keeps the old text. Returns the message.';
+
+create function public.delete_message(id uuid, admin boolean default null, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.delete_message(jsonb_build_object(
+        'id', delete_message.id, 'admin', delete_message.admin, 'user_id', delete_message.user_id
+    ));
+end
+$$;
+comment on function public.delete_message(uuid, boolean, uuid) is
+'Deletes a message of the caller or of a twin of the caller; with admin, owners and admins of the channel and admins of
+the application delete any message. Returns id and deleted_at.';
+
+create function public.pin_message(id uuid, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.pin_message(jsonb_build_object('id', pin_message.id, 'user_id', pin_message.user_id));
+end
+$$;
+comment on function public.pin_message(uuid, uuid) is
+'Pins a message; a second pin changes nothing. Returns the message with its pin in metadata.';
+
+create function public.unpin_message(id uuid, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.unpin_message(jsonb_build_object('id', unpin_message.id, 'user_id', unpin_message.user_id));
+end
+$$;
+comment on function public.unpin_message(uuid, uuid) is
+'Removes the pin of a message, if it has one. Returns the message.';
+
+create function public.toggle_reaction(id uuid, emoji text, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.toggle_reaction(jsonb_build_object(
+        'id', toggle_reaction.id, 'emoji', toggle_reaction.emoji, 'user_id', toggle_reaction.user_id
+    ));
+end
+$$;
+comment on function public.toggle_reaction(uuid, text, uuid) is
+'Adds a reaction of the caller, or removes it if it exists. emoji is one emoji or a name. meta.action says what
+happened.';
+
+create function public.add_reaction(id uuid, emoji text, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.add_reaction(jsonb_build_object(
+        'id', add_reaction.id, 'emoji', add_reaction.emoji, 'user_id', add_reaction.user_id
+    ));
+end
+$$;
+comment on function public.add_reaction(uuid, text, uuid) is
+'Adds a reaction of the caller. Safe to repeat.';
+
+create function public.remove_reaction(id uuid, emoji text, user_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.remove_reaction(jsonb_build_object(
+        'id', remove_reaction.id, 'emoji', remove_reaction.emoji, 'user_id', remove_reaction.user_id
+    ));
+end
+$$;
+comment on function public.remove_reaction(uuid, text, uuid) is
+'Removes a reaction of the caller. Safe to repeat.';
+
+create function public.list_channel_events(
+    channel_id uuid, since bigint default null, "limit" integer default null
+) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.list_channel_events(jsonb_build_object(
+        'channel_id', list_channel_events.channel_id, 'since', list_channel_events.since,
+        'limit', list_channel_events."limit"
+    ));
+end
+$$;
+comment on function public.list_channel_events(uuid, bigint, integer) is
+'Lists the events of a channel after the number since (default 0), in order, as event and payload like a broadcast.
+limit is 1 to 1000, default 200. meta.last_seq is the since of the next page; meta.has_more says whether it has
+events.';
+
+-- As 810_named_messages, for files, twins, exports, people and operators.
+
+create function public.begin_upload(
+    conversation_id uuid, files jsonb, conversation_type text default null, workspace_id uuid default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.begin_upload(jsonb_build_object(
+        'conversation_id', begin_upload.conversation_id, 'files', begin_upload.files,
+        'conversation_type', begin_upload.conversation_type, 'workspace_id', begin_upload.workspace_id
+    ));
+end
+$$;
+comment on function public.begin_upload(uuid, jsonb, text, uuid) is
+'First half of an upload to the channel conversation_id: files is an array of objects with name. Returns the id and path
+that each file is to have in the bucket attachments.';
+
+create function public.finish_upload(
+    conversation_id uuid, files jsonb, conversation_type text default null, workspace_id uuid default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.finish_upload(jsonb_build_object(
+        'conversation_id', finish_upload.conversation_id, 'files', finish_upload.files,
+        'conversation_type', finish_upload.conversation_type, 'workspace_id', finish_upload.workspace_id
+    ));
+end
+$$;
+comment on function public.finish_upload(uuid, jsonb, text, uuid) is
+'Second half of an upload, once Storage has the files: files is an array of objects with id and name. Safe to repeat.';
+
+create function public.get_attachment(id uuid) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.get_attachment(jsonb_build_object('id', get_attachment.id));
+end
+$$;
+comment on function public.get_attachment(uuid) is
+'Returns the facts of an uploaded file, with its path in the bucket attachments.';
+
+create function public.set_twin_webhook(ai_twin_id uuid, url text) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.set_twin_webhook(jsonb_build_object(
+        'ai_twin_id', set_twin_webhook.ai_twin_id, 'url', set_twin_webhook.url
+    ));
+end
+$$;
+comment on function public.set_twin_webhook(uuid, text) is
+'Sets the webhook of a twin of the caller. The first answer has the secret that signs deliveries, shown only once.';
+
+create function public.rotate_twin_secret(ai_twin_id uuid, overlap_hours integer default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.rotate_twin_secret(jsonb_build_object(
+        'ai_twin_id', rotate_twin_secret.ai_twin_id, 'overlap_hours', rotate_twin_secret.overlap_hours
+    ));
+end
+$$;
+comment on function public.rotate_twin_secret(uuid, integer) is
+'Makes a new secret for the webhook of a twin of the caller. Earlier ones also sign until the overlap ends: 0 to 720
+hours, default 24.';
+
+create function public.remove_twin_webhook(ai_twin_id uuid) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.remove_twin_webhook(jsonb_build_object('ai_twin_id', remove_twin_webhook.ai_twin_id));
+end
+$$;
+comment on function public.remove_twin_webhook(uuid) is
+'Removes the webhook of a twin of the caller, its secrets and its deliveries.';
+
+create function public.list_twin_deliveries(
+    ai_twin_id uuid, state text default null, "limit" integer default null
+) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.list_twin_deliveries(jsonb_build_object(
+        'ai_twin_id', list_twin_deliveries.ai_twin_id, 'state', list_twin_deliveries.state,
+        'limit', list_twin_deliveries."limit"
+    ));
+end
+$$;
+comment on function public.list_twin_deliveries(uuid, text, integer) is
+'Lists the deliveries to a twin of the caller, newest first. state is pending, delivered or dead; without it, all. limit
+is 1 to 200, default 50.';
+
+create function public.replay_twin_deliveries(ai_twin_id uuid, id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.replay_twin_deliveries(jsonb_build_object(
+        'ai_twin_id', replay_twin_deliveries.ai_twin_id, 'id', replay_twin_deliveries.id
+    ));
+end
+$$;
+comment on function public.replay_twin_deliveries(uuid, uuid) is
+'Sends the dead deliveries to a twin of the caller again, or only the one with this id.';
+
+create function public.export_conversation(
+    conversation_id uuid, "limit" integer default null, after text default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.export_conversation(jsonb_build_object(
+        'conversation_id', export_conversation.conversation_id, 'limit', export_conversation."limit",
+        'after', export_conversation.after
+    ));
+end
+$$;
+comment on function public.export_conversation(uuid, integer, text) is
+'Returns messages of a conversation of the caller in their order. limit is at most 1000, default 500; after is
+meta.next_cursor of the page before.';
+
+create function public.export_channel(
+    channel_id uuid, "limit" integer default null, after text default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.export_channel(jsonb_build_object(
+        'channel_id', export_channel.channel_id, 'limit', export_channel."limit", 'after', export_channel.after
+    ));
+end
+$$;
+comment on function public.export_channel(uuid, integer, text) is
+'Returns messages of a channel of the caller, oldest first, with reactions and edits. limit is at most 1000, default
+500; after is meta.next_cursor of the page before.';
+
+create function public.merge_people(person_id uuid, merged_person_id uuid) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.merge_people(jsonb_build_object(
+        'person_id', merge_people.person_id, 'merged_person_id', merge_people.merged_person_id
+    ));
+end
+$$;
+comment on function public.merge_people(uuid, uuid) is
+'Makes merged_person_id the same person as person_id: conversations of both match person_id. unmerge_people undoes it.';
+
+create function public.unmerge_people(person_id uuid) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.unmerge_people(jsonb_build_object('person_id', unmerge_people.person_id));
+end
+$$;
+comment on function public.unmerge_people(uuid) is
+'Makes person_id, which was merged into another person, a person of its own again.';
+
+create function public.change_number(person_id uuid, phone text) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.change_number(jsonb_build_object(
+        'person_id', change_number.person_id, 'phone', change_number.phone
+    ));
+end
+$$;
+comment on function public.change_number(uuid, text) is
+'Gives person_id the number phone and keeps the former one, so that conversations of both match.';
+
+create function public.undo_number_change(person_id uuid) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.undo_number_change(jsonb_build_object('person_id', undo_number_change.person_id));
+end
+$$;
+comment on function public.undo_number_change(uuid) is
+'Undoes the last change_number of person_id.';
+
+create function public.erase_person(person_id uuid, conversation_ids uuid[] default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.erase_person(jsonb_build_object(
+        'person_id', erase_person.person_id, 'conversation_ids', erase_person.conversation_ids
+    ));
+end
+$$;
+comment on function public.erase_person(uuid, uuid[]) is
+'Erases a person of the caller, the matched conversations, and those of conversation_ids, with their messages. Returns
+the receipt.';
+
+create function public.erase_user(user_id uuid) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.erase_user(jsonb_build_object('user_id', erase_user.user_id));
+end
+$$;
+comment on function public.erase_user(uuid) is
+'For operators: erases a user with all rows, messages and files. Returns the receipt.';
+
+create function public.claim_deliveries("limit" integer default null, lease_seconds integer default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.claim_deliveries(jsonb_build_object(
+        'limit', claim_deliveries."limit", 'lease_seconds', claim_deliveries.lease_seconds
+    ));
+end
+$$;
+comment on function public.claim_deliveries(integer, integer) is
+'For workers: leases deliveries to webhooks and returns id, lease, url, headers and body of each. limit is 1 to 1000,
+default 10; lease_seconds is 1 to 3600, default 60.';
+
+create function public.finish_delivery(
+    id uuid, lease uuid, status integer default null, error text default null
+) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.finish_delivery(jsonb_build_object(
+        'id', finish_delivery.id, 'lease', finish_delivery.lease, 'status', finish_delivery.status,
+        'error', finish_delivery.error
+    ));
+end
+$$;
+comment on function public.finish_delivery(uuid, uuid, integer, text) is
+'For workers: stores the result of a delivery. status is the answer of the webhook; error is null if it succeeded.
+Returns its state.';
+
+create function public.clean_up("limit" integer default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.clean_up(jsonb_build_object('limit', clean_up."limit"));
+end
+$$;
+comment on function public.clean_up(integer) is
+'For the service: runs one round of clean-up of at most limit rows of each kind, default 10000. Returns the number of
+removed rows by kind.';
+
+create function public.sweep_attachments("limit" integer default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.sweep_attachments(jsonb_build_object('limit', sweep_attachments."limit"));
+end
+$$;
+comment on function public.sweep_attachments(integer) is
+'For sweepers: deletes rows of old files that no message names, and returns paths in the bucket attachments without a
+row.';
+
+create function public.read_metrics() returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.read_metrics('{}'::jsonb);
+end
+$$;
+comment on function public.read_metrics() is
+'For the service: returns an array of gauges, each with name, help, labels and value.';
+
 -- What planner statistics tell clients: nothing. Docs: docs/explanation/security.md.
 -- Postgres estimates rows from all rows of a table, also from those that a policy hides, and the Data API shows the
 -- estimates (Prefer: count=planned or estimated, and the plan media type).
@@ -16510,9 +17529,9 @@ create trigger threadline_30_hand_over
 before delete on auth.users
 for each row execute function private.hand_over_user_trigger();
 
--- Statements that clients may not run name the function to call: triggers with the number 05.
+-- The triggers named refuse stop statements of clients, and name the function to call.
 -- workspaces: a workspace changes. Only an owner changes how long messages are kept.
-create trigger workspaces_05_refuse
+create trigger workspaces_10_refuse
 before insert on public.workspaces
 for each statement execute function private.refuse_statement_trigger('create_workspace');
 create trigger workspaces_10_stamp
@@ -16543,7 +17562,7 @@ for each row when (old.language is distinct from new.language)
 execute function private.set_workspace_language_trigger();
 
 -- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
-create trigger workspace_members_05_refuse
+create trigger workspace_members_10_refuse
 before insert on public.workspace_members
 for each statement execute function private.refuse_statement_trigger('create_invitation');
 create trigger workspace_members_10_protect_owners
@@ -16565,10 +17584,10 @@ after update on public.workspace_members
 for each row when (old.role <> new.role) execute function private.record_workspace_membership_trigger();
 
 -- workspace_invitations: a user is invited, and told.
-create trigger workspace_invitations_05_refuse
+create trigger workspace_invitations_10_refuse
 before insert on public.workspace_invitations
 for each statement execute function private.refuse_statement_trigger('create_invitation');
-create trigger workspace_invitations_06_refuse
+create trigger workspace_invitations_11_refuse
 before update or delete on public.workspace_invitations
 for each statement execute function private.refuse_statement_trigger('revoke_invitation');
 create trigger workspace_invitations_10_tell
@@ -16688,6 +17707,10 @@ create trigger conversations_41_redact
 after delete on public.conversations
 referencing old table as gone
 for each statement execute function private.redact_inbox_trigger();
+create trigger conversations_42_note
+after delete on public.conversations
+referencing old table as gone
+for each statement execute function private.note_gone_conversations_trigger();
 -- 50 and 60 wait for the end of the transaction, because messages may follow. Ingest broadcasts its changes itself.
 create constraint trigger conversations_50_broadcast
 after insert on public.conversations
@@ -16721,10 +17744,10 @@ create trigger conversation_messages_20_broadcast
 after insert on public.conversation_messages
 referencing new table as changed
 for each statement execute function private.broadcast_ingested_messages_trigger();
-create trigger conversation_messages_25_note_words
+create trigger conversation_messages_25_note
 after insert on public.conversation_messages
 referencing new table as changed
-for each statement execute function private.note_words_trigger();
+for each statement execute function private.note_ingested_trigger();
 create trigger conversation_messages_30_summarize
 after delete on public.conversation_messages
 referencing old table as changed
@@ -16733,10 +17756,10 @@ create trigger conversation_messages_40_redact
 after delete on public.conversation_messages
 referencing old table as gone
 for each statement execute function private.redact_inbox_trigger();
-create trigger conversation_messages_45_forget_words
+create trigger conversation_messages_45_forget
 after delete on public.conversation_messages
 referencing old table as gone
-for each statement execute function private.forget_words_trigger();
+for each statement execute function private.forget_ingested_trigger();
 -- Updates change messages.
 create trigger conversation_messages_50_summarize
 after update on public.conversation_messages
@@ -16747,10 +17770,10 @@ create trigger conversation_messages_60_redact
 after update on public.conversation_messages
 referencing old table as gone new table as changed
 for each statement execute function private.redact_deleted_messages_trigger();
-create trigger conversation_messages_65_change_words
+create trigger conversation_messages_65_change
 after update on public.conversation_messages
 referencing old table as gone new table as changed
-for each statement execute function private.change_words_trigger();
+for each statement execute function private.change_ingested_trigger();
 -- After 50: it sends the row that 50 has updated.
 create trigger conversation_messages_70_broadcast
 after update on public.conversation_messages
@@ -16880,27 +17903,20 @@ for each row execute function private.redact_channel_trigger();
 -- 20 and 30 run under that lock. Then the policies and constraints check the row.
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 65 stores its mentions, 70 keeps its files. At
 -- the end of the transaction message_events_10_broadcast sends the event.
--- Update: 35 keeps all but the content as it is. 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
+-- Update: 35 keeps all but the content as it is. 40 keeps the old text of an edit, and records an edit or a deletion.
+-- After: 80 updates the search index.
 -- 81 forgets what an edit or a deletion took away. 82 queues the change for twins. 83 corrects its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
-create trigger messages_05_refuse
+create trigger messages_10_refuse
 before delete on public.messages
 for each statement execute function private.refuse_statement_trigger('delete_message');
 create trigger messages_10_admit
 before insert on public.messages
 for each row execute function private.admit_message_trigger();
--- The constraint that limits the size runs after this trigger, so the condition repeats it.
 create trigger messages_20_require_attachments
 before insert on public.messages
-for each row when (
-    new.attachments is not null
-    and case
-        when jsonb_typeof(new.attachments) <> 'array' or private.has_huge_number(new.attachments) then false
-        else octet_length(new.attachments::text) <= private.attachments_max_bytes()
-    end
-)
-execute function private.require_attachments_trigger();
+for each row when (new.attachments is not null) execute function private.require_attachments_trigger();
 -- After 10: under its lock the newest message stays the newest.
 create trigger messages_30_set_hops
 before insert on public.messages
@@ -16968,12 +17984,12 @@ referencing old table as removed
 for each statement execute function private.forget_messages_trigger();
 
 -- message_reactions: a member adds or removes a reaction.
--- 06 gives the emoji its one spelling. 10 copies the channel from the message and locks the channel; 20 records the
+-- 10 copies the channel from the message and locks the channel; 11 gives the emoji its one spelling; 20 records the
 -- event.
-create trigger message_reactions_05_refuse
+create trigger message_reactions_10_refuse
 before update on public.message_reactions
 for each statement execute function private.refuse_statement_trigger('toggle_reaction');
-create trigger message_reactions_06_normalize
+create trigger message_reactions_11_normalize
 before insert on public.message_reactions
 for each row execute function private.normalize_emoji_trigger();
 create trigger message_reactions_10_set_channel
@@ -16984,7 +18000,7 @@ after insert or delete on public.message_reactions
 for each row execute function private.record_reaction_or_pin_trigger();
 
 -- message_pins: a member pins or unpins a message. The same steps as for a reaction.
-create trigger message_pins_05_refuse
+create trigger message_pins_10_refuse
 before update on public.message_pins
 for each statement execute function private.refuse_statement_trigger('pin_message');
 create trigger message_pins_10_set_channel
@@ -17021,7 +18037,7 @@ after delete on private.message_files
 for each row execute function private.drop_unused_file_trigger();
 
 -- twin_webhooks: a webhook changes.
-create trigger twin_webhooks_05_refuse
+create trigger twin_webhooks_10_refuse
 before insert or update on public.twin_webhooks
 for each statement execute function private.refuse_statement_trigger('set_twin_webhook');
 create trigger twin_webhooks_10_stamp
@@ -17098,6 +18114,7 @@ revoke all on function
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
     public.list_conversations(integer, text),
+    public.list_inbox_changes(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
     public.list_my_channels(integer, integer),
@@ -17129,6 +18146,44 @@ revoke all on function
     public.unmerge_people(jsonb),
     public.unpin_message(jsonb)
 from public, anon, authenticated, service_role;
+-- The named calls (810, 811).
+revoke all on function
+    public.add_reaction(uuid, text, uuid),
+    public.begin_upload(uuid, jsonb, text, uuid),
+    public.change_number(uuid, text),
+    public.claim_deliveries(integer, integer),
+    public.clean_up(integer),
+    public.create_message(uuid, text, text, uuid, jsonb, jsonb, uuid, uuid, uuid),
+    public.delete_message(uuid, boolean, uuid),
+    public.edit_message(uuid, text, uuid),
+    public.erase_person(uuid, uuid[]),
+    public.erase_user(uuid),
+    public.export_channel(uuid, integer, text),
+    public.export_conversation(uuid, integer, text),
+    public.finish_delivery(uuid, uuid, integer, text),
+    public.finish_upload(uuid, jsonb, text, uuid),
+    public.get_attachment(uuid),
+    public.get_message(uuid),
+    public.list_channel_events(uuid, bigint, integer),
+    public.list_message_edits(uuid),
+    public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
+    public.list_twin_deliveries(uuid, text, integer),
+    public.merge_people(uuid, uuid),
+    public.pin_message(uuid, uuid),
+    public.read_metrics(),
+    public.remove_reaction(uuid, text, uuid),
+    public.remove_twin_webhook(uuid),
+    public.replay_twin_deliveries(uuid, uuid),
+    public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
+    public.rotate_twin_secret(uuid, integer),
+    public.search_messages(text, uuid, integer, integer),
+    public.set_twin_webhook(uuid, text),
+    public.sweep_attachments(integer),
+    public.toggle_reaction(uuid, text, uuid),
+    public.undo_number_change(uuid),
+    public.unmerge_people(uuid),
+    public.unpin_message(uuid, uuid)
+from public, anon, authenticated, service_role;
 
 -- authenticated: signed-in users. Row-level security decides about rows.
 -- Functions of `public` run as their caller and call helpers in `private`, so the caller needs both.
@@ -17152,7 +18207,7 @@ grant select, update (is_muted, is_pinned) on public.member_states to authentica
 grant select on public.message_edits to authenticated;
 grant select on public.message_events to authenticated;
 grant select on public.message_mentions to authenticated;
--- What a trigger with the number 05 refuses is granted, so that clients get its hint.
+-- What a trigger named refuse stops is granted, so that clients get its hint.
 grant select, delete, insert (message_id, pinned_by), update (message_id, pinned_by)
 on public.message_pins to authenticated;
 grant select, delete, insert (id, message_id, user_id, emoji), update (id, message_id, user_id, emoji)
@@ -17196,6 +18251,7 @@ grant select on private.my_channels to authenticated;
 grant select on private.my_peer_twins to authenticated;
 grant select on private.my_peers to authenticated;
 grant select on private.my_managed_channels to authenticated;
+grant select on private.my_posted_files to authenticated, service_role;
 grant select on private.my_owned_channels to authenticated;
 grant select on private.my_topic_turns to authenticated;
 grant select on private.my_twins to authenticated;
@@ -17225,6 +18281,7 @@ grant execute on function
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
     public.list_conversations(integer, text),
+    public.list_inbox_changes(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
     public.list_my_channels(integer, integer),
@@ -17254,9 +18311,44 @@ grant execute on function
     public.unpin_message(jsonb)
 to authenticated;
 
+-- Functions: the named calls.
+grant execute on function
+    public.add_reaction(uuid, text, uuid),
+    public.begin_upload(uuid, jsonb, text, uuid),
+    public.change_number(uuid, text),
+    public.create_message(uuid, text, text, uuid, jsonb, jsonb, uuid, uuid, uuid),
+    public.delete_message(uuid, boolean, uuid),
+    public.edit_message(uuid, text, uuid),
+    public.erase_person(uuid, uuid[]),
+    public.export_channel(uuid, integer, text),
+    public.export_conversation(uuid, integer, text),
+    public.finish_upload(uuid, jsonb, text, uuid),
+    public.get_attachment(uuid),
+    public.get_message(uuid),
+    public.list_channel_events(uuid, bigint, integer),
+    public.list_message_edits(uuid),
+    public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
+    public.list_twin_deliveries(uuid, text, integer),
+    public.merge_people(uuid, uuid),
+    public.pin_message(uuid, uuid),
+    public.remove_reaction(uuid, text, uuid),
+    public.remove_twin_webhook(uuid),
+    public.replay_twin_deliveries(uuid, uuid),
+    public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
+    public.rotate_twin_secret(uuid, integer),
+    public.search_messages(text, uuid, integer, integer),
+    public.set_twin_webhook(uuid, text),
+    public.toggle_reaction(uuid, text, uuid),
+    public.undo_number_change(uuid),
+    public.unmerge_people(uuid),
+    public.unpin_message(uuid, uuid)
+to authenticated;
+
 -- Functions: helpers behind them.
 grant execute on function
     private.render_workspace(public.workspaces, text),
+    private.list_workspaces(integer, integer),
+    private.list_workspace_members(uuid, text),
     private.render_inbox_entry(public.conversations),
     private.find_newest_conversations(timestamptz, uuid, integer),
     private.list_conversations(jsonb),
@@ -17310,6 +18402,7 @@ grant execute on function
     private.parse_emoji(jsonb),
     private.normalize_emoji(text),
     private.visible_character(),
+    private.spend_data_api_request(),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
     private.spend_request(),
@@ -17329,6 +18422,7 @@ grant execute on function
     private.finish_idempotent(text, text, integer, text),
     private.fold_text(text, boolean),
     private.format_time(timestamptz),
+    private.fits(jsonb, integer),
     private.has_huge_number(jsonb),
     private.scalar_text(jsonb, text),
     private.require_size(jsonb, text, integer),
@@ -17363,6 +18457,9 @@ grant execute on function
     private.unmerge_people(uuid),
     private.find_cursor(jsonb, text, uuid),
     private.list_channel_events(uuid, bigint, integer, integer),
+    private.inbox_epoch(),
+    private.list_inbox_changes(uuid, xid8, bigint, integer, integer),
+    private.parse_inbox_cursor(text),
     private.list_my_channels(integer, integer),
     private.list_my_channels(jsonb),
     private.parse_files(jsonb),
@@ -17382,7 +18479,7 @@ grant execute on function
     private.render_hits(uuid[], tsquery, regdictionary[]),
     private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
-    private.render_transcript(uuid, bigint, integer, integer),
+    private.render_transcript(uuid, bigint, integer, integer, integer),
     private.require_actor(jsonb),
     private.parse_uuid(jsonb, text, boolean),
     private.is_uuid(text),
@@ -17393,6 +18490,10 @@ grant execute on function
     private.parse_uuids(jsonb, text, integer),
     private.delete_message(uuid, uuid, boolean),
     private.render_attachment(public.attachments),
+    private.find_file(jsonb, uuid),
+    private.is_posted_to_me(text),
+    private.set_image_size(uuid, integer, integer),
+    private.finish_upload(jsonb),
     private.render_export(uuid[]),
     private.render_message(public.messages),
     private.render_message(public.messages, jsonb),
@@ -17505,6 +18606,45 @@ grant execute on function
     public.unpin_message(jsonb)
 to service_role;
 
+-- Functions: the named calls.
+grant execute on function
+    public.add_reaction(uuid, text, uuid),
+    public.begin_upload(uuid, jsonb, text, uuid),
+    public.change_number(uuid, text),
+    public.claim_deliveries(integer, integer),
+    public.clean_up(integer),
+    public.create_message(uuid, text, text, uuid, jsonb, jsonb, uuid, uuid, uuid),
+    public.delete_message(uuid, boolean, uuid),
+    public.edit_message(uuid, text, uuid),
+    public.erase_person(uuid, uuid[]),
+    public.erase_user(uuid),
+    public.export_channel(uuid, integer, text),
+    public.export_conversation(uuid, integer, text),
+    public.finish_delivery(uuid, uuid, integer, text),
+    public.finish_upload(uuid, jsonb, text, uuid),
+    public.get_attachment(uuid),
+    public.get_message(uuid),
+    public.list_channel_events(uuid, bigint, integer),
+    public.list_message_edits(uuid),
+    public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
+    public.list_twin_deliveries(uuid, text, integer),
+    public.merge_people(uuid, uuid),
+    public.pin_message(uuid, uuid),
+    public.read_metrics(),
+    public.remove_reaction(uuid, text, uuid),
+    public.remove_twin_webhook(uuid),
+    public.replay_twin_deliveries(uuid, uuid),
+    public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
+    public.rotate_twin_secret(uuid, integer),
+    public.search_messages(text, uuid, integer, integer),
+    public.set_twin_webhook(uuid, text),
+    public.sweep_attachments(integer),
+    public.toggle_reaction(uuid, text, uuid),
+    public.undo_number_change(uuid),
+    public.unmerge_people(uuid),
+    public.unpin_message(uuid, uuid)
+to service_role;
+
 -- Functions: helpers behind them.
 grant execute on function
     private.require_user(),
@@ -17577,6 +18717,7 @@ grant execute on function
     private.fold_text(text, boolean),
     private.format_time(timestamptz),
     private.generate_id(),
+    private.fits(jsonb, integer),
     private.has_huge_number(jsonb),
     private.scalar_text(jsonb, text),
     private.require_size(jsonb, text, integer),
@@ -17656,7 +18797,7 @@ grant execute on function
     private.render_hits(uuid[], tsquery, regdictionary[]),
     private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
-    private.render_transcript(uuid, bigint, integer, integer),
+    private.render_transcript(uuid, bigint, integer, integer, integer),
     private.require_actor(jsonb),
     private.parse_uuid(jsonb, text, boolean),
     private.is_uuid(text),
@@ -17669,6 +18810,10 @@ grant execute on function
     private.use_asynchronous_commit(),
     private.delete_message(uuid, uuid, boolean),
     private.render_attachment(public.attachments),
+    private.find_file(jsonb, uuid),
+    private.is_posted_to_me(text),
+    private.set_image_size(uuid, integer, integer),
+    private.finish_upload(jsonb),
     private.render_export(uuid[]),
     private.render_message(public.messages),
     private.render_message(public.messages, jsonb),

@@ -269,7 +269,10 @@ using (exists (select from private.my_channels as mine where mine.id = message_m
 
 create policy attachments_select_member on public.attachments
 for select to authenticated
-using (exists (select from private.my_channels as mine where mine.id = attachments.channel_id));
+using (
+    exists (select from private.my_channels as mine where mine.id = attachments.channel_id)
+    or exists (select from private.my_posted_files as mine where mine.id = attachments.id)
+);
 create policy attachments_insert_uploader on public.attachments
 for insert to authenticated
 with check (
@@ -302,6 +305,7 @@ using (
     bucket_id is distinct from 'attachments'
     or (private.is_my_folder(name) and not private.is_retired_file(name))
     or private.is_my_media(name)
+    or private.is_posted_to_me(name)
 );
 create policy objects_insert_attachment_member on storage.objects
 as restrictive for insert to authenticated

@@ -50,30 +50,36 @@ class PublicAttachments(BaseModel):
     content_type: str = Field(alias="content_type")
     created_at: datetime.datetime = Field(alias="created_at")
     file_name: str = Field(alias="file_name")
+    height: Optional[int] = Field(alias="height")
     id: uuid.UUID = Field(alias="id")
     path: str = Field(alias="path")
     size: int = Field(alias="size")
     uploaded_by: Optional[uuid.UUID] = Field(alias="uploaded_by")
+    width: Optional[int] = Field(alias="width")
 
 class PublicAttachmentsInsert(TypedDict):
     channel_id: Annotated[uuid.UUID, Field(alias="channel_id")]
     content_type: Annotated[str, Field(alias="content_type")]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     file_name: Annotated[str, Field(alias="file_name")]
+    height: NotRequired[Annotated[Optional[int], Field(alias="height")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     path: NotRequired[Annotated[str, Field(alias="path")]]
     size: Annotated[int, Field(alias="size")]
     uploaded_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="uploaded_by")]]
+    width: NotRequired[Annotated[Optional[int], Field(alias="width")]]
 
 class PublicAttachmentsUpdate(TypedDict):
     channel_id: NotRequired[Annotated[uuid.UUID, Field(alias="channel_id")]]
     content_type: NotRequired[Annotated[str, Field(alias="content_type")]]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     file_name: NotRequired[Annotated[str, Field(alias="file_name")]]
+    height: NotRequired[Annotated[Optional[int], Field(alias="height")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     path: NotRequired[Annotated[str, Field(alias="path")]]
     size: NotRequired[Annotated[int, Field(alias="size")]]
     uploaded_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="uploaded_by")]]
+    width: NotRequired[Annotated[Optional[int], Field(alias="width")]]
 
 class PublicAuditLog(BaseModel):
     action: str = Field(alias="action")
@@ -296,6 +302,7 @@ class PublicConversations(BaseModel):
     scope_id: uuid.UUID = Field(alias="scope_id")
     updated_at: datetime.datetime = Field(alias="updated_at")
     user_id: uuid.UUID = Field(alias="user_id")
+    version: int = Field(alias="version")
     workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicConversationsInsert(TypedDict):
@@ -318,6 +325,7 @@ class PublicConversationsInsert(TypedDict):
     scope_id: Annotated[uuid.UUID, Field(alias="scope_id")]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+    version: NotRequired[Annotated[int, Field(alias="version")]]
     workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
 
 class PublicConversationsUpdate(TypedDict):
@@ -340,6 +348,7 @@ class PublicConversationsUpdate(TypedDict):
     scope_id: NotRequired[Annotated[uuid.UUID, Field(alias="scope_id")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    version: NotRequired[Annotated[int, Field(alias="version")]]
     workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicErasures(BaseModel):

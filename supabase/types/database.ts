@@ -39,10 +39,12 @@ export type Database = {
           "content_type": string;
           "created_at": string;
           "file_name": string;
+          "height": number | null;
           "id": string;
           "path": string;
           "size": number;
           "uploaded_by": string | null;
+          "width": number | null;
         };
         ComputedFields: never;
         Insert: {
@@ -50,20 +52,24 @@ export type Database = {
           "content_type": string;
           "created_at"?: string;
           "file_name": string;
+          "height"?: number | null;
           "id"?: string;
           "path"?: never;
           "size": number;
           "uploaded_by"?: string | null;
+          "width"?: number | null;
         };
         Update: {
           "channel_id"?: string;
           "content_type"?: string;
           "created_at"?: string;
           "file_name"?: string;
+          "height"?: number | null;
           "id"?: string;
           "path"?: never;
           "size"?: number;
           "uploaded_by"?: string | null;
+          "width"?: number | null;
         };
         Relationships: [
           {
@@ -387,6 +393,7 @@ export type Database = {
           "scope_id": string;
           "updated_at": string;
           "user_id": string;
+          "version": number;
           "workspace_id": string;
           "conversation_messages": {
             "connection_id": string | null;
@@ -425,6 +432,7 @@ export type Database = {
           "scope_id": string;
           "updated_at"?: string;
           "user_id": string;
+          "version"?: number;
           "workspace_id": string;
         };
         Update: {
@@ -447,6 +455,7 @@ export type Database = {
           "scope_id"?: string;
           "updated_at"?: string;
           "user_id"?: string;
+          "version"?: number;
           "workspace_id"?: string;
         };
         Relationships: [
@@ -1335,11 +1344,24 @@ export type Database = {
     };
     Functions: {
       "accept_invitation": { Args: { "invitation_id"?: string; "token"?: string }; Returns: Json };
-      "add_reaction": { Args: { "": Json }; Returns: Json };
-      "begin_upload": { Args: { "": Json }; Returns: Json };
-      "change_number": { Args: { "": Json }; Returns: Json };
-      "claim_deliveries": { Args: { "": Json }; Returns: Json };
-      "clean_up": { Args: { "": Json }; Returns: Json };
+      "add_reaction":
+        | { Args: { "emoji": string; "id": string; "user_id"?: string }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
+      "begin_upload":
+        | {
+          Args: { "conversation_id": string; "conversation_type"?: string; "files": Json; "workspace_id"?: string };
+          Returns: Json;
+        }
+        | { Args: { "": Json }; Returns: Json };
+      "change_number":
+        | { Args: { "": Json }; Returns: Json }
+        | { Args: { "person_id": string; "phone": string }; Returns: Json };
+      "claim_deliveries":
+        | { Args: { "lease_seconds"?: number; "limit"?: number }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
+      "clean_up":
+        | { Args: { "limit"?: number }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
       "conversation_messages": {
         Args: { "": Database["public"]["Tables"]["conversations"]["Row"] };
         Returns:
@@ -1362,22 +1384,60 @@ export type Database = {
         };
         Returns: Json;
       };
-      "create_message": { Args: { "": Json }; Returns: Json };
+      "create_message":
+        | {
+          Args: {
+            "ai_twin_id"?: string;
+            "attachments"?: Json;
+            "channel_id": string;
+            "content": string;
+            "content_type"?: string;
+            "conversation_id"?: string;
+            "metadata"?: Json;
+            "parent_message_id"?: string;
+            "user_id"?: string;
+          };
+          Returns: Json;
+        }
+        | { Args: { "": Json }; Returns: Json };
       "create_messaging_connection": {
         Args: { "connection_id"?: string; "is_apart"?: boolean; "platform": string; "workspace_id"?: string };
         Returns: Json;
       };
       "create_workspace": { Args: { "home_country"?: string; "language"?: string; "name": string }; Returns: Json };
-      "delete_message": { Args: { "": Json }; Returns: Json };
-      "edit_message": { Args: { "": Json }; Returns: Json };
-      "erase_person": { Args: { "": Json }; Returns: Json };
-      "erase_user": { Args: { "": Json }; Returns: Json };
-      "export_channel": { Args: { "": Json }; Returns: Json };
-      "export_conversation": { Args: { "": Json }; Returns: Json };
-      "finish_delivery": { Args: { "": Json }; Returns: Json };
-      "finish_upload": { Args: { "": Json }; Returns: Json };
-      "get_attachment": { Args: { "": Json }; Returns: Json };
-      "get_message": { Args: { "": Json }; Returns: Json };
+      "delete_message":
+        | { Args: { "admin"?: boolean; "id": string; "user_id"?: string }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
+      "edit_message":
+        | { Args: { "content": string; "id": string; "user_id"?: string }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
+      "erase_person":
+        | { Args: { "": Json }; Returns: Json }
+        | { Args: { "conversation_ids"?: (string)[]; "person_id": string }; Returns: Json };
+      "erase_user":
+        | { Args: { "": Json }; Returns: Json }
+        | { Args: { "user_id": string }; Returns: Json };
+      "export_channel":
+        | { Args: { "after"?: string; "channel_id": string; "limit"?: number }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
+      "export_conversation":
+        | { Args: { "after"?: string; "conversation_id": string; "limit"?: number }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
+      "finish_delivery":
+        | { Args: { "error"?: string; "id": string; "lease": string; "status"?: number }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
+      "finish_upload":
+        | {
+          Args: { "conversation_id": string; "conversation_type"?: string; "files": Json; "workspace_id"?: string };
+          Returns: Json;
+        }
+        | { Args: { "": Json }; Returns: Json };
+      "get_attachment":
+        | { Args: { "id": string }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
+      "get_message":
+        | { Args: { "id": string }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
       "index_conversations": { Args: { "": Json }; Returns: Json };
       "keys": {
         Args: { "": Database["public"]["Tables"]["messaging_connections"]["Row"] };
@@ -1385,10 +1445,28 @@ export type Database = {
           & { error: true }
           & "the function public.keys with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
-      "list_channel_events": { Args: { "": Json }; Returns: Json };
+      "list_channel_events":
+        | { Args: { "channel_id": string; "limit"?: number; "since"?: number }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
       "list_conversations": { Args: { "before"?: string; "max_conversations"?: number }; Returns: Json };
-      "list_message_edits": { Args: { "": Json }; Returns: Json };
-      "list_messages": { Args: { "": Json }; Returns: Json };
+      "list_inbox_changes": { Args: { "": Json }; Returns: Json };
+      "list_message_edits":
+        | { Args: { "id": string }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
+      "list_messages":
+        | {
+          Args: {
+            "after"?: string;
+            "before"?: string;
+            "channel_id": string;
+            "limit"?: number;
+            "offset"?: number;
+            "roots_only"?: boolean;
+            "thread_id"?: string;
+          };
+          Returns: Json;
+        }
+        | { Args: { "": Json }; Returns: Json };
       "list_my_channels": { Args: { "max_channels"?: number; "skip"?: number }; Returns: Json };
       "list_my_invitations": {
         Args: Record<PropertyKey, never>;
@@ -1404,7 +1482,9 @@ export type Database = {
           "workspace_name": string;
         }[];
       };
-      "list_twin_deliveries": { Args: { "": Json }; Returns: Json };
+      "list_twin_deliveries":
+        | { Args: { "ai_twin_id": string; "limit"?: number; "state"?: string }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
       "list_user_events": { Args: { "max_events"?: number; "since"?: number }; Returns: Json };
       "list_workspace_members": {
         Args: { "search"?: string; "workspace_id": string };
@@ -1417,7 +1497,9 @@ export type Database = {
         }[];
       };
       "mark_read": { Args: { "channel_id": string; "seq": number }; Returns: Json };
-      "merge_people": { Args: { "": Json }; Returns: Json };
+      "merge_people":
+        | { Args: { "": Json }; Returns: Json }
+        | { Args: { "merged_person_id": string; "person_id": string }; Returns: Json };
       "messages": {
         Args: { "": Database["public"]["Tables"]["conversations"]["Row"] };
         Returns:
@@ -1425,24 +1507,64 @@ export type Database = {
           & "the function public.messages with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
       "open_direct": { Args: { "user_ids": (string)[]; "workspace_id"?: string }; Returns: Json };
-      "pin_message": { Args: { "": Json }; Returns: Json };
-      "read_metrics": { Args: { "": Json }; Returns: Json };
-      "remove_reaction": { Args: { "": Json }; Returns: Json };
-      "remove_twin_webhook": { Args: { "": Json }; Returns: Json };
-      "replay_twin_deliveries": { Args: { "": Json }; Returns: Json };
-      "reply_to_message": { Args: { "": Json }; Returns: Json };
+      "pin_message":
+        | { Args: { "id": string; "user_id"?: string }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
+      "read_metrics":
+        | { Args: Record<PropertyKey, never>; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
+      "remove_reaction":
+        | { Args: { "emoji": string; "id": string; "user_id"?: string }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
+      "remove_twin_webhook":
+        | { Args: { "ai_twin_id": string }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
+      "replay_twin_deliveries":
+        | { Args: { "ai_twin_id": string; "id"?: string }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
+      "reply_to_message":
+        | {
+          Args: {
+            "ai_twin_id"?: string;
+            "attachments"?: Json;
+            "content": string;
+            "content_type"?: string;
+            "conversation_id"?: string;
+            "id": string;
+            "metadata"?: Json;
+            "user_id"?: string;
+          };
+          Returns: Json;
+        }
+        | { Args: { "": Json }; Returns: Json };
       "revoke_invitation": { Args: { "invitation_id": string }; Returns: undefined };
       "revoke_messaging_key": { Args: { "key_id": string }; Returns: undefined };
       "rotate_messaging_key": { Args: { "connection_id": string; "overlap"?: string }; Returns: Json };
-      "rotate_twin_secret": { Args: { "": Json }; Returns: Json };
+      "rotate_twin_secret":
+        | { Args: { "ai_twin_id": string; "overlap_hours"?: number }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
       "search_conversations": { Args: { "": Json }; Returns: Json };
-      "search_messages": { Args: { "": Json }; Returns: Json };
-      "set_twin_webhook": { Args: { "": Json }; Returns: Json };
-      "sweep_attachments": { Args: { "": Json }; Returns: Json };
-      "toggle_reaction": { Args: { "": Json }; Returns: Json };
-      "undo_number_change": { Args: { "": Json }; Returns: Json };
-      "unmerge_people": { Args: { "": Json }; Returns: Json };
-      "unpin_message": { Args: { "": Json }; Returns: Json };
+      "search_messages":
+        | { Args: { "": Json }; Returns: Json }
+        | { Args: { "channel_id"?: string; "limit"?: number; "offset"?: number; "query": string }; Returns: Json };
+      "set_twin_webhook":
+        | { Args: { "ai_twin_id": string; "url": string }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
+      "sweep_attachments":
+        | { Args: { "limit"?: number }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
+      "toggle_reaction":
+        | { Args: { "emoji": string; "id": string; "user_id"?: string }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
+      "undo_number_change":
+        | { Args: { "": Json }; Returns: Json }
+        | { Args: { "person_id": string }; Returns: Json };
+      "unmerge_people":
+        | { Args: { "": Json }; Returns: Json }
+        | { Args: { "person_id": string }; Returns: Json };
+      "unpin_message":
+        | { Args: { "id": string; "user_id"?: string }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
     };
     Enums: {
       [_ in never]: never;

@@ -15,10 +15,11 @@ import httpx
 import psutil
 import psycopg
 import pytest
+from postgrest.exceptions import APIError
 from supabase.lib.client_options import SyncClientOptions
 from threadline_devstack import postgrest
 
-from supabase import create_client
+from supabase import Client, create_client
 from tests.support import tools
 from tests.support.stack import RunningStack, survivors
 
@@ -272,3 +273,45 @@ def test_missing_postgrest_answers_503(tmp_path: Path) -> None:
         assert answer.json() == {"message": postgrest.advice()}
         root = html.unescape(httpx.get(stack.api_url).text)
         assert f"<td><code>/rest/v1</code></td><td>Not here. {postgrest.advice()}</td>" in root
+
+
+@pytest.fixture
+def client(keys: dict[str, str], owner: str, stack: RunningStack) -> Iterator[Client]:
+    """The official client, signed in as the owner."""
+    with httpx.Client() as transport:
+        options = SyncClientOptions(headers={"Authorization": f"Bearer {owner}"}, httpx_client=transport)
+        yield create_client(stack.api_url, keys["PUBLISHABLE_KEY"], options)
+
+
+def test_clients_call_by_name_and_embed_authors(client: Client) -> None:
+    channel_id = client.table("channels").select("id").eq("name", "general").single().execute().data["id"]
+    named = {"channel_id": channel_id, "content": "By name"}
+    said = client.rpc("create_message", named).execute().data["data"]
+    # A field that is no argument leads to the form that takes the body as it is.
+    unknown = client.rpc("create_message", {**named, "anything": 1}).execute().data["data"]
+    assert (said["content"], unknown["content"]) == ("By name", "By name")
+    since = client.rpc("list_messages", {"channel_id": channel_id, "limit": 1}).execute().data["meta"]["last_seq"]
+    reply = client.rpc("reply_to_message", {"id": said["id"], "content": "Reply"}).execute().data["data"]
+    events = client.rpc("list_channel_events", {"channel_id": channel_id, "since": since}).execute().data
+    assert [(event["payload"]["id"], event["payload"]["thread_id"]) for event in events["data"]] == [
+        (reply["id"], said["id"])
+    ]
+    client.rpc("toggle_reaction", {"id": said["id"], "emoji": "fire"}).execute()
+    query = "id, user_profiles(display_name, avatar_url), message_reactions(emoji, user_profiles(display_name))"
+    (row,) = client.table("messages").select(query).eq("id", said["id"]).execute().data
+    assert row["user_profiles"]["display_name"] == "Matty Squarzoni"
+    assert row["message_reactions"] == [{"emoji": "fire", "user_profiles": {"display_name": "Matty Squarzoni"}}]
+    members = client.table("channel_members").select("user_profiles(display_name)").eq("channel_id", channel_id)
+    assert {each["user_profiles"]["display_name"] for each in members.execute().data} >= {"Matty Squarzoni"}
+
+
+def test_client_upserts_its_message_and_reads_hints(client: Client) -> None:
+    channel_id = client.table("channels").select("id").eq("name", "general").single().execute().data["id"]
+    row = {"id": str(uuid.uuid4()), "channel_id": channel_id, "content": "first"}
+    for content in ("first", "second"):
+        (stored,) = client.table("messages").upsert({**row, "content": content}).execute().data
+        assert stored["content"] == content
+    with pytest.raises(APIError) as caught:
+        client.table("messages").delete().eq("id", row["id"]).execute()
+    assert (caught.value.code, caught.value.hint) == ("42501", "Call the function delete_message.")
+    assert client.rpc("delete_message", {"id": row["id"]}).execute().data["success"]

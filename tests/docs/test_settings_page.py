@@ -28,7 +28,9 @@ def test_page_lists_every_column_of_settings(db: psycopg.Connection) -> None:
         where table_schema = 'private' and table_name = 'settings' and column_name <> 'is_only_row'
         """
     ).fetchall()
-    assert list_rows("In the database") == {name: default.removesuffix("::text").strip("'") for name, default in columns}
+    assert list_rows("In the database") == {
+        name: default.removesuffix("::text").strip("'") for name, default in columns
+    }
 
 
 def list_variables(setting: str) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ def act(page: Page, text: str, name: str) -> None:
     message(page, text).locator(".actions").get_by_role("button", name=name, exact=True).click()
 
 
-def test_two_people_chat(enter: Enter, line: Line, tmp_path: Path) -> None:
+def test_two_people_chat(enter: Enter) -> None:
     matty, bob = enter("matty"), enter("bob")
     for page in (matty, bob):
         expect(page.locator("#title")).to_have_text("general")
@@ -184,6 +184,21 @@ def test_channels_members_and_unread_are_live(enter: Enter) -> None:
     expect(matty.locator("#title")).to_contain_text("Bob")
     say(matty, "Only you")
     expect(bob.locator("#channels li", has_text="@ Matty").locator("b")).to_have_text("1")
+
+
+def test_two_tabs_of_a_person_show_the_same(enter: Enter) -> None:
+    matty, bob = enter("matty"), enter("bob")
+    other = bob.context.new_page()
+    other.goto(bob.url)
+    expect(other.locator("#show-members")).to_have_text("Members · 2 here")
+    say(matty, "For both tabs")
+    for tab in (bob, other):
+        expect(message(tab, "For both tabs")).to_be_visible()
+    say(other, "From the other tab")
+    expect(message(bob, "From the other tab")).to_be_visible()
+    other.close()
+    say(matty, "For one tab")
+    expect(message(bob, "For one tab")).to_be_visible()
 
 
 def test_offline_person_catches_up(enter: Enter, line: Line) -> None:

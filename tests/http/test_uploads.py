@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from threadline.housekeeper import sweep
 from threadline.settings import Settings
 from threadline.shares import TooManyAtOnceError
 from threadline.spool import Spool
-from threadline.storage import Storage
+from threadline.storage import Storage, image_size
 from threadline_devstack import keys
 
 from tests.support import contract
@@ -145,7 +146,7 @@ def test_upload_returns_the_documented_answer(bob: Uploader) -> None:
         ("report.pdf", len(PDF), "application/pdf"),
         ("chart.png", len(PNG), "image/png"),
     ]
-    assert set(data["files"][0]) == {"name", "url", "size", "type", "id"}
+    assert set(data["files"][0]) == {"name", "url", "size", "type", "id", "width", "height"}
     assert (data["conversation_id"], data["conversation_type"]) == (CHANNEL, "channel")
 
 
@@ -181,9 +182,57 @@ def test_file_removed_from_storage_has_no_link(bob: Uploader) -> None:
 def test_message_takes_an_uploaded_file_as_attachment(bob: Uploader) -> None:
     files = bob.send(("chart.png", PNG)).json()["data"]["files"]
     message = {"channel_id": CHANNEL, "content": "See the chart", "attachments": files}
-    assert bob.client.post("/api/v2/messages", json=message).json()["data"]["attachments"] == files
+    said = bob.client.post("/api/v2/messages", json=message).json()["data"]["attachments"]
+    path = f"/api/v2/messages/attachments/{files[0]['id']}"
+    assert said == [{**files[0], "url": path, "path": f"{CHANNEL}/{files[0]['id']}"}]
     message["attachments"] = [{"attachment_id": str(uuid.uuid4())}]
     assert failure(bob.client.post("/api/v2/messages", json=message)) == (404, "attachment_not_found")
+
+
+def test_path_in_a_message_leads_to_the_file(bob: Uploader, mallory: Uploader) -> None:
+    [file] = bob.send(("chart.png", PNG)).json()["data"]["files"]
+    message = {"channel_id": CHANNEL, "content": "See", "attachments": [{"id": file["id"]}]}
+    said = bob.client.post("/api/v2/messages", json=message).json()["data"]
+    page = bob.client.get("/api/v2/messages/history", params={"channel_id": CHANNEL, "limit": 1}).json()["data"]
+    assert page[0]["attachments"] == said["attachments"]
+    url = said["attachments"][0]["url"]
+    redirect = bob.client.get(url)
+    assert (redirect.status_code, redirect.content) == (302, b"")
+    assert httpx.get(redirect.headers["location"]).content == PNG
+    assert redirect.headers["cache-control"] == "no-store"
+    assert bob.client.get(f"{url}?download=true", follow_redirects=True).headers["content-disposition"]
+    assert failure(mallory.client.get(url)) == (404, "attachment_not_found")
+    assert failure(httpx.get(f"{bob.stack.api_url}{url}")) == (401, "invalid_token")
+    bob.client.delete(f"/api/v2/messages/{said['id']}", params={"user_id": BOB})
+    assert failure(bob.client.get(url)) == (404, "attachment_not_found")
+
+
+@pytest.mark.parametrize(
+    ("content", "size"),
+    [
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x02\x80\x00\x00\x01\xe0\x08", (640, 480)),
+        (b"GIF89a\x80\x02\xe0\x01\x00", (640, 480)),
+        (b"RIFF\x00\x00\x00\x00WEBPVP8 \x00\x00\x00\x00\x00\x00\x00\x9d\x01\x2a\x80\x02\xe0\x01", (640, 480)),
+        (b"RIFF\x00\x00\x00\x00WEBPVP8X\x00\x00\x00\x00\x00\x00\x00\x00\x7f\x02\x00\xdf\x01\x00", (640, 480)),
+        (b"RIFF\x00\x00\x00\x00WEBPVP8L\x00\x00\x00\x00\x2f\x7f\xc2\x77\x00", (640, 480)),
+        (b"\xff\xd8\xff\xe1\x27\x10" + bytes(9998) + b"\xff\xc2\x00\x11\x08\x01\xe0\x02\x80", (640, 480)),
+        (b"\xff\xd8\xff\xe0" + bytes(100), None),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", None),
+        (b"", None),
+    ],
+    ids=["PNG", "GIF", "WebP", "WebP extended", "WebP lossless", "JPEG with a preview", "JPEG", "PNG cut", "empty"],
+)
+def test_image_size_is_read_from_the_file(content: bytes, size: tuple[int, int] | None) -> None:
+    assert image_size(BytesIO(content)) == size
+
+
+def test_text_is_shown_in_its_encoding(bob: Uploader) -> None:
+    for text, encoding in (("Gr\u00fc\u00dfe aus K\u00f6ln", "utf-8"), ("Gr\u00fc\u00dfe", "utf-16")):
+        [file] = bob.send(("hello.txt", text.encode(encoding))).json()["data"]["files"]
+        shown = httpx.get(file["url"])
+        assert shown.headers["content-type"] == f"text/plain; charset={encoding}"
+        assert shown.text.lstrip("\ufeff") == text
+        assert file["type"] == "text/plain"
 
 
 @pytest.mark.parametrize(

@@ -72,10 +72,7 @@ class World:
 
     def send(self, caller: str, method: str, path: str, body: Any = None) -> httpx.Response:
         """Send a request as one of the callers."""
-        if caller == "anon":
-            headers = {}
-        else:
-            headers = bearer(SERVICE if caller == "service" else token(self.ids[caller]))
+        headers = {} if caller == "anon" else bearer(SERVICE if caller == "service" else token(self.ids[caller]))
         options = {} if body is None else {"json": body}
         return self.client.request(method, API + path, headers=headers, **options)
 
@@ -222,20 +219,23 @@ def test_marker_and_direct_channel_are_events(world: World) -> None:
     assert later[0]["event"] == "channel.read"
 
 
+TEAM = "/workspaces/{team}"
+INVITE = f"{TEAM}/invitations"
 WRONG = {
     "no name": ("POST", "/workspaces", {}, (400, "missing_field", "name")),
     "long name": ("POST", "/workspaces", {"name": "x" * 201}, (400, "invalid_field", "name")),
     "hidden name": ("POST", "/workspaces", {"name": "a\u202eb"}, (400, "workspaces_name_printable", None)),
-    "country": ("POST", "/workspaces", {"name": "x", "home_country": "de"}, (400, "workspaces_home_country_form", None)),
-    "days": ("PATCH", "/workspaces/{team}", {"channel_days": 0}, (400, "invalid_field", "channel_days")),
+    "country": ("POST", "/workspaces", {"name": "x", "home_country": "de"},
+                (400, "workspaces_home_country_form", None)),
+    "days": ("PATCH", TEAM, {"channel_days": 0}, (400, "invalid_field", "channel_days")),
     "id": ("GET", "/workspaces/x", None, (400, "invalid_field", "workspace_id")),
-    "role": ("PUT", "/workspaces/{team}/members/{member}", {"role": "king"}, (400, "invalid_field", "role")),
-    "no such member": ("PUT", "/workspaces/{team}/members/{rival}", {"role": "admin"}, (404, "member_not_found", "member_id")),
-    "last owner": ("DELETE", "/workspaces/{team}/members/{owner}", None, (409, "last_owner", None)),
-    "address": ("POST", "/workspaces/{team}/invitations", {"email": "x"}, (400, "workspace_invitations_email_form", None)),
-    "short time": ("POST", "/workspaces/{team}/invitations", {"valid_for": "1 s"}, (400, "invalid_field", "valid_for")),
-    "no time": ("POST", "/workspaces/{team}/invitations", {"valid_for": "x"}, (400, "invalid_value", None)),
-    "guest role": ("POST", "/workspaces/{team}/invitations", {"role": "guest"}, (400, "invalid_field", "role")),
+    "role": ("PUT", TEAM + "/members/{member}", {"role": "king"}, (400, "invalid_field", "role")),
+    "no such member": ("PUT", TEAM + "/members/{rival}", {"role": "admin"}, (404, "member_not_found", "member_id")),
+    "last owner": ("DELETE", TEAM + "/members/{owner}", None, (409, "last_owner", None)),
+    "address": ("POST", INVITE, {"email": "x"}, (400, "workspace_invitations_email_form", None)),
+    "short time": ("POST", INVITE, {"valid_for": "1 s"}, (400, "invalid_field", "valid_for")),
+    "no time": ("POST", INVITE, {"valid_for": "x"}, (400, "invalid_value", None)),
+    "guest role": ("POST", INVITE, {"role": "guest"}, (400, "invalid_field", "role")),
     "no token": ("POST", "/invitations/accept", {}, (400, "missing_field", "token")),
     "no seq": ("PUT", "/channels/{channel}/read", {}, (400, "missing_field", "seq")),
     "negative seq": ("PUT", "/channels/{channel}/read", {"seq": -1}, (400, "invalid_field", "seq")),

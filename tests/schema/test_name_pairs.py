@@ -23,11 +23,13 @@ select act from calls group by act having not bool_or(act = caller)
 HELPERS = {
     "authenticate_connection": "a step of messaging_ingest, before it reads the body",
     "find_cursor": "a step of calls that return pages",
+    "find_channel_state": "fields of list_messages",
+    "inbox_epoch": "a step of list_inbox_changes without a cursor",
     "is_valid_key": "a step of messaging_ingest, for a connection that it does not know",
+    "list_author_names": "fields of search_messages",
     "list_messaging_keys": "public.keys is a computed field, named as clients read it",
     "list_stemmers": "a step of search_messages, before it reads the query",
     "lock_my_channel": "a step of calls that write to a channel",
-    "message_count": "a field of list_messages",
     "offer_uploads": "a step of messaging_ingest",
     "record_export": "a step of export_conversation and export_channel",
 }

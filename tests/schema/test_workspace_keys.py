@@ -23,7 +23,6 @@ GLOBAL = {
     "private.summary_counts": "belongs to a user",
     "private.summary_totals": "a total of the whole database",
     "private.twin_secrets": "belongs to a twin",
-    "private.word_backlog": "ids of messages, for some seconds",
     "private.user_counters": "belongs to a user",
     "public.ai_twins": "belongs to its user, as a profile does, and takes part in channels of several workspaces",
     "public.erasures": "a receipt stays after its subject is gone",

@@ -22,7 +22,7 @@ MEMBERS_AND_MALLORY = [(MATTY, True), (BOB, True), (CAROL, True), (MALLORY, Fals
 
 
 def call(db: Db, function: str, **request: Any) -> dict[str, Any]:
-    return value(db, f"select public.{function}(%s)", json.dumps(request))["data"]
+    return value(db, f"select public.{function}(%s::jsonb)", json.dumps(request))["data"]
 
 
 def store(db: Db, user_id: str, name: str = "report.txt") -> dict[str, Any]:
@@ -138,7 +138,7 @@ def test_stored_file_cannot_be_replaced(db: Db, user_id: str, is_known: bool) ->
     if not is_known:
         db.execute(STORE, (file["path"], user_id, METADATA))
         again = json.dumps({"conversation_id": CHANNEL, "files": [file]})
-        assert code(db, "select public.finish_upload(%s)", again) == ("PT409", "id_retired")
+        assert code(db, "select public.finish_upload(%s::jsonb)", again) == ("PT409", "id_retired")
 
 
 def test_open_policies_affect_other_buckets_only(db: Db) -> None:
@@ -180,7 +180,7 @@ def test_uploader_and_channel_managers_may_remove_a_file(db: Db, user_id: str, m
 def test_finish_upload_needs_an_existing_file_of_the_caller(db: Db) -> None:
     become(db, BOB)
     request = json.dumps({"conversation_id": CHANNEL, "files": [{"id": str(uuid.uuid4()), "name": "x"}]})
-    assert code(db, "select public.finish_upload(%s)", request) == ("PT404", "file_not_found")
+    assert code(db, "select public.finish_upload(%s::jsonb)", request) == ("PT404", "file_not_found")
     file = store(db, CAROL)
     become(db, BOB)
     with pytest.raises(InsufficientPrivilege), db.transaction():
@@ -206,7 +206,7 @@ def test_finish_upload_needs_an_existing_file_of_the_caller(db: Db) -> None:
 )
 def test_malformed_request_is_rejected(db: Db, request_: object, expected: tuple[str, str]) -> None:
     become(db, BOB)
-    assert code(db, "select public.begin_upload(%s)", json.dumps(request_)) == expected
+    assert code(db, "select public.begin_upload(%s::jsonb)", json.dumps(request_)) == expected
 
 
 def test_answer_contains_the_conversation_type(db: Db) -> None:
@@ -227,14 +227,122 @@ def test_message_attaches_files_that_its_author_may_read(db: Db, key: str) -> No
     assert code(db, POST, CHANNEL, unknown) == ("PT404", "attachment_not_found")
 
 
+def post(db: Db, channel_id: object, *attachments: dict[str, Any]) -> Any:
+    """Post files as the present user and return the attachments of the message."""
+    db.execute(POST, (channel_id, json.dumps(attachments)))
+    return value(
+        db, "select attachments from public.messages where channel_id = %s order by seq desc limit 1", channel_id
+    )
+
+
+def test_message_states_the_facts_of_its_files(db: Db) -> None:
+    file = upload(db, BOB)
+    lie = {"id": file["id"], "name": "LIES.exe", "type": "text/html", "size": 1, "url": "https://evil.example/", "a": 1}
+    expected = {**file, "url": f"/api/v2/messages/attachments/{file['id']}"}
+    assert (file["name"], file["type"], file["size"], file["width"]) == ("report.txt", "text/plain", 5, None)
+    assert post(db, CHANNEL, lie, {"attachment_id": file["id"]}, {"id": "mine", "name": "x"}) == [
+        {**expected, "a": 1},
+        {**expected, "attachment_id": file["id"]},
+        {"id": "mine", "name": "x"},
+    ]
+    other = upload(db, BOB)
+    both = json.dumps([{"id": file["id"], "attachment_id": other["id"]}])
+    assert code(db, POST, CHANNEL, both) == ("PT404", "attachment_not_found")
+
+
+def channel_of(db: Db, *user_ids: str) -> Any:
+    """Create a channel of these users, as the first of them."""
+    become(db, user_ids[0])
+    channel_id = value(db, "insert into public.channels (name) values ('Other') returning id")
+    become_postgres(db)
+    for user_id in user_ids[1:]:
+        db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (channel_id, user_id))
+    become(db, user_ids[0])
+    return channel_id
+
+
+def visible(db: Db, user_id: str, file: dict[str, Any]) -> tuple[int, int]:
+    """Count the rows of a file that a user sees, in our table and in Storage."""
+    become(db, user_id)
+    return (
+        len(rows(db, "select id from public.attachments where id = %s", file["id"])),
+        len(rows(db, "select id from storage.objects where name = %s", file["path"])),
+    )
+
+
+def test_owner_posts_a_file_in_any_channel(db: Db) -> None:
+    file = upload(db, BOB)
+    other = channel_of(db, BOB, MALLORY)
+    assert visible(db, MALLORY, file) == (0, 0)
+    become(db, BOB)
+    assert post(db, other, {"id": file["id"]})[0]["name"] == "report.txt"
+    assert visible(db, MALLORY, file) == (1, 1)
+    assert call(db, "get_attachment", id=file["id"])["name"] == "report.txt"
+    # Who may read a message may post its file in the same channel, and in no other.
+    assert post(db, other, {"id": file["id"]})[0]["name"] == "report.txt"
+    third = channel_of(db, MALLORY)
+    assert code(db, POST, third, json.dumps([{"id": file["id"]}])) == ("PT404", "attachment_not_found")
+    become(db, CAROL)
+    carols = channel_of(db, CAROL)
+    assert code(db, POST, carols, json.dumps([{"id": file["id"]}])) == ("PT404", "attachment_not_found")
+
+
+def test_posted_file_is_hidden_with_its_message(db: Db) -> None:
+    file = upload(db, BOB)
+    other = channel_of(db, BOB, MALLORY)
+    db.execute(POST, (other, json.dumps([{"id": file["id"]}])))
+    db.execute(POST, (CHANNEL, json.dumps([{"id": file["id"]}])))
+    become_postgres(db)
+    db.execute("update public.messages set deleted_at = now() where channel_id = %s", (other,))
+    assert visible(db, MALLORY, file) == (0, 0)
+    assert visible(db, BOB, file) == (1, 1)
+
+
+def test_only_the_service_states_the_size_of_an_image(db: Db) -> None:
+    become(db, BOB)
+    file = store(db, BOB, "chart.png")
+    request = json.dumps({"conversation_id": CHANNEL, "files": [{**file, "width": 640, "height": 480}]})
+    finished = value(db, "select private.finish_upload(%s)", request)["data"]["files"][0]
+    assert (finished["width"], finished["height"]) == (640, 480)
+    other = store(db, BOB, "chart.png")
+    [finished] = call(db, "finish_upload", conversation_id=CHANNEL, files=[{**other, "width": 1, "height": 1}])["files"]
+    assert finished["width"] is None
+    refused(db, "update public.attachments set width = 1")
+    become(db, CAROL)
+    db.execute("select private.set_image_size(%s, 1, 1)", (other["id"],))
+    become(db, BOB)
+    assert value(db, "select width from public.attachments where id = %s", other["id"]) is None
+
+
+def test_search_finds_files_by_name(db: Db) -> None:
+    file = upload(db, BOB, "Quarterly-Report_v2.pdf")
+    post(db, CHANNEL, {"id": file["id"], "name": "holiday.png"})
+    db.execute(POST, (CHANNEL, None))
+    for query, count in {
+        "file:report": 1,
+        "file:rep": 1,
+        "file:quarterly-report": 1,
+        "file:holiday": 0,
+        "has:file": 1,
+        "file:see": 0,
+        "quarterly": 1,
+        '"quarterly report"': 1,
+        "see -file:report": 1,
+        "file:": 0,
+    }.items():
+        become(db, BOB)
+        answer = value(db, "select public.search_messages(%s)", json.dumps({"query": query, "channel_id": CHANNEL}))
+        assert (query, answer["meta"]["total"]) == (query, count)
+
+
 def test_message_cannot_attach_a_file_of_a_hidden_channel(db: Db) -> None:
     file = upload(db, BOB)
     become(db, MALLORY)
     own = value(db, "insert into public.channels (name) values ('Mine') returning id")
     assert code(db, POST, own, json.dumps([{"id": file["id"]}])) == ("PT404", "attachment_not_found")
     request = json.dumps({"channel_id": str(own), "content": "x", "attachments": [{"attachment_id": file["id"]}]})
-    assert code(db, "select public.create_message(%s)", request) == ("PT404", "attachment_not_found")
-    assert code(db, "select public.get_attachment(%s)", json.dumps({"id": file["id"]}))[0] == "PT404"
+    assert code(db, "select public.create_message(%s::jsonb)", request) == ("PT404", "attachment_not_found")
+    assert code(db, "select public.get_attachment(%s::jsonb)", json.dumps({"id": file["id"]}))[0] == "PT404"
 
 
 READ = "select name from storage.objects where bucket_id = 'attachments' and name = %s"
@@ -365,5 +473,5 @@ def test_file_being_attached_is_not_swept(cluster: TestCluster, fresh_database: 
 
 def test_clients_cannot_sweep(db: Db) -> None:
     become(db, MATTY)
-    refused(db, "select public.sweep_attachments('{}')")
+    refused(db, "select public.sweep_attachments('{}'::jsonb)")
     refused(db, "select private.sweep_attachments(1, interval '0')")

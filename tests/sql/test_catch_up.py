@@ -198,7 +198,9 @@ def test_data_api_returns_the_same_events(db: Db) -> None:
     data = call(db, "create_message", channel_id=CHANNEL, content="new").data
     become(db, BOB)
     answer = value(
-        db, "select public.list_channel_events(%s)", json.dumps({"channel_id": CHANNEL, "since": start, "limit": 5})
+        db,
+        "select public.list_channel_events(%s::jsonb)",
+        json.dumps({"channel_id": CHANNEL, "since": start, "limit": 5}),
     )
     assert answer["data"][0]["payload"] == data | NAME_OF_MATTY | {"seq": start + 1, "prev_seq": start}
     become(db, MALLORY)

@@ -436,4 +436,4 @@ def test_metrics_report_the_last_clean_up(db: Db) -> None:
 def test_only_the_service_reads_metrics(db: Db) -> None:
     assert call(db, "read_metrics", MATTY).error[:2] == (403, "forbidden")
     become_service(db)
-    assert value(db, "select public.read_metrics('{}')")["success"]
+    assert value(db, "select public.read_metrics('{}'::jsonb)")["success"]

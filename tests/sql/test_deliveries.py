@@ -35,7 +35,7 @@ def secret(db: Db) -> str:
 def error(db: Db, user_id: str, function: str, **fields: object) -> tuple[str, str]:
     """Return the SQLSTATE and the code of a rejection."""
     become(db, user_id)
-    diagnostics = refused(db, f"select public.{function}(%s)", json.dumps(fields), by=Exception)
+    diagnostics = refused(db, f"select public.{function}(%s::jsonb)", json.dumps(fields), by=Exception)
     become_postgres(db)
     return diagnostics.sqlstate, diagnostics.message_detail
 
@@ -470,7 +470,7 @@ def test_only_the_owner_sees_webhook_and_deliveries(db: Db, secret: str) -> None
 @pytest.mark.parametrize(
     "statement",
     [
-        "select public.claim_deliveries('{}')",
+        "select public.claim_deliveries('{}'::jsonb)",
         f'select public.finish_delivery(\'{{"id": "{UNKNOWN_ID}", "lease": "{UNKNOWN_ID}"}}\')',
         "select private.claim_deliveries(1, '1 minute')",
         f"insert into public.twin_webhooks (ai_twin_id, url) values ('{TWIN}', 'https://x')",
@@ -523,7 +523,7 @@ def test_webhook_must_be_an_http_url(db: Db, url: str) -> None:
 def test_other_webhook_urls_are_rejected(db: Db, url: str) -> None:
     become(db, MATTY)
     body = json.dumps({"ai_twin_id": TWIN, "url": url})
-    found = refused(db, "select public.set_twin_webhook(%s)", body, by=CheckViolation)
+    found = refused(db, "select public.set_twin_webhook(%s::jsonb)", body, by=CheckViolation)
     assert found.constraint_name == "twin_webhooks_url_form"
 
 

@@ -64,7 +64,7 @@ def planted(db: Db) -> str:
     call(db, "set_twin_webhook", MATTY, ai_twin_id=TWIN, url="https://twin.example/")
     become(db, BOB)
     begun = value(
-        db, "select public.begin_upload(%s)", json.dumps({"conversation_id": CHANNEL, "files": [{"name": "x"}]})
+        db, "select public.begin_upload(%s::jsonb)", json.dumps({"conversation_id": CHANNEL, "files": [{"name": "x"}]})
     )
     [file] = begun["data"]["files"]
     db.execute(STORE, (file["path"], BOB, Jsonb({"size": 5, "mimetype": "text/plain"})))

@@ -96,7 +96,7 @@ def test_picture_must_have_an_https_address(db: Db, url: str) -> None:
 def test_direct_upload_of_active_content_is_refused(db: Db, kind: str) -> None:
     become(db, BOB)
     begun = value(
-        db, "select public.begin_upload(%s)", json.dumps({"conversation_id": CHANNEL, "files": [{"name": "x"}]})
+        db, "select public.begin_upload(%s::jsonb)", json.dumps({"conversation_id": CHANNEL, "files": [{"name": "x"}]})
     )
     path = begun["data"]["files"][0]["path"]
     store = "insert into storage.objects (bucket_id, name, owner_id, metadata) values ('attachments', %s, %s, %s)"

@@ -58,7 +58,7 @@ def test_huge_numbers_in_a_field_of_the_data_api_are_cheap(db: Db, function: str
             for act in (lambda: become(db, MATTY), lambda: become_service(db)):
                 act()
                 with suppress(psycopg.Error), quick(), db.transaction(force_rollback=True):
-                    db.execute(f"select public.{function}(%s)", (render(base | {field: bomb}),))
+                    db.execute(f"select public.{function}(%s::jsonb)", (render(base | {field: bomb}),))
                 become_postgres(db)
 
 

@@ -60,7 +60,7 @@ def test_first_caller_gets_the_transcript_oldest_first(db: Db) -> None:
     assert (messages[2]["id"], messages[3]["parent_id"]) == (MESSAGE, MESSAGE)
     assert messages[2]["content"] == "Can you analyze the Q1 marketing data?"
     times = {"from": messages[0]["at"], "to": messages[3]["at"]}
-    assert scope == {"messageCount": 4, "timeRange": times, "truncated": False}
+    assert scope == {"messageCount": 4, "timeRange": times, "truncated": False, "omittedCount": 0}
 
 
 def test_twin_with_a_users_id_does_not_get_the_users_name(db: Db) -> None:
@@ -92,6 +92,28 @@ def test_oversized_transcript_drops_the_oldest_messages(db: Db) -> None:
     assert [each["id"] for each in task["messages"]] == sent[1:]
     assert task["scope"]["messageCount"] == 2
     assert task["scope"]["truncated"]
+    assert task["scope"]["omittedCount"] == 5
+
+
+def test_default_covers_the_recent_messages(db: Db) -> None:
+    db.execute(
+        "insert into public.messages (channel_id, user_id, content) select %s, %s, n from generate_series(1, 700) as n",
+        (CHANNEL, MATTY),
+    )
+    assert begin(db).data["scope"]["messageCount"] == 704
+    db.execute("alter table public.messages disable trigger user")
+    db.execute("update public.messages set created_at = created_at - interval '31 days' where content <> '700'")
+    db.execute("alter table public.messages enable trigger user")
+    assert begin(db, service={"model": "other"}).data["scope"]["messageCount"] == 50  # the newest of any age
+    db.execute("update private.settings set summary_recent_days = 40")
+    assert begin(db, service={"model": "third"}).data["scope"]["messageCount"] == 704
+
+
+def test_count_reaches_beyond_the_recent_messages(db: Db) -> None:
+    db.execute("alter table public.messages disable trigger user")
+    db.execute("update public.messages set created_at = created_at - interval '31 days' where true")
+    db.execute("alter table public.messages enable trigger user")
+    assert begin(db, messageCount=10_000).data["scope"]["messageCount"] == 4
 
 
 def test_newest_message_is_sent_at_any_length(db: Db) -> None:
@@ -252,9 +274,11 @@ def test_empty_channel_gets_an_empty_summary_for_free(db: Db) -> None:
         "summary": "",
         "messageCount": 0,
         "timeRange": {"from": None, "to": None},
+        "statements": [],
         "citations": [],
         "model": None,
         "truncated": False,
+        "omittedCount": 0,
     }
 
 
@@ -278,8 +302,8 @@ def test_former_member_gets_no_cached_summary(db: Db) -> None:
     assert begin(db, BOB).error == (404, "channel_not_found", "channel_id")
 
 
-@pytest.mark.parametrize("count", [0, -1, 2001, 1.5, "many", True, [], {}], ids=str)
-def test_count_must_be_a_whole_number_from_1_to_2000(db: Db, count: object) -> None:
+@pytest.mark.parametrize("count", [0, -1, 10_001, 1.5, "many", True, [], {}], ids=str)
+def test_count_must_be_a_whole_number_from_1_to_10000(db: Db, count: object) -> None:
     assert begin(db, messageCount=count).error == (400, "invalid_field", "messageCount")
 
 

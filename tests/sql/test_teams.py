@@ -56,14 +56,16 @@ def new_team(db: Db, number: int) -> Team:
     db.execute(join, (ids["channel_id"], users[1:]))
     ids["ai_twin_id"] = value(db, "insert into public.ai_twins (display_name) values (%s) returning id::text", name)
     db.execute("insert into public.channel_twins values (%s, %s)", (ids["channel_id"], ids["ai_twin_id"]))
-    said = value(db, "select public.create_message(%s)", json.dumps({"channel_id": ids["channel_id"], "content": name}))
+    said = value(
+        db, "select public.create_message(%s::jsonb)", json.dumps({"channel_id": ids["channel_id"], "content": name})
+    )
     ids["message_id"] = said["data"]["id"]
     for function, fields in (
         ("edit_message", {"content": f"{name} again"}),
         ("add_reaction", {"emoji": "fire"}),
         ("pin_message", {}),
     ):
-        db.execute(f"select public.{function}(%s)", (json.dumps({"id": ids["message_id"], **fields}),))
+        db.execute(f"select public.{function}(%s::jsonb)", (json.dumps({"id": ids["message_id"], **fields}),))
     become_service(db)
     db.execute("select set_config('request.headers', %s, true)", (json.dumps({"x-api-key": connection["api_secret"]}),))
     chat = conversation(message("a", content=name), participant_identifier="+49 151 2345678")

@@ -200,7 +200,7 @@ def test_own_functions_are_not_refused(db: Db) -> None:
     assert rows(db, "select from public.channels where id = %s", CHANNEL) == []
 
 
-def test_non_member_is_told_what_to_do(db: Db) -> None:
+def test_non_member_gets_a_hint(db: Db) -> None:
     become(db, MALLORY)
     said = refused(
         db, "insert into public.messages (channel_id, content) values (%s, 'x')", CHANNEL, by=InsufficientPrivilege

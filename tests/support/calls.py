@@ -68,7 +68,7 @@ def call(
 def ask(db: Db, user_id: str | None, function: str, **fields: object) -> Any:
     """Call a function of the Data API as a user or service_role, and return its data."""
     become(db, user_id) if user_id else become_service(db)
-    answer = value(db, f"select public.{function}(%s)", json.dumps(fields))
+    answer = value(db, f"select public.{function}(%s::jsonb)", json.dumps(fields))
     become_postgres(db)
     return answer["data"]
 

@@ -28,6 +28,7 @@ class Reply:
 
     Attributes:
         text: what the model says.
+        pieces: what it says instead, piece by piece, each with the places of the blocks that it cites.
         stop_reason: why it stopped.
         status: of HTTP; above 399 an error of the type that belongs to it.
         breaks: with an "error" event in the midst of a stream, or with the "connection", there or "at once".
@@ -35,6 +36,7 @@ class Reply:
     """
 
     text: str = "They talked."
+    pieces: tuple[tuple[str, tuple[int, ...]], ...] = ()
     stop_reason: str = "end_turn"
     status: int = 200
     breaks: str = ""
@@ -58,12 +60,13 @@ class Claude:
 
     def prompts(self) -> list[str]:
         """Return the user text of all requests."""
-        return [request["messages"][0]["content"] for request in self.requests]
+        return [json.dumps(request["messages"][0]["content"]) for request in self.requests]
 
     def transcripts(self) -> list[list[dict[str, Any]]]:
-        """The lines between the tags of each prompt."""
-        fenced = [prompt.split("<transcript>\n")[1].split("\n</transcript>")[0] for prompt in self.prompts()]
-        return [[json.loads(line) for line in lines.splitlines()] for lines in fenced]
+        """The blocks of the document of each prompt."""
+        documents = [request["messages"][0]["content"][0] for request in self.requests]
+        assert all(each["citations"] == {"enabled": True} for each in documents)
+        return [[json.loads(block["text"]) for block in each["source"]["content"]] for each in documents]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -152,16 +155,30 @@ def events(model: str, reply: Reply) -> Iterator[dict[str, Any]]:
         "usage": {"input_tokens": 10, "output_tokens": 1},
     }
     yield {"type": "message_start", "message": message}
-    yield {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
     yield {"type": "ping"}
-    half = len(reply.text) // 2
-    yield {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": reply.text[:half]}}
+    for index, (text, cited) in enumerate(reply.pieces):
+        yield {"type": "content_block_start", "index": index, "content_block": {"type": "text", "text": ""}}
+        yield {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": text}}
+        for place in cited:
+            citation = {"type": "content_block_location", "cited_text": "x", "document_index": 0}
+            citation |= {"document_title": None, "start_block_index": place, "end_block_index": place + 1}
+            yield {
+                "type": "content_block_delta",
+                "index": index,
+                "delta": {"type": "citations_delta", "citation": citation},
+            }
+        yield {"type": "content_block_stop", "index": index}
+    index = len(reply.pieces)
+    yield {"type": "content_block_start", "index": index, "content_block": {"type": "text", "text": ""}}
+    said = "" if reply.pieces else reply.text
+    half = len(said) // 2
+    yield {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": said[:half]}}
     if reply.breaks == "error":
         yield {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
     if reply.breaks:
         return
-    yield {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": reply.text[half:]}}
-    yield {"type": "content_block_stop", "index": 0}
+    yield {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": said[half:]}}
+    yield {"type": "content_block_stop", "index": index}
     delta = {"stop_reason": reply.stop_reason, "stop_sequence": None}
     yield {"type": "message_delta", "delta": delta, "usage": {"output_tokens": 9}}
     yield {"type": "message_stop"}

@@ -131,20 +131,20 @@ drop policy workspaces_select_executed on public.workspaces;
 drop trigger threadline_10_create_profile on auth.users;
 drop trigger threadline_20_create_workspace on auth.users;
 drop trigger threadline_30_hand_over on auth.users;
-drop trigger workspaces_05_refuse on public.workspaces;
+drop trigger workspaces_10_refuse on public.workspaces;
 drop trigger workspaces_10_stamp on public.workspaces;
 drop trigger workspaces_20_protect_retention on public.workspaces;
 drop trigger workspaces_30_audit on public.workspaces;
 drop trigger workspaces_40_reread_numbers on public.workspaces;
 drop trigger workspaces_50_set_language on public.workspaces;
-drop trigger workspace_members_05_refuse on public.workspace_members;
+drop trigger workspace_members_10_refuse on public.workspace_members;
 drop trigger workspace_members_10_protect_owners on public.workspace_members;
 drop trigger workspace_members_20_audit on public.workspace_members;
 drop trigger workspace_members_30_hand_over on public.workspace_members;
 drop trigger workspace_members_40_tell on public.workspace_members;
 drop trigger workspace_members_41_tell on public.workspace_members;
-drop trigger workspace_invitations_05_refuse on public.workspace_invitations;
-drop trigger workspace_invitations_06_refuse on public.workspace_invitations;
+drop trigger workspace_invitations_10_refuse on public.workspace_invitations;
+drop trigger workspace_invitations_11_refuse on public.workspace_invitations;
 drop trigger workspace_invitations_10_tell on public.workspace_invitations;
 drop trigger user_events_10_broadcast on public.user_events;
 drop trigger user_profiles_10_stamp on public.user_profiles;
@@ -172,18 +172,19 @@ drop trigger conversations_25_keep_identifier on public.conversations;
 drop trigger conversations_30_stamp on public.conversations;
 drop trigger conversations_40_delete_messages on public.conversations;
 drop trigger conversations_41_redact on public.conversations;
+drop trigger conversations_42_note on public.conversations;
 drop trigger conversations_50_broadcast on public.conversations;
 drop trigger conversations_60_broadcast on public.conversations;
 drop trigger conversation_identifiers_10_match on public.conversation_identifiers;
 drop trigger conversation_messages_10_summarize on public.conversation_messages;
 drop trigger conversation_messages_20_broadcast on public.conversation_messages;
-drop trigger conversation_messages_25_note_words on public.conversation_messages;
+drop trigger conversation_messages_25_note on public.conversation_messages;
 drop trigger conversation_messages_30_summarize on public.conversation_messages;
 drop trigger conversation_messages_40_redact on public.conversation_messages;
-drop trigger conversation_messages_45_forget_words on public.conversation_messages;
+drop trigger conversation_messages_45_forget on public.conversation_messages;
 drop trigger conversation_messages_50_summarize on public.conversation_messages;
 drop trigger conversation_messages_60_redact on public.conversation_messages;
-drop trigger conversation_messages_65_change_words on public.conversation_messages;
+drop trigger conversation_messages_65_change on public.conversation_messages;
 drop trigger conversation_messages_70_broadcast on public.conversation_messages;
 drop trigger conversation_words_10_delete_words on private.conversation_words;
 drop trigger channels_10_assign_workspace on public.channels;
@@ -214,7 +215,7 @@ drop trigger ai_twins_20_remember_owner on public.ai_twins;
 drop trigger ai_twins_30_limit on public.ai_twins;
 drop trigger channel_twins_10_admit on public.channel_twins;
 drop trigger channel_twins_20_redact on public.channel_twins;
-drop trigger messages_05_refuse on public.messages;
+drop trigger messages_10_refuse on public.messages;
 drop trigger messages_10_admit on public.messages;
 drop trigger messages_20_require_attachments on public.messages;
 drop trigger messages_30_set_hops on public.messages;
@@ -231,11 +232,11 @@ drop trigger messages_83_record_mentions on public.messages;
 drop trigger messages_90_record_change on public.messages;
 drop trigger messages_91_delete_words on public.messages;
 drop trigger messages_92_forget on public.messages;
-drop trigger message_reactions_05_refuse on public.message_reactions;
-drop trigger message_reactions_06_normalize on public.message_reactions;
+drop trigger message_reactions_10_refuse on public.message_reactions;
+drop trigger message_reactions_11_normalize on public.message_reactions;
 drop trigger message_reactions_10_set_channel on public.message_reactions;
 drop trigger message_reactions_20_record on public.message_reactions;
-drop trigger message_pins_05_refuse on public.message_pins;
+drop trigger message_pins_10_refuse on public.message_pins;
 drop trigger message_pins_10_set_channel on public.message_pins;
 drop trigger message_pins_20_record on public.message_pins;
 drop trigger message_events_10_broadcast on public.message_events;
@@ -243,10 +244,11 @@ drop trigger attachments_10_set_details on public.attachments;
 drop trigger attachments_20_reject_retired_id on public.attachments;
 drop trigger attachments_30_retire_id on public.attachments;
 drop trigger message_files_10_drop_unused on private.message_files;
-drop trigger twin_webhooks_05_refuse on public.twin_webhooks;
+drop trigger twin_webhooks_10_refuse on public.twin_webhooks;
 drop trigger twin_webhooks_10_stamp on public.twin_webhooks;
 drop view private.my_topic_turns;
 drop view private.channel_languages;
+drop view private.my_posted_files;
 drop view private.my_peer_twins;
 drop view private.my_twins;
 drop view private.my_peers;
@@ -286,8 +288,8 @@ drop function
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
     private.can_match(uuid),
+    private.change_ingested_trigger(),
     private.change_number(uuid, text),
-    private.change_words_trigger(),
     private.choose_avatar_url(jsonb),
     private.choose_display_name(jsonb, text),
     private.claim_deliveries(integer, interval),
@@ -347,6 +349,7 @@ drop function
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.find_cursor(jsonb, text, uuid),
     private.find_edit_time(jsonb),
+    private.find_file(jsonb, uuid),
     private.find_heir(uuid, uuid),
     private.find_match(uuid, private.match_key[]),
     private.find_mentions(text),
@@ -359,13 +362,14 @@ drop function
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
+    private.finish_upload(jsonb),
     private.fold_digits(text),
     private.fold_text(text, boolean),
     private.forget_deleted_messages(uuid[], uuid[], bigint[]),
+    private.forget_ingested_trigger(),
     private.forget_message_trigger(),
     private.forget_messages(uuid[], uuid[], bigint[]),
     private.forget_messages_trigger(),
-    private.forget_words_trigger(),
     private.format_time(timestamptz),
     private.generate_secret(),
     private.get_workspace(jsonb),
@@ -373,17 +377,20 @@ drop function
     private.hand_over_member_trigger(),
     private.hand_over_user_trigger(),
     private.has_exported(uuid, uuid),
+    private.has_huge_number(jsonb),
     private.has_media_room(uuid),
     private.has_updates(uuid[]),
     private.hash_secret(text),
     private.hide_direct_channel(uuid, uuid),
     private.hmac_block(bytea, integer),
+    private.hold_data_api_place(),
     private.hold_time(integer),
     private.home_country(uuid),
     private.identifier_key(text, text, text),
     private.identifier_kinds(),
     private.identify(text, text),
     private.identify_any(text, text),
+    private.inbox_epoch(),
     private.index_channel(uuid),
     private.index_conversations(integer),
     private.index_message_trigger(),
@@ -402,6 +409,7 @@ drop function
     private.is_my_twin_in(uuid, uuid),
     private.is_non_member(uuid),
     private.is_phone(text, text),
+    private.is_posted_to_me(text),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
     private.is_retired_file(text),
     private.is_same_sender(text, text),
@@ -423,6 +431,7 @@ drop function
     private.list_due_queues(integer),
     private.list_given_identifiers(jsonb),
     private.list_identifiers(uuid),
+    private.list_inbox_changes(uuid, xid8, bigint, integer, integer),
     private.list_invitations(jsonb),
     private.list_line_spellings(text),
     private.list_listening_members(uuid),
@@ -449,6 +458,8 @@ drop function
     private.list_user_messages(uuid),
     private.list_word_forms(text, text, regdictionary[]),
     private.list_workspace_members(jsonb),
+    private.list_workspace_members(uuid, text),
+    private.list_workspaces(integer, integer),
     private.list_workspaces(jsonb),
     private.lock_channel(uuid),
     private.lock_channels(uuid[]),
@@ -480,7 +491,9 @@ drop function
     private.normalize_emoji(text),
     private.normalize_emoji_trigger(),
     private.normalize_identifier_trigger(),
-    private.note_words_trigger(),
+    private.note_conversations(uuid[]),
+    private.note_gone_conversations_trigger(),
+    private.note_ingested_trigger(),
     private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]),
     private.open_direct(jsonb),
     private.open_direct(uuid[], uuid),
@@ -489,6 +502,7 @@ drop function
     private.parse_conversations(jsonb),
     private.parse_emoji(jsonb),
     private.parse_files(jsonb),
+    private.parse_inbox_cursor(text),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_json(bytea),
     private.parse_mentions(text),
@@ -556,6 +570,7 @@ drop function
     private.refresh_people_trigger(),
     private.refresh_person_keys(uuid[]),
     private.refuse_ingest(integer, text),
+    private.refuse_message(public.messages),
     private.refuse_statement_trigger(),
     private.reject_direct_channel_trigger(),
     private.reject_direct_member_trigger(),
@@ -575,6 +590,7 @@ drop function
     private.render_failure(text, text, text, text, text),
     private.render_few_members(uuid),
     private.render_hits(uuid[], tsquery, regdictionary[]),
+    private.render_inbox_change(uuid, text[], text[]),
     private.render_inbox_entry(public.conversations),
     private.render_last_message(uuid),
     private.render_message(public.messages),
@@ -588,7 +604,7 @@ drop function
     private.render_receipts(public.conversation_updates[]),
     private.render_results(private.ingest_result[]),
     private.render_snippet(text, text[], text, text, regdictionary[]),
-    private.render_transcript(uuid, bigint, integer, integer),
+    private.render_transcript(uuid, bigint, integer, integer, integer),
     private.render_uploads(jsonb),
     private.render_user_event(public.user_events),
     private.render_workspace(public.workspaces, text),
@@ -629,6 +645,7 @@ drop function
     private.search_messages(private.message_search),
     private.search_span(private.message_search, bigint, bigint, integer, boolean),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
+    private.send_conversations(uuid[]),
     private.send_event(public.message_events, public.messages),
     private.set_attachment_details_trigger(),
     private.set_channel_language_trigger(),
@@ -636,6 +653,7 @@ drop function
     private.set_conversation_workspace_trigger(),
     private.set_default_language_trigger(),
     private.set_hops_trigger(),
+    private.set_image_size(uuid, integer, integer),
     private.set_member_role(jsonb),
     private.set_message_channel_trigger(),
     private.set_reaction(jsonb, text),
@@ -647,6 +665,7 @@ drop function
     private.settle_media(uuid[], integer),
     private.settle_updates(private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]),
     private.sign_delivery(uuid, text),
+    private.spend_data_api_request(),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
     private.spend_request(),
@@ -667,7 +686,7 @@ drop function
     private.unsubscribe_twin(uuid, uuid),
     private.update_matches(uuid[]),
     private.update_participants(uuid[], private.ingest_participant[]),
-    private.update_summaries(private.conversation_summary[]),
+    private.update_summaries(private.conversation_summary[], integer),
     private.update_workspace(jsonb),
     private.use_asynchronous_commit(),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
@@ -676,59 +695,95 @@ drop function
     private.word_index_template(),
     public.accept_invitation(text, uuid),
     public.add_reaction(jsonb),
+    public.add_reaction(uuid, text, uuid),
     public.begin_upload(jsonb),
+    public.begin_upload(uuid, jsonb, text, uuid),
     public.change_number(jsonb),
+    public.change_number(uuid, text),
+    public.claim_deliveries(integer, integer),
     public.claim_deliveries(jsonb),
+    public.clean_up(integer),
     public.clean_up(jsonb),
     public.conversation_messages(public.conversations),
     public.create_invitation(uuid, uuid, text, text, interval),
     public.create_message(jsonb),
+    public.create_message(uuid, text, text, uuid, jsonb, jsonb, uuid, uuid, uuid),
     public.create_messaging_connection(text, text, uuid, boolean),
     public.create_workspace(text, text, text),
     public.delete_message(jsonb),
+    public.delete_message(uuid, boolean, uuid),
     public.edit_message(jsonb),
+    public.edit_message(uuid, text, uuid),
     public.erase_person(jsonb),
+    public.erase_person(uuid, uuid[]),
     public.erase_user(jsonb),
+    public.erase_user(uuid),
     public.export_channel(jsonb),
+    public.export_channel(uuid, integer, text),
     public.export_conversation(jsonb),
+    public.export_conversation(uuid, integer, text),
     public.finish_delivery(jsonb),
+    public.finish_delivery(uuid, uuid, integer, text),
     public.finish_upload(jsonb),
+    public.finish_upload(uuid, jsonb, text, uuid),
     public.get_attachment(jsonb),
+    public.get_attachment(uuid),
     public.get_message(jsonb),
+    public.get_message(uuid),
     public.index_conversations(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
+    public.list_channel_events(uuid, bigint, integer),
     public.list_conversations(integer, text),
+    public.list_inbox_changes(jsonb),
     public.list_message_edits(jsonb),
+    public.list_message_edits(uuid),
     public.list_messages(jsonb),
+    public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
     public.list_my_channels(integer, integer),
     public.list_my_invitations(),
     public.list_twin_deliveries(jsonb),
+    public.list_twin_deliveries(uuid, text, integer),
     public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
     public.mark_read(uuid, bigint),
     public.merge_people(jsonb),
+    public.merge_people(uuid, uuid),
     public.messages(public.conversations),
     public.messaging_ingest(bytea),
     public.open_direct(uuid[], uuid),
     public.pin_message(jsonb),
+    public.pin_message(uuid, uuid),
+    public.read_metrics(),
     public.read_metrics(jsonb),
     public.remove_reaction(jsonb),
+    public.remove_reaction(uuid, text, uuid),
     public.remove_twin_webhook(jsonb),
+    public.remove_twin_webhook(uuid),
     public.replay_twin_deliveries(jsonb),
+    public.replay_twin_deliveries(uuid, uuid),
     public.reply_to_message(jsonb),
+    public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
     public.revoke_invitation(uuid),
     public.revoke_messaging_key(uuid),
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
+    public.rotate_twin_secret(uuid, integer),
     public.search_conversations(jsonb),
     public.search_messages(jsonb),
+    public.search_messages(text, uuid, integer, integer),
     public.set_twin_webhook(jsonb),
+    public.set_twin_webhook(uuid, text),
+    public.sweep_attachments(integer),
     public.sweep_attachments(jsonb),
     public.toggle_reaction(jsonb),
+    public.toggle_reaction(uuid, text, uuid),
     public.undo_number_change(jsonb),
+    public.undo_number_change(uuid),
     public.unmerge_people(jsonb),
-    public.unpin_message(jsonb);
+    public.unmerge_people(uuid),
+    public.unpin_message(jsonb),
+    public.unpin_message(uuid, uuid);
 drop table
     private.calls,
     private.channel_counters,
@@ -738,6 +793,7 @@ drop table
     private.conversation_words,
     private.former_twin_messages,
     private.idempotency_keys,
+    private.inbox_changes,
     private.late_matches,
     private.message_files,
     private.message_words,
@@ -787,8 +843,8 @@ drop table
     public.workspaces;
 drop function
     private.attachments_max_bytes(),
+    private.fits(jsonb, integer),
     private.generate_id(),
-    private.has_huge_number(jsonb),
     private.hidden_characters(),
     private.identifier_value(text, text),
     private.is_webhook_url(text),

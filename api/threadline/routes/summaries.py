@@ -50,6 +50,7 @@ async def _make(task: dict[str, Any], database: Database, summarizer: Summarizer
         outcome["answer"] = {
             "summary": summary.text,
             **task["scope"],
+            "statements": [{"text": each.text, "citations": each.citations} for each in summary.statements],
             "citations": summary.citations,
             "model": summary.model,
             "truncated": task["scope"]["truncated"] or summary.is_cut,

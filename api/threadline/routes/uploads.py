@@ -18,7 +18,7 @@ from threadline.database import Database, Reply
 from threadline.forms import MAX_OVERHEAD, FormFile, read_form, too_large
 from threadline.routes.http import HttpRequest, answer, receive, verify
 from threadline.spool import Spooled
-from threadline.storage import Bucket, StorageRefusedError, StorageUnavailableError
+from threadline.storage import Bucket, StorageRefusedError, StorageUnavailableError, image_size
 from threadline.tokens import Caller
 
 logger = logging.getLogger(__name__)
@@ -99,8 +99,10 @@ async def upload(request: HttpRequest) -> ASGIApp:
             return answer(refusal.reply)
         paths = [file["path"] for file in argument["files"]]
         try:
-            for path, file in zip(paths, files, strict=True):
-                await bucket.upload(path, file.content)
+            for named, file in zip(argument["files"], files, strict=True):
+                await bucket.upload(named["path"], file.content)
+                if size := image_size(file.content):
+                    named["width"], named["height"] = size
             urls = await bucket.sign(paths)
             finished = await database.call("finish_upload", caller=caller, body=argument)
             if finished.status != 200:
@@ -117,21 +119,39 @@ async def upload(request: HttpRequest) -> ASGIApp:
 @get("/attachments/{attachment_id:str}/url")
 async def sign(request: HttpRequest) -> ASGIApp:
     """Answer a new link to a file. With `?download=true`, browsers save the file under its name."""
+    found, url = await _sign(request)
+    if found.status != 200:
+        return answer(found)
+    file = found.read()["data"]
+    return _answer({**_file(file, url), "conversation_id": file["conversation_id"]}, found)
+
+
+@get("/attachments/{attachment_id:str}")
+async def open_file(request: HttpRequest) -> ASGIApp:
+    """Redirect to a new link: this path stands in messages, and asks for the rights of each reader."""
+    found, url = await _sign(request)
+    if found.status != 200:
+        return answer(found)
+    headers = {**found.headers, "location": url, "cache-control": "no-store"}
+    return answer(replace(found, status=302, headers=headers, body=b""))
+
+
+async def _sign(request: HttpRequest) -> tuple[Reply, str]:
+    """Return the file as the database shows it to the caller, and a new link to it."""
     caller = await verify(request)
     bucket = _bucket(request)
     found = await request.app.state.database.call(
         "get_attachment", caller=caller, body={"id": request.path_params["attachment_id"]}
     )
     if found.status != 200:
-        return answer(found)
+        return found, ""
     file = found.read()["data"]
     wants_download = request.query_params.get("download", "false") in {"", "1", "true"}
     # Clients may store any type in Storage themselves, such as HTML: browsers save those, and never run them.
     if wants_download or not SHOWN.fullmatch(file["type"] or ""):
-        url = await bucket.sign_download(file["path"], file["name"])
-    else:
-        [url] = await bucket.sign([file["path"]])
-    return _answer({**_file(file, url), "conversation_id": file["conversation_id"]}, found)
+        return found, await bucket.sign_download(file["path"], file["name"])
+    [url] = await bucket.sign([file["path"]])
+    return found, url
 
 
 def _bucket(request: HttpRequest) -> Bucket:
@@ -167,7 +187,8 @@ async def _discard(bucket: Bucket, paths: list[str]) -> None:
 
 
 def _file(stored: dict[str, Any], url: str) -> dict[str, Any]:
-    return {"name": stored["name"], "url": url, "size": stored["size"], "type": stored["type"], "id": stored["id"]}
+    fields = ("id", "name", "size", "type", "width", "height")
+    return {**{name: stored[name] for name in fields}, "url": url}
 
 
 def _answer(data: dict[str, Any], reply: Reply) -> ASGIApp:
@@ -175,4 +196,4 @@ def _answer(data: dict[str, Any], reply: Reply) -> ASGIApp:
     return answer(replace(reply, body=json.dumps(content, ensure_ascii=False).encode()))
 
 
-uploads = Router("/api/v2/messages", route_handlers=[upload, sign])
+uploads = Router("/api/v2/messages", route_handlers=[upload, sign, open_file])

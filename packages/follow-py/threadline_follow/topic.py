@@ -3,6 +3,8 @@
 import asyncio
 import inspect
 import random
+import re
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, NoReturn, Protocol
@@ -15,6 +17,8 @@ from websockets.exceptions import WebSocketException
 Token = str | Callable[[], str | Awaitable[str]]
 
 REJOIN_SECONDS = [0.5, 1, 2, 3]
+STEADY_SECONDS = 10.0  # after which a join counts as a success
+LIMITED_SECONDS = 20.0  # after Realtime said that there is too much
 READY_SECONDS = 3.0  # an older Realtime does not say when its replication connection is ready
 CLOSE_SECONDS = 2.0
 FAILURES = (OSError, WebSocketException, NotConnectedError, httpx.HTTPError)  # that may be over in a moment
@@ -58,18 +62,21 @@ class Topic:
         self._socket: AsyncRealtimeClient | None = None
         self._turn: AsyncRealtimeChannel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._tries = 0
         self._is_ready = False
         self.turn_name: str | None = None
         self.is_on_turn = False
 
     async def stay(self) -> NoReturn:
         """Join, and join again whenever the connection or the channel ends."""
+        tries = 0
         while True:
+            began = time.monotonic()
             error = await self._join_once()
             self._listener.lost(error)
-            seconds = REJOIN_SECONDS[min(self._tries, len(REJOIN_SECONDS) - 1)]
-            self._tries += 1
+            tries = 0 if time.monotonic() - began > STEADY_SECONDS else tries
+            is_limited = re.search("Too many|RateLimitReached", str(error))
+            seconds = LIMITED_SECONDS if is_limited else REJOIN_SECONDS[min(tries, len(REJOIN_SECONDS) - 1)]
+            tries += 1
             await asyncio.sleep(seconds * random.uniform(0.75, 1.25))  # noqa: S311
 
     async def leave(self) -> None:
@@ -141,7 +148,6 @@ class Topic:
     def _ready(self, socket: AsyncRealtimeClient) -> None:
         if socket is self._socket and not self._is_ready:
             self._is_ready = True
-            self._tries = 0
             self._listener.joined()
 
     def _notice_turn(self, channel: AsyncRealtimeChannel, status: RealtimeSubscribeStates) -> None:

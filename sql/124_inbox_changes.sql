@@ -1,0 +1,237 @@
+-- The log of what changed in conversations, with which a client that was away catches up.
+-- Promise: a client that reads from a cursor on gets every change since, in order, however old the cursor is.
+-- Writers take no number from a counter, for which they would wait: the transaction id orders the log, and a reader
+-- stops before the oldest transaction that still runs (docs/explanation/decisions/0013).
+
+create table private.inbox_changes (
+    id bigint generated always as identity primary key,
+    workspace_id uuid not null,
+    xid xid8 not null default pg_current_xact_id(),
+    created_at timestamptz not null default clock_timestamp(),
+    conversation_ids uuid[] not null,
+    external_ids text[],
+    senders text[]
+);
+comment on table private.inbox_changes is
+'What changed in conversations: a row for a workspace and a statement. It holds ids, no texts.';
+comment on column private.inbox_changes.xid is 'The transaction that made the change, which orders the log.';
+comment on column private.inbox_changes.conversation_ids is
+'The changed conversations; with external_ids, that of each changed message. A deleted one is in the log for ever.';
+comment on column private.inbox_changes.external_ids is 'The ids of the changed messages; null if none changed.';
+create index inbox_changes_workspace_id_xid_idx on private.inbox_changes (workspace_id, xid, id);
+alter table private.inbox_changes enable row level security;
+
+-- Definer, because no role writes the log.
+create function private.note_conversations(p_ids uuid[]) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into private.inbox_changes (workspace_id, conversation_ids)
+    select conversation.workspace_id, array_agg(conversation.id order by conversation.id)
+    from public.conversations as conversation
+    where conversation.id = any(p_ids)
+    group by conversation.workspace_id;
+end
+$$;
+comment on function private.note_conversations(uuid[]) is 'Writes changed conversations into the log.';
+
+-- Definer, because it also runs when Supabase Auth deletes a user.
+create function private.note_gone_conversations_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into private.inbox_changes (workspace_id, conversation_ids)
+    select gone.workspace_id, array_agg(gone.id order by gone.id)
+    from gone
+    group by gone.workspace_id;
+    return null;
+end
+$$;
+comment on function private.note_gone_conversations_trigger() is 'Trigger: writes deleted conversations into the log.';
+
+-- Definer, because only superusers and pg_monitor may ask in some versions.
+create function private.inbox_epoch() returns text
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select left(md5(
+        (select control.system_identifier from pg_control_system() as control)
+        || '.' || (select control.timeline_id from pg_control_checkpoint() as control)
+    ), 8)
+$$;
+comment on function private.inbox_epoch() is
+'Names this database server and its history: a restored server gives transaction ids again, so cursors end with it.';
+
+create function private.parse_inbox_cursor(p_cursor text)
+returns table (xid xid8, id bigint, place integer)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_parts text[] := regexp_match(p_cursor, '^([0-9a-f]{8})\.([0-9]{1,19})\.([0-9]{1,18})\.([0-9]{1,9})$');
+begin
+    if v_parts is null or v_parts[2]::numeric > 9223372036854775807 then
+        perform private.fail(
+            400, 'invalid_cursor', 'since is no cursor of this call. Use next_cursor of the answer before.', 'since'
+        );
+    elsif v_parts[1] <> private.inbox_epoch() or v_parts[2]::xid8 > pg_snapshot_xmax(pg_current_snapshot()) then
+        perform private.fail(
+            409, 'cursor_expired',
+            'The database was restored since. Call without since, then read the conversations again.', 'since'
+        );
+    end if;
+    return query select v_parts[2]::xid8, v_parts[3]::bigint, v_parts[4]::integer;
+end
+$$;
+comment on function private.parse_inbox_cursor(text) is
+'The place in the log that a cursor names. PT400, and PT409 for a cursor of another server.';
+
+create function private.render_inbox_change(p_conversation_id uuid, p_external_ids text[], p_senders text[])
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    c_most constant integer := 100;
+    v_conversation jsonb := (
+        select to_jsonb(conversation) from public.conversations as conversation
+        where conversation.id = p_conversation_id
+    );
+    v_messages jsonb;
+begin
+    if v_conversation is null then
+        return jsonb_build_object('conversation_id', p_conversation_id, 'deleted', true);
+    elsif cardinality(p_external_ids) <= c_most then
+        select coalesce(jsonb_agg(
+            stored.message order by stored.sent_at, stored.sequence, stored.received_at, stored.external_id
+        ), '[]') into v_messages
+        from public.conversation_messages as stored
+        where stored.conversation_id = p_conversation_id
+            and (stored.external_id, stored.sender) in (
+                select given.external_id collate "C", given.sender collate "C"
+                from unnest(p_external_ids, p_senders) as given (external_id, sender)
+            );
+    end if;
+    return jsonb_build_object(
+        'conversation_id', p_conversation_id, 'conversation', v_conversation,
+        'messages', coalesce(v_messages, '[]')
+    ) || case
+        when cardinality(p_external_ids) > c_most then jsonb_build_object('truncated', true)
+        when cardinality(p_external_ids) > jsonb_array_length(v_messages) then jsonb_build_object('removed', true)
+        else '{}'
+    end;
+end
+$$;
+comment on function private.render_inbox_change(uuid, text[], text[]) is
+'A change as a client gets it: the conversation and its changed messages as they are now. With more than 100 messages it
+has none, and truncated is true; removed is true if some of them are gone.';
+
+-- Definer, because no client reads the log. It lists workspaces of the caller only.
+create function private.list_inbox_changes(
+    p_workspace_id uuid, p_xid xid8, p_id bigint, p_place integer, p_limit integer
+) returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    -- All transactions before this one have ended, so no change can come before it any more.
+    v_horizon xid8 := pg_snapshot_xmin(pg_current_snapshot());
+    v_workspaces uuid[] := array(
+        select mine.id from private.my_workspaces as mine
+        where p_workspace_id is null or mine.id = p_workspace_id
+    );
+    v_answer record;
+begin
+    with entry as (
+        select line.xid, line.id, changed.place::integer as place, changed.conversation_id, changed.external_ids,
+            changed.senders
+        from (
+            select log.* from private.inbox_changes as log
+            where log.workspace_id = any(v_workspaces)
+                and log.xid < v_horizon
+                and (log.xid, log.id) >= (p_xid, p_id)
+            order by log.xid, log.id
+            limit p_limit + 1
+        ) as line
+        cross join lateral (
+            select
+                given.conversation_id, row_number() over (order by min(given.position)) as place,
+                array_agg(given.external_id order by given.position) filter (where given.external_id is not null)
+                    as external_ids,
+                array_agg(given.sender order by given.position) filter (where given.external_id is not null) as senders
+            from unnest(line.conversation_ids, line.external_ids, line.senders)
+            with ordinality as given (conversation_id, external_id, sender, position)
+            group by given.conversation_id
+        ) as changed
+        where (line.xid, line.id, changed.place) > (p_xid, p_id, p_place)
+        order by line.xid, line.id, changed.place
+        limit p_limit
+    )
+
+    select
+        count(*) as number,
+        coalesce(jsonb_agg(
+            private.render_inbox_change(entry.conversation_id, coalesce(entry.external_ids, '{}'), entry.senders)
+            order by entry.xid, entry.id, entry.place
+        ), '[]') as data,
+        (array_agg(entry.xid || '.' || entry.id || '.' || entry.place order by
+            entry.xid desc, entry.id desc, entry.place desc))[1] as last
+    into v_answer
+    from entry;
+    return jsonb_build_object(
+        'data', v_answer.data,
+        'next_cursor', private.inbox_epoch() || '.' || coalesce(v_answer.last, p_xid || '.' || p_id || '.' || p_place),
+        'has_more', v_answer.number = p_limit
+    );
+end
+$$;
+comment on function private.list_inbox_changes(uuid, xid8, bigint, integer, integer) is
+'A page of the log of the caller''s workspaces after a place, as far as all transactions have ended.';
+
+create function public.list_inbox_changes(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_workspace_id uuid := private.parse_uuid($1, 'workspace_id', false);
+    v_limit integer := private.parse_integer($1, 'limit', 1, 100, 100);
+    v_since text := private.scalar_text($1, 'since');
+    v_cursor record;
+    v_page jsonb;
+begin
+    if v_workspace_id is not null
+        and not exists (select from private.my_workspaces as mine where mine.id = v_workspace_id)
+    then
+        perform private.fail(
+            404, 'workspace_not_found', 'This workspace does not exist, or you are not a member.', 'workspace_id'
+        );
+    elsif v_since is null then
+        return private.succeed('[]', jsonb_build_object(
+            'next_cursor', private.inbox_epoch() || '.' || pg_snapshot_xmin(pg_current_snapshot())::text || '.0.0',
+            'has_more', false
+        ));
+    end if;
+    select * into v_cursor from private.parse_inbox_cursor(v_since);
+    v_page := private.list_inbox_changes(
+        v_workspace_id, v_cursor.xid, v_cursor.id, v_cursor.place, v_limit
+    );
+    return private.succeed(v_page -> 'data', v_page - 'data');
+end
+$$;
+comment on function public.list_inbox_changes(jsonb) is
+'GET /api/v2/inbox/changes: since, and optionally workspace_id, limit (1 to 100 conversations). Every change of the
+caller''s conversations since a cursor, oldest first. Without since: the cursor of now, and no changes.';

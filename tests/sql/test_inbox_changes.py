@@ -1,0 +1,173 @@
+"""sql/129_inbox_changes.sql: catching up on conversations, and the version in their broadcasts."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.calls import call, ingest
+from tests.support.cluster import TestCluster
+from tests.support.database import Db, rows, value
+from tests.support.ingest import conversation, message
+from tests.support.world import BOB, MATTY
+
+Read = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture
+def db(cluster: TestCluster, fresh_database: str) -> Iterator[Db]:
+    """A connection that commits each statement, because only what is committed can be read."""
+    with psycopg.connect(cluster.url(fresh_database, "postgres")) as connection:
+        yield connection
+
+
+def ask(db: Db, user_id: str = MATTY, **fields: Any) -> Any:
+    reply = call(db, "list_inbox_changes", user_id, **fields)
+    db.commit()
+    return reply
+
+
+@pytest.fixture
+def read(db: Db) -> Read:
+    """Return a function that returns what changed since its last call."""
+    cursors: dict[str, str] = {}
+
+    def read(user_id: str = MATTY, limit: int = 100) -> list[dict[str, Any]]:
+        db.commit()
+        found = []
+        while True:
+            since = {"since": cursors[user_id]} if user_id in cursors else {}
+            reply = ask(db, user_id, limit=limit, **since)
+            cursors[user_id] = reply.meta["next_cursor"]
+            found += reply.data
+            if not reply.meta["has_more"]:
+                return found
+
+    for user_id in (MATTY, BOB):
+        read(user_id)
+    return read
+
+
+def update(type_: str, message_id: str = "m1", **fields: Any) -> dict[str, Any]:
+    return conversation(updates=[{"message_id": message_id, "type": type_, "at": "2026-02-01T11:00:00Z", **fields}])
+
+
+def versions(db: Db) -> list[int]:
+    """Return the versions in the broadcasts of the owner's inbox, and forget them."""
+    db.commit()
+    statement = "delete from realtime.messages where topic like 'inbox:%%' returning inserted_at, payload"
+    return [payload["conversation"]["version"] for _, payload in sorted(rows(db, statement), key=lambda row: row[0])]
+
+
+STEPS: list[tuple[dict[str, Any], int]] = [
+    (conversation(message("m1"), message("m2")), 1),
+    (conversation(message("m3")), 2),
+    (update("read"), 3),
+    (update("edited", content="new"), 4),
+    (conversation(participant_name="Ann", messages=[message("m1")]), 5),
+    (update("deleted", "m2"), 6),
+]
+
+
+def test_each_broadcast_has_the_next_version(db: Db) -> None:
+    for given, version in STEPS:
+        ingest(db, given)
+        assert versions(db) == [version]
+        # A repetition changes nothing, and is not heard.
+        ingest(db, given)
+        assert versions(db) == []
+    both = update("pinned")
+    ingest(db, {**both, "messages": [message("m4")]})
+    assert versions(db) == [7, 8]
+    db.execute("update public.people set phone = phone")
+    assert versions(db) == []
+
+
+def test_new_match_has_the_next_version(db: Db) -> None:
+    ingest(db, conversation(message(), participant_identifier="+15550001111"))
+    assert versions(db) == [1]
+    db.execute("insert into public.people (user_id, full_name, phone) values (%s, 'Ann', '+15550001111')", [MATTY])
+    assert versions(db) == [2]
+
+
+def test_first_call_answers_a_cursor_and_no_changes(db: Db) -> None:
+    ingest(db, conversation(message()))
+    db.commit()
+    reply = ask(db)
+    assert (reply.data, reply.meta["has_more"]) == ([], False)
+    assert ask(db, since=reply.meta["next_cursor"]).data == []
+
+
+def test_changes_come_in_order_with_their_messages(db: Db, read: Read) -> None:
+    for given, _ in STEPS:
+        ingest(db, given)
+        db.commit()
+    changes = read()
+    assert [[line["id"] for line in one["messages"]] for one in changes] == [
+        ["m1", "m2"], ["m3"], ["m1"], ["m1"], [], ["m2"]
+    ]  # fmt: skip
+    assert {one["conversation"]["version"] for one in changes} == {6}
+    assert changes[-1]["messages"][0]["deleted"] is True
+    assert read() == []
+
+
+def test_pages_of_one_are_the_same_as_one_page(db: Db, read: Read) -> None:
+    since = ask(db).meta["next_cursor"]
+    ingest(db, *(conversation(message(), external_id=f"c{place}") for place in range(5)))
+    db.commit()
+    whole = ask(db, since=since).data
+    assert len(whole) == 5
+    assert read(limit=1) == whole
+
+
+def test_only_members_read_the_changes(db: Db, read: Read) -> None:
+    ingest(db, conversation(message()))
+    assert (len(read()), read(BOB)) == (1, [])
+    assert ask(db, BOB, workspace_id=MATTY).error == (404, "workspace_not_found", "workspace_id")
+
+
+def test_deleted_conversation_is_a_change(db: Db, read: Read) -> None:
+    ingest(db, conversation(message()))
+    name = read()[0]["conversation_id"]
+    db.execute("delete from public.conversations")
+    assert read()[0] == {"conversation_id": name, "deleted": True}
+
+
+def test_deleted_messages_are_a_change(db: Db, read: Read) -> None:
+    ingest(db, conversation(message("m1"), message("m2")))
+    read()
+    db.execute("delete from public.conversation_messages where external_id = 'm1'")
+    (change,) = read()
+    assert (change["removed"], change["messages"], change["conversation"]["message_count"]) == (True, [], 1)
+
+
+def test_many_messages_are_a_pointer(db: Db, read: Read) -> None:
+    ingest(db, conversation(*(message(f"m{place}") for place in range(101))))
+    (change,) = read()
+    assert (change["truncated"], change["messages"]) == (True, [])
+
+
+def test_changes_wait_for_an_older_transaction(db: Db, read: Read, cluster: TestCluster, fresh_database: str) -> None:
+    with psycopg.connect(cluster.url(fresh_database, "postgres")) as slow:
+        ingest(slow, conversation(message(), external_id="slow"))
+        ingest(db, conversation(message(), external_id="quick"))
+        # What came later is not shown first: else the cursor would pass the slow one.
+        assert read() == []
+        slow.commit()
+    assert [one["conversation"]["external_conversation_id"] for one in read()] == ["slow", "quick"]
+
+
+def test_bad_cursor_is_an_error(db: Db) -> None:
+    good = ask(db).meta["next_cursor"]
+    for bad in ("", "x", "0", good + ".1", good.replace(".", ".-", 1)):
+        assert ask(db, since=bad).error == (400, "invalid_cursor", "since")
+    epoch, xid, *rest = good.split(".")
+    for old in (f"00000000.{xid}.0.0", ".".join([epoch, "9000000000000000000", *rest])):
+        assert ask(db, since=old).error == (409, "cursor_expired", "since")
+
+
+def test_erased_person_leaves_only_ids_in_the_log(db: Db, read: Read) -> None:
+    ingest(db, conversation(message("m1", content="secret")))
+    db.commit()
+    assert "secret" not in value(db, "select string_agg(log::text, ' ') from private.inbox_changes as log")
