@@ -130,6 +130,11 @@ function List({ pages, user, channel, names, files, label, onReply, parentId, on
         replies=${replies.get(row.id)} mayMiss=${pages.hasNewer} onReply=${onReply} />`} />`;
 }
 
+// Closes the menu: by its key, or when something in it was chosen.
+const close = (key) => ({ currentTarget, key: pressed }) => {
+  if (pressed === key) currentTarget.closest("details").open = false;
+};
+
 const people = (rows, rest) => [
   [...rows.flatMap((row) => [row.user_id, ...row.reactions.map((each) => each.user_id)]), ...rest],
   rows.map((row) => row.ai_twin_id),
@@ -180,7 +185,7 @@ export function Channel({ channel, around, user }) {
       <span class="quiet here" title=${others.map((id) => names.get(id)).join(", ")}>${others.length} here</span>
       <button onClick=${() => setPanel("pins")}>Pins</button>
       <button onClick=${() => setPanel("members")}>Members (${channel.member_count})</button>
-      <details class="menu"><summary>More</summary><div>
+      <details class="menu" onKeyDown=${close("Escape")}><summary>More</summary><div onClick=${close()}>
         <${Act} onPress=${set({ is_muted: !channel.is_muted })}>${channel.is_muted ? "Unmute" : "Mute"}</${Act}>
         <${Act} onPress=${set({ is_pinned: !channel.is_pinned })}>${channel.is_pinned ? "Take from the top" : "Keep at the top"}</${Act}>
         ${config.service && html`<button onClick=${() => setPanel("summary")}>Summarize</button>`}

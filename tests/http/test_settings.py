@@ -60,6 +60,7 @@ def test_environment_overrides_the_defaults() -> None:
         ({"THREADLINE_SUMMARY_INPUT_PRICE": "0.8"}, {"summary_input_price": 0.8}),
         ({"THREADLINE_SUMMARY_OUTPUT_PRICE": "4"}, {"summary_output_price": 4.0}),
         ({"THREADLINE_METRICS_TOKEN": "t"}, {"metrics_token": "t"}),
+        ({"THREADLINE_CONSOLE": "0"}, {"console": False}),
         ({"THREADLINE_DATABASE_CA": certifi.where()}, {"database_ca": certifi.where()}),
     ],
     ids=lambda given: " ".join(given),
