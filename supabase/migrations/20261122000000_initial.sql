@@ -14779,6 +14779,27 @@ $$;
 comment on function private.is_forwarded(public.messages) is
 'Whether an edit or a deletion of a message goes to the twins of its channel.';
 
+-- Definer, because no client may lock twins.
+create function private.lock_twins_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.is_forwarded(new) then
+        perform from public.channel_twins as assigned
+        inner join public.twin_webhooks as webhook on assigned.ai_twin_id = webhook.ai_twin_id
+        where assigned.channel_id = new.channel_id
+        order by assigned.ai_twin_id
+        for key share of assigned, webhook;
+    end if;
+    return null;
+end
+$$;
+comment on function private.lock_twins_trigger() is
+'Trigger: locks the twins of a channel and their webhooks before the broadcasts of a message that changes. A twin that
+leaves locks them in the same order.';
+
 -- Definer, because no client writes to the outbox.
 create function private.queue_change_trigger() returns trigger
 language plpgsql
@@ -18515,7 +18536,7 @@ for each row execute function private.redact_channel_trigger();
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 65 stores its mentions, 70 keeps its files. At
 -- the end of the transaction message_events_10_broadcast sends the event.
 -- Update: 35 keeps all but the content as it is. 40 keeps the old text of an edit, and records an edit or a deletion.
--- After: 80 updates the search index.
+-- After: 80 updates the search index and locks the twins of the channel.
 -- 81 forgets what an edit or a deletion took away. 82 queues the change for twins. 83 corrects its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
@@ -18564,6 +18585,10 @@ for each row when (jsonb_typeof(new.attachments) = 'array') execute function pri
 create trigger messages_80_index
 after update of content, attachments, deleted_at on public.messages
 for each row execute function private.index_message_trigger();
+create trigger messages_80_lock_twins
+after update of content, deleted_at on public.messages
+for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
+execute function private.lock_twins_trigger();
 -- After the deletion, so that pins and reactions that go with the message record no events.
 create trigger messages_81_forget
 after update of content, deleted_at on public.messages

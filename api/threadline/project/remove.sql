@@ -227,6 +227,7 @@ drop trigger messages_60_index on public.messages;
 drop trigger messages_65_record_mentions on public.messages;
 drop trigger messages_70_link_attachments on public.messages;
 drop trigger messages_80_index on public.messages;
+drop trigger messages_80_lock_twins on public.messages;
 drop trigger messages_81_forget on public.messages;
 drop trigger messages_82_queue_change on public.messages;
 drop trigger messages_83_record_mentions on public.messages;
@@ -482,6 +483,7 @@ drop function
     private.lock_my_channel(uuid),
     private.lock_person(uuid, text),
     private.lock_source(private.ingest_source),
+    private.lock_twins_trigger(),
     private.mark_read(jsonb),
     private.mark_read(uuid, bigint),
     private.match_conversation(public.conversations),
