@@ -121,7 +121,7 @@ def test_follower_rejoins_seconds_after_a_fresh_token(
     with bob.following(line, channelId=channel_id, checkSeconds=600) as agent:
         agent.wait_for_state("live")
         agent.wait_for_state("offline")
-        send(calls, "while nobody could listen", MATTY, channel_id)
+        send(calls, "while no token was valid", MATTY, channel_id)
         time.sleep(3)
         bob.renew()
         assert agent.wait_for_seq(4) < SECONDS
