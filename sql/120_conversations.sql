@@ -243,7 +243,8 @@ begin
 end
 $$;
 comment on function private.update_summaries(private.conversation_summary[], integer) is
-'Writes summaries into their conversations, before as many broadcasts. The caller has locked the rows.';
+'Writes summaries into their conversations, before as many broadcasts: none of messages that retention deletes. The
+caller has locked the rows.';
 
 -- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
 create function private.summarize_conversations_trigger() returns trigger
@@ -267,10 +268,8 @@ begin
     select
         bool_and(wanted.is_known),
         array_agg((wanted.id, wanted.messages, wanted.sent_at, wanted.preview)::private.conversation_summary) filter (
-            where wanted.is_known and (
-                wanted.created_at <> now() or (wanted.messages, wanted.sent_at, wanted.preview)
-                is distinct from (wanted.message_count, wanted.last_message_at, wanted.last_message_preview)
-            )
+            where wanted.is_known and (wanted.created_at <> now() or (wanted.messages, wanted.sent_at, wanted.preview)
+            is distinct from (wanted.message_count, wanted.last_message_at, wanted.last_message_preview))
         )
     into v_is_complete, v_stale
     from (
@@ -310,7 +309,6 @@ begin
             message = 'A message belongs to a conversation that exists, and to its workspace.',
             constraint = 'conversation_messages_conversation_fkey';
     end if;
-    -- Messages that retention deletes are not broadcast.
     perform private.update_summaries(v_stale, case tg_op when 'DELETE' then 0 else 1 end) where v_stale is not null;
     return null;
 end

@@ -93,3 +93,132 @@ end
 $$;
 comment on function private.list_given_identifiers(jsonb) is
 'The identifiers in the field identifiers of a conversation, each in its one form; empty if the field has an error.';
+
+-- Those who write in a group, or are said to be in it. A computed field shows them, so clients need no right here.
+create table private.group_participants (
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    workspace_id uuid not null,
+    identifier text collate "C" not null,
+    name text collate "C",
+    named_at timestamptz not null default '-infinity',
+    identifiers jsonb not null default '[]',
+    keys text[] collate "C" not null default '{}',
+    has_left boolean not null default false,
+    at timestamptz not null default '-infinity',
+    person_id uuid,
+    matched_by text,
+    primary key (conversation_id, identifier),
+    constraint group_participants_person_id_fkey foreign key (workspace_id, person_id)
+    references public.people (workspace_id, id) on delete set null (person_id)
+);
+comment on table private.group_participants is 'Who is, or was, in a group, and which person that is.';
+comment on column private.group_participants.identifier is
+'As sender of the messages and participants of requests have it.';
+comment on column private.group_participants.named_at is
+'When name was given: a later request with an earlier time does not undo it.';
+comment on column private.group_participants.identifiers is 'More identifiers, as requests gave them.';
+comment on column private.group_participants.keys is
+'What all identifiers have in common with equal ones (private.identifier_key).';
+comment on column private.group_participants.at is 'When the participant last joined, wrote or left.';
+create index group_participants_keys_idx on private.group_participants using gin (keys);
+create index group_participants_person_id_idx on private.group_participants (workspace_id, person_id)
+where person_id is not null;
+alter table private.group_participants enable row level security;
+
+create function private.diagnose_group_participants(p_conversation jsonb) returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_participants jsonb := p_conversation -> 'participants';
+begin
+    if coalesce(jsonb_typeof(v_participants), 'null') = 'null' then
+        return null;
+    elsif p_conversation -> 'kind' is distinct from '"group"' then
+        return 'participants is for groups only';
+    elsif jsonb_typeof(v_participants) <> 'array' or jsonb_array_length(v_participants) > 1000 then
+        return 'participants must be an array of at most 1000 objects';
+    end if;
+    return (
+        select (array_agg(format('participants[%s].', given.position - 1) || given.error order by given.position)
+            filter (where given.error is not null))[1]
+        from (
+            select
+                one.position,
+                case
+                    when jsonb_typeof(one.value) <> 'object'
+                        or coalesce(jsonb_typeof(one.value -> 'identifier'), '') <> 'string'
+                        or char_length(one.value ->> 'identifier') not between 1 and 500
+                        then 'identifier must be a string of 1 to 500 characters'
+                    when coalesce(jsonb_typeof(one.value -> 'name'), 'null') not in ('string', 'null')
+                        or char_length(one.value ->> 'name') > 500
+                        then 'name must be a string of at most 500 characters'
+                    when coalesce(one.value -> 'state', '"joined"') not in ('"joined"', '"left"')
+                        then 'state must be joined or left'
+                    when one.value ? 'at' and (
+                        jsonb_typeof(one.value -> 'at') <> 'string'
+                        or private.parse_timestamp(one.value ->> 'at') is null
+                    ) then 'at must be an ISO 8601 timestamp'
+                    else private.diagnose_identifiers(one.value -> 'identifiers')
+                end as error
+            from jsonb_array_elements(v_participants) with ordinality as one (value, position)
+        ) as given
+    );
+end
+$$;
+comment on function private.diagnose_group_participants(jsonb) is
+'The first error of the field participants of a conversation; null without an error.';
+
+create function private.diagnose_people(p_conversation jsonb) returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return coalesce(
+        private.diagnose_identifiers(p_conversation -> 'identifiers'),
+        private.diagnose_group_participants(p_conversation)
+    );
+end
+$$;
+comment on function private.diagnose_people(jsonb) is
+'The first error of the fields identifiers and participants of a conversation; null without an error.';
+
+-- Definer, because clients may not read the table. The caller sees the conversation, which is the argument.
+create function private.list_group_participants(p_conversation_id uuid) returns jsonb
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(jsonb_agg(jsonb_build_object(
+        'identifier', known.identifier,
+        'name', known.name,
+        'identifiers', known.identifiers,
+        'has_left', known.has_left,
+        'at', case when isfinite(known.at) then private.format_time(known.at) end,
+        'person_id', known.person_id,
+        'matched_by', known.matched_by
+    ) order by known.identifier), '[]')
+    from private.group_participants as known
+    where known.conversation_id = p_conversation_id
+        and exists (
+            select from private.my_workspaces as mine where mine.id = known.workspace_id
+            union all
+            select where private.is_service()
+        )
+$$;
+comment on function private.list_group_participants(uuid) is
+'The participants of a group of the caller''s workspaces, with the person of each.';
+
+create function public.participants(public.conversations) returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select private.list_group_participants($1.id)
+$$;
+comment on function public.participants(public.conversations) is
+'Computed field: who is or was in a group, as an array of identifier, name, identifiers, has_left, at, person_id and
+matched_by. identifier is the sender of the messages.';

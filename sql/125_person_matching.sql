@@ -393,6 +393,46 @@ end
 $$;
 comment on function private.update_matches(uuid[]) is 'Locks conversations in the order of ids and matches them again.';
 
+-- Definer, because ingest may not read the keys of people.
+create function private.match_group_participants(p_ids uuid[], p_keys text[]) returns uuid[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_changed uuid[];
+begin
+    with found as (
+        select
+            known.conversation_id, known.identifier, private.match_identifiers(
+                known.workspace_id, conversation.platform,
+                private.identify(conversation.platform, known.identifier)
+                || private.list_given_identifiers(known.identifiers)
+            ) as match
+        from private.group_participants as known
+        inner join public.conversations as conversation on known.conversation_id = conversation.id
+        where (p_ids is null or known.conversation_id = any(p_ids)) and (p_keys is null or known.keys && p_keys)
+        -- OFFSET 0 calls the function once for each row.
+        offset 0
+    ), matched as (
+        update private.group_participants as known
+        set person_id = (found.match).person_id, matched_by = (found.match).reason
+        from found
+        where known.conversation_id = found.conversation_id and known.identifier = found.identifier
+            and (known.person_id, known.matched_by)
+            is distinct from ((found.match).person_id, (found.match).reason)
+        returning known.conversation_id
+    )
+
+    select array_agg(distinct matched.conversation_id) into v_changed from matched;
+    return coalesce(v_changed, '{}');
+end
+$$;
+comment on function private.match_group_participants(uuid[], text[]) is
+'Matches participants of these groups, or those with one of these keys, to people. Returns the groups in which one
+changed.';
+
 create function private.rematch_conversations(p_keys private.person_key[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -415,6 +455,9 @@ begin
             where known.workspace_id = changed.workspace_id and known.key = changed.key
             offset 0
         ) as found
+    ));
+    perform private.match_group_participants(null, array(
+        select distinct given.key from unnest(p_keys) as given where given.key is not null
     ));
 end
 $$;

@@ -198,3 +198,27 @@ end
 $$;
 comment on function private.broadcast_conversation_trigger() is
 'Trigger: broadcasts a conversation that is new without messages, or that has another participant or person.';
+
+-- Definer, because the writer may be allowed to change people and not conversations.
+create function private.broadcast_group_participants_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[] := array(
+        select distinct changed.conversation_id
+        from changed
+        inner join gone using (conversation_id, identifier)
+        where (changed.person_id, changed.matched_by) is distinct from (gone.person_id, gone.matched_by)
+    );
+begin
+    -- Ingest broadcasts its changes itself.
+    if v_ids <> '{}' and current_setting('threadline.is_ingesting', true) is distinct from 'on' then
+        perform private.broadcast_conversations(v_ids);
+    end if;
+    return null;
+end
+$$;
+comment on function private.broadcast_group_participants_trigger() is
+'Trigger: broadcasts groups in which a participant is another person now.';

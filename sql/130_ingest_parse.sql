@@ -153,7 +153,7 @@ begin
                         then 'messages must be an array'
                     when coalesce(jsonb_typeof(given.value -> 'updates'), 'null') not in ('array', 'null')
                         then 'updates must be an array'
-                    when given.value ? 'identifiers' then private.diagnose_identifiers(given.value -> 'identifiers')
+                    when given.value ?| '{identifiers,participants}' then private.diagnose_people(given.value)
                 end as error
             from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
             cross join lateral (

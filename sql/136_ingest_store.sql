@@ -275,7 +275,7 @@ begin
     end if;
     v_changed := v_changed || private.record_given_identifiers(
         p_source.platform, v_conversations, v_ids, v_existing = '{}'
-    );
+    ) || private.record_group_participants(v_conversations, p_conversations, v_messages, v_ids);
     if v_has_updates then
         v_counts := private.record_updates(v_updates, v_ids);
     end if;

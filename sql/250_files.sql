@@ -125,7 +125,7 @@ comment on function private.is_posted_to_me(text) is
 create policy attachments_select_member on public.attachments
 for select to authenticated
 using (
-    exists (select from private.my_channels as mine where mine.id = attachments.channel_id)
+    exists (select from private.my_channels as mine where mine.id = attachments.channel_id offset 0)
     or exists (select from private.my_posted_files as mine where mine.id = attachments.id)
 );
 create policy attachments_insert_uploader on public.attachments

@@ -149,14 +149,18 @@ begin
             as message (conversation_id, external_id, sender)
         where log.id = any(v_ids)
     ), present as (
-        select stored.*
+        select stored.conversation_id, stored.external_id, stored.sender
         from wanted
-        inner join public.conversation_messages as stored
-            on wanted.conversation_id = stored.conversation_id
-            and stored.external_id = wanted.external_id
-            and stored.sender = wanted.sender collate "C"
-        where stored.deleted_at is null
-        for key share of stored
+        -- Each LIMIT 1 makes one look-up by the key, however many rows the planner expects.
+        cross join lateral (
+            select message.* from public.conversation_messages as message
+            where message.conversation_id = wanted.conversation_id
+                and message.external_id = wanted.external_id
+                and message.sender = wanted.sender collate "C"
+                and message.deleted_at is null
+            limit 1
+            for key share
+        ) as stored
     ), named as (
         insert into private.conversation_words (conversation_id, external_id, sender)
         select present.conversation_id, present.external_id, present.sender from present
@@ -167,13 +171,18 @@ begin
 
     insert into private.message_words as entry (message_id, channel_id, created_at, words)
     select
-        named.word_id, present.workspace_id, present.sent_at, private.index_words(
-            present.message ->> 'content',
-            case when present.message ->> 'type' in ('image', 'audio', 'video', 'file') then '[{}]'::jsonb end
+        named.word_id, stored.workspace_id, stored.sent_at, private.index_words(
+            stored.message ->> 'content',
+            case when stored.message ->> 'type' in ('image', 'audio', 'video', 'file') then '[{}]'::jsonb end
         )
     from named
-    inner join present using (conversation_id, external_id, sender)
-    order by present.sent_at
+    cross join lateral (
+        select message.* from public.conversation_messages as message
+        where message.conversation_id = named.conversation_id
+            and message.external_id = named.external_id
+            and message.sender = named.sender
+        limit 1
+    ) as stored
     on conflict (message_id) do update set words = excluded.words, created_at = excluded.created_at;
     delete from private.word_backlog as noted where noted.change_id = any(v_ids);
     return cardinality(v_ids);

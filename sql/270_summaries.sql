@@ -5,7 +5,8 @@
 
 create table private.summaries (
     id uuid primary key default gen_random_uuid(),
-    channel_id uuid not null references public.channels (id) on delete cascade,
+    channel_id uuid references public.channels (id) on delete cascade,
+    conversation_id uuid references public.conversations (id) on delete cascade,
     last_seq bigint not null,
     requested_count integer not null,
     model text not null,
@@ -15,7 +16,10 @@ create table private.summaries (
     answer jsonb,
     failure jsonb,
     finished_at timestamptz,
-    constraint summaries_request_unique unique (channel_id, last_seq, requested_count, model, prompt_version),
+    leased_at timestamptz not null default now(),
+    constraint summaries_request_unique
+    unique nulls not distinct (channel_id, conversation_id, last_seq, requested_count, model, prompt_version),
+    constraint summaries_have_one_subject check (num_nonnulls(channel_id, conversation_id) = 1),
     constraint summaries_is_answer_or_failure check (answer is null or failure is null),
     constraint summaries_finished_with_something check ((finished_at is null) = (coalesce(answer, failure) is null))
 );
@@ -23,18 +27,36 @@ comment on table private.summaries is
 'The answer of the model for one state of a channel and one set of parameters, or the lease of the caller that asks the
 model now.';
 comment on column private.summaries.requested_count is 'The messageCount of the request; 0 for all recent messages.';
-comment on column private.summaries.last_seq is 'The last event that changed the text of the channel.';
+comment on column private.summaries.last_seq is
+'The last event that changed the text of the channel; of a conversation its version.';
 comment on column private.summaries.lease is
 'The token with which its caller stores the answer. Each new lease has a new token.';
 comment on column private.summaries.lease_expires_at is 'From this time on, another caller may take the lease.';
 comment on column private.summaries.failure is
 'Status, code and message of the error, for the callers that poll. The next caller asks the model again.';
+create index summaries_conversation_id_idx on private.summaries (conversation_id) where conversation_id is not null;
 create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, lease_expires_at));
 alter table private.summaries enable row level security;
 
--- Definer, because no client role may write summaries.
+create function private.is_my_conversation(p_conversation_id uuid) returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from public.conversations as conversation
+        where conversation.id = p_conversation_id
+            and (
+                (select private.is_service())
+                or exists (select from private.my_workspaces as mine where mine.id = conversation.workspace_id)
+            )
+    )
+$$;
+comment on function private.is_my_conversation(uuid) is 'Whether a conversation is in a workspace of the caller.';
+
+-- Definer, because no client role may write summaries. The subject is a channel or a conversation.
 create function private.lease_summary(
-    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
+    p_subject_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
     p_lease_seconds integer,
     out id uuid, out lease uuid, out max_bytes integer, out recent_days integer
 )
@@ -42,8 +64,14 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_conversation_id uuid := (
+        select conversation.id from public.conversations as conversation where conversation.id = p_subject_id
+    );
 begin
-    if private.is_non_member(p_channel_id) then
+    if v_conversation_id is not null and not private.is_my_conversation(v_conversation_id) then
+        perform private.fail(404, 'conversation_not_found', 'There is no such conversation.', 'conversation_id');
+    elsif v_conversation_id is null and private.is_non_member(p_subject_id) then
         perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
     end if;
     -- Deletes outdated summaries. Polling callers have five minutes to read a summary after it is finished.
@@ -54,7 +82,7 @@ begin
         where coalesce(known.finished_at, known.lease_expires_at)
             < now() - (select make_interval(days => settings.summary_days) from private.settings)
             or (
-                known.channel_id = p_channel_id and known.last_seq < p_last_seq
+                p_subject_id in (known.channel_id, known.conversation_id) and known.last_seq < p_last_seq
                 and coalesce(known.finished_at, known.lease_expires_at) < now() - interval '5 minutes'
             )
         limit 100
@@ -62,15 +90,16 @@ begin
     );
     -- The unique constraint gives the lease to one of several concurrent callers; the others wait for its commit.
     insert into private.summaries as known (
-        channel_id, last_seq, requested_count, model, prompt_version, lease_expires_at
+        channel_id, conversation_id, last_seq, requested_count, model, prompt_version, lease_expires_at
     )
     values (
-        p_channel_id, p_last_seq, p_count, p_model, p_prompt_version,
+        case when v_conversation_id is null then p_subject_id end, v_conversation_id,
+        p_last_seq, p_count, p_model, p_prompt_version,
         now() + make_interval(secs => p_lease_seconds)
     )
     on conflict on constraint summaries_request_unique do update
     set
-        lease = excluded.lease, lease_expires_at = excluded.lease_expires_at,
+        lease = excluded.lease, lease_expires_at = excluded.lease_expires_at, leased_at = now(),
         failure = null, finished_at = null
     where known.answer is null and (known.failure is not null or known.lease_expires_at < now())
     returning known.id, known.lease into lease_summary.id, lease_summary.lease;
@@ -88,9 +117,9 @@ comment on function private.lease_summary(uuid, bigint, integer, text, integer, 
 id, the lease, how many bytes of text may be sent, and how many days are recent; all are null if it took no lease. PT429
 above the daily limit.';
 
--- Definer, because no client role may read summaries. It checks that the caller may see the channel.
+-- Definer, because no client role may read summaries. It checks that the caller may see the channel or conversation.
 create function private.find_summary(
-    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
+    p_subject_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
     out id uuid, out answer jsonb
 )
 language sql
@@ -100,7 +129,7 @@ set search_path = pg_catalog, pg_temp
 as $$
     select known.id, known.answer
     from private.summaries as known
-    where known.channel_id = p_channel_id
+    where (known.channel_id = p_subject_id or known.conversation_id = p_subject_id)
         and known.last_seq = p_last_seq
         and known.requested_count = p_count
         and known.model = p_model
@@ -108,6 +137,7 @@ as $$
         and (
             (select private.is_service())
             or exists (select from private.my_channels as mine where mine.id = known.channel_id)
+            or private.is_my_conversation(known.conversation_id)
         )
 $$;
 comment on function private.find_summary(uuid, bigint, integer, text, integer) is
@@ -175,6 +205,127 @@ comment on function private.render_transcript(uuid, bigint, integer, integer, in
 'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover: p_count
 of them, or for 0 those of p_recent_days, and at least 50. The newest message is always included.';
 
+create function private.render_conversation_transcript(
+    p_conversation_id uuid, p_count integer, p_max_bytes integer, p_recent_days integer
+) returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with newest as (
+        select recent.*
+        from (
+            select
+                stored.*, coalesce(nullif(stored.message ->> 'content', ''), private.message_preview(stored.message))
+                    as content,
+                row_number() over (
+                    order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
+                ) as age
+            from public.conversation_messages as stored
+            where stored.conversation_id = p_conversation_id and stored.deleted_at is null
+            order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
+            limit case p_count when 0 then 10000 else p_count end
+        ) as recent
+        where p_count > 0
+            or recent.age <= 50
+            or recent.sent_at > now() - make_interval(days => p_recent_days)
+    ),
+
+    measured as (
+        select newest.*, sum(octet_length(newest.content)) over (order by newest.age) as bytes_so_far from newest
+    ),
+
+    sent as (
+        select * from measured where measured.bytes_so_far <= p_max_bytes or measured.age = 1
+    )
+
+    select jsonb_build_object(
+        'messages', coalesce(jsonb_agg(jsonb_build_object(
+            'id', sent.external_id,
+            'parent_id', sent.message ->> 'reply_to',
+            'author', case
+                when sent.message -> 'direction' = '"outbound"' then 'us'
+                else coalesce(
+                    nullif(sent.sender, ''), conversation.participant_name, conversation.participant_identifier
+                )
+            end,
+            'at', private.format_time(sent.sent_at),
+            'content', sent.content
+        ) order by sent.age desc), '[]'),
+        'scope', jsonb_build_object(
+            'messageCount', count(*),
+            'timeRange', jsonb_build_object(
+                'from', private.format_time(min(sent.sent_at)),
+                'to', private.format_time(max(sent.sent_at))
+            ),
+            'truncated', count(*) < (select count(*) from newest),
+            'omittedCount', (select count(*) from newest) - count(*)
+        )
+    )
+    from sent
+    inner join public.conversations as conversation on sent.conversation_id = conversation.id
+$$;
+comment on function private.render_conversation_transcript(uuid, integer, integer, integer) is
+'As render_transcript, for the newest messages of a conversation.';
+
+create function private.empty_summary() returns jsonb
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select jsonb_build_object(
+        'summary', '', 'messageCount', 0, 'timeRange', jsonb_build_object('from', null, 'to', null),
+        'statements', '[]'::jsonb, 'citations', '[]'::jsonb, 'model', null, 'truncated', false, 'omittedCount', 0
+    )
+$$;
+comment on function private.empty_summary() is 'The summary of a channel or a conversation without messages.';
+
+create function private.answer_summary(p_request jsonb, p_subject_id uuid, p_last_seq bigint, p_count integer)
+returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_model text := p_request ->> 'model';
+    v_prompt_version integer := (p_request ->> 'prompt_version')::integer;
+    v_known record;
+    v_lease record;
+    v_task jsonb;
+begin
+    select * into v_known
+    from private.find_summary(p_subject_id, p_last_seq, p_count, v_model, v_prompt_version);
+    if v_known.answer is not null then
+        return private.succeed(v_known.answer);
+    elsif p_request ->> 'is_configured' <> 'true' then
+        perform private.fail(
+            503, 'summaries_not_configured',
+            'This service has no key of the Claude API. Ask its operator to set ANTHROPIC_API_KEY.'
+        );
+    end if;
+    select * into v_lease
+    from private.lease_summary(
+        p_subject_id, p_last_seq, p_count, v_model, v_prompt_version, (p_request ->> 'lease_seconds')::integer
+    );
+    if v_lease.lease is null then
+        select * into v_known
+        from private.find_summary(p_subject_id, p_last_seq, p_count, v_model, v_prompt_version);
+        return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
+    end if;
+    v_task := case
+        when p_request ? 'conversation_id' then private.render_conversation_transcript(
+            p_subject_id, p_count, v_lease.max_bytes, v_lease.recent_days
+        )
+        else private.render_transcript(p_subject_id, p_last_seq, p_count, v_lease.max_bytes, v_lease.recent_days)
+    end || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
+    -- Last, because it locks a row that all summaries of the project need.
+    perform private.spend_project_summary();
+    return private.succeed(v_task, null, 201);
+end
+$$;
+comment on function private.answer_summary(jsonb, uuid, bigint, integer) is
+'Answers the summary of a state of a channel or a conversation, or a task for the caller that gets its lease, or the id
+of the summary that another caller has under way.';
+
 -- This function and the next two are private, because a client that could call them could store an invented summary.
 create function private.begin_summary(jsonb) returns json
 language plpgsql
@@ -184,12 +335,7 @@ declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
     -- 0 stands for all recent messages.
     v_count integer := private.parse_integer($1, 'messageCount', 1, 10000, 0);
-    v_model text := $1 ->> 'model';
-    v_prompt_version integer := ($1 ->> 'prompt_version')::integer;
     v_last_seq bigint;
-    v_known record;
-    v_lease record;
-    v_task jsonb;
 begin
     if not private.is_service() then
         perform private.require_actor($1);
@@ -208,35 +354,9 @@ begin
         order by message.seq desc
         limit 1
     ) is null then
-        return private.succeed(jsonb_build_object(
-            'summary', '', 'messageCount', 0, 'timeRange', jsonb_build_object('from', null, 'to', null),
-            'statements', '[]'::jsonb, 'citations', '[]'::jsonb, 'model', null, 'truncated', false, 'omittedCount', 0
-        ));
+        return private.succeed(private.empty_summary());
     end if;
-    select * into v_known
-    from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
-    if v_known.answer is not null then
-        return private.succeed(v_known.answer);
-    elsif $1 ->> 'is_configured' <> 'true' then
-        perform private.fail(
-            503, 'summaries_not_configured',
-            'This service has no key of the Claude API. Ask its operator to set ANTHROPIC_API_KEY.'
-        );
-    end if;
-    select * into v_lease
-    from private.lease_summary(
-        v_channel_id, v_last_seq, v_count, v_model, v_prompt_version, ($1 ->> 'lease_seconds')::integer
-    );
-    if v_lease.lease is null then
-        select * into v_known
-        from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
-        return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
-    end if;
-    v_task := private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes, v_lease.recent_days)
-        || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
-    -- Last, because it locks a row that all summaries of the project need.
-    perform private.spend_project_summary();
-    return private.succeed(v_task, null, 201);
+    return private.answer_summary($1, v_channel_id, v_last_seq, v_count);
 end
 $$;
 comment on function private.begin_summary(jsonb) is
@@ -244,17 +364,50 @@ comment on function private.begin_summary(jsonb) is
 prompt_version, lease_seconds and is_configured. Returns 200 with the answer, 201 with a transcript and a lease for
 finish_summary, or 202 with an id for poll_summary if another caller has the lease.';
 
+create function private.begin_conversation_summary(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'conversation_id');
+    v_count integer := private.parse_integer($1, 'messageCount', 1, 10000, 0);
+    v_version bigint;
+begin
+    select conversation.version into v_version from public.conversations as conversation where conversation.id = v_id;
+    if not found then
+        perform private.fail(
+            404, 'conversation_not_found',
+            'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id'
+        );
+    elsif not exists (
+        select from public.conversation_messages as stored
+        where stored.conversation_id = v_id and stored.deleted_at is null
+    ) then
+        return private.succeed(private.empty_summary());
+    end if;
+    return private.answer_summary($1, v_id, v_version, v_count);
+end
+$$;
+comment on function private.begin_conversation_summary(jsonb) is
+'As begin_summary, for POST /api/v2/conversations/{conversation_id}/summarize. Citations are the ids of messages on their
+platform.';
+
 create function private.finish_summary(jsonb) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_channel_id uuid := (
-        select known.channel_id from private.summaries as known where known.id = private.parse_uuid($1, 'id')
+    v_asked private.summaries := (
+        select known from private.summaries as known where known.id = private.parse_uuid($1, 'id')
     );
 begin
     -- An answer about text that was edited or deleted meanwhile is not kept. The lock waits for such a change.
-    perform private.lock_my_channel(v_channel_id);
+    if v_asked.conversation_id is null then
+        perform private.lock_my_channel(v_asked.channel_id);
+    else
+        perform from public.conversations as conversation
+        where conversation.id = v_asked.conversation_id for no key update;
+    end if;
     update private.summaries as known
     set
         answer = case when outdated.is_outdated then null else $1 -> 'answer' end,
@@ -269,9 +422,13 @@ begin
     from (
         select exists (
             select from public.message_events as event
-            inner join private.summaries as asked on event.channel_id = asked.channel_id
-            where asked.id = private.parse_uuid($1, 'id') and event.seq > asked.last_seq
+            where event.channel_id = v_asked.channel_id and event.seq > v_asked.last_seq
                 and event.kind in ('message.updated', 'message.deleted')
+        ) or exists (
+            select from public.conversation_updates as given
+            where given.conversation_id = v_asked.conversation_id and given.type in ('edited', 'deleted')
+                -- The time of a transaction is that of its start.
+                and given.received_at > v_asked.leased_at - interval '1 minute'
         ) as is_outdated
     ) as outdated
     where known.id = private.parse_uuid($1, 'id')

@@ -118,6 +118,7 @@ begin
     from public.conversation_messages as stored
     where stored.conversation_id = any(v_conversations);
     delete from public.conversations as conversation where conversation.id = any(v_conversations);
+    delete from private.group_participants as known where known.person_id = p_person_id;
     v_people := private.delete_person(p_person_id);
     v_similar := array(
         select conversation.id

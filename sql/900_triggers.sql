@@ -212,6 +212,12 @@ for each row when (
 )
 execute function private.broadcast_conversation_trigger();
 
+-- group_participants: people change, and so does the person of a participant.
+create trigger group_participants_10_broadcast
+after update on private.group_participants
+referencing old table as gone new table as changed
+for each statement execute function private.broadcast_group_participants_trigger();
+
 -- conversation_identifiers: ingest learns more about a participant.
 create trigger conversation_identifiers_10_match
 after insert on public.conversation_identifiers

@@ -20,7 +20,7 @@ from threadline.routes.exports import exports
 from threadline.routes.ingest import ingest
 from threadline.routes.pages import root, show_asset, show_docs
 from threadline.routes.service import health, schema, show_metrics
-from threadline.routes.summaries import summarize
+from threadline.routes.summaries import summarize, summarize_conversation
 from threadline.routes.uploads import uploads
 from threadline.settings import Settings
 from threadline.spool import Spool
@@ -59,7 +59,7 @@ def create_app(
     app = Litestar(
         route_handlers=[
             *(root(extra_parts, has_console=settings.console), show_docs, show_asset, health, schema, show_metrics),
-            *(ingest, calls, uploads, summarize, exports),
+            *(ingest, calls, uploads, summarize, summarize_conversation, exports),
             *pages,
             *extra_routes,
         ],

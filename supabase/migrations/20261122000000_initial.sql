@@ -463,6 +463,22 @@ $$;
 comment on function private.is_service() is
 'Whether the caller uses the service key. False for users and for a session without a token.';
 
+create function private.require_user() returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (select auth.uid()) is null then
+        perform private.fail(
+            403, 'user_token_required', 'This call acts for the user of the token. Send the access token of a user.'
+        );
+    end if;
+end
+$$;
+comment on function private.require_user() is
+'Raises PT403 for service_role, which has all rights on the tables and is a member of no workspace.';
+
 create function private.parse_text(p_body jsonb, p_field text, p_max integer, p_default text default null) returns text
 language plpgsql
 immutable
@@ -679,12 +695,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- An assignment, because PERFORM would start an executor (decision 0007).
-    v_status text := set_config('response.status', p_status::text, true);
+    v_success boolean := set_config('response.status', p_status::text, true) <> '';
 begin
     if p_meta is null then
-        return json_build_object('success', true, 'data', p_data);
+        return json_build_object('success', v_success, 'data', p_data);
     end if;
-    return json_build_object('success', true, 'data', p_data, 'meta', p_meta);
+    return json_build_object('success', v_success, 'data', p_data, 'meta', p_meta);
 end
 $$;
 comment on function private.succeed(jsonb, jsonb, integer) is
@@ -3070,7 +3086,8 @@ begin
 end
 $$;
 comment on function private.update_summaries(private.conversation_summary[], integer) is
-'Writes summaries into their conversations, before as many broadcasts. The caller has locked the rows.';
+'Writes summaries into their conversations, before as many broadcasts: none of messages that retention deletes. The
+caller has locked the rows.';
 
 -- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
 create function private.summarize_conversations_trigger() returns trigger
@@ -3094,10 +3111,8 @@ begin
     select
         bool_and(wanted.is_known),
         array_agg((wanted.id, wanted.messages, wanted.sent_at, wanted.preview)::private.conversation_summary) filter (
-            where wanted.is_known and (
-                wanted.created_at <> now() or (wanted.messages, wanted.sent_at, wanted.preview)
-                is distinct from (wanted.message_count, wanted.last_message_at, wanted.last_message_preview)
-            )
+            where wanted.is_known and (wanted.created_at <> now() or (wanted.messages, wanted.sent_at, wanted.preview)
+            is distinct from (wanted.message_count, wanted.last_message_at, wanted.last_message_preview))
         )
     into v_is_complete, v_stale
     from (
@@ -3137,7 +3152,6 @@ begin
             message = 'A message belongs to a conversation that exists, and to its workspace.',
             constraint = 'conversation_messages_conversation_fkey';
     end if;
-    -- Messages that retention deletes are not broadcast.
     perform private.update_summaries(v_stale, case tg_op when 'DELETE' then 0 else 1 end) where v_stale is not null;
     return null;
 end
@@ -3399,6 +3413,135 @@ end
 $$;
 comment on function private.list_given_identifiers(jsonb) is
 'The identifiers in the field identifiers of a conversation, each in its one form; empty if the field has an error.';
+
+-- Those who write in a group, or are said to be in it. A computed field shows them, so clients need no right here.
+create table private.group_participants (
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    workspace_id uuid not null,
+    identifier text collate "C" not null,
+    name text collate "C",
+    named_at timestamptz not null default '-infinity',
+    identifiers jsonb not null default '[]',
+    keys text[] collate "C" not null default '{}',
+    has_left boolean not null default false,
+    at timestamptz not null default '-infinity',
+    person_id uuid,
+    matched_by text,
+    primary key (conversation_id, identifier),
+    constraint group_participants_person_id_fkey foreign key (workspace_id, person_id)
+    references public.people (workspace_id, id) on delete set null (person_id)
+);
+comment on table private.group_participants is 'Who is, or was, in a group, and which person that is.';
+comment on column private.group_participants.identifier is
+'As sender of the messages and participants of requests have it.';
+comment on column private.group_participants.named_at is
+'When name was given: a later request with an earlier time does not undo it.';
+comment on column private.group_participants.identifiers is 'More identifiers, as requests gave them.';
+comment on column private.group_participants.keys is
+'What all identifiers have in common with equal ones (private.identifier_key).';
+comment on column private.group_participants.at is 'When the participant last joined, wrote or left.';
+create index group_participants_keys_idx on private.group_participants using gin (keys);
+create index group_participants_person_id_idx on private.group_participants (workspace_id, person_id)
+where person_id is not null;
+alter table private.group_participants enable row level security;
+
+create function private.diagnose_group_participants(p_conversation jsonb) returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_participants jsonb := p_conversation -> 'participants';
+begin
+    if coalesce(jsonb_typeof(v_participants), 'null') = 'null' then
+        return null;
+    elsif p_conversation -> 'kind' is distinct from '"group"' then
+        return 'participants is for groups only';
+    elsif jsonb_typeof(v_participants) <> 'array' or jsonb_array_length(v_participants) > 1000 then
+        return 'participants must be an array of at most 1000 objects';
+    end if;
+    return (
+        select (array_agg(format('participants[%s].', given.position - 1) || given.error order by given.position)
+            filter (where given.error is not null))[1]
+        from (
+            select
+                one.position,
+                case
+                    when jsonb_typeof(one.value) <> 'object'
+                        or coalesce(jsonb_typeof(one.value -> 'identifier'), '') <> 'string'
+                        or char_length(one.value ->> 'identifier') not between 1 and 500
+                        then 'identifier must be a string of 1 to 500 characters'
+                    when coalesce(jsonb_typeof(one.value -> 'name'), 'null') not in ('string', 'null')
+                        or char_length(one.value ->> 'name') > 500
+                        then 'name must be a string of at most 500 characters'
+                    when coalesce(one.value -> 'state', '"joined"') not in ('"joined"', '"left"')
+                        then 'state must be joined or left'
+                    when one.value ? 'at' and (
+                        jsonb_typeof(one.value -> 'at') <> 'string'
+                        or private.parse_timestamp(one.value ->> 'at') is null
+                    ) then 'at must be an ISO 8601 timestamp'
+                    else private.diagnose_identifiers(one.value -> 'identifiers')
+                end as error
+            from jsonb_array_elements(v_participants) with ordinality as one (value, position)
+        ) as given
+    );
+end
+$$;
+comment on function private.diagnose_group_participants(jsonb) is
+'The first error of the field participants of a conversation; null without an error.';
+
+create function private.diagnose_people(p_conversation jsonb) returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return coalesce(
+        private.diagnose_identifiers(p_conversation -> 'identifiers'),
+        private.diagnose_group_participants(p_conversation)
+    );
+end
+$$;
+comment on function private.diagnose_people(jsonb) is
+'The first error of the fields identifiers and participants of a conversation; null without an error.';
+
+-- Definer, because clients may not read the table. The caller sees the conversation, which is the argument.
+create function private.list_group_participants(p_conversation_id uuid) returns jsonb
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(jsonb_agg(jsonb_build_object(
+        'identifier', known.identifier,
+        'name', known.name,
+        'identifiers', known.identifiers,
+        'has_left', known.has_left,
+        'at', case when isfinite(known.at) then private.format_time(known.at) end,
+        'person_id', known.person_id,
+        'matched_by', known.matched_by
+    ) order by known.identifier), '[]')
+    from private.group_participants as known
+    where known.conversation_id = p_conversation_id
+        and exists (
+            select from private.my_workspaces as mine where mine.id = known.workspace_id
+            union all
+            select where private.is_service()
+        )
+$$;
+comment on function private.list_group_participants(uuid) is
+'The participants of a group of the caller''s workspaces, with the person of each.';
+
+create function public.participants(public.conversations) returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select private.list_group_participants($1.id)
+$$;
+comment on function public.participants(public.conversations) is
+'Computed field: who is or was in a group, as an array of identifier, name, identifiers, has_left, at, person_id and
+matched_by. identifier is the sender of the messages.';
 
 -- Files of ingested messages in the bucket `attachments`: their paths, and which of them are stored.
 -- Promise: a message has one file, however often it is uploaded.
@@ -4145,6 +4288,46 @@ end
 $$;
 comment on function private.update_matches(uuid[]) is 'Locks conversations in the order of ids and matches them again.';
 
+-- Definer, because ingest may not read the keys of people.
+create function private.match_group_participants(p_ids uuid[], p_keys text[]) returns uuid[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_changed uuid[];
+begin
+    with found as (
+        select
+            known.conversation_id, known.identifier, private.match_identifiers(
+                known.workspace_id, conversation.platform,
+                private.identify(conversation.platform, known.identifier)
+                || private.list_given_identifiers(known.identifiers)
+            ) as match
+        from private.group_participants as known
+        inner join public.conversations as conversation on known.conversation_id = conversation.id
+        where (p_ids is null or known.conversation_id = any(p_ids)) and (p_keys is null or known.keys && p_keys)
+        -- OFFSET 0 calls the function once for each row.
+        offset 0
+    ), matched as (
+        update private.group_participants as known
+        set person_id = (found.match).person_id, matched_by = (found.match).reason
+        from found
+        where known.conversation_id = found.conversation_id and known.identifier = found.identifier
+            and (known.person_id, known.matched_by)
+            is distinct from ((found.match).person_id, (found.match).reason)
+        returning known.conversation_id
+    )
+
+    select array_agg(distinct matched.conversation_id) into v_changed from matched;
+    return coalesce(v_changed, '{}');
+end
+$$;
+comment on function private.match_group_participants(uuid[], text[]) is
+'Matches participants of these groups, or those with one of these keys, to people. Returns the groups in which one
+changed.';
+
 create function private.rematch_conversations(p_keys private.person_key[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -4167,6 +4350,9 @@ begin
             where known.workspace_id = changed.workspace_id and known.key = changed.key
             offset 0
         ) as found
+    ));
+    perform private.match_group_participants(null, array(
+        select distinct given.key from unnest(p_keys) as given where given.key is not null
     ));
 end
 $$;
@@ -4751,6 +4937,30 @@ $$;
 comment on function private.broadcast_conversation_trigger() is
 'Trigger: broadcasts a conversation that is new without messages, or that has another participant or person.';
 
+-- Definer, because the writer may be allowed to change people and not conversations.
+create function private.broadcast_group_participants_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[] := array(
+        select distinct changed.conversation_id
+        from changed
+        inner join gone using (conversation_id, identifier)
+        where (changed.person_id, changed.matched_by) is distinct from (gone.person_id, gone.matched_by)
+    );
+begin
+    -- Ingest broadcasts its changes itself.
+    if v_ids <> '{}' and current_setting('threadline.is_ingesting', true) is distinct from 'on' then
+        perform private.broadcast_conversations(v_ids);
+    end if;
+    return null;
+end
+$$;
+comment on function private.broadcast_group_participants_trigger() is
+'Trigger: broadcasts groups in which a participant is another person now.';
+
 -- The newest conversations of all workspaces of a user, in pages. A query that names no workspace would sort all
 -- conversations of the user; this reads one index entry for each workspace, and then only rows of the page.
 
@@ -4808,7 +5018,7 @@ begin
     perform private.require_user();
     if v_before !~* '^[0-9]{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
         perform private.fail(
-            400, 'invalid_cursor', 'before is no place in the inbox. Send meta.next_cursor of the page before.', 'before'
+            400, 'invalid_cursor', 'before is no place in the inbox. Send next_cursor of the page before.', 'before'
         );
     end if;
     -- A cursor is the time in microseconds, and the id.
@@ -4862,7 +5072,8 @@ as $$
         'last_message_preview', p_conversation.last_message_preview
     )
 $$;
-comment on function private.render_inbox_entry(public.conversations) is 'A conversation as a list of the inbox shows it.';
+comment on function private.render_inbox_entry(public.conversations) is
+'A conversation as a list of the inbox shows it.';
 
 create function public.list_conversations(max_conversations integer default 50, before text default null)
 returns json
@@ -5035,7 +5246,7 @@ begin
                         then 'messages must be an array'
                     when coalesce(jsonb_typeof(given.value -> 'updates'), 'null') not in ('array', 'null')
                         then 'updates must be an array'
-                    when given.value ? 'identifiers' then private.diagnose_identifiers(given.value -> 'identifiers')
+                    when given.value ?| '{identifiers,participants}' then private.diagnose_people(given.value)
                 end as error
             from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
             cross join lateral (
@@ -5517,6 +5728,147 @@ $$;
 comment on function private.update_participants(uuid[], private.ingest_participant[]) is
 'Sets identifier and name of participants where the request has newer ones. Returns the ids of the conversations that
 look different now. The caller has locked the rows.';
+
+-- Ingest: who is in a group, and who each of its senders is.
+-- Promise: the order in which requests arrive makes no difference; a message shows that its sender was there.
+
+create function private.list_group_changes(
+    p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
+) returns table (
+    conversation_id uuid, identifier text, name text, named_at timestamptz, identifiers jsonb, has_left boolean,
+    at timestamptz
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    with said as (
+        select
+            p_ids[parent.position] as conversation_id, one.value ->> 'identifier' as identifier,
+            nullif(btrim(one.value ->> 'name'), '') as name,
+            case jsonb_typeof(one.value -> 'identifiers') when 'array' then one.value -> 'identifiers' else '[]' end
+                as identifiers,
+            coalesce(one.value -> 'state' = '"left"', false) as has_left,
+            coalesce(private.parse_timestamp(one.value ->> 'at'), '-infinity') as at
+        from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
+        cross join lateral jsonb_array_elements(case jsonb_typeof(parent.value -> 'participants')
+            when 'array' then parent.value -> 'participants' else '[]'
+        end) as one (value)
+        where p_ids[parent.position] is not null
+        union all
+        select p_ids[given.parent], given.sender, null, '[]', false, given.sent_at
+        from unnest(p_messages) as given
+        where p_ids[given.parent] is not null and given.sender <> '' and given.stated_at is null
+            and given.message -> 'direction' = '"inbound"'
+    )
+
+    select
+        said.conversation_id, said.identifier,
+        (array_agg(said.name order by said.at desc, said.name desc) filter (where said.name is not null))[1],
+        coalesce(max(said.at) filter (where said.name is not null), '-infinity'),
+        coalesce((
+            select jsonb_agg(distinct extra.value)
+            from jsonb_array_elements(jsonb_path_query_array(jsonb_agg(said.identifiers), '$[*][*]')) as extra (value)
+        ), '[]'),
+        (array_agg(said.has_left order by said.at desc, said.has_left desc))[1],
+        max(said.at)
+    from said
+    group by said.conversation_id, said.identifier
+    order by said.conversation_id, said.identifier collate "C";
+end
+$$;
+comment on function private.list_group_changes(jsonb, private.ingest_message[], uuid[]) is
+'What a request says about participants of groups: its participants, and the senders of its inbound messages.';
+
+create function private.list_group_keys(p_platform text, p_identifier text, p_identifiers jsonb) returns text[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select distinct named.key
+        from (
+            select private.participant_key(p_platform, p_identifier) as key
+            union all
+            select private.identifier_key(extra.kind, extra.value, extra.app)
+            from unnest(private.list_given_identifiers(p_identifiers)) as extra
+        ) as named
+        where named.key is not null
+        order by named.key
+    );
+end
+$$;
+comment on function private.list_group_keys(text, text, jsonb) is
+'The keys under which people are found for a participant of a group.';
+
+create function private.join_identifiers(p_one jsonb, p_other jsonb) returns jsonb
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(jsonb_agg(distinct extra.value), '[]') from jsonb_array_elements(p_one || p_other) as extra (value)
+$$;
+comment on function private.join_identifiers(jsonb, jsonb) is
+'All of two arrays of identifiers, each once, in one order.';
+
+-- Definer, because no role writes the table.
+create function private.record_group_participants(
+    p_parsed private.ingest_conversation[], p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
+) returns uuid[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_changed uuid[];
+    v_ids uuid[] := array(select distinct p_ids[given.position] from unnest(p_parsed) as given where given.is_group);
+begin
+    if v_ids = '{}' then
+        return '{}'::uuid[];
+    end if;
+    with recorded as (
+        insert into private.group_participants as known (
+            conversation_id, workspace_id, identifier, name, named_at, identifiers, has_left, at, keys
+        )
+        select
+            given.conversation_id, conversation.workspace_id, given.identifier, given.name, given.named_at,
+            given.identifiers, given.has_left, given.at,
+            private.list_group_keys(conversation.platform, given.identifier, given.identifiers)
+        from private.list_group_changes(p_conversations, p_messages, p_ids) as given
+        inner join public.conversations as conversation on given.conversation_id = conversation.id
+        on conflict (conversation_id, identifier) do update
+        set
+            name = case
+                when (excluded.named_at, excluded.name) > (known.named_at, coalesce(known.name, '')) then excluded.name
+                else known.name
+            end,
+            named_at = greatest(known.named_at, excluded.named_at),
+            identifiers = private.join_identifiers(known.identifiers, excluded.identifiers),
+            keys = array(select distinct one.key from unnest(known.keys || excluded.keys) as one (key) order by 1),
+            has_left = case
+                when (excluded.at, excluded.has_left) > (known.at, known.has_left) then excluded.has_left
+                else known.has_left
+            end,
+            at = greatest(known.at, excluded.at)
+        where (excluded.named_at, coalesce(excluded.name, '')) > (known.named_at, coalesce(known.name, ''))
+            or (excluded.at, excluded.has_left) > (known.at, known.has_left)
+            or not excluded.identifiers <@ known.identifiers
+        returning known.conversation_id
+    )
+
+    select array_agg(distinct recorded.conversation_id) into v_changed from recorded;
+    return coalesce(v_changed, '{}') || private.match_group_participants(v_changed, null);
+end
+$$;
+comment on function private.record_group_participants(
+    private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]
+) is
+'Keeps what a request says about participants of groups, and matches them to people. Returns the groups that changed.
+The caller has locked the conversations.';
 
 -- Ingest, third part: what happened to messages after they were sent.
 -- Promise: an update counts once, in any order, also before its message has come.
@@ -6417,7 +6769,7 @@ begin
     end if;
     v_changed := v_changed || private.record_given_identifiers(
         p_source.platform, v_conversations, v_ids, v_existing = '{}'
-    );
+    ) || private.record_group_participants(v_conversations, p_conversations, v_messages, v_ids);
     if v_has_updates then
         v_counts := private.record_updates(v_updates, v_ids);
     end if;
@@ -8229,11 +8581,15 @@ comment on function private.list_workspace_members(uuid, text) is
 
 create function public.list_workspace_members(workspace_id uuid, search text default null)
 returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select * from private.list_workspace_members(list_workspace_members.workspace_id, list_workspace_members.search)
+begin
+    return query
+    select *
+    from private.list_workspace_members(list_workspace_members.workspace_id, list_workspace_members.search);
+end
 $$;
 comment on function public.list_workspace_members(uuid, text) is
 'The directory of a workspace of the caller: role, name and picture of each member whose name contains search.';
@@ -8241,6 +8597,26 @@ comment on function public.list_workspace_members(uuid, text) is
 -- Departures: what happens to the belongings of a user who leaves a workspace or is deleted.
 -- Promise: connections, conversations, people and channels of a team stay and pass to an owner of the workspace. A
 -- personal workspace goes with its user; its channels with other members pass to one of them.
+
+create function private.set_claims(p_claims text[]) returns text[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    c_names constant text[] := array['request.jwt.claims', 'request.jwt.claim.sub', 'request.jwt.claim.role'];
+    v_former text[];
+begin
+    -- The gateway sets all three, and auth.uid() reads the short ones first.
+    for v_place in 1..3 loop
+        v_former := v_former || coalesce(current_setting(c_names[v_place], true), '');
+        perform set_config(c_names[v_place], p_claims[v_place], true);
+    end loop;
+    return v_former;
+end
+$$;
+comment on function private.set_claims(text[]) is
+'Sets the claims of the caller in their three settings and returns the former ones, to set them again. Empty texts are
+no claims: then the rules of clients do not apply.';
 
 create function private.find_heir(p_workspace_id uuid, p_user_id uuid) returns uuid
 language sql
@@ -8356,13 +8732,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_heir uuid := private.find_heir(old.workspace_id, old.user_id);
-    v_claims text := current_setting('request.jwt.claims', true);
+    v_claims text[];
 begin
     -- Without an heir, the workspace itself is being deleted.
     if v_heir is not null
         and exists (select from public.workspaces as workspace where workspace.id = old.workspace_id)
     then
-        perform set_config('request.jwt.claims', '', true);
+        v_claims := private.set_claims(array['', '', '']);
         update public.workspace_members as member set role = 'owner'
         where member.workspace_id = old.workspace_id and member.user_id = v_heir and not exists (
             select from public.workspace_members as owner
@@ -8370,7 +8746,7 @@ begin
         );
         perform private.pass_belongings(old.workspace_id, old.user_id, v_heir);
         perform private.leave_channels(old.workspace_id, old.user_id, v_heir);
-        perform set_config('request.jwt.claims', v_claims, true);
+        perform private.set_claims(v_claims);
     end if;
     return null;
 end
@@ -8437,10 +8813,10 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_claims text := current_setting('request.jwt.claims', true);
+    v_claims text[];
     v_lonely uuid[];
 begin
-    perform set_config('request.jwt.claims', '', true);
+    v_claims := private.set_claims(array['', '', '']);
     v_lonely := array(
         select member.workspace_id
         from public.workspace_members as member
@@ -8452,7 +8828,7 @@ begin
     delete from public.workspace_members as member
     where member.user_id = old.id and member.workspace_id <> old.id;
     perform private.leave_guest_channels(old.id);
-    perform set_config('request.jwt.claims', v_claims, true);
+    perform private.set_claims(v_claims);
     return old;
 end
 $$;
@@ -8463,22 +8839,6 @@ member.';
 -- The calls of /api/v2 for workspaces, members, invitations, and a user's own side of channels.
 -- Promise: each call acts for the user of the token and does what the table or function of the same name does in the
 -- Data API.
-
-create function private.require_user() returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if (select auth.uid()) is null then
-        perform private.fail(
-            403, 'user_token_required', 'This call acts for the user of the token. Send the access token of a user.'
-        );
-    end if;
-end
-$$;
-comment on function private.require_user() is
-'Raises PT403 for service_role, which has all rights on the tables and is a member of no workspace.';
 
 create function private.render_workspace(p_workspace public.workspaces, p_role text) returns jsonb
 language sql
@@ -9684,24 +10044,26 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    with read as materialized (
-        select message.user_id, message.ai_twin_id
+    with named as materialized (
+        select message.channel_id, message.user_id, message.ai_twin_id
         from public.messages as message
-        where message.id = any(p_message_ids)
-            and message.deleted_at is null
-            and (
-                (select private.is_service())
-                or message.channel_id in (select mine.id from private.my_channels as mine)
-            )
+        where message.id = any(p_message_ids) and message.deleted_at is null
+    ), read as materialized (
+        -- One look-up for each channel of the messages: a page has one.
+        select named.channel_id, array_agg(named.user_id) as user_ids, array_agg(named.ai_twin_id) as twin_ids
+        from named
+        group by named.channel_id
+        having (select private.is_service())
+            or exists (select from private.my_channels as mine where mine.id = named.channel_id offset 0)
     )
 
     select profile.user_id, false, profile.display_name, profile.avatar_url
     from public.user_profiles as profile
-    where profile.user_id = any(array(select read.user_id from read))
+    where profile.user_id = any(array(select unnest(read.user_ids) from read))
     union all
     select twin.id, true, twin.display_name, twin.avatar_url
     from public.ai_twins as twin
-    where twin.id = any(array(select read.ai_twin_id from read))
+    where twin.id = any(array(select unnest(read.twin_ids) from read))
 $$;
 comment on function private.list_author_names(uuid[]) is
 'Names and pictures of the authors of messages that the caller may read. A twin may have the same id as a user: is_twin
@@ -9940,7 +10302,16 @@ begin
                 and message.deleted_at is null
                 and message.seq < coalesce(p_before, 9223372036854775807)
                 and (p_thread_id is null or message.thread_id = p_thread_id)
-                and (not p_is_roots_only or message.thread_id is null)
+                and (
+                    not p_is_roots_only
+                    or message.thread_id is null
+                    -- Else the replies to a deleted message would be in no view. Compared as a value, because Postgres
+                    -- could read the whole table for EXISTS.
+                    or (
+                        select root.id from public.messages as root
+                        where root.id = message.thread_id and root.deleted_at is null
+                    ) is null
+                )
             order by message.seq desc
             limit p_limit + 1 offset p_offset
         ) as found;
@@ -9953,7 +10324,16 @@ begin
                 and message.deleted_at is null
                 and message.seq > p_after
                 and (p_thread_id is null or message.thread_id = p_thread_id)
-                and (not p_is_roots_only or message.thread_id is null)
+                and (
+                    not p_is_roots_only
+                    or message.thread_id is null
+                    -- Else the replies to a deleted message would be in no view. Compared as a value, because Postgres
+                    -- could read the whole table for EXISTS.
+                    or (
+                        select root.id from public.messages as root
+                        where root.id = message.thread_id and root.deleted_at is null
+                    ) is null
+                )
             order by message.seq
             limit p_limit + 1 offset p_offset
         ) as found;
@@ -11578,21 +11958,27 @@ declare
     -- Cut, because folding can turn one character into eighteen, and a tsvector has at most one megabyte.
     v_folded text := left(private.fold_text(p_text, p_keeps_accents), 100000);
     v_text text;
+    v_runs text[];
 begin
     if octet_length(v_folded) = char_length(v_folded) then
         v_text := regexp_replace(v_folded, '[^a-z0-9 ]+', ' ', 'g');
     else
         -- Han, kana, Hangul, Thai, Lao, Tibetan, Burmese, Khmer and emoji: a word may begin or end at any of them.
-        v_text := regexp_replace(
-            v_folded,
+        -- By runs, because a match of this long class costs four times as much as a match of any character.
+        v_runs := string_to_array(regexp_replace(
+            translate(v_folded, e'\u0001', ' '),
             '[\u0e01-\u0e3e\u0e40-\u0e4e\u0e50-\u0e59\u0e81-\u0f0a\u0f13-\u1049\u1050-\u109f\u1100-\u11ff'
             '\u1780-\u17d3\u17dc-\u17e9\u1950-\u1a1b\u1a20-\u1aaf\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff'
             '\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u303b\u303c\u3041-\u309f\u30a1-\u30fa'
             '\u30fc-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\ua9e0-\ua9ff\uaa60-\uaadf'
             '\uac00-\ud7ff\uf900-\ufaff\U00016fe0-\U00018d8f\U0001aff0-\U0001b2ff\U0001f000-\U0001faff'
-            '\U00020000-\U0003ffff]',
-            e'\u0001\\& \\&\u0001', 'g'
-        );
+            '\U00020000-\U0003ffff]+',
+            e'\u0001\\&\u0001', 'g'
+        ), e'\u0001');
+        for v_run in 1 .. coalesce(cardinality(v_runs), 0) / 2 loop
+            v_runs[2 * v_run] := regexp_replace(v_runs[2 * v_run], '.', e'\u0001\\& \\&\u0001', 'g');
+        end loop;
+        v_text := array_to_string(v_runs, '');
         v_text := regexp_replace(
             replace(replace(v_text, e'\u0001\u0001', ''), e'\u0001', ' '),
             '[\u0002-\u001f!-/:-@[-`{-\u00bf\u00d7\u00f7\u02b9-\u02bf\u037e\u055a-\u055f\u0589\u058a\u05be\u05c0\u05c3'
@@ -12861,14 +13247,18 @@ begin
             as message (conversation_id, external_id, sender)
         where log.id = any(v_ids)
     ), present as (
-        select stored.*
+        select stored.conversation_id, stored.external_id, stored.sender
         from wanted
-        inner join public.conversation_messages as stored
-            on wanted.conversation_id = stored.conversation_id
-            and stored.external_id = wanted.external_id
-            and stored.sender = wanted.sender collate "C"
-        where stored.deleted_at is null
-        for key share of stored
+        -- Each LIMIT 1 makes one look-up by the key, however many rows the planner expects.
+        cross join lateral (
+            select message.* from public.conversation_messages as message
+            where message.conversation_id = wanted.conversation_id
+                and message.external_id = wanted.external_id
+                and message.sender = wanted.sender collate "C"
+                and message.deleted_at is null
+            limit 1
+            for key share
+        ) as stored
     ), named as (
         insert into private.conversation_words (conversation_id, external_id, sender)
         select present.conversation_id, present.external_id, present.sender from present
@@ -12879,13 +13269,18 @@ begin
 
     insert into private.message_words as entry (message_id, channel_id, created_at, words)
     select
-        named.word_id, present.workspace_id, present.sent_at, private.index_words(
-            present.message ->> 'content',
-            case when present.message ->> 'type' in ('image', 'audio', 'video', 'file') then '[{}]'::jsonb end
+        named.word_id, stored.workspace_id, stored.sent_at, private.index_words(
+            stored.message ->> 'content',
+            case when stored.message ->> 'type' in ('image', 'audio', 'video', 'file') then '[{}]'::jsonb end
         )
     from named
-    inner join present using (conversation_id, external_id, sender)
-    order by present.sent_at
+    cross join lateral (
+        select message.* from public.conversation_messages as message
+        where message.conversation_id = named.conversation_id
+            and message.external_id = named.external_id
+            and message.sender = named.sender
+        limit 1
+    ) as stored
     on conflict (message_id) do update set words = excluded.words, created_at = excluded.created_at;
     delete from private.word_backlog as noted where noted.change_id = any(v_ids);
     return cardinality(v_ids);
@@ -13106,7 +13501,8 @@ comment on function private.spend_project_summary() is
 
 create table private.summaries (
     id uuid primary key default gen_random_uuid(),
-    channel_id uuid not null references public.channels (id) on delete cascade,
+    channel_id uuid references public.channels (id) on delete cascade,
+    conversation_id uuid references public.conversations (id) on delete cascade,
     last_seq bigint not null,
     requested_count integer not null,
     model text not null,
@@ -13116,7 +13512,10 @@ create table private.summaries (
     answer jsonb,
     failure jsonb,
     finished_at timestamptz,
-    constraint summaries_request_unique unique (channel_id, last_seq, requested_count, model, prompt_version),
+    leased_at timestamptz not null default now(),
+    constraint summaries_request_unique
+    unique nulls not distinct (channel_id, conversation_id, last_seq, requested_count, model, prompt_version),
+    constraint summaries_have_one_subject check (num_nonnulls(channel_id, conversation_id) = 1),
     constraint summaries_is_answer_or_failure check (answer is null or failure is null),
     constraint summaries_finished_with_something check ((finished_at is null) = (coalesce(answer, failure) is null))
 );
@@ -13124,18 +13523,36 @@ comment on table private.summaries is
 'The answer of the model for one state of a channel and one set of parameters, or the lease of the caller that asks the
 model now.';
 comment on column private.summaries.requested_count is 'The messageCount of the request; 0 for all recent messages.';
-comment on column private.summaries.last_seq is 'The last event that changed the text of the channel.';
+comment on column private.summaries.last_seq is
+'The last event that changed the text of the channel; of a conversation its version.';
 comment on column private.summaries.lease is
 'The token with which its caller stores the answer. Each new lease has a new token.';
 comment on column private.summaries.lease_expires_at is 'From this time on, another caller may take the lease.';
 comment on column private.summaries.failure is
 'Status, code and message of the error, for the callers that poll. The next caller asks the model again.';
+create index summaries_conversation_id_idx on private.summaries (conversation_id) where conversation_id is not null;
 create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, lease_expires_at));
 alter table private.summaries enable row level security;
 
--- Definer, because no client role may write summaries.
+create function private.is_my_conversation(p_conversation_id uuid) returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from public.conversations as conversation
+        where conversation.id = p_conversation_id
+            and (
+                (select private.is_service())
+                or exists (select from private.my_workspaces as mine where mine.id = conversation.workspace_id)
+            )
+    )
+$$;
+comment on function private.is_my_conversation(uuid) is 'Whether a conversation is in a workspace of the caller.';
+
+-- Definer, because no client role may write summaries. The subject is a channel or a conversation.
 create function private.lease_summary(
-    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
+    p_subject_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
     p_lease_seconds integer,
     out id uuid, out lease uuid, out max_bytes integer, out recent_days integer
 )
@@ -13143,8 +13560,14 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_conversation_id uuid := (
+        select conversation.id from public.conversations as conversation where conversation.id = p_subject_id
+    );
 begin
-    if private.is_non_member(p_channel_id) then
+    if v_conversation_id is not null and not private.is_my_conversation(v_conversation_id) then
+        perform private.fail(404, 'conversation_not_found', 'There is no such conversation.', 'conversation_id');
+    elsif v_conversation_id is null and private.is_non_member(p_subject_id) then
         perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
     end if;
     -- Deletes outdated summaries. Polling callers have five minutes to read a summary after it is finished.
@@ -13155,7 +13578,7 @@ begin
         where coalesce(known.finished_at, known.lease_expires_at)
             < now() - (select make_interval(days => settings.summary_days) from private.settings)
             or (
-                known.channel_id = p_channel_id and known.last_seq < p_last_seq
+                p_subject_id in (known.channel_id, known.conversation_id) and known.last_seq < p_last_seq
                 and coalesce(known.finished_at, known.lease_expires_at) < now() - interval '5 minutes'
             )
         limit 100
@@ -13163,15 +13586,16 @@ begin
     );
     -- The unique constraint gives the lease to one of several concurrent callers; the others wait for its commit.
     insert into private.summaries as known (
-        channel_id, last_seq, requested_count, model, prompt_version, lease_expires_at
+        channel_id, conversation_id, last_seq, requested_count, model, prompt_version, lease_expires_at
     )
     values (
-        p_channel_id, p_last_seq, p_count, p_model, p_prompt_version,
+        case when v_conversation_id is null then p_subject_id end, v_conversation_id,
+        p_last_seq, p_count, p_model, p_prompt_version,
         now() + make_interval(secs => p_lease_seconds)
     )
     on conflict on constraint summaries_request_unique do update
     set
-        lease = excluded.lease, lease_expires_at = excluded.lease_expires_at,
+        lease = excluded.lease, lease_expires_at = excluded.lease_expires_at, leased_at = now(),
         failure = null, finished_at = null
     where known.answer is null and (known.failure is not null or known.lease_expires_at < now())
     returning known.id, known.lease into lease_summary.id, lease_summary.lease;
@@ -13189,9 +13613,9 @@ comment on function private.lease_summary(uuid, bigint, integer, text, integer, 
 id, the lease, how many bytes of text may be sent, and how many days are recent; all are null if it took no lease. PT429
 above the daily limit.';
 
--- Definer, because no client role may read summaries. It checks that the caller may see the channel.
+-- Definer, because no client role may read summaries. It checks that the caller may see the channel or conversation.
 create function private.find_summary(
-    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
+    p_subject_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
     out id uuid, out answer jsonb
 )
 language sql
@@ -13201,7 +13625,7 @@ set search_path = pg_catalog, pg_temp
 as $$
     select known.id, known.answer
     from private.summaries as known
-    where known.channel_id = p_channel_id
+    where (known.channel_id = p_subject_id or known.conversation_id = p_subject_id)
         and known.last_seq = p_last_seq
         and known.requested_count = p_count
         and known.model = p_model
@@ -13209,6 +13633,7 @@ as $$
         and (
             (select private.is_service())
             or exists (select from private.my_channels as mine where mine.id = known.channel_id)
+            or private.is_my_conversation(known.conversation_id)
         )
 $$;
 comment on function private.find_summary(uuid, bigint, integer, text, integer) is
@@ -13276,6 +13701,127 @@ comment on function private.render_transcript(uuid, bigint, integer, integer, in
 'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover: p_count
 of them, or for 0 those of p_recent_days, and at least 50. The newest message is always included.';
 
+create function private.render_conversation_transcript(
+    p_conversation_id uuid, p_count integer, p_max_bytes integer, p_recent_days integer
+) returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with newest as (
+        select recent.*
+        from (
+            select
+                stored.*, coalesce(nullif(stored.message ->> 'content', ''), private.message_preview(stored.message))
+                    as content,
+                row_number() over (
+                    order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
+                ) as age
+            from public.conversation_messages as stored
+            where stored.conversation_id = p_conversation_id and stored.deleted_at is null
+            order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
+            limit case p_count when 0 then 10000 else p_count end
+        ) as recent
+        where p_count > 0
+            or recent.age <= 50
+            or recent.sent_at > now() - make_interval(days => p_recent_days)
+    ),
+
+    measured as (
+        select newest.*, sum(octet_length(newest.content)) over (order by newest.age) as bytes_so_far from newest
+    ),
+
+    sent as (
+        select * from measured where measured.bytes_so_far <= p_max_bytes or measured.age = 1
+    )
+
+    select jsonb_build_object(
+        'messages', coalesce(jsonb_agg(jsonb_build_object(
+            'id', sent.external_id,
+            'parent_id', sent.message ->> 'reply_to',
+            'author', case
+                when sent.message -> 'direction' = '"outbound"' then 'us'
+                else coalesce(
+                    nullif(sent.sender, ''), conversation.participant_name, conversation.participant_identifier
+                )
+            end,
+            'at', private.format_time(sent.sent_at),
+            'content', sent.content
+        ) order by sent.age desc), '[]'),
+        'scope', jsonb_build_object(
+            'messageCount', count(*),
+            'timeRange', jsonb_build_object(
+                'from', private.format_time(min(sent.sent_at)),
+                'to', private.format_time(max(sent.sent_at))
+            ),
+            'truncated', count(*) < (select count(*) from newest),
+            'omittedCount', (select count(*) from newest) - count(*)
+        )
+    )
+    from sent
+    inner join public.conversations as conversation on sent.conversation_id = conversation.id
+$$;
+comment on function private.render_conversation_transcript(uuid, integer, integer, integer) is
+'As render_transcript, for the newest messages of a conversation.';
+
+create function private.empty_summary() returns jsonb
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select jsonb_build_object(
+        'summary', '', 'messageCount', 0, 'timeRange', jsonb_build_object('from', null, 'to', null),
+        'statements', '[]'::jsonb, 'citations', '[]'::jsonb, 'model', null, 'truncated', false, 'omittedCount', 0
+    )
+$$;
+comment on function private.empty_summary() is 'The summary of a channel or a conversation without messages.';
+
+create function private.answer_summary(p_request jsonb, p_subject_id uuid, p_last_seq bigint, p_count integer)
+returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_model text := p_request ->> 'model';
+    v_prompt_version integer := (p_request ->> 'prompt_version')::integer;
+    v_known record;
+    v_lease record;
+    v_task jsonb;
+begin
+    select * into v_known
+    from private.find_summary(p_subject_id, p_last_seq, p_count, v_model, v_prompt_version);
+    if v_known.answer is not null then
+        return private.succeed(v_known.answer);
+    elsif p_request ->> 'is_configured' <> 'true' then
+        perform private.fail(
+            503, 'summaries_not_configured',
+            'This service has no key of the Claude API. Ask its operator to set ANTHROPIC_API_KEY.'
+        );
+    end if;
+    select * into v_lease
+    from private.lease_summary(
+        p_subject_id, p_last_seq, p_count, v_model, v_prompt_version, (p_request ->> 'lease_seconds')::integer
+    );
+    if v_lease.lease is null then
+        select * into v_known
+        from private.find_summary(p_subject_id, p_last_seq, p_count, v_model, v_prompt_version);
+        return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
+    end if;
+    v_task := case
+        when p_request ? 'conversation_id' then private.render_conversation_transcript(
+            p_subject_id, p_count, v_lease.max_bytes, v_lease.recent_days
+        )
+        else private.render_transcript(p_subject_id, p_last_seq, p_count, v_lease.max_bytes, v_lease.recent_days)
+    end || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
+    -- Last, because it locks a row that all summaries of the project need.
+    perform private.spend_project_summary();
+    return private.succeed(v_task, null, 201);
+end
+$$;
+comment on function private.answer_summary(jsonb, uuid, bigint, integer) is
+'Answers the summary of a state of a channel or a conversation, or a task for the caller that gets its lease, or the id
+of the summary that another caller has under way.';
+
 -- This function and the next two are private, because a client that could call them could store an invented summary.
 create function private.begin_summary(jsonb) returns json
 language plpgsql
@@ -13285,12 +13831,7 @@ declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
     -- 0 stands for all recent messages.
     v_count integer := private.parse_integer($1, 'messageCount', 1, 10000, 0);
-    v_model text := $1 ->> 'model';
-    v_prompt_version integer := ($1 ->> 'prompt_version')::integer;
     v_last_seq bigint;
-    v_known record;
-    v_lease record;
-    v_task jsonb;
 begin
     if not private.is_service() then
         perform private.require_actor($1);
@@ -13309,35 +13850,9 @@ begin
         order by message.seq desc
         limit 1
     ) is null then
-        return private.succeed(jsonb_build_object(
-            'summary', '', 'messageCount', 0, 'timeRange', jsonb_build_object('from', null, 'to', null),
-            'statements', '[]'::jsonb, 'citations', '[]'::jsonb, 'model', null, 'truncated', false, 'omittedCount', 0
-        ));
+        return private.succeed(private.empty_summary());
     end if;
-    select * into v_known
-    from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
-    if v_known.answer is not null then
-        return private.succeed(v_known.answer);
-    elsif $1 ->> 'is_configured' <> 'true' then
-        perform private.fail(
-            503, 'summaries_not_configured',
-            'This service has no key of the Claude API. Ask its operator to set ANTHROPIC_API_KEY.'
-        );
-    end if;
-    select * into v_lease
-    from private.lease_summary(
-        v_channel_id, v_last_seq, v_count, v_model, v_prompt_version, ($1 ->> 'lease_seconds')::integer
-    );
-    if v_lease.lease is null then
-        select * into v_known
-        from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
-        return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
-    end if;
-    v_task := private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes, v_lease.recent_days)
-        || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
-    -- Last, because it locks a row that all summaries of the project need.
-    perform private.spend_project_summary();
-    return private.succeed(v_task, null, 201);
+    return private.answer_summary($1, v_channel_id, v_last_seq, v_count);
 end
 $$;
 comment on function private.begin_summary(jsonb) is
@@ -13345,17 +13860,50 @@ comment on function private.begin_summary(jsonb) is
 prompt_version, lease_seconds and is_configured. Returns 200 with the answer, 201 with a transcript and a lease for
 finish_summary, or 202 with an id for poll_summary if another caller has the lease.';
 
+create function private.begin_conversation_summary(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'conversation_id');
+    v_count integer := private.parse_integer($1, 'messageCount', 1, 10000, 0);
+    v_version bigint;
+begin
+    select conversation.version into v_version from public.conversations as conversation where conversation.id = v_id;
+    if not found then
+        perform private.fail(
+            404, 'conversation_not_found',
+            'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id'
+        );
+    elsif not exists (
+        select from public.conversation_messages as stored
+        where stored.conversation_id = v_id and stored.deleted_at is null
+    ) then
+        return private.succeed(private.empty_summary());
+    end if;
+    return private.answer_summary($1, v_id, v_version, v_count);
+end
+$$;
+comment on function private.begin_conversation_summary(jsonb) is
+'As begin_summary, for POST /api/v2/conversations/{conversation_id}/summarize. Citations are the ids of messages on their
+platform.';
+
 create function private.finish_summary(jsonb) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_channel_id uuid := (
-        select known.channel_id from private.summaries as known where known.id = private.parse_uuid($1, 'id')
+    v_asked private.summaries := (
+        select known from private.summaries as known where known.id = private.parse_uuid($1, 'id')
     );
 begin
     -- An answer about text that was edited or deleted meanwhile is not kept. The lock waits for such a change.
-    perform private.lock_my_channel(v_channel_id);
+    if v_asked.conversation_id is null then
+        perform private.lock_my_channel(v_asked.channel_id);
+    else
+        perform from public.conversations as conversation
+        where conversation.id = v_asked.conversation_id for no key update;
+    end if;
     update private.summaries as known
     set
         answer = case when outdated.is_outdated then null else $1 -> 'answer' end,
@@ -13370,9 +13918,13 @@ begin
     from (
         select exists (
             select from public.message_events as event
-            inner join private.summaries as asked on event.channel_id = asked.channel_id
-            where asked.id = private.parse_uuid($1, 'id') and event.seq > asked.last_seq
+            where event.channel_id = v_asked.channel_id and event.seq > v_asked.last_seq
                 and event.kind in ('message.updated', 'message.deleted')
+        ) or exists (
+            select from public.conversation_updates as given
+            where given.conversation_id = v_asked.conversation_id and given.type in ('edited', 'deleted')
+                -- The time of a transaction is that of its start.
+                and given.received_at > v_asked.leased_at - interval '1 minute'
         ) as is_outdated
     ) as outdated
     where known.id = private.parse_uuid($1, 'id')
@@ -15386,6 +15938,7 @@ begin
     from public.conversation_messages as stored
     where stored.conversation_id = any(v_conversations);
     delete from public.conversations as conversation where conversation.id = any(v_conversations);
+    delete from private.group_participants as known where known.person_id = p_person_id;
     v_people := private.delete_person(p_person_id);
     v_similar := array(
         select conversation.id
@@ -16664,6 +17217,7 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('get_attachment', 'public', true, false, false),
 ('sweep_attachments', 'public', true, false, false),
 ('begin_summary', 'private', true, false, false),
+('begin_conversation_summary', 'private', true, false, false),
 ('finish_summary', 'private', true, false, false),
 ('poll_summary', 'private', true, false, false),
 ('claim_deliveries', 'public', true, false, false),
@@ -16817,7 +17371,7 @@ declare
     v_message public.messages;
     v_count record;
 begin
-    v_request := convert_from(p_body, 'UTF8');
+    v_request := convert_from(p_body, 'UTF8')::jsonb;
     if v_request - '{channel_id,user_id,content,metadata}'::text[] <> '{}'
         or jsonb_typeof(v_request -> 'content') <> 'string'
         or v_request ->> 'user_id' <> auth.uid()::text
@@ -16849,8 +17403,8 @@ exception
 end
 $$;
 comment on function private.create_plain_message(bytea) is
-'Creates a message of a user that has only plain fields, without the parsers and tables of private.call_api. For any other
-request and any error of the caller, returns nulls and changes nothing: private.call_api answers those.';
+'Creates a message of a user that has only plain fields, without the parsers and tables of private.call_api. For another
+request, or an error of the caller, returns nulls and changes nothing: private.call_api answers those.';
 
 -- Invoker, because Postgres allows no change of role inside a definer function. It makes the settings that PostgREST
 -- makes, so a function cannot tell which of the two called it.
@@ -16862,15 +17416,14 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_claims json := p_claims;
-    v_settings text[];
+    v_claims json := p_claims::json;
     v_answer record;
 begin
     if coalesce(p_role, '') not in ('anon', 'authenticated', 'service_role') then
         raise insufficient_privilege using message = 'The gateway does not act for this role.';
     end if;
-    -- An assignment, because PERFORM would start an executor.
-    v_settings := array[
+    -- An assignment, because PERFORM would start an executor (decision 0007). The answer takes its place.
+    body := concat(
         set_config('request.jwt.claims', p_claims, true),
         -- auth.uid() and auth.role() read these first, and so do not parse the claims each time.
         set_config('request.jwt.claim.sub', coalesce(v_claims ->> 'sub', ''), true),
@@ -16880,7 +17433,7 @@ begin
         set_config('application_name', concat_ws('/', 'threadline', p_headers::json ->> 'x-request-id'), true),
         set_config('response.status', '', true),
         set_config('role', p_role, true)
-    ];
+    );
     if p_function = 'create_message' and p_role = 'authenticated' and p_parameters = '{}'
         and strpos(p_headers, 'idempotency-key') = 0
     then
@@ -16977,7 +17530,8 @@ comment on function public.list_messages(uuid, uuid, boolean, integer, integer, 
 first page has last_seq and topic in meta, to follow the channel from there.';
 
 create function public.search_messages(
-    query text, channel_id uuid default null, "limit" integer default null, "offset" integer default null
+    query text, channel_id uuid default null, "limit" integer default null, "offset" integer default null,
+    prefix boolean default null
 ) returns json
 language plpgsql
 stable
@@ -16986,13 +17540,13 @@ as $$
 begin
     return public.search_messages(jsonb_build_object(
         'query', search_messages.query, 'channel_id', search_messages.channel_id, 'limit', search_messages."limit",
-        'offset', search_messages."offset"
+        'offset', search_messages."offset", 'prefix', search_messages.prefix
     ));
 end
 $$;
-comment on function public.search_messages(text, uuid, integer, integer) is
+comment on function public.search_messages(text, uuid, integer, integer, boolean) is
 'Finds messages of the caller''s channels: the best first, among the newest 1,000 that fit. limit is 1 to 100, default
-20.';
+20. With prefix, the last word is the beginning of one, as while typing.';
 
 create function public.get_message(id uuid) returns json
 language plpgsql
@@ -17414,6 +17968,56 @@ $$;
 comment on function public.read_metrics() is
 'For the service: returns an array of gauges, each with name, help, labels and value.';
 
+-- As 810_named_messages, for conversations.
+
+create function public.list_inbox_changes(
+    workspace_id uuid default null, since text default null, "limit" integer default null
+) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.list_inbox_changes(jsonb_build_object(
+        'workspace_id', list_inbox_changes.workspace_id, 'since', list_inbox_changes.since,
+        'limit', list_inbox_changes."limit"
+    ));
+end
+$$;
+comment on function public.list_inbox_changes(uuid, text, integer) is
+'Lists every change of the caller''s conversations after the cursor since, oldest first: of all workspaces or of one.
+limit is 1 to 100 conversations, default 100. Without since, it returns the cursor of now and no changes.';
+
+create function public.search_conversations(
+    query text, conversation_id uuid default null, "limit" integer default null, "offset" integer default null
+) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.search_conversations(jsonb_build_object(
+        'query', search_conversations.query, 'conversation_id', search_conversations.conversation_id,
+        'limit', search_conversations."limit", 'offset', search_conversations."offset"
+    ));
+end
+$$;
+comment on function public.search_conversations(text, uuid, integer, integer) is
+'Finds messages of the caller''s conversations: the best first, among the newest 1,000 that fit. limit is 1 to 100,
+default 20.';
+
+create function public.index_conversations("limit" integer default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.index_conversations(jsonb_build_object('limit', index_conversations."limit"));
+end
+$$;
+comment on function public.index_conversations(integer) is
+'For the service: indexes messages of conversations for search. limit is 1 to 1000 rows of the backlog, default 100.
+Returns how many it took.';
+
 -- What planner statistics tell clients: nothing. Docs: docs/explanation/security.md.
 -- Postgres estimates rows from all rows of a table, also from those that a policy hides, and the Data API shows the
 -- estimates (Prefer: count=planned or estimated, and the plan media type).
@@ -17726,6 +18330,12 @@ for each row when (
     and current_setting('threadline.is_ingesting', true) is distinct from 'on'
 )
 execute function private.broadcast_conversation_trigger();
+
+-- group_participants: people change, and so does the person of a participant.
+create trigger group_participants_10_broadcast
+after update on private.group_participants
+referencing old table as gone new table as changed
+for each statement execute function private.broadcast_group_participants_trigger();
 
 -- conversation_identifiers: ingest learns more about a participant.
 create trigger conversation_identifiers_10_match
@@ -18112,6 +18722,7 @@ revoke all on function
     public.get_message(jsonb),
     public.index_conversations(jsonb),
     public.keys(public.messaging_connections),
+    public.participants(public.conversations),
     public.list_channel_events(jsonb),
     public.list_conversations(integer, text),
     public.list_inbox_changes(jsonb),
@@ -18165,6 +18776,8 @@ revoke all on function
     public.get_attachment(uuid),
     public.get_message(uuid),
     public.list_channel_events(uuid, bigint, integer),
+    public.list_inbox_changes(uuid, text, integer),
+    public.index_conversations(integer),
     public.list_message_edits(uuid),
     public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
     public.list_twin_deliveries(uuid, text, integer),
@@ -18176,7 +18789,8 @@ revoke all on function
     public.replay_twin_deliveries(uuid, uuid),
     public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
     public.rotate_twin_secret(uuid, integer),
-    public.search_messages(text, uuid, integer, integer),
+    public.search_conversations(text, uuid, integer, integer),
+    public.search_messages(text, uuid, integer, integer, boolean),
     public.set_twin_webhook(uuid, text),
     public.sweep_attachments(integer),
     public.toggle_reaction(uuid, text, uuid),
@@ -18279,6 +18893,7 @@ grant execute on function
     public.get_attachment(jsonb),
     public.get_message(jsonb),
     public.keys(public.messaging_connections),
+    public.participants(public.conversations),
     public.list_channel_events(jsonb),
     public.list_conversations(integer, text),
     public.list_inbox_changes(jsonb),
@@ -18326,6 +18941,7 @@ grant execute on function
     public.get_attachment(uuid),
     public.get_message(uuid),
     public.list_channel_events(uuid, bigint, integer),
+    public.list_inbox_changes(uuid, text, integer),
     public.list_message_edits(uuid),
     public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
     public.list_twin_deliveries(uuid, text, integer),
@@ -18336,7 +18952,8 @@ grant execute on function
     public.replay_twin_deliveries(uuid, uuid),
     public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
     public.rotate_twin_secret(uuid, integer),
-    public.search_messages(text, uuid, integer, integer),
+    public.search_conversations(text, uuid, integer, integer),
+    public.search_messages(text, uuid, integer, integer, boolean),
     public.set_twin_webhook(uuid, text),
     public.toggle_reaction(uuid, text, uuid),
     public.undo_number_change(uuid),
@@ -18375,7 +18992,12 @@ grant execute on function
     private.list_user_events(jsonb),
     private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
+    private.answer_summary(jsonb, uuid, bigint, integer),
+    private.begin_conversation_summary(jsonb),
     private.begin_summary(jsonb),
+    private.empty_summary(),
+    private.is_my_conversation(uuid),
+    private.render_conversation_transcript(uuid, integer, integer, integer),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
     private.create_plain_message(bytea),
@@ -18408,7 +19030,9 @@ grant execute on function
     private.spend_request(),
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
+    private.list_group_participants(uuid),
     private.list_messaging_keys(uuid),
+    private.message_preview(jsonb),
     private.erase_person(uuid, uuid[]),
     private.fail(integer, text, text, text),
     private.find_authors(text),
@@ -18589,6 +19213,7 @@ grant execute on function
     public.messages(public.conversations),
     public.index_conversations(jsonb),
     public.messaging_ingest(bytea),
+    public.participants(public.conversations),
     public.pin_message(jsonb),
     public.read_metrics(jsonb),
     public.remove_reaction(jsonb),
@@ -18625,6 +19250,7 @@ grant execute on function
     public.get_attachment(uuid),
     public.get_message(uuid),
     public.list_channel_events(uuid, bigint, integer),
+    public.index_conversations(integer),
     public.list_message_edits(uuid),
     public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
     public.list_twin_deliveries(uuid, text, integer),
@@ -18636,7 +19262,8 @@ grant execute on function
     public.replay_twin_deliveries(uuid, uuid),
     public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
     public.rotate_twin_secret(uuid, integer),
-    public.search_messages(text, uuid, integer, integer),
+    public.search_conversations(text, uuid, integer, integer),
+    public.search_messages(text, uuid, integer, integer, boolean),
     public.set_twin_webhook(uuid, text),
     public.sweep_attachments(integer),
     public.toggle_reaction(uuid, text, uuid),
@@ -18668,7 +19295,12 @@ grant execute on function
     private.authenticate_connection(text, text, text),
     private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
+    private.answer_summary(jsonb, uuid, bigint, integer),
+    private.begin_conversation_summary(jsonb),
     private.begin_summary(jsonb),
+    private.empty_summary(),
+    private.is_my_conversation(uuid),
+    private.render_conversation_transcript(uuid, integer, integer, integer),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
     private.is_used_up(),
@@ -18724,6 +19356,10 @@ grant execute on function
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
     private.index_conversations(integer),
+    private.diagnose_people(jsonb),
+    private.diagnose_group_participants(jsonb),
+    private.list_group_participants(uuid),
+    private.record_group_participants(private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]),
     private.is_valid_key(text),
     private.measure_search(),
     private.rotate_twin_secret(uuid, interval),

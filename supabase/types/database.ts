@@ -410,8 +410,9 @@ export type Database = {
             "workspace_id": string;
           } | null;
           "messages": Json | null;
+          "participants": Json | null;
         };
-        ComputedFields: "conversation_messages" | "messages";
+        ComputedFields: "conversation_messages" | "messages" | "participants";
         Insert: {
           "created_at"?: string;
           "external_conversation_id": string;
@@ -1438,7 +1439,9 @@ export type Database = {
       "get_message":
         | { Args: { "id": string }; Returns: Json }
         | { Args: { "": Json }; Returns: Json };
-      "index_conversations": { Args: { "": Json }; Returns: Json };
+      "index_conversations":
+        | { Args: { "limit"?: number }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
       "keys": {
         Args: { "": Database["public"]["Tables"]["messaging_connections"]["Row"] };
         Returns:
@@ -1449,7 +1452,9 @@ export type Database = {
         | { Args: { "channel_id": string; "limit"?: number; "since"?: number }; Returns: Json }
         | { Args: { "": Json }; Returns: Json };
       "list_conversations": { Args: { "before"?: string; "max_conversations"?: number }; Returns: Json };
-      "list_inbox_changes": { Args: { "": Json }; Returns: Json };
+      "list_inbox_changes":
+        | { Args: { "": Json }; Returns: Json }
+        | { Args: { "limit"?: number; "since"?: string; "workspace_id"?: string }; Returns: Json };
       "list_message_edits":
         | { Args: { "id": string }; Returns: Json }
         | { Args: { "": Json }; Returns: Json };
@@ -1507,6 +1512,12 @@ export type Database = {
           & "the function public.messages with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
       "open_direct": { Args: { "user_ids": (string)[]; "workspace_id"?: string }; Returns: Json };
+      "participants": {
+        Args: { "": Database["public"]["Tables"]["conversations"]["Row"] };
+        Returns:
+          & { error: true }
+          & "the function public.participants with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
+      };
       "pin_message":
         | { Args: { "id": string; "user_id"?: string }; Returns: Json }
         | { Args: { "": Json }; Returns: Json };
@@ -1543,10 +1554,15 @@ export type Database = {
       "rotate_twin_secret":
         | { Args: { "ai_twin_id": string; "overlap_hours"?: number }; Returns: Json }
         | { Args: { "": Json }; Returns: Json };
-      "search_conversations": { Args: { "": Json }; Returns: Json };
+      "search_conversations":
+        | { Args: { "": Json }; Returns: Json }
+        | { Args: { "conversation_id"?: string; "limit"?: number; "offset"?: number; "query": string }; Returns: Json };
       "search_messages":
         | { Args: { "": Json }; Returns: Json }
-        | { Args: { "channel_id"?: string; "limit"?: number; "offset"?: number; "query": string }; Returns: Json };
+        | {
+          Args: { "channel_id"?: string; "limit"?: number; "offset"?: number; "prefix"?: boolean; "query": string };
+          Returns: Json;
+        };
       "set_twin_webhook":
         | { Args: { "ai_twin_id": string; "url": string }; Returns: Json }
         | { Args: { "": Json }; Returns: Json };

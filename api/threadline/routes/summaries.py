@@ -20,10 +20,20 @@ PAUSE = 0.5  # seconds between two looks for a summary that another request has 
 @post("/api/v2/messages/summarize")
 async def summarize(request: HttpRequest) -> ASGIApp:
     """Summarise the newest messages of a channel."""
+    return await _answer("begin_summary", request)
+
+
+@post("/api/v2/conversations/{conversation_id:str}/summarize")
+async def summarize_conversation(request: HttpRequest) -> ASGIApp:
+    """Summarise the newest messages of a conversation of another platform."""
+    return await _answer("begin_conversation_summary", request)
+
+
+async def _answer(function: str, request: HttpRequest) -> ASGIApp:
     database: Database = request.app.state.database
     summarizer: Summarizer = request.app.state.summarizer
     begun = await call(
-        "begin_summary",
+        function,
         request,
         model=summarizer.model,
         prompt_version=str(PROMPT_VERSION),

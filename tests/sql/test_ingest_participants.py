@@ -1,0 +1,137 @@
+"""sql/122 and sql/132: participants of groups, and the persons that senders are."""
+
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from tests.support.calls import call, ingest
+from tests.support.database import Db, become, become_postgres, rows, value
+from tests.support.ingest import conversation, message
+from tests.support.people import read_conversation
+from tests.support.world import BOB, JOHN_DOE, MATTY
+
+JOHN = "+1 (234) 567-890"
+EARLY, LATE = "2026-02-01T09:00:00Z", "2026-02-01T12:00:00Z"
+READ = "select c.participants from public.conversations as c where c.external_conversation_id = 'chat'"
+
+
+def group(*messages: Any, **fields: Any) -> dict[str, Any]:
+    return conversation(*messages, **{"participant_identifier": "120363@g.us", "kind": "group", **fields})
+
+
+def member(identifier: str, **fields: Any) -> dict[str, Any]:
+    return group(participants=[{"identifier": identifier, **fields}])
+
+
+def people(db: Db, user_id: str = MATTY) -> dict[str, dict[str, Any]]:
+    become(db, user_id)
+    found = rows(db, READ)
+    become_postgres(db)
+    return {one["identifier"]: one for one in found[0]} if found else {}
+
+
+@pytest.fixture
+def john(db: Db) -> str:
+    """A person of Matty with a number that is not in use."""
+    db.execute("update public.people set phone = '+15550001111' where id = %s", [JOHN_DOE])
+    return "15550001111@s.whatsapp.net"
+
+
+def test_sender_is_a_participant_and_matched(db: Db, john: str) -> None:
+    ingest(db, group(message("1", sender=john), message("2", sender="15550002222@s.whatsapp.net")))
+    found = people(db)
+    assert found[john] == {
+        "identifier": john,
+        "name": None,
+        "identifiers": [],
+        "has_left": False,
+        "at": "2026-02-01T10:30:00.000Z",
+        "person_id": JOHN_DOE,
+        "matched_by": "phone",
+    }
+    assert found["15550002222@s.whatsapp.net"]["person_id"] is None
+    assert read_conversation(db)["person_id"] is None
+
+
+def test_own_messages_make_no_participant(db: Db) -> None:
+    ingest(db, group(message("1", sender="agent", direction="outbound")))
+    assert people(db) == {}
+
+
+def test_more_identifiers_match_a_lid(db: Db, john: str) -> None:
+    ingest(db, group(message("1", sender="137180000000001@lid")))
+    assert people(db)["137180000000001@lid"]["person_id"] is None
+    phone = {"kind": "phone", "value": "+1 555 000 1111"}
+    ingest(db, member("137180000000001@lid", identifiers=[phone]))
+    assert people(db)["137180000000001@lid"]["person_id"] == JOHN_DOE
+
+
+def test_changed_people_are_matched_again(db: Db) -> None:
+    ingest(db, group(message("1", sender="15550001111@s.whatsapp.net")))
+    db.execute("update public.conversations set created_at = '2026-01-01'")
+    before = read_conversation(db)["version"]
+    for phone, expected in (("+15550001111", JOHN_DOE), ("+15550009999", None)):
+        db.execute("update public.people set phone = %s where id = %s", [phone, JOHN_DOE])
+        assert people(db)["15550001111@s.whatsapp.net"]["person_id"] == expected
+    assert read_conversation(db)["version"] == before + 2
+
+
+CHANGES = (
+    member("@ann", name="Ann", at=EARLY),
+    member("@ann", state="left", at="2026-02-01T11:00:00Z"),
+    group(message("1", sender="@ann")),
+    member("@ann", name="Anna", at="2026-02-01T10:00:00Z"),
+)
+
+
+@pytest.mark.parametrize("place", range(24))
+def test_any_order_of_requests_has_one_result(db: Db, place: int) -> None:
+    for one in list(permutations(CHANGES))[place]:
+        ingest(db, one)
+    found = people(db)["@ann"]
+    assert (found["name"], found["has_left"], found["at"]) == ("Anna", True, "2026-02-01T11:00:00.000Z")
+    ingest(db, group(message("2", sender="@ann", sent_at=LATE)))
+    assert people(db)["@ann"]["has_left"] is False
+
+
+def test_participants_are_broadcast_once(db: Db) -> None:
+    ingest(db, group(message("1", sender="@ann")))
+    db.execute("update public.conversations set created_at = '2026-01-01'")
+    for given, expected in ((CHANGES[1], 1), (CHANGES[1], 0)):
+        db.execute("delete from realtime.messages")
+        ingest(db, given)
+        assert value(db, "select count(*) from realtime.messages where topic like 'inbox:%%'") == expected
+
+
+def test_only_members_see_participants(db: Db) -> None:
+    ingest(db, group(message("1", sender="@ann")))
+    assert (list(people(db)), people(db, BOB)) == (["@ann"], {})
+
+
+BAD = {
+    "participants must be an array of at most 1000 objects": ["x", {}, [{"identifier": "x"}] * 1001],
+    "participants[0].identifier must be a string of 1 to 500 characters": [[5], [{}], [{"identifier": ""}]],
+    "participants[0].name must be a string of at most 500 characters": [[{"identifier": "x", "name": 5}]],
+    "participants[0].state must be joined or left": [[{"identifier": "x", "state": "gone"}]],
+    "participants[0].at must be an ISO 8601 timestamp": [[{"identifier": "x", "at": 5}]],
+    "participants[0].identifiers must be an array of at most 20 objects": [[{"identifier": "x", "identifiers": {}}]],
+}
+
+
+@pytest.mark.parametrize("error", BAD)
+def test_bad_participant_gets_an_error_with_its_place(db: Db, error: str) -> None:
+    for bad in BAD[error]:
+        assert ingest(db, group(participants=bad)).statuses == [f"error: {error}"]
+
+
+def test_direct_conversation_takes_no_participants(db: Db) -> None:
+    answer = ingest(db, conversation(participants=[{"identifier": "x"}]))
+    assert answer.statuses == ["error: participants is for groups only"]
+    assert ingest(db, conversation(participants=None)).statuses == ["created"]
+
+
+def test_erased_person_is_no_participant(db: Db, john: str) -> None:
+    ingest(db, group(message("1", sender=john)))
+    assert call(db, "erase_person", MATTY, person_id=JOHN_DOE).status == 200
+    assert people(db) == {}
