@@ -101,11 +101,22 @@ function useFiles(items) {
   return files;
 }
 
+async function summarize(channelId) {
+  const summary = await callService("/messages/summarize", { channel_id: channelId });
+  const ids = summary.citations.slice(0, 100);
+  const cited = await ask(db.from("messages").select("id, seq").in("id", ids));
+  return { ...summary, placeOf: (id) => ids.indexOf(id) + 1, seqOf: new Map(cited.map((each) => [each.id, each.seq])) };
+}
+
 function Summary({ channel, onClose }) {
-  const summary = useLoad(() => callService("/messages/summarize", { channel_id: channel.id }), []);
-  return html`<${Dialog} title="Summary" onClose=${onClose}><${Loading} ...${summary} />
-    ${summary.data && html`<${Text} text=${summary.data.summary} />
-      <p class="quiet">Of ${summary.data.messageCount} messages.</p>`}</${Dialog}>`;
+  const { data, error } = useLoad(() => summarize(channel.id), []);
+  const cite = (id) => html`<sup><a href=${`#/channels/${channel.id}/${data.seqOf.get(id)}`} onClick=${onClose}
+    aria-label=${`Message ${data.placeOf(id)}`}>${data.placeOf(id)}</a></sup>`;
+  return html`<${Dialog} title="Summary" onClose=${onClose}><${Loading} data=${data} error=${error} />
+    ${data && html`<p class="text" dir="auto">${data.statements.map(({ text, citations }) => html`${text}
+      ${citations.filter((id) => data.seqOf.has(id)).map(cite)}`)}</p>
+      <p class="quiet">Of ${data.messageCount} messages${data.omittedCount > 0 && `; ${data.omittedCount} were left out`}.</p>`}
+  </${Dialog}>`;
 }
 
 function Pins({ channel, names, onClose }) {
