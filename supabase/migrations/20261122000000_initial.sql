@@ -10241,7 +10241,7 @@ as $$
     where counter.channel_id = p_channel_id
         and (
             (select private.is_service())
-            or exists (select from private.my_channels as mine where mine.id = counter.channel_id)
+            or exists (select from private.my_channels as mine where mine.id = counter.channel_id offset 0)
         )
 $$;
 comment on function private.find_channel_state(uuid) is
@@ -13633,7 +13633,7 @@ as $$
         and known.prompt_version = p_prompt_version
         and (
             (select private.is_service())
-            or exists (select from private.my_channels as mine where mine.id = known.channel_id)
+            or exists (select from private.my_channels as mine where mine.id = known.channel_id offset 0)
             or private.is_my_conversation(known.conversation_id)
         )
 $$;
