@@ -103,5 +103,19 @@ def test_devstack_adds_its_commands() -> None:
     result = subprocess.run([Path(sys.executable).parent / "threadline", "--help"], capture_output=True, check=True)
     names = {line.split()[0] for line in result.stdout.decode().partition("Commands:")[2].splitlines() if line}
     assert names == {
-        *("add", "console", "db", "doctor", "import", "remove", "serve", "sql", "status", "stop", "token", "up", "work"),
+        *(
+            "add",
+            "console",
+            "db",
+            "doctor",
+            "import",
+            "remove",
+            "serve",
+            "sql",
+            "status",
+            "stop",
+            "token",
+            "up",
+            "work",
+        ),
     }

@@ -63,9 +63,7 @@ def files(*names: str) -> list[Path]:
     roots = [schema.ROOT / name for name in names]
     found = [file for root in roots for file in ([root] if root.is_file() else sorted(root.rglob("*")))]
     return [
-        file
-        for file in found
-        if file.is_file() and file.suffix in TEXT and not OTHERS & {*file.parts} and file != THIS
+        file for file in found if file.is_file() and file.suffix in TEXT and not OTHERS & {*file.parts} and file != THIS
     ]
 
 
