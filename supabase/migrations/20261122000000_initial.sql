@@ -11301,7 +11301,10 @@ comment on function private.is_retired_file(text) is
 -- A view with the rights of its owner, as those of channels (200_channels).
 create view private.my_posted_files
 with (security_barrier = true) as
-select file.id, file.path, message.channel_id
+select
+    file.id,
+    file.path,
+    message.channel_id
 from private.message_files as used
 inner join public.attachments as file on used.attachment_id = file.id
 inner join public.messages as message on used.message_id = message.id
@@ -11402,8 +11405,8 @@ begin
 end
 $$;
 comment on function private.render_attachment(public.attachments) is
-'An attachment as JSON. path is for Storage clients; url is that of the service, which asks for the rights of each reader
-(decision 0015).';
+'An attachment as JSON. path is for Storage clients; url is that of the service, which asks for the rights of each
+reader (decision 0015).';
 
 create function private.find_file(p_item jsonb, p_channel_id uuid) returns jsonb
 language plpgsql
@@ -11873,33 +11876,36 @@ comment on function private.set_default_language_trigger() is
 
 -- Definer, because no client reads the counters.
 create function private.list_stemmers(p_channel_id uuid) returns regdictionary[]
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
 as $$
-    select coalesce(array_agg(distinct (spoken.language || '_stem')::regdictionary), '{}')
-    from (
-        select named.language
+begin
+    return (
+        select coalesce(array_agg(distinct (spoken.language || '_stem')::regdictionary), '{}')
         from (
-            -- Always, because older messages of a channel keep the stems of its former language.
-            select private.search_language(settings.default_language) as language, 9223372036854775807 as channels
-            from private.settings
-            union all
-            select counter.language, count(*)
-            from private.channel_counters as counter
-            where (p_channel_id is null or counter.channel_id = p_channel_id)
-                and (
-                    (select private.is_service())
-                    or counter.channel_id = any(array(select mine.id from private.my_channels as mine))
-                )
-            group by counter.language
-        ) as named
-        where named.language is not null
-        order by named.channels desc, named.language
-        limit 5
-    ) as spoken
+            select named.language
+            from (
+                -- Always, because older messages of a channel keep the stems of its former language.
+                select private.search_language(settings.default_language) as language, 9223372036854775807 as channels
+                from private.settings
+                union all
+                select counter.language, count(*)
+                from private.channel_counters as counter
+                where (p_channel_id is null or counter.channel_id = p_channel_id)
+                    and (
+                        (select private.is_service())
+                        or counter.channel_id = any(array(select mine.id from private.my_channels as mine))
+                    )
+                group by counter.language
+            ) as named
+            where named.language is not null
+            order by named.channels desc, named.language
+            limit 5
+        ) as spoken
+    );
+end
 $$;
 comment on function private.list_stemmers(uuid) is
 'The dictionaries that stem the words of a search in one channel or all channels of the caller: at most five, for the
@@ -12074,11 +12080,13 @@ create function private.list_stems(
     p_words text[], p_accented text[], p_stemmer regdictionary, p_strips_prefixes boolean
 )
 returns table (place bigint, stem text)
-language sql
+language plpgsql
 immutable
 parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select given.place, private.fold_text(stemmed.word)
     from unnest(p_words, p_accented) with ordinality as given (word, accented, place)
     cross join lateral unnest(array[
@@ -12102,7 +12110,8 @@ as $$
                 )
         end
     ]) as stemmed (word)
-    where char_length(given.word) > 2 and stemmed.word <> given.word
+    where char_length(given.word) > 2 and stemmed.word <> given.word;
+end
 $$;
 comment on function private.list_stems(text[], text[], regdictionary, boolean) is
 'The stems of words that differ from them, with their places. p_accented has the same words with their accents, which
@@ -12165,62 +12174,66 @@ comment on function private.escape_html(text) is 'A text that a page shows as it
 create function private.render_snippet(
     p_content text, p_words text[], p_beginnings text, p_neighbours text, p_stemmers regdictionary[]
 ) returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    with piece as materialized (
-        select
-            cut.part[1] as text,
-            cut.place,
-            sum(char_length(cut.part[1])) over (order by cut.place) as until,
-            case
-                when octet_length(cut.part[1]) = char_length(cut.part[1]) then lower(cut.part[1])
-                else private.fold_text(cut.part[1])
-            end as word
-        -- Bounds the cost: a hit further on shows the beginning of the message.
-        from regexp_matches(
-            left(p_content, 4000),
-            '[^\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]{1,40}'
-            '|[\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]{1,40}', 'g'
-        ) with ordinality as cut (part, place)
-    ),
-
-    judged as (
-        select
-            piece.*,
-            piece.word = any(p_words)
-            or coalesce(piece.word ~ p_beginnings, false)
-            or array[
-                (ts_lexize(p_stemmers[1], piece.word))[1], (ts_lexize(p_stemmers[2], piece.word))[1],
-                (ts_lexize(p_stemmers[3], piece.word))[1], (ts_lexize(p_stemmers[4], piece.word))[1],
-                (ts_lexize(p_stemmers[5], piece.word))[1]
-            ] && p_words as is_word,
-            coalesce(piece.text ~ p_neighbours, false) as has_neighbours
-        from piece
-    ),
-
-    beginning as (
-        select coalesce(greatest(min(hit.until - char_length(hit.text)) - 60, 0), 0) as at
-        from judged as hit
-        where hit.is_word or hit.has_neighbours
-    )
-
-    select concat(
-        case when min(shown.place) > 1 then e'\u2026' end,
-        replace(string_agg(
-            case
-                when shown.is_word then '<mark>' || private.escape_html(shown.text) || '</mark>'
-                when shown.has_neighbours
-                    then regexp_replace(private.escape_html(shown.text), p_neighbours, '<mark>\&</mark>', 'g')
-                else private.escape_html(shown.text)
-            end, '' order by shown.place
-        ), '</mark><mark>', ''),
-        case when max(shown.until) < char_length(p_content) then e'\u2026' end
-    )
-    from judged as shown
-    cross join beginning
-    where shown.until > beginning.at and shown.until <= beginning.at + 240
+declare
+    c_letter constant text := '[^\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]';
+    -- Bounds the cost: a hit further on shows the beginning of the message. The two characters become the marks.
+    v_text text := translate(left(p_content, 4000), e'\u0002\u0003', '');
+    v_heads text[] := array(select left(given.word, 2) from unnest(p_words) as given (word));
+    v_pattern text;
+    v_from integer := 1;
+    v_shown text;
+    v_is_cut boolean;
+begin
+    v_pattern := concat_ws('|', (
+        select format('(?<!%1$s)(?:%2$s)(?!%1$s)', c_letter, string_agg(hit.text, '|'))
+        from (
+            select distinct piece.text
+            from (
+                select cut.part[1] as text, private.fold_text(cut.part[1]) as word
+                from regexp_matches(v_text, c_letter || '+', 'g') as cut (part)
+                -- Most words begin with other letters than the query and its stems, and need no further look.
+                where octet_length(cut.part[1]) > char_length(cut.part[1])
+                    or left(lower(cut.part[1]), 2) = any(v_heads)
+                    or lower(cut.part[1]) ~ p_beginnings
+            ) as piece
+            where piece.word = any(p_words)
+                or piece.word ~ p_beginnings
+                or exists (
+                    select from unnest(p_stemmers) as stemmer (id)
+                    where (ts_lexize(stemmer.id, piece.word))[1] = any(p_words)
+                )
+            limit 20
+        ) as hit
+        having count(*) > 0
+    ), p_neighbours);
+    if v_pattern <> '' then
+        v_from := greatest(regexp_instr(v_text, v_pattern) - 60, 1);
+    end if;
+    if v_from > 1 then
+        -- Begins with a word.
+        v_from := v_from + strpos(substr(v_text, v_from, 30), ' ');
+    end if;
+    v_shown := substr(v_text, v_from, 240);
+    v_is_cut := v_from + 240 <= char_length(p_content);
+    if v_is_cut then
+        -- Ends with a word.
+        v_shown := left(v_shown, 240 - strpos(reverse(right(v_shown, 30)), ' '));
+    end if;
+    if v_pattern <> '' then
+        v_shown := replace(
+            regexp_replace(v_shown, v_pattern, e'\u0002\\&\u0003', 'g'), e'\u0003\u0002', ''
+        );
+    end if;
+    return concat(
+        case when v_from > 1 then e'\u2026' end,
+        replace(replace(private.escape_html(v_shown), e'\u0002', '<mark>'), e'\u0003', '</mark>'),
+        case when v_is_cut then e'\u2026' end
+    );
+end
 $$;
 comment on function private.render_snippet(text, text[], text, text, regdictionary[]) is
 'Up to 240 characters of a message around the first word of the query, as HTML: the text is escaped, and the words stand
@@ -12230,7 +12243,6 @@ create function private.render_hits(p_ids uuid[], p_words tsquery, p_stemmers re
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
     v_marks record := private.list_marks(p_words);
@@ -12507,11 +12519,12 @@ comment on type private.message_search is
 'The conditions of a query; null means no condition. The fields other_ hold what the query excludes.';
 
 create function private.list_word_forms(p_word text, p_text text, p_stemmers regdictionary[]) returns text[]
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select array(
+begin
+    return array(
         select p_word
         union
         select found.stem
@@ -12524,7 +12537,8 @@ as $$
         ) as found
         where found.place = 1
         order by 1
-    )
+    );
+end
 $$;
 comment on function private.list_word_forms(text, text, regdictionary[]) is
 'A word of a query and its stems: a message with one of them has the word in some form.';
@@ -12744,10 +12758,12 @@ comment on function private.parse_search_operator(private.message_search, text, 
 
 create function private.list_search_terms(p_query text, p_is_typing boolean)
 returns table (is_wanted boolean, operator text, value text, is_quoted boolean, is_or boolean, is_beginning boolean)
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select
         part[1] is null,
         lower(part[2]),
@@ -12764,7 +12780,8 @@ as $$
         '((?:^|\s)-(?=[^\s-]))?(?:(from|in|before|after|has|mentions|file):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
     ) with ordinality as part (part, place)
     order by part.place
-    limit 64
+    limit 64;
+end
 $$;
 comment on function private.list_search_terms(text, boolean) is
 'The terms of a query, at most 64: words, "phrases" and operators, which a dash excludes.';
