@@ -14332,8 +14332,8 @@ begin
 end
 $$;
 comment on function private.broadcast_channel_deletion_trigger() is
-'Trigger: tells the listeners of a channel that it is deleted, as its last event. Its log is deleted with it; the logs of
-its members keep the deletion.';
+'Trigger: tells the listeners of a channel that it is deleted, as its last event. Its log is deleted with it; the logs
+of its members keep the deletion.';
 
 -- Catch-up: a client fetches the events of a channel that it missed.
 -- Promise: pages that follow meta.last_seq return every event of the channel once and in order.
