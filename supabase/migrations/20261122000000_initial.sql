@@ -3346,6 +3346,37 @@ comment on column public.conversation_identifiers.key is 'What equal identifiers
 create index conversation_identifiers_workspace_id_key_idx on public.conversation_identifiers (workspace_id, key);
 alter table public.conversation_identifiers enable row level security;
 
+-- Those who write in a group, or are said to be in it. A computed field shows them, so clients need no right here.
+create table private.group_participants (
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    workspace_id uuid not null,
+    identifier text collate "C" not null,
+    name text collate "C",
+    named_at timestamptz not null default '-infinity',
+    identifiers jsonb not null default '[]',
+    keys text[] collate "C" not null default '{}',
+    has_left boolean not null default false,
+    at timestamptz not null default '-infinity',
+    person_id uuid,
+    matched_by text,
+    primary key (conversation_id, identifier),
+    constraint group_participants_person_id_fkey foreign key (workspace_id, person_id)
+    references public.people (workspace_id, id) on delete set null (person_id)
+);
+comment on table private.group_participants is 'Who is, or was, in a group, and which person that is.';
+comment on column private.group_participants.identifier is
+'As sender of the messages and participants of requests have it.';
+comment on column private.group_participants.named_at is
+'When name was given: a later request with an earlier time does not undo it.';
+comment on column private.group_participants.identifiers is 'More identifiers, as requests gave them.';
+comment on column private.group_participants.keys is
+'What all identifiers have in common with equal ones (private.identifier_key).';
+comment on column private.group_participants.at is 'When the participant last joined, wrote or left.';
+create index group_participants_keys_idx on private.group_participants using gin (keys);
+create index group_participants_person_id_idx on private.group_participants (workspace_id, person_id)
+where person_id is not null;
+alter table private.group_participants enable row level security;
+
 create function private.diagnose_identifiers(p_identifiers jsonb) returns text
 language plpgsql
 immutable
@@ -3413,37 +3444,6 @@ end
 $$;
 comment on function private.list_given_identifiers(jsonb) is
 'The identifiers in the field identifiers of a conversation, each in its one form; empty if the field has an error.';
-
--- Those who write in a group, or are said to be in it. A computed field shows them, so clients need no right here.
-create table private.group_participants (
-    conversation_id uuid not null references public.conversations (id) on delete cascade,
-    workspace_id uuid not null,
-    identifier text collate "C" not null,
-    name text collate "C",
-    named_at timestamptz not null default '-infinity',
-    identifiers jsonb not null default '[]',
-    keys text[] collate "C" not null default '{}',
-    has_left boolean not null default false,
-    at timestamptz not null default '-infinity',
-    person_id uuid,
-    matched_by text,
-    primary key (conversation_id, identifier),
-    constraint group_participants_person_id_fkey foreign key (workspace_id, person_id)
-    references public.people (workspace_id, id) on delete set null (person_id)
-);
-comment on table private.group_participants is 'Who is, or was, in a group, and which person that is.';
-comment on column private.group_participants.identifier is
-'As sender of the messages and participants of requests have it.';
-comment on column private.group_participants.named_at is
-'When name was given: a later request with an earlier time does not undo it.';
-comment on column private.group_participants.identifiers is 'More identifiers, as requests gave them.';
-comment on column private.group_participants.keys is
-'What all identifiers have in common with equal ones (private.identifier_key).';
-comment on column private.group_participants.at is 'When the participant last joined, wrote or left.';
-create index group_participants_keys_idx on private.group_participants using gin (keys);
-create index group_participants_person_id_idx on private.group_participants (workspace_id, person_id)
-where person_id is not null;
-alter table private.group_participants enable row level security;
 
 create function private.diagnose_group_participants(p_conversation jsonb) returns text
 language plpgsql
@@ -5730,8 +5730,21 @@ comment on function private.update_participants(uuid[], private.ingest_participa
 'Sets identifier and name of participants where the request has newer ones. Returns the ids of the conversations that
 look different now. The caller has locked the rows.';
 
--- Ingest: who is in a group, and who each of its senders is.
+-- Ingest: who takes part. Participants of groups and their persons, and conversations that go on under another name.
 -- Promise: the order in which requests arrive makes no difference; a message shows that its sender was there.
+
+-- On some platforms, a user with a new number or id begins a conversation with a new name. It stays one here.
+create table private.conversation_aliases (
+    scope_id uuid not null,
+    platform text not null,
+    external_id text collate "C" not null,
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    primary key (scope_id, platform, external_id, conversation_id)
+);
+comment on table private.conversation_aliases is
+'Further names of conversations on their platform, as the field continues of requests gave them.';
+create index conversation_aliases_conversation_id_idx on private.conversation_aliases (conversation_id);
+alter table private.conversation_aliases enable row level security;
 
 create function private.list_group_changes(
     p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
@@ -5870,6 +5883,155 @@ comment on function private.record_group_participants(
 ) is
 'Keeps what a request says about participants of groups, and matches them to people. Returns the groups that changed.
 The caller has locked the conversations.';
+
+create function private.find_conversation(p_source private.ingest_source, p_external_id text) returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return coalesce((
+        select conversation.id
+        from private.conversation_aliases as alias
+        inner join public.conversations as conversation on alias.conversation_id = conversation.id
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+            and alias.external_id = p_external_id collate "C" and conversation.user_id = p_source.user_id
+        limit 1
+    ), (
+        select conversation.id
+        from public.conversations as conversation
+        where conversation.platform = p_source.platform
+            and conversation.external_conversation_id = p_external_id collate "C"
+            and conversation.user_id = p_source.user_id and conversation.scope_id = p_source.scope_id
+    ));
+end
+$$;
+comment on function private.find_conversation(private.ingest_source, text) is
+'The conversation of a connection with this name or alias; null if there is none.';
+
+-- Definer, because the backend may not change what was said.
+create function private.join_conversation(p_from uuid, p_into uuid) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    perform from public.conversations as conversation
+    where conversation.id in (p_from, p_into)
+    order by conversation.id
+    for update;
+    insert into public.conversation_updates (
+        conversation_id, external_id, sender, type, actor, version, at, sequence, value, received_at
+    )
+    select
+        p_into, given.external_id, given.sender, given.type, given.actor, given.version, given.at, given.sequence,
+        given.value, given.received_at
+    from public.conversation_updates as given
+    where given.conversation_id = p_from
+    on conflict (conversation_id, external_id, sender, type, actor, version) do nothing;
+    insert into public.conversation_messages (
+        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, stated_at, sequence,
+        message, original, deleted_at
+    )
+    select
+        p_into, stored.external_id, stored.sender, stored.workspace_id, stored.connection_id, stored.sent_at,
+        stored.received_at, stored.stated_at, stored.sequence, stored.message, stored.original, stored.deleted_at
+    from public.conversation_messages as stored
+    where stored.conversation_id = p_from
+    on conflict (conversation_id, external_id, sender) do nothing;
+    perform private.record_identifiers(
+        array(select p_into from unnest(private.list_identifiers(p_from))), private.list_identifiers(p_from)
+    );
+    perform private.record_identifiers(array[p_into], array[private.identify_any(
+        conversation.platform, conversation.participant_identifier
+    )])
+    from public.conversations as conversation
+    where conversation.id = p_from;
+    update private.conversation_media as known set conversation_id = p_into where known.conversation_id = p_from;
+    delete from public.conversations as conversation where conversation.id = p_from;
+end
+$$;
+comment on function private.join_conversation(uuid, uuid) is
+'Moves the messages, updates and identifiers of one conversation into another one and deletes it.';
+
+-- Definer, because no role writes the table.
+create function private.record_aliases(p_source private.ingest_source, p_conversations jsonb) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_given record;
+    v_into uuid;
+    v_from uuid;
+begin
+    for v_given in
+        select distinct given.value ->> 'external_conversation_id' as name, given.value ->> 'continues' as former
+        from jsonb_array_elements(p_conversations) as given
+        where jsonb_typeof(given.value -> 'continues') = 'string'
+            and given.value ->> 'continues' <> given.value ->> 'external_conversation_id'
+            and char_length(given.value ->> 'external_conversation_id') between 1 and 500
+        order by 1, 2
+    loop
+        v_into := private.find_conversation(p_source, v_given.former);
+        v_from := private.find_conversation(p_source, v_given.name);
+        if v_into is null and v_from is not null and char_length(v_given.former) between 1 and 500 then
+            -- The messages of the former name come later.
+            update public.conversations as conversation set external_conversation_id = v_given.former
+            where conversation.id = v_from;
+            v_into := v_from;
+        elsif v_from is not null and v_from <> v_into then
+            perform private.join_conversation(v_from, v_into);
+        end if;
+        if v_into is not null then
+            insert into private.conversation_aliases (scope_id, platform, external_id, conversation_id)
+            values (p_source.scope_id, p_source.platform, v_given.name, v_into)
+            on conflict do nothing;
+        end if;
+    end loop;
+end
+$$;
+comment on function private.record_aliases(private.ingest_source, jsonb) is
+'Remembers which conversations of a request go on with an earlier one, and joins those that exist apart.';
+
+create function private.follow_aliases(
+    p_source private.ingest_source, p_conversations jsonb, p_parsed private.ingest_conversation[]
+) returns private.ingest_conversation[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_parsed private.ingest_conversation[] := p_parsed;
+    v_name text;
+begin
+    if p_conversations @? '$[*].continues' then
+        -- The lock order stands in the head of 131_ingest_conversations.sql.
+        perform private.lock_source(p_source);
+        perform private.record_aliases(p_source, p_conversations);
+    elsif not exists (
+        select from private.conversation_aliases as alias
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+    ) then
+        return p_parsed;
+    end if;
+    for v_place in 1..cardinality(v_parsed) loop
+        select conversation.external_conversation_id into v_name
+        from private.conversation_aliases as alias
+        inner join public.conversations as conversation on alias.conversation_id = conversation.id
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+            and alias.external_id = v_parsed[v_place].external_id collate "C"
+            and conversation.user_id = p_source.user_id
+        limit 1;
+        if found and v_parsed[v_place].error is null then
+            v_parsed[v_place].external_id := v_name;
+        end if;
+    end loop;
+    return v_parsed;
+end
+$$;
+comment on function private.follow_aliases(private.ingest_source, jsonb, private.ingest_conversation[]) is
+'The same conversations under the names with which they are stored.';
 
 -- Ingest, third part: what happened to messages after they were sent.
 -- Promise: an update counts once, in any order, also before its message has come.
@@ -6730,7 +6892,9 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = 'off'
 as $$
 declare
-    v_conversations private.ingest_conversation[] := private.parse_conversations(p_conversations);
+    v_conversations private.ingest_conversation[] := private.follow_aliases(
+        p_source, p_conversations, private.parse_conversations(p_conversations)
+    );
     v_ids uuid[] := private.find_conversations(p_source, v_conversations);
     v_has_updates boolean := exists (select from unnest(v_conversations) as given where given.has_updates);
     v_messages private.ingest_message[];
@@ -19225,6 +19389,7 @@ on public.workspaces to service_role;
 grant select on private.clean_ups to service_role;
 grant select on private.conversation_media to service_role;
 grant select on private.word_backlog to service_role;
+grant select on private.conversation_aliases to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;
 grant select, update on private.summary_counts, private.summary_totals to service_role;
@@ -19403,6 +19568,8 @@ grant execute on function
     private.diagnose_group_participants(jsonb),
     private.list_group_participants(uuid),
     private.record_group_participants(private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]),
+    private.follow_aliases(private.ingest_source, jsonb, private.ingest_conversation[]),
+    private.record_aliases(private.ingest_source, jsonb),
     private.is_valid_key(text),
     private.measure_search(),
     private.rotate_twin_secret(uuid, interval),
