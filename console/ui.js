@@ -99,6 +99,17 @@ export function Act({ children, onPress, confirm, class: name, ...rest }) {
     <${Failure} error=${error} />`;
 }
 
+/** A choice that is kept at once; it goes back if that fails. */
+export function Pick({ label, value, options, onPick }) {
+  const { act, error } = useAct();
+  async function pick({ target }) {
+    if (!(await act(async () => [await onPick(target.value)]))) target.value = value;
+  }
+  return html`<select aria-label=${label} onChange=${pick}>
+    ${options.map((each) => html`<option selected=${each === value}>${each}</option>`)}</select>
+    <${Failure} error=${error} />`;
+}
+
 /** A button that copies a text. */
 export function Copy({ text, label }) {
   const [said, setSaid] = useState();

@@ -3,7 +3,7 @@
 import { ask, call, db, useLoad, useNames } from "./client.js";
 import { channels } from "./channels.js";
 import { Invited } from "./members.js";
-import { Act, Field, Form, Head, html, Loading, Time } from "./ui.js";
+import { Act, Field, Form, Head, html, Loading, Pick, Time } from "./ui.js";
 import { useState } from "./vendor/hooks.js";
 
 const ROLES = ["owner", "admin", "member"];
@@ -34,10 +34,10 @@ function Members({ space, user, reloadSpaces }) {
   return html`<section aria-label="Members"><h2>Members</h2><${Loading} ...${members} />
     <div class="wide"><table><thead><tr><th>Name</th><th>Role</th><th>Since</th><th></th></tr></thead>
     <tbody>${members.data?.map((each) => html`<tr key=${each.user_id}><td dir="auto">${each.display_name}</td>
-      <td>${space.isManager && !space.is_personal ? html`<select aria-label=${`Role of ${each.display_name}`}
-        onChange=${(event) => done(() => db.from("workspace_members").update({ role: event.target.value }).match(of(each.user_id)))()
-          .catch((error) => { alert(error.message); members.reload(); })}>
-        ${ROLES.map((role) => html`<option selected=${role === each.role}>${role}</option>`)}</select>` : each.role}</td>
+      <td>${space.isManager && !space.is_personal
+        ? html`<${Pick} label=${`Role of ${each.display_name}`} value=${each.role} options=${ROLES}
+          onPick=${(role) => done(() => db.from("workspace_members").update({ role }).match(of(each.user_id)))()} />`
+        : each.role}</td>
       <td><${Time} value=${each.joined_at} both /></td>
       <td>${!space.is_personal && (space.isManager || each.user_id === user.id) && html`<${Act}
         confirm=${each.user_id === user.id ? "Leave this workspace?" : "Remove this member from the workspace?"}
