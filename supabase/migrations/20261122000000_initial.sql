@@ -12686,9 +12686,7 @@ declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 100, 20);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
     v_stemmers regdictionary[] := private.list_stemmers(v_channel_id);
-    v_search private.message_search := private.parse_search(
-        v_query, v_stemmers, coalesce(private.scalar_text($1, 'prefix'), 'false') in ('true', '1')
-    );
+    v_search private.message_search := private.parse_search(v_query, v_stemmers, private.parse_boolean($1, 'prefix'));
     v_is_empty boolean := v_search is null;
     v_found record;
 begin
@@ -16994,7 +16992,8 @@ comment on function public.list_messages(uuid, uuid, boolean, integer, integer, 
 first page has last_seq and topic in meta, to follow the channel from there.';
 
 create function public.search_messages(
-    query text, channel_id uuid default null, "limit" integer default null, "offset" integer default null
+    query text, channel_id uuid default null, "limit" integer default null, "offset" integer default null,
+    prefix boolean default null
 ) returns json
 language plpgsql
 stable
@@ -17003,13 +17002,13 @@ as $$
 begin
     return public.search_messages(jsonb_build_object(
         'query', search_messages.query, 'channel_id', search_messages.channel_id, 'limit', search_messages."limit",
-        'offset', search_messages."offset"
+        'offset', search_messages."offset", 'prefix', search_messages.prefix
     ));
 end
 $$;
-comment on function public.search_messages(text, uuid, integer, integer) is
+comment on function public.search_messages(text, uuid, integer, integer, boolean) is
 'Finds messages of the caller''s channels: the best first, among the newest 1,000 that fit. limit is 1 to 100, default
-20.';
+20; prefix leaves the last word open.';
 
 create function public.get_message(id uuid) returns json
 language plpgsql
@@ -18193,7 +18192,7 @@ revoke all on function
     public.replay_twin_deliveries(uuid, uuid),
     public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
     public.rotate_twin_secret(uuid, integer),
-    public.search_messages(text, uuid, integer, integer),
+    public.search_messages(text, uuid, integer, integer, boolean),
     public.set_twin_webhook(uuid, text),
     public.sweep_attachments(integer),
     public.toggle_reaction(uuid, text, uuid),
@@ -18353,7 +18352,7 @@ grant execute on function
     public.replay_twin_deliveries(uuid, uuid),
     public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
     public.rotate_twin_secret(uuid, integer),
-    public.search_messages(text, uuid, integer, integer),
+    public.search_messages(text, uuid, integer, integer, boolean),
     public.set_twin_webhook(uuid, text),
     public.toggle_reaction(uuid, text, uuid),
     public.undo_number_change(uuid),
@@ -18653,7 +18652,7 @@ grant execute on function
     public.replay_twin_deliveries(uuid, uuid),
     public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
     public.rotate_twin_secret(uuid, integer),
-    public.search_messages(text, uuid, integer, integer),
+    public.search_messages(text, uuid, integer, integer, boolean),
     public.set_twin_webhook(uuid, text),
     public.sweep_attachments(integer),
     public.toggle_reaction(uuid, text, uuid),

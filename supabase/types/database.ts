@@ -1546,7 +1546,10 @@ export type Database = {
       "search_conversations": { Args: { "": Json }; Returns: Json };
       "search_messages":
         | { Args: { "": Json }; Returns: Json }
-        | { Args: { "channel_id"?: string; "limit"?: number; "offset"?: number; "query": string }; Returns: Json };
+        | {
+          Args: { "channel_id"?: string; "limit"?: number; "offset"?: number; "prefix"?: boolean; "query": string };
+          Returns: Json;
+        };
       "set_twin_webhook":
         | { Args: { "ai_twin_id": string; "url": string }; Returns: Json }
         | { Args: { "": Json }; Returns: Json };

@@ -771,7 +771,7 @@ drop function
     public.rotate_twin_secret(uuid, integer),
     public.search_conversations(jsonb),
     public.search_messages(jsonb),
-    public.search_messages(text, uuid, integer, integer),
+    public.search_messages(text, uuid, integer, integer, boolean),
     public.set_twin_webhook(jsonb),
     public.set_twin_webhook(uuid, text),
     public.sweep_attachments(integer),
