@@ -7518,7 +7518,7 @@ comment on column private.channel_counters.message_count is
 'Number of messages that are not deleted. Stored, because counting a million is too slow.';
 comment on column private.channel_counters.member_count is 'Number of members. Stored for the list of channels.';
 comment on column private.channel_counters.language is
-'The text search configuration for its messages; null if its language has none. Triggers keep it (257_search_languages).';
+'The text search configuration for its messages; null without one. Triggers keep it (257_search_languages).';
 comment on column private.channel_counters.topic_turn is
 'How often a member has left. The topic of the sealed channel ends with it (decision 0014).';
 comment on column private.channel_counters.sealed_until is
@@ -13237,9 +13237,7 @@ declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 100, 20);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
     v_stemmers regdictionary[] := private.list_stemmers(v_channel_id);
-    v_search private.message_search := private.parse_search(
-        v_query, v_stemmers, coalesce(private.scalar_text($1, 'prefix'), 'false') in ('true', '1')
-    );
+    v_search private.message_search := private.parse_search(v_query, v_stemmers, private.parse_boolean($1, 'prefix'));
     v_is_empty boolean := v_search is null;
     v_found record;
 begin
@@ -14067,8 +14065,8 @@ begin
 end
 $$;
 comment on function private.begin_conversation_summary(jsonb) is
-'As begin_summary, for POST /api/v2/conversations/{conversation_id}/summarize. Citations are the ids of messages on their
-platform.';
+'As begin_summary, for POST /api/v2/conversations/{conversation_id}/summarize. Citations are the ids of messages on
+their platform.';
 
 create function private.finish_summary(jsonb) returns json
 language plpgsql
