@@ -55,7 +55,7 @@ def test_no_text_becomes_html(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|dangerously|eval\(|new Function", text)
     assert "style=" not in text
-    assert max(map(len, text.splitlines())) <= 150
+    assert max(map(len, text.splitlines())) <= 120
 
 
 def test_page_has_no_inline_script_and_no_other_host() -> None:
