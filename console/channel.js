@@ -115,8 +115,8 @@ function Summary({ channel, onClose }) {
   return html`<${Dialog} title="Summary" onClose=${onClose}><${Loading} data=${data} error=${error} />
     ${data && html`<p class="text" dir="auto">${data.statements.map(({ text, citations }) => html`${text}
       ${citations.filter((id) => data.seqOf.has(id)).map(cite)}`)}</p>
-      <p class="quiet">Of ${data.messageCount} messages${data.omittedCount > 0 && `, without ${data.omittedCount} older ones`}.
-      </p>`}
+      <p class="quiet">Of ${data.messageCount} messages.
+        ${data.omittedCount > 0 && ` ${data.omittedCount} older ones were left out.`}</p>`}
   </${Dialog}>`;
 }
 
