@@ -89,8 +89,13 @@ export function Inbox({ space, id, sub, user }) {
   const [news, setNews] = useState();
   const timer = useRef();
   const thread = useRef();
-  function onEvent(_, payload) {
+  function onEvent(event, payload) {
     const { conversation } = payload;
+    if (event === "conversation.changed") { // missed while the connection was broken
+      clearTimeout(timer.current);
+      timer.current = setTimeout(inbox.reload, 200);
+      return payload.conversation_id === id ? thread.current?.({}) : undefined;
+    }
     if (conversation.workspace_id !== space.id) return;
     if (payload.messages_added) setNews(`${titleOf(conversation)}: ${conversation.last_message_preview}`);
     clearTimeout(timer.current);

@@ -22,6 +22,37 @@ comment on column public.conversation_identifiers.key is 'What equal identifiers
 create index conversation_identifiers_workspace_id_key_idx on public.conversation_identifiers (workspace_id, key);
 alter table public.conversation_identifiers enable row level security;
 
+-- Those who write in a group, or are said to be in it. A computed field shows them, so clients need no right here.
+create table private.group_participants (
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    workspace_id uuid not null,
+    identifier text collate "C" not null,
+    name text collate "C",
+    named_at timestamptz not null default '-infinity',
+    identifiers jsonb not null default '[]',
+    keys text[] collate "C" not null default '{}',
+    has_left boolean not null default false,
+    at timestamptz not null default '-infinity',
+    person_id uuid,
+    matched_by text,
+    primary key (conversation_id, identifier),
+    constraint group_participants_person_id_fkey foreign key (workspace_id, person_id)
+    references public.people (workspace_id, id) on delete set null (person_id)
+);
+comment on table private.group_participants is 'Who is, or was, in a group, and which person that is.';
+comment on column private.group_participants.identifier is
+'As sender of the messages and participants of requests have it.';
+comment on column private.group_participants.named_at is
+'When name was given: a later request with an earlier time does not undo it.';
+comment on column private.group_participants.identifiers is 'More identifiers, as requests gave them.';
+comment on column private.group_participants.keys is
+'What all identifiers have in common with equal ones (private.identifier_key).';
+comment on column private.group_participants.at is 'When the participant last joined, wrote or left.';
+create index group_participants_keys_idx on private.group_participants using gin (keys);
+create index group_participants_person_id_idx on private.group_participants (workspace_id, person_id)
+where person_id is not null;
+alter table private.group_participants enable row level security;
+
 create policy conversation_identifiers_select_member on public.conversation_identifiers
 for select to authenticated
 using (workspace_id = any(array(select mine.id from private.my_workspaces as mine)));
@@ -93,37 +124,6 @@ end
 $$;
 comment on function private.list_given_identifiers(jsonb) is
 'The identifiers in the field identifiers of a conversation, each in its one form; empty if the field has an error.';
-
--- Those who write in a group, or are said to be in it. A computed field shows them, so clients need no right here.
-create table private.group_participants (
-    conversation_id uuid not null references public.conversations (id) on delete cascade,
-    workspace_id uuid not null,
-    identifier text collate "C" not null,
-    name text collate "C",
-    named_at timestamptz not null default '-infinity',
-    identifiers jsonb not null default '[]',
-    keys text[] collate "C" not null default '{}',
-    has_left boolean not null default false,
-    at timestamptz not null default '-infinity',
-    person_id uuid,
-    matched_by text,
-    primary key (conversation_id, identifier),
-    constraint group_participants_person_id_fkey foreign key (workspace_id, person_id)
-    references public.people (workspace_id, id) on delete set null (person_id)
-);
-comment on table private.group_participants is 'Who is, or was, in a group, and which person that is.';
-comment on column private.group_participants.identifier is
-'As sender of the messages and participants of requests have it.';
-comment on column private.group_participants.named_at is
-'When name was given: a later request with an earlier time does not undo it.';
-comment on column private.group_participants.identifiers is 'More identifiers, as requests gave them.';
-comment on column private.group_participants.keys is
-'What all identifiers have in common with equal ones (private.identifier_key).';
-comment on column private.group_participants.at is 'When the participant last joined, wrote or left.';
-create index group_participants_keys_idx on private.group_participants using gin (keys);
-create index group_participants_person_id_idx on private.group_participants (workspace_id, person_id)
-where person_id is not null;
-alter table private.group_participants enable row level security;
 
 create function private.diagnose_group_participants(p_conversation jsonb) returns text
 language plpgsql

@@ -57,7 +57,7 @@ as $$
     where counter.channel_id = p_channel_id
         and (
             (select private.is_service())
-            or exists (select from private.my_channels as mine where mine.id = counter.channel_id)
+            or exists (select from private.my_channels as mine where mine.id = counter.channel_id offset 0)
         )
 $$;
 comment on function private.find_channel_state(uuid) is

@@ -167,11 +167,13 @@ create function private.list_stems(
     p_words text[], p_accented text[], p_stemmer regdictionary, p_strips_prefixes boolean
 )
 returns table (place bigint, stem text)
-language sql
+language plpgsql
 immutable
 parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select given.place, private.fold_text(stemmed.word)
     from unnest(p_words, p_accented) with ordinality as given (word, accented, place)
     cross join lateral unnest(array[
@@ -195,7 +197,8 @@ as $$
                 )
         end
     ]) as stemmed (word)
-    where char_length(given.word) > 2 and stemmed.word <> given.word
+    where char_length(given.word) > 2 and stemmed.word <> given.word;
+end
 $$;
 comment on function private.list_stems(text[], text[], regdictionary, boolean) is
 'The stems of words that differ from them, with their places. p_accented has the same words with their accents, which

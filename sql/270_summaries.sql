@@ -136,7 +136,7 @@ as $$
         and known.prompt_version = p_prompt_version
         and (
             (select private.is_service())
-            or exists (select from private.my_channels as mine where mine.id = known.channel_id)
+            or exists (select from private.my_channels as mine where mine.id = known.channel_id offset 0)
             or private.is_my_conversation(known.conversation_id)
         )
 $$;
@@ -389,8 +389,8 @@ begin
 end
 $$;
 comment on function private.begin_conversation_summary(jsonb) is
-'As begin_summary, for POST /api/v2/conversations/{conversation_id}/summarize. Citations are the ids of messages on their
-platform.';
+'As begin_summary, for POST /api/v2/conversations/{conversation_id}/summarize. Citations are the ids of messages on
+their platform.';
 
 create function private.finish_summary(jsonb) returns json
 language plpgsql

@@ -526,6 +526,7 @@ on public.workspaces to service_role;
 grant select on private.clean_ups to service_role;
 grant select on private.conversation_media to service_role;
 grant select on private.word_backlog to service_role;
+grant select on private.conversation_aliases to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;
 grant select, update on private.summary_counts, private.summary_totals to service_role;
@@ -704,6 +705,8 @@ grant execute on function
     private.diagnose_group_participants(jsonb),
     private.list_group_participants(uuid),
     private.record_group_participants(private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]),
+    private.follow_aliases(private.ingest_source, jsonb, private.ingest_conversation[]),
+    private.record_aliases(private.ingest_source, jsonb),
     private.is_valid_key(text),
     private.measure_search(),
     private.rotate_twin_secret(uuid, interval),

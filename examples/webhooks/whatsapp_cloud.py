@@ -69,11 +69,10 @@ def _text(given: dict[str, Any]) -> str:
 
 
 def _moved(given: dict[str, Any]) -> list[dict[str, Any]]:
-    """Both conversations of a user with a new number show both numbers, so that both match the same person."""
+    """A user with a new number goes on in the same conversation."""
     new = given["system"].get("wa_id") or given["system"].get("user_id")
-    both = [{"kind": "phone" if one.isdigit() else "whatsapp_bsuid", "value": one} for one in (given["from"], new)]
-    known = {"identifiers": both, "messages": []}
-    return [{"external_conversation_id": one, "participant_identifier": one, **known} for one in (given["from"], new)]
+    known = {"external_conversation_id": new, "participant_identifier": new, "continues": given["from"]}
+    return [{**known, "messages": []}] if new else []
 
 
 def _time(given: dict[str, Any]) -> str:

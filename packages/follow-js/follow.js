@@ -51,7 +51,7 @@ class Follower {
   #isJoined = false;
   #isWorking = false;
   #mustFind; // where the log ends, before anything else
-  #mustRead; // the log, or everything where there is none
+  #mustRead; // the log, or everything, if there is no log
   #waiting = [];
   #failures = 0;
   #wake = () => {};

@@ -3346,6 +3346,37 @@ comment on column public.conversation_identifiers.key is 'What equal identifiers
 create index conversation_identifiers_workspace_id_key_idx on public.conversation_identifiers (workspace_id, key);
 alter table public.conversation_identifiers enable row level security;
 
+-- Those who write in a group, or are said to be in it. A computed field shows them, so clients need no right here.
+create table private.group_participants (
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    workspace_id uuid not null,
+    identifier text collate "C" not null,
+    name text collate "C",
+    named_at timestamptz not null default '-infinity',
+    identifiers jsonb not null default '[]',
+    keys text[] collate "C" not null default '{}',
+    has_left boolean not null default false,
+    at timestamptz not null default '-infinity',
+    person_id uuid,
+    matched_by text,
+    primary key (conversation_id, identifier),
+    constraint group_participants_person_id_fkey foreign key (workspace_id, person_id)
+    references public.people (workspace_id, id) on delete set null (person_id)
+);
+comment on table private.group_participants is 'Who is, or was, in a group, and which person that is.';
+comment on column private.group_participants.identifier is
+'As sender of the messages and participants of requests have it.';
+comment on column private.group_participants.named_at is
+'When name was given: a later request with an earlier time does not undo it.';
+comment on column private.group_participants.identifiers is 'More identifiers, as requests gave them.';
+comment on column private.group_participants.keys is
+'What all identifiers have in common with equal ones (private.identifier_key).';
+comment on column private.group_participants.at is 'When the participant last joined, wrote or left.';
+create index group_participants_keys_idx on private.group_participants using gin (keys);
+create index group_participants_person_id_idx on private.group_participants (workspace_id, person_id)
+where person_id is not null;
+alter table private.group_participants enable row level security;
+
 create function private.diagnose_identifiers(p_identifiers jsonb) returns text
 language plpgsql
 immutable
@@ -3413,37 +3444,6 @@ end
 $$;
 comment on function private.list_given_identifiers(jsonb) is
 'The identifiers in the field identifiers of a conversation, each in its one form; empty if the field has an error.';
-
--- Those who write in a group, or are said to be in it. A computed field shows them, so clients need no right here.
-create table private.group_participants (
-    conversation_id uuid not null references public.conversations (id) on delete cascade,
-    workspace_id uuid not null,
-    identifier text collate "C" not null,
-    name text collate "C",
-    named_at timestamptz not null default '-infinity',
-    identifiers jsonb not null default '[]',
-    keys text[] collate "C" not null default '{}',
-    has_left boolean not null default false,
-    at timestamptz not null default '-infinity',
-    person_id uuid,
-    matched_by text,
-    primary key (conversation_id, identifier),
-    constraint group_participants_person_id_fkey foreign key (workspace_id, person_id)
-    references public.people (workspace_id, id) on delete set null (person_id)
-);
-comment on table private.group_participants is 'Who is, or was, in a group, and which person that is.';
-comment on column private.group_participants.identifier is
-'As sender of the messages and participants of requests have it.';
-comment on column private.group_participants.named_at is
-'When name was given: a later request with an earlier time does not undo it.';
-comment on column private.group_participants.identifiers is 'More identifiers, as requests gave them.';
-comment on column private.group_participants.keys is
-'What all identifiers have in common with equal ones (private.identifier_key).';
-comment on column private.group_participants.at is 'When the participant last joined, wrote or left.';
-create index group_participants_keys_idx on private.group_participants using gin (keys);
-create index group_participants_person_id_idx on private.group_participants (workspace_id, person_id)
-where person_id is not null;
-alter table private.group_participants enable row level security;
 
 create function private.diagnose_group_participants(p_conversation jsonb) returns text
 language plpgsql
@@ -5318,9 +5318,10 @@ declare
     -- Times that a cast takes for certain. It costs a tenth of parse_timestamp, which takes the rest.
     c_castable constant text := '[12][0-9]{3}-(?:0[1-9]|1[0-2])-(?:[01][1-9]|10|2[0-8])[Tt ](?:[01][0-9]|2[0-3])'
         || ':[0-5][0-9]:[0-5][0-9](?:[.][0-9]{1,12})?(?:[Zz]|[+-]0[0-9]:[0-5][0-9])';
-    -- To match all times as one text costs a tenth of matching each.
-    v_are_castable boolean := jsonb_path_query_array(p_conversations, '$[*].messages[*].sent_at')::text
-        ~ ('^\[(?:"' || c_castable || '"(?:, )?)*\]$');
+    -- To match all times as one text costs a tenth of matching each. Only strings: a number has too many digits.
+    v_are_castable boolean := jsonb_path_query_array(
+        p_conversations, '$[*].messages[*].sent_at ? (@.type() == "string")'
+    )::text ~ ('^\[(?:"' || c_castable || '"(?:, )?)*\]$');
 begin
     return array(
         select line::private.ingest_message from (
@@ -5729,8 +5730,21 @@ comment on function private.update_participants(uuid[], private.ingest_participa
 'Sets identifier and name of participants where the request has newer ones. Returns the ids of the conversations that
 look different now. The caller has locked the rows.';
 
--- Ingest: who is in a group, and who each of its senders is.
+-- Ingest: who takes part. Participants of groups and their persons, and conversations that go on under another name.
 -- Promise: the order in which requests arrive makes no difference; a message shows that its sender was there.
+
+-- On some platforms, a user with a new number or id begins a conversation with a new name. It stays one here.
+create table private.conversation_aliases (
+    scope_id uuid not null,
+    platform text not null,
+    external_id text collate "C" not null,
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    primary key (scope_id, platform, external_id, conversation_id)
+);
+comment on table private.conversation_aliases is
+'Further names of conversations on their platform, as the field continues of requests gave them.';
+create index conversation_aliases_conversation_id_idx on private.conversation_aliases (conversation_id);
+alter table private.conversation_aliases enable row level security;
 
 create function private.list_group_changes(
     p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
@@ -5869,6 +5883,155 @@ comment on function private.record_group_participants(
 ) is
 'Keeps what a request says about participants of groups, and matches them to people. Returns the groups that changed.
 The caller has locked the conversations.';
+
+create function private.find_conversation(p_source private.ingest_source, p_external_id text) returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return coalesce((
+        select conversation.id
+        from private.conversation_aliases as alias
+        inner join public.conversations as conversation on alias.conversation_id = conversation.id
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+            and alias.external_id = p_external_id collate "C" and conversation.user_id = p_source.user_id
+        limit 1
+    ), (
+        select conversation.id
+        from public.conversations as conversation
+        where conversation.platform = p_source.platform
+            and conversation.external_conversation_id = p_external_id collate "C"
+            and conversation.user_id = p_source.user_id and conversation.scope_id = p_source.scope_id
+    ));
+end
+$$;
+comment on function private.find_conversation(private.ingest_source, text) is
+'The conversation of a connection with this name or alias; null if there is none.';
+
+-- Definer, because the backend may not change what was said.
+create function private.join_conversation(p_from uuid, p_into uuid) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    perform from public.conversations as conversation
+    where conversation.id in (p_from, p_into)
+    order by conversation.id
+    for update;
+    insert into public.conversation_updates (
+        conversation_id, external_id, sender, type, actor, version, at, sequence, value, received_at
+    )
+    select
+        p_into, given.external_id, given.sender, given.type, given.actor, given.version, given.at, given.sequence,
+        given.value, given.received_at
+    from public.conversation_updates as given
+    where given.conversation_id = p_from
+    on conflict (conversation_id, external_id, sender, type, actor, version) do nothing;
+    insert into public.conversation_messages (
+        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, stated_at, sequence,
+        message, original, deleted_at
+    )
+    select
+        p_into, stored.external_id, stored.sender, stored.workspace_id, stored.connection_id, stored.sent_at,
+        stored.received_at, stored.stated_at, stored.sequence, stored.message, stored.original, stored.deleted_at
+    from public.conversation_messages as stored
+    where stored.conversation_id = p_from
+    on conflict (conversation_id, external_id, sender) do nothing;
+    perform private.record_identifiers(
+        array(select p_into from unnest(private.list_identifiers(p_from))), private.list_identifiers(p_from)
+    );
+    perform private.record_identifiers(array[p_into], array[private.identify_any(
+        conversation.platform, conversation.participant_identifier
+    )])
+    from public.conversations as conversation
+    where conversation.id = p_from;
+    update private.conversation_media as known set conversation_id = p_into where known.conversation_id = p_from;
+    delete from public.conversations as conversation where conversation.id = p_from;
+end
+$$;
+comment on function private.join_conversation(uuid, uuid) is
+'Moves the messages, updates and identifiers of one conversation into another one and deletes it.';
+
+-- Definer, because no role writes the table.
+create function private.record_aliases(p_source private.ingest_source, p_conversations jsonb) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_given record;
+    v_into uuid;
+    v_from uuid;
+begin
+    for v_given in
+        select distinct given.value ->> 'external_conversation_id' as name, given.value ->> 'continues' as former
+        from jsonb_array_elements(p_conversations) as given
+        where jsonb_typeof(given.value -> 'continues') = 'string'
+            and given.value ->> 'continues' <> given.value ->> 'external_conversation_id'
+            and char_length(given.value ->> 'external_conversation_id') between 1 and 500
+        order by 1, 2
+    loop
+        v_into := private.find_conversation(p_source, v_given.former);
+        v_from := private.find_conversation(p_source, v_given.name);
+        if v_into is null and v_from is not null and char_length(v_given.former) between 1 and 500 then
+            -- The messages of the former name come later.
+            update public.conversations as conversation set external_conversation_id = v_given.former
+            where conversation.id = v_from;
+            v_into := v_from;
+        elsif v_from is not null and v_from <> v_into then
+            perform private.join_conversation(v_from, v_into);
+        end if;
+        if v_into is not null then
+            insert into private.conversation_aliases (scope_id, platform, external_id, conversation_id)
+            values (p_source.scope_id, p_source.platform, v_given.name, v_into)
+            on conflict do nothing;
+        end if;
+    end loop;
+end
+$$;
+comment on function private.record_aliases(private.ingest_source, jsonb) is
+'Remembers which conversations of a request go on with an earlier one, and joins those that exist apart.';
+
+create function private.follow_aliases(
+    p_source private.ingest_source, p_conversations jsonb, p_parsed private.ingest_conversation[]
+) returns private.ingest_conversation[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_parsed private.ingest_conversation[] := p_parsed;
+    v_name text;
+begin
+    if p_conversations @? '$[*].continues' then
+        -- The lock order stands in the head of 131_ingest_conversations.sql.
+        perform private.lock_source(p_source);
+        perform private.record_aliases(p_source, p_conversations);
+    elsif not exists (
+        select from private.conversation_aliases as alias
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+    ) then
+        return p_parsed;
+    end if;
+    for v_place in 1..cardinality(v_parsed) loop
+        select conversation.external_conversation_id into v_name
+        from private.conversation_aliases as alias
+        inner join public.conversations as conversation on alias.conversation_id = conversation.id
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+            and alias.external_id = v_parsed[v_place].external_id collate "C"
+            and conversation.user_id = p_source.user_id
+        limit 1;
+        if found and v_parsed[v_place].error is null then
+            v_parsed[v_place].external_id := v_name;
+        end if;
+    end loop;
+    return v_parsed;
+end
+$$;
+comment on function private.follow_aliases(private.ingest_source, jsonb, private.ingest_conversation[]) is
+'The same conversations under the names with which they are stored.';
 
 -- Ingest, third part: what happened to messages after they were sent.
 -- Promise: an update counts once, in any order, also before its message has come.
@@ -6729,7 +6892,9 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = 'off'
 as $$
 declare
-    v_conversations private.ingest_conversation[] := private.parse_conversations(p_conversations);
+    v_conversations private.ingest_conversation[] := private.follow_aliases(
+        p_source, p_conversations, private.parse_conversations(p_conversations)
+    );
     v_ids uuid[] := private.find_conversations(p_source, v_conversations);
     v_has_updates boolean := exists (select from unnest(v_conversations) as given where given.has_updates);
     v_messages private.ingest_message[];
@@ -7353,7 +7518,7 @@ comment on column private.channel_counters.message_count is
 'Number of messages that are not deleted. Stored, because counting a million is too slow.';
 comment on column private.channel_counters.member_count is 'Number of members. Stored for the list of channels.';
 comment on column private.channel_counters.language is
-'The text search configuration for its messages; null if its language has none. Triggers keep it (257_search_languages).';
+'The text search configuration for its messages; null without one. Triggers keep it (257_search_languages).';
 comment on column private.channel_counters.topic_turn is
 'How often a member has left. The topic of the sealed channel ends with it (decision 0014).';
 comment on column private.channel_counters.sealed_until is
@@ -10240,7 +10405,7 @@ as $$
     where counter.channel_id = p_channel_id
         and (
             (select private.is_service())
-            or exists (select from private.my_channels as mine where mine.id = counter.channel_id)
+            or exists (select from private.my_channels as mine where mine.id = counter.channel_id offset 0)
         )
 $$;
 comment on function private.find_channel_state(uuid) is
@@ -11300,7 +11465,10 @@ comment on function private.is_retired_file(text) is
 -- A view with the rights of its owner, as those of channels (200_channels).
 create view private.my_posted_files
 with (security_barrier = true) as
-select file.id, file.path, message.channel_id
+select
+    file.id,
+    file.path,
+    message.channel_id
 from private.message_files as used
 inner join public.attachments as file on used.attachment_id = file.id
 inner join public.messages as message on used.message_id = message.id
@@ -11401,8 +11569,8 @@ begin
 end
 $$;
 comment on function private.render_attachment(public.attachments) is
-'An attachment as JSON. path is for Storage clients; url is that of the service, which asks for the rights of each reader
-(decision 0015).';
+'An attachment as JSON. path is for Storage clients; url is that of the service, which asks for the rights of each
+reader (decision 0015).';
 
 create function private.find_file(p_item jsonb, p_channel_id uuid) returns jsonb
 language plpgsql
@@ -11872,33 +12040,36 @@ comment on function private.set_default_language_trigger() is
 
 -- Definer, because no client reads the counters.
 create function private.list_stemmers(p_channel_id uuid) returns regdictionary[]
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
 as $$
-    select coalesce(array_agg(distinct (spoken.language || '_stem')::regdictionary), '{}')
-    from (
-        select named.language
+begin
+    return (
+        select coalesce(array_agg(distinct (spoken.language || '_stem')::regdictionary), '{}')
         from (
-            -- Always, because older messages of a channel keep the stems of its former language.
-            select private.search_language(settings.default_language) as language, 9223372036854775807 as channels
-            from private.settings
-            union all
-            select counter.language, count(*)
-            from private.channel_counters as counter
-            where (p_channel_id is null or counter.channel_id = p_channel_id)
-                and (
-                    (select private.is_service())
-                    or counter.channel_id = any(array(select mine.id from private.my_channels as mine))
-                )
-            group by counter.language
-        ) as named
-        where named.language is not null
-        order by named.channels desc, named.language
-        limit 5
-    ) as spoken
+            select named.language
+            from (
+                -- Always, because older messages of a channel keep the stems of its former language.
+                select private.search_language(settings.default_language) as language, 9223372036854775807 as channels
+                from private.settings
+                union all
+                select counter.language, count(*)
+                from private.channel_counters as counter
+                where (p_channel_id is null or counter.channel_id = p_channel_id)
+                    and (
+                        (select private.is_service())
+                        or counter.channel_id = any(array(select mine.id from private.my_channels as mine))
+                    )
+                group by counter.language
+            ) as named
+            where named.language is not null
+            order by named.channels desc, named.language
+            limit 5
+        ) as spoken
+    );
+end
 $$;
 comment on function private.list_stemmers(uuid) is
 'The dictionaries that stem the words of a search in one channel or all channels of the caller: at most five, for the
@@ -12073,11 +12244,13 @@ create function private.list_stems(
     p_words text[], p_accented text[], p_stemmer regdictionary, p_strips_prefixes boolean
 )
 returns table (place bigint, stem text)
-language sql
+language plpgsql
 immutable
 parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select given.place, private.fold_text(stemmed.word)
     from unnest(p_words, p_accented) with ordinality as given (word, accented, place)
     cross join lateral unnest(array[
@@ -12101,7 +12274,8 @@ as $$
                 )
         end
     ]) as stemmed (word)
-    where char_length(given.word) > 2 and stemmed.word <> given.word
+    where char_length(given.word) > 2 and stemmed.word <> given.word;
+end
 $$;
 comment on function private.list_stems(text[], text[], regdictionary, boolean) is
 'The stems of words that differ from them, with their places. p_accented has the same words with their accents, which
@@ -12164,62 +12338,66 @@ comment on function private.escape_html(text) is 'A text that a page shows as it
 create function private.render_snippet(
     p_content text, p_words text[], p_beginnings text, p_neighbours text, p_stemmers regdictionary[]
 ) returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    with piece as materialized (
-        select
-            cut.part[1] as text,
-            cut.place,
-            sum(char_length(cut.part[1])) over (order by cut.place) as until,
-            case
-                when octet_length(cut.part[1]) = char_length(cut.part[1]) then lower(cut.part[1])
-                else private.fold_text(cut.part[1])
-            end as word
-        -- Bounds the cost: a hit further on shows the beginning of the message.
-        from regexp_matches(
-            left(p_content, 4000),
-            '[^\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]{1,40}'
-            '|[\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]{1,40}', 'g'
-        ) with ordinality as cut (part, place)
-    ),
-
-    judged as (
-        select
-            piece.*,
-            piece.word = any(p_words)
-            or coalesce(piece.word ~ p_beginnings, false)
-            or array[
-                (ts_lexize(p_stemmers[1], piece.word))[1], (ts_lexize(p_stemmers[2], piece.word))[1],
-                (ts_lexize(p_stemmers[3], piece.word))[1], (ts_lexize(p_stemmers[4], piece.word))[1],
-                (ts_lexize(p_stemmers[5], piece.word))[1]
-            ] && p_words as is_word,
-            coalesce(piece.text ~ p_neighbours, false) as has_neighbours
-        from piece
-    ),
-
-    beginning as (
-        select coalesce(greatest(min(hit.until - char_length(hit.text)) - 60, 0), 0) as at
-        from judged as hit
-        where hit.is_word or hit.has_neighbours
-    )
-
-    select concat(
-        case when min(shown.place) > 1 then e'\u2026' end,
-        replace(string_agg(
-            case
-                when shown.is_word then '<mark>' || private.escape_html(shown.text) || '</mark>'
-                when shown.has_neighbours
-                    then regexp_replace(private.escape_html(shown.text), p_neighbours, '<mark>\&</mark>', 'g')
-                else private.escape_html(shown.text)
-            end, '' order by shown.place
-        ), '</mark><mark>', ''),
-        case when max(shown.until) < char_length(p_content) then e'\u2026' end
-    )
-    from judged as shown
-    cross join beginning
-    where shown.until > beginning.at and shown.until <= beginning.at + 240
+declare
+    c_letter constant text := '[^\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]';
+    -- Bounds the cost: a hit further on shows the beginning of the message. The two characters become the marks.
+    v_text text := translate(left(p_content, 4000), e'\u0002\u0003', '');
+    v_heads text[] := array(select left(given.word, 2) from unnest(p_words) as given (word));
+    v_pattern text;
+    v_from integer := 1;
+    v_shown text;
+    v_is_cut boolean;
+begin
+    v_pattern := concat_ws('|', (
+        select format('(?<!%1$s)(?:%2$s)(?!%1$s)', c_letter, string_agg(hit.text, '|'))
+        from (
+            select distinct piece.text
+            from (
+                select cut.part[1] as text, private.fold_text(cut.part[1]) as word
+                from regexp_matches(v_text, c_letter || '+', 'g') as cut (part)
+                -- Most words begin with other letters than the query and its stems, and need no further look.
+                where octet_length(cut.part[1]) > char_length(cut.part[1])
+                    or left(lower(cut.part[1]), 2) = any(v_heads)
+                    or lower(cut.part[1]) ~ p_beginnings
+            ) as piece
+            where piece.word = any(p_words)
+                or piece.word ~ p_beginnings
+                or exists (
+                    select from unnest(p_stemmers) as stemmer (id)
+                    where (ts_lexize(stemmer.id, piece.word))[1] = any(p_words)
+                )
+            limit 20
+        ) as hit
+        having count(*) > 0
+    ), p_neighbours);
+    if v_pattern <> '' then
+        v_from := greatest(regexp_instr(v_text, v_pattern) - 60, 1);
+    end if;
+    if v_from > 1 then
+        -- Begins with a word.
+        v_from := v_from + strpos(substr(v_text, v_from, 30), ' ');
+    end if;
+    v_shown := substr(v_text, v_from, 240);
+    v_is_cut := v_from + 240 <= char_length(p_content);
+    if v_is_cut then
+        -- Ends with a word.
+        v_shown := left(v_shown, 240 - strpos(reverse(right(v_shown, 30)), ' '));
+    end if;
+    if v_pattern <> '' then
+        v_shown := replace(
+            regexp_replace(v_shown, v_pattern, e'\u0002\\&\u0003', 'g'), e'\u0003\u0002', ''
+        );
+    end if;
+    return concat(
+        case when v_from > 1 then e'\u2026' end,
+        replace(replace(private.escape_html(v_shown), e'\u0002', '<mark>'), e'\u0003', '</mark>'),
+        case when v_is_cut then e'\u2026' end
+    );
+end
 $$;
 comment on function private.render_snippet(text, text[], text, text, regdictionary[]) is
 'Up to 240 characters of a message around the first word of the query, as HTML: the text is escaped, and the words stand
@@ -12229,7 +12407,6 @@ create function private.render_hits(p_ids uuid[], p_words tsquery, p_stemmers re
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
     v_marks record := private.list_marks(p_words);
@@ -12506,11 +12683,12 @@ comment on type private.message_search is
 'The conditions of a query; null means no condition. The fields other_ hold what the query excludes.';
 
 create function private.list_word_forms(p_word text, p_text text, p_stemmers regdictionary[]) returns text[]
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select array(
+begin
+    return array(
         select p_word
         union
         select found.stem
@@ -12523,7 +12701,8 @@ as $$
         ) as found
         where found.place = 1
         order by 1
-    )
+    );
+end
 $$;
 comment on function private.list_word_forms(text, text, regdictionary[]) is
 'A word of a query and its stems: a message with one of them has the word in some form.';
@@ -12743,10 +12922,12 @@ comment on function private.parse_search_operator(private.message_search, text, 
 
 create function private.list_search_terms(p_query text, p_is_typing boolean)
 returns table (is_wanted boolean, operator text, value text, is_quoted boolean, is_or boolean, is_beginning boolean)
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select
         part[1] is null,
         lower(part[2]),
@@ -12763,7 +12944,8 @@ as $$
         '((?:^|\s)-(?=[^\s-]))?(?:(from|in|before|after|has|mentions|file):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
     ) with ordinality as part (part, place)
     order by part.place
-    limit 64
+    limit 64;
+end
 $$;
 comment on function private.list_search_terms(text, boolean) is
 'The terms of a query, at most 64: words, "phrases" and operators, which a dash excludes.';
@@ -13055,9 +13237,7 @@ declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 100, 20);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
     v_stemmers regdictionary[] := private.list_stemmers(v_channel_id);
-    v_search private.message_search := private.parse_search(
-        v_query, v_stemmers, coalesce(private.scalar_text($1, 'prefix'), 'false') in ('true', '1')
-    );
+    v_search private.message_search := private.parse_search(v_query, v_stemmers, private.parse_boolean($1, 'prefix'));
     v_is_empty boolean := v_search is null;
     v_found record;
 begin
@@ -13632,7 +13812,7 @@ as $$
         and known.prompt_version = p_prompt_version
         and (
             (select private.is_service())
-            or exists (select from private.my_channels as mine where mine.id = known.channel_id)
+            or exists (select from private.my_channels as mine where mine.id = known.channel_id offset 0)
             or private.is_my_conversation(known.conversation_id)
         )
 $$;
@@ -13885,8 +14065,8 @@ begin
 end
 $$;
 comment on function private.begin_conversation_summary(jsonb) is
-'As begin_summary, for POST /api/v2/conversations/{conversation_id}/summarize. Citations are the ids of messages on their
-platform.';
+'As begin_summary, for POST /api/v2/conversations/{conversation_id}/summarize. Citations are the ids of messages on
+their platform.';
 
 create function private.finish_summary(jsonb) returns json
 language plpgsql
@@ -14314,8 +14494,8 @@ begin
 end
 $$;
 comment on function private.broadcast_channel_deletion_trigger() is
-'Trigger: tells the listeners of a channel that it is deleted, as its last event. Its log is deleted with it; the logs of
-its members keep the deletion.';
+'Trigger: tells the listeners of a channel that it is deleted, as its last event. Its log is deleted with it; the logs
+of its members keep the deletion.';
 
 -- Catch-up: a client fetches the events of a channel that it missed.
 -- Promise: pages that follow meta.last_seq return every event of the channel once and in order.
@@ -14777,6 +14957,27 @@ end
 $$;
 comment on function private.is_forwarded(public.messages) is
 'Whether an edit or a deletion of a message goes to the twins of its channel.';
+
+-- Definer, because no client may lock twins.
+create function private.lock_twins_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.is_forwarded(new) then
+        perform from public.channel_twins as assigned
+        inner join public.twin_webhooks as webhook on assigned.ai_twin_id = webhook.ai_twin_id
+        where assigned.channel_id = new.channel_id
+        order by assigned.ai_twin_id
+        for key share of assigned, webhook;
+    end if;
+    return null;
+end
+$$;
+comment on function private.lock_twins_trigger() is
+'Trigger: locks the twins of a channel and their webhooks before the broadcasts of a message that changes. A twin that
+leaves locks them in the same order.';
 
 -- Definer, because no client writes to the outbox.
 create function private.queue_change_trigger() returns trigger
@@ -18514,7 +18715,7 @@ for each row execute function private.redact_channel_trigger();
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 65 stores its mentions, 70 keeps its files. At
 -- the end of the transaction message_events_10_broadcast sends the event.
 -- Update: 35 keeps all but the content as it is. 40 keeps the old text of an edit, and records an edit or a deletion.
--- After: 80 updates the search index.
+-- After: 80 updates the search index and locks the twins of the channel.
 -- 81 forgets what an edit or a deletion took away. 82 queues the change for twins. 83 corrects its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
@@ -18563,6 +18764,10 @@ for each row when (jsonb_typeof(new.attachments) = 'array') execute function pri
 create trigger messages_80_index
 after update of content, attachments, deleted_at on public.messages
 for each row execute function private.index_message_trigger();
+create trigger messages_80_lock_twins
+after update of content, deleted_at on public.messages
+for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
+execute function private.lock_twins_trigger();
 -- After the deletion, so that pins and reactions that go with the message record no events.
 create trigger messages_81_forget
 after update of content, deleted_at on public.messages
@@ -19182,6 +19387,7 @@ on public.workspaces to service_role;
 grant select on private.clean_ups to service_role;
 grant select on private.conversation_media to service_role;
 grant select on private.word_backlog to service_role;
+grant select on private.conversation_aliases to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;
 grant select, update on private.summary_counts, private.summary_totals to service_role;
@@ -19360,6 +19566,8 @@ grant execute on function
     private.diagnose_group_participants(jsonb),
     private.list_group_participants(uuid),
     private.record_group_participants(private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]),
+    private.follow_aliases(private.ingest_source, jsonb, private.ingest_conversation[]),
+    private.record_aliases(private.ingest_source, jsonb),
     private.is_valid_key(text),
     private.measure_search(),
     private.rotate_twin_secret(uuid, interval),

@@ -33,7 +33,8 @@ select json_build_object(
     'name', conversation.participant_name,
     'identifiers', array(
         select known.kind || ' ' || known.value from public.conversation_identifiers as known
-        where known.conversation_id = conversation.id order by known.kind, known.value
+        where known.conversation_id = conversation.id and known.value <> conversation.participant_identifier
+        order by known.kind, known.value
     ),
     'waiting', (
         select count(*) from public.conversation_updates as known

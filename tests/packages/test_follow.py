@@ -117,11 +117,11 @@ def test_first_join_carries_the_token_of_the_callback(line: Line, bob: Bob, chan
 def test_follower_rejoins_seconds_after_a_fresh_token(
     calls: psycopg.Connection[Any], line: Line, bob: Bob, channel_id: str
 ) -> None:
-    bob.renew(4)
+    bob.renew(12)  # enough for a slow start of the agent
     with bob.following(line, channelId=channel_id, checkSeconds=600) as agent:
         agent.wait_for_state("live")
         agent.wait_for_state("offline")
-        send(calls, "while nobody could listen", MATTY, channel_id)
+        send(calls, "while no token was valid", MATTY, channel_id)
         time.sleep(3)
         bob.renew()
         assert agent.wait_for_seq(4) < SECONDS

@@ -227,6 +227,7 @@ drop trigger messages_60_index on public.messages;
 drop trigger messages_65_record_mentions on public.messages;
 drop trigger messages_70_link_attachments on public.messages;
 drop trigger messages_80_index on public.messages;
+drop trigger messages_80_lock_twins on public.messages;
 drop trigger messages_81_forget on public.messages;
 drop trigger messages_82_queue_change on public.messages;
 drop trigger messages_83_record_mentions on public.messages;
@@ -353,6 +354,7 @@ drop function
     private.find_call(text),
     private.find_channel_state(uuid),
     private.find_channels(text),
+    private.find_conversation(private.ingest_source, text),
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.find_cursor(jsonb, text, uuid),
     private.find_edit_time(jsonb),
@@ -372,6 +374,7 @@ drop function
     private.finish_upload(jsonb),
     private.fold_digits(text),
     private.fold_text(text, boolean),
+    private.follow_aliases(private.ingest_source, jsonb, private.ingest_conversation[]),
     private.forget_deleted_messages(uuid[], uuid[], bigint[]),
     private.forget_ingested_trigger(),
     private.forget_message_trigger(),
@@ -425,6 +428,7 @@ drop function
     private.is_used_up(),
     private.is_uuid(text),
     private.is_valid_key(text),
+    private.join_conversation(uuid, uuid),
     private.join_identifiers(jsonb, jsonb),
     private.keep_direct_member_trigger(),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
@@ -482,6 +486,7 @@ drop function
     private.lock_my_channel(uuid),
     private.lock_person(uuid, text),
     private.lock_source(private.ingest_source),
+    private.lock_twins_trigger(),
     private.mark_read(jsonb),
     private.mark_read(uuid, bigint),
     private.match_conversation(public.conversations),
@@ -554,6 +559,7 @@ drop function
     private.ranking_steps(tsvector, tsquery, text[]),
     private.read_number(private.phone_number, boolean),
     private.read_repeated_message(jsonb, public.conversation_messages),
+    private.record_aliases(private.ingest_source, jsonb),
     private.record_audit(uuid, text, uuid, jsonb),
     private.record_earlier_identifier_trigger(),
     private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz),
@@ -809,6 +815,7 @@ drop table
     private.channel_counters,
     private.clean_ups,
     private.constraint_codes,
+    private.conversation_aliases,
     private.conversation_media,
     private.conversation_words,
     private.former_twin_messages,

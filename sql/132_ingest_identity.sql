@@ -1,0 +1,302 @@
+-- Ingest: who takes part. Participants of groups and their persons, and conversations that go on under another name.
+-- Promise: the order in which requests arrive makes no difference; a message shows that its sender was there.
+
+-- On some platforms, a user with a new number or id begins a conversation with a new name. It stays one here.
+create table private.conversation_aliases (
+    scope_id uuid not null,
+    platform text not null,
+    external_id text collate "C" not null,
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    primary key (scope_id, platform, external_id, conversation_id)
+);
+comment on table private.conversation_aliases is
+'Further names of conversations on their platform, as the field continues of requests gave them.';
+create index conversation_aliases_conversation_id_idx on private.conversation_aliases (conversation_id);
+alter table private.conversation_aliases enable row level security;
+
+create function private.list_group_changes(
+    p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
+) returns table (
+    conversation_id uuid, identifier text, name text, named_at timestamptz, identifiers jsonb, has_left boolean,
+    at timestamptz
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    with said as (
+        select
+            p_ids[parent.position] as conversation_id, one.value ->> 'identifier' as identifier,
+            nullif(btrim(one.value ->> 'name'), '') as name,
+            case jsonb_typeof(one.value -> 'identifiers') when 'array' then one.value -> 'identifiers' else '[]' end
+                as identifiers,
+            coalesce(one.value -> 'state' = '"left"', false) as has_left,
+            coalesce(private.parse_timestamp(one.value ->> 'at'), '-infinity') as at
+        from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
+        cross join lateral jsonb_array_elements(case jsonb_typeof(parent.value -> 'participants')
+            when 'array' then parent.value -> 'participants' else '[]'
+        end) as one (value)
+        where p_ids[parent.position] is not null
+        union all
+        select p_ids[given.parent], given.sender, null, '[]', false, given.sent_at
+        from unnest(p_messages) as given
+        where p_ids[given.parent] is not null and given.sender <> '' and given.stated_at is null
+            and given.message -> 'direction' = '"inbound"'
+    )
+
+    select
+        said.conversation_id, said.identifier,
+        (array_agg(said.name order by said.at desc, said.name desc) filter (where said.name is not null))[1],
+        coalesce(max(said.at) filter (where said.name is not null), '-infinity'),
+        coalesce((
+            select jsonb_agg(distinct extra.value)
+            from jsonb_array_elements(jsonb_path_query_array(jsonb_agg(said.identifiers), '$[*][*]')) as extra (value)
+        ), '[]'),
+        (array_agg(said.has_left order by said.at desc, said.has_left desc))[1],
+        max(said.at)
+    from said
+    group by said.conversation_id, said.identifier
+    order by said.conversation_id, said.identifier collate "C";
+end
+$$;
+comment on function private.list_group_changes(jsonb, private.ingest_message[], uuid[]) is
+'What a request says about participants of groups: its participants, and the senders of its inbound messages.';
+
+create function private.list_group_keys(p_platform text, p_identifier text, p_identifiers jsonb) returns text[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select distinct named.key
+        from (
+            select private.participant_key(p_platform, p_identifier) as key
+            union all
+            select private.identifier_key(extra.kind, extra.value, extra.app)
+            from unnest(private.list_given_identifiers(p_identifiers)) as extra
+        ) as named
+        where named.key is not null
+        order by named.key
+    );
+end
+$$;
+comment on function private.list_group_keys(text, text, jsonb) is
+'The keys under which people are found for a participant of a group.';
+
+create function private.join_identifiers(p_one jsonb, p_other jsonb) returns jsonb
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(jsonb_agg(distinct extra.value), '[]') from jsonb_array_elements(p_one || p_other) as extra (value)
+$$;
+comment on function private.join_identifiers(jsonb, jsonb) is
+'All of two arrays of identifiers, each once, in one order.';
+
+-- Definer, because no role writes the table.
+create function private.record_group_participants(
+    p_parsed private.ingest_conversation[], p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
+) returns uuid[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_changed uuid[];
+    v_ids uuid[] := array(select distinct p_ids[given.position] from unnest(p_parsed) as given where given.is_group);
+begin
+    if v_ids = '{}' then
+        return '{}'::uuid[];
+    end if;
+    with recorded as (
+        insert into private.group_participants as known (
+            conversation_id, workspace_id, identifier, name, named_at, identifiers, has_left, at, keys
+        )
+        select
+            given.conversation_id, conversation.workspace_id, given.identifier, given.name, given.named_at,
+            given.identifiers, given.has_left, given.at,
+            private.list_group_keys(conversation.platform, given.identifier, given.identifiers)
+        from private.list_group_changes(p_conversations, p_messages, p_ids) as given
+        inner join public.conversations as conversation on given.conversation_id = conversation.id
+        on conflict (conversation_id, identifier) do update
+        set
+            name = case
+                when (excluded.named_at, excluded.name) > (known.named_at, coalesce(known.name, '')) then excluded.name
+                else known.name
+            end,
+            named_at = greatest(known.named_at, excluded.named_at),
+            identifiers = private.join_identifiers(known.identifiers, excluded.identifiers),
+            keys = array(select distinct one.key from unnest(known.keys || excluded.keys) as one (key) order by 1),
+            has_left = case
+                when (excluded.at, excluded.has_left) > (known.at, known.has_left) then excluded.has_left
+                else known.has_left
+            end,
+            at = greatest(known.at, excluded.at)
+        where (excluded.named_at, coalesce(excluded.name, '')) > (known.named_at, coalesce(known.name, ''))
+            or (excluded.at, excluded.has_left) > (known.at, known.has_left)
+            or not excluded.identifiers <@ known.identifiers
+        returning known.conversation_id
+    )
+
+    select array_agg(distinct recorded.conversation_id) into v_changed from recorded;
+    return coalesce(v_changed, '{}') || private.match_group_participants(v_changed, null);
+end
+$$;
+comment on function private.record_group_participants(
+    private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]
+) is
+'Keeps what a request says about participants of groups, and matches them to people. Returns the groups that changed.
+The caller has locked the conversations.';
+
+create function private.find_conversation(p_source private.ingest_source, p_external_id text) returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return coalesce((
+        select conversation.id
+        from private.conversation_aliases as alias
+        inner join public.conversations as conversation on alias.conversation_id = conversation.id
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+            and alias.external_id = p_external_id collate "C" and conversation.user_id = p_source.user_id
+        limit 1
+    ), (
+        select conversation.id
+        from public.conversations as conversation
+        where conversation.platform = p_source.platform
+            and conversation.external_conversation_id = p_external_id collate "C"
+            and conversation.user_id = p_source.user_id and conversation.scope_id = p_source.scope_id
+    ));
+end
+$$;
+comment on function private.find_conversation(private.ingest_source, text) is
+'The conversation of a connection with this name or alias; null if there is none.';
+
+-- Definer, because the backend may not change what was said.
+create function private.join_conversation(p_from uuid, p_into uuid) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    perform from public.conversations as conversation
+    where conversation.id in (p_from, p_into)
+    order by conversation.id
+    for update;
+    insert into public.conversation_updates (
+        conversation_id, external_id, sender, type, actor, version, at, sequence, value, received_at
+    )
+    select
+        p_into, given.external_id, given.sender, given.type, given.actor, given.version, given.at, given.sequence,
+        given.value, given.received_at
+    from public.conversation_updates as given
+    where given.conversation_id = p_from
+    on conflict (conversation_id, external_id, sender, type, actor, version) do nothing;
+    insert into public.conversation_messages (
+        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, stated_at, sequence,
+        message, original, deleted_at
+    )
+    select
+        p_into, stored.external_id, stored.sender, stored.workspace_id, stored.connection_id, stored.sent_at,
+        stored.received_at, stored.stated_at, stored.sequence, stored.message, stored.original, stored.deleted_at
+    from public.conversation_messages as stored
+    where stored.conversation_id = p_from
+    on conflict (conversation_id, external_id, sender) do nothing;
+    perform private.record_identifiers(
+        array(select p_into from unnest(private.list_identifiers(p_from))), private.list_identifiers(p_from)
+    );
+    perform private.record_identifiers(array[p_into], array[private.identify_any(
+        conversation.platform, conversation.participant_identifier
+    )])
+    from public.conversations as conversation
+    where conversation.id = p_from;
+    update private.conversation_media as known set conversation_id = p_into where known.conversation_id = p_from;
+    delete from public.conversations as conversation where conversation.id = p_from;
+end
+$$;
+comment on function private.join_conversation(uuid, uuid) is
+'Moves the messages, updates and identifiers of one conversation into another one and deletes it.';
+
+-- Definer, because no role writes the table.
+create function private.record_aliases(p_source private.ingest_source, p_conversations jsonb) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_given record;
+    v_into uuid;
+    v_from uuid;
+begin
+    for v_given in
+        select distinct given.value ->> 'external_conversation_id' as name, given.value ->> 'continues' as former
+        from jsonb_array_elements(p_conversations) as given
+        where jsonb_typeof(given.value -> 'continues') = 'string'
+            and given.value ->> 'continues' <> given.value ->> 'external_conversation_id'
+            and char_length(given.value ->> 'external_conversation_id') between 1 and 500
+        order by 1, 2
+    loop
+        v_into := private.find_conversation(p_source, v_given.former);
+        v_from := private.find_conversation(p_source, v_given.name);
+        if v_into is null and v_from is not null and char_length(v_given.former) between 1 and 500 then
+            -- The messages of the former name come later.
+            update public.conversations as conversation set external_conversation_id = v_given.former
+            where conversation.id = v_from;
+            v_into := v_from;
+        elsif v_from is not null and v_from <> v_into then
+            perform private.join_conversation(v_from, v_into);
+        end if;
+        if v_into is not null then
+            insert into private.conversation_aliases (scope_id, platform, external_id, conversation_id)
+            values (p_source.scope_id, p_source.platform, v_given.name, v_into)
+            on conflict do nothing;
+        end if;
+    end loop;
+end
+$$;
+comment on function private.record_aliases(private.ingest_source, jsonb) is
+'Remembers which conversations of a request go on with an earlier one, and joins those that exist apart.';
+
+create function private.follow_aliases(
+    p_source private.ingest_source, p_conversations jsonb, p_parsed private.ingest_conversation[]
+) returns private.ingest_conversation[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_parsed private.ingest_conversation[] := p_parsed;
+    v_name text;
+begin
+    if p_conversations @? '$[*].continues' then
+        -- The lock order stands in the head of 131_ingest_conversations.sql.
+        perform private.lock_source(p_source);
+        perform private.record_aliases(p_source, p_conversations);
+    elsif not exists (
+        select from private.conversation_aliases as alias
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+    ) then
+        return p_parsed;
+    end if;
+    for v_place in 1..cardinality(v_parsed) loop
+        select conversation.external_conversation_id into v_name
+        from private.conversation_aliases as alias
+        inner join public.conversations as conversation on alias.conversation_id = conversation.id
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+            and alias.external_id = v_parsed[v_place].external_id collate "C"
+            and conversation.user_id = p_source.user_id
+        limit 1;
+        if found and v_parsed[v_place].error is null then
+            v_parsed[v_place].external_id := v_name;
+        end if;
+    end loop;
+    return v_parsed;
+end
+$$;
+comment on function private.follow_aliases(private.ingest_source, jsonb, private.ingest_conversation[]) is
+'The same conversations under the names with which they are stored.';

@@ -1,0 +1,86 @@
+"""sql/132_ingest_identity.sql: a conversation that goes on under another name stays one conversation."""
+
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from tests.support.calls import ingest
+from tests.support.database import Db, rows, value
+from tests.support.ingest import conversation, message
+from tests.support.people import read_conversation
+
+OLD, NEW = "972987654321", "972912345678"
+
+
+def chat(name: str, *messages: Any, **fields: Any) -> dict[str, Any]:
+    return conversation(*messages, external_id=name, participant_identifier=name, **fields)
+
+
+def names(db: Db) -> list[str]:
+    return rows(db, "select external_conversation_id from public.conversations order by 1")
+
+
+def ids(db: Db, name: str = OLD) -> list[str]:
+    return sorted(line["id"] for line in read_conversation(db, name)["messages"])
+
+
+def test_new_number_goes_on_in_the_same_conversation(db: Db) -> None:
+    ingest(db, chat(OLD, message("1")))
+    assert ingest(db, chat(NEW, continues=OLD)).statuses == ["no_new_messages"]
+    for statuses in (["updated"], ["no_new_messages"]):
+        assert ingest(db, chat(NEW, message("2", sent_at="2026-02-02T10:00:00Z"))).statuses == statuses
+    assert ingest(db, chat(OLD, message("3"))).statuses == ["updated"]
+    assert (names(db), ids(db)) == ([OLD], ["1", "2", "3"])
+    stored = read_conversation(db, OLD)
+    assert stored["participant_identifier"] == NEW
+    known = rows(db, "select value from public.conversation_identifiers where kind = 'phone'")
+    assert OLD in known
+
+
+EDIT = {"message_id": "2", "type": "edited", "at": "2026-02-03T10:00:00Z", "content": "new"}
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_names_in_any_order_make_one_conversation(db: Db, place: int) -> None:
+    steps = [
+        chat(NEW, message("2", sent_at="2026-02-02T10:00:00Z")),
+        chat(NEW, continues=OLD),
+        chat(NEW, updates=[EDIT]),
+    ]
+    ingest(db, chat(OLD, message("1")))
+    for one in list(permutations(steps))[place]:
+        ingest(db, one)
+    assert (names(db), ids(db)) == ([OLD], ["1", "2"])
+    stored = read_conversation(db, OLD)
+    assert (stored["messages"][1]["content"], stored["message_count"]) == ("new", 2)
+    assert stored["last_message_preview"] == "new"
+
+
+def test_former_name_may_come_later(db: Db) -> None:
+    ingest(db, chat(NEW, message("2")))
+    ingest(db, chat(NEW, continues=OLD))
+    ingest(db, chat(OLD, message("1")))
+    ingest(db, chat(NEW, message("3")))
+    assert (names(db), ids(db)) == ([OLD], ["1", "2", "3"])
+
+
+def test_chain_of_names_leads_to_the_first(db: Db) -> None:
+    ingest(db, chat(OLD, message("1")))
+    ingest(db, chat(NEW, continues=OLD))
+    ingest(db, chat("972911111111", message("2"), continues=NEW))
+    assert (names(db), ids(db)) == ([OLD], ["1", "2"])
+
+
+@pytest.mark.parametrize("former", ["unknown", NEW, "", None, 5])
+def test_unknown_name_changes_nothing(db: Db, former: Any) -> None:
+    assert ingest(db, chat(NEW, message("1"), continues=former)).statuses == ["created"]
+    assert value(db, "select count(*) from private.conversation_aliases") == 0
+
+
+def test_alias_goes_with_its_conversation(db: Db) -> None:
+    ingest(db, chat(OLD, message("1")))
+    ingest(db, chat(NEW, message("2"), continues=OLD))
+    db.execute("delete from public.conversations")
+    assert ingest(db, chat(NEW, message("3"))).statuses == ["created"]
+    assert names(db) == [NEW]
