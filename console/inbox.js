@@ -114,7 +114,7 @@ export function Inbox({ space, id, sub, user }) {
       <${Head} title="Inbox" />
       <form class="filters" role="search"
         onSubmit=${(event) => { event.preventDefault(); setSearched(filter.text.trim()); }}>
-        <input type="search" aria-label="Find by name or number" placeholder="Name, number, or words and Enter"
+        <input type="search" aria-label="Find by name or number" placeholder="Name, number or words"
           title="Press Enter to search the messages of all workspaces"
             onInput=${(event) => { setSearched(""); change("text")(event); }} />
         <select aria-label="Platform" onChange=${change("platform")}><option value="">Any platform</option>
