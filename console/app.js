@@ -47,7 +47,10 @@ function useChannels(userId) {
   };
   useEffect(() => {
     channels.load();
-    return () => clearTimeout(timer.current);
+    return () => {
+      clearTimeout(timer.current);
+      channels.set({}); // the next user has others
+    };
   }, [userId]);
   useFollow({ topic: `user:${userId}`, since: "now", onEvent: reload, onReload: reload });
   useFollowMany((list ?? []).slice(0, LIVE), reload);

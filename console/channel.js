@@ -101,11 +101,22 @@ function useFiles(items) {
   return files;
 }
 
+async function summarize(channelId) {
+  const summary = await callService("/messages/summarize", { channel_id: channelId });
+  const ids = summary.citations.slice(0, 100);
+  const cited = await ask(db.from("messages").select("id, seq").in("id", ids));
+  return { ...summary, placeOf: (id) => ids.indexOf(id) + 1, seqOf: new Map(cited.map((each) => [each.id, each.seq])) };
+}
+
 function Summary({ channel, onClose }) {
-  const summary = useLoad(() => callService("/messages/summarize", { channel_id: channel.id }), []);
-  return html`<${Dialog} title="Summary" onClose=${onClose}><${Loading} ...${summary} />
-    ${summary.data && html`<${Text} text=${summary.data.summary} />
-      <p class="quiet">Of ${summary.data.messageCount} messages.</p>`}</${Dialog}>`;
+  const { data, error } = useLoad(() => summarize(channel.id), []);
+  const cite = (id) => html`<sup><a href=${`#/channels/${channel.id}/${data.seqOf.get(id)}`} onClick=${onClose}
+    aria-label=${`Message ${data.placeOf(id)}`}>${data.placeOf(id)}</a></sup>`;
+  return html`<${Dialog} title="Summary" onClose=${onClose}><${Loading} data=${data} error=${error} />
+    ${data && html`<p class="text" dir="auto">${data.statements.map(({ text, citations }) => html`${text}
+      ${citations.filter((id) => data.seqOf.has(id)).map(cite)}`)}</p>
+      <p class="quiet">Of ${data.messageCount} messages${data.omittedCount > 0 && `; ${data.omittedCount} were left out`}.</p>`}
+  </${Dialog}>`;
 }
 
 function Pins({ channel, names, onClose }) {
@@ -129,6 +140,11 @@ function List({ pages, user, channel, names, files, label, onReply, parentId, on
       <${Message} row=${row} before=${before} user=${user} channel=${channel} names=${names} files=${files}
         replies=${replies.get(row.id)} mayMiss=${pages.hasNewer} onReply=${onReply} />`} />`;
 }
+
+// Closes the menu: by its key, or when something in it was chosen.
+const close = (key) => ({ currentTarget, key: pressed }) => {
+  if (pressed === key) currentTarget.closest("details").open = false;
+};
 
 const people = (rows, rest) => [
   [...rows.flatMap((row) => [row.user_id, ...row.reactions.map((each) => each.user_id)]), ...rest],
@@ -180,7 +196,7 @@ export function Channel({ channel, around, user }) {
       <span class="quiet here" title=${others.map((id) => names.get(id)).join(", ")}>${others.length} here</span>
       <button onClick=${() => setPanel("pins")}>Pins</button>
       <button onClick=${() => setPanel("members")}>Members (${channel.member_count})</button>
-      <details class="menu"><summary>More</summary><div>
+      <details class="menu" onKeyDown=${close("Escape")}><summary>More</summary><div onClick=${close()}>
         <${Act} onPress=${set({ is_muted: !channel.is_muted })}>${channel.is_muted ? "Unmute" : "Mute"}</${Act}>
         <${Act} onPress=${set({ is_pinned: !channel.is_pinned })}>${channel.is_pinned ? "Take from the top" : "Keep at the top"}</${Act}>
         ${config.service && html`<button onClick=${() => setPanel("summary")}>Summarize</button>`}

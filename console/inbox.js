@@ -1,6 +1,6 @@
 // The inbox of a workspace: its conversations, the newest first, and the one that is open.
 
-import { ask, db, useLoad } from "./client.js";
+import { ask, call, db, useLoad } from "./client.js";
 import { useFollow } from "./live.js";
 import { platformName, PLATFORMS, Thread, titleOf } from "./thread.js";
 import { Avatar, Empty, Field, Head, html, Loading, Time } from "./ui.js";
@@ -67,8 +67,19 @@ function Row({ each, isOpen }) {
         ${each.person && html`<span class="tag"><bdi>${each.person.full_name}</bdi></span>`}</span></span></a></li>`;
 }
 
-export function Inbox({ space, id, user }) {
+function Hits({ text }) {
+  const found = useLoad(() => call("search_conversations", { query: text, limit: 50 }), [text]);
+  return html`<${Loading} ...${found} /><p class="quiet" role="status">${found.data && `${found.data.meta.total} found`}</p>
+    <ul class="rows">${found.data?.data.map((each) => html`<li><a class="row"
+      href=${`#/inbox/${each.conversation_id}/${encodeURIComponent(each.message.id)}`}><span class="row-text">
+      <span class="row-top"><strong><bdi>${each.participant_name ?? "No name"}</bdi></strong>
+      <${Time} value=${each.message.sent_at} /></span>
+      <span class="row-sub"><bdi>${each.message.content.slice(0, 200)}</bdi></span></span></a></li>`)}</ul>`;
+}
+
+export function Inbox({ space, id, sub, user }) {
   const [filter, setFilter] = useState({ platform: "", source: "", text: "" });
+  const [searched, setSearched] = useState("");
   const inbox = useConversations(space, filter);
   const connections = useLoad(
     () => ask(db.from("messaging_connections").select("*").eq("workspace_id", space.id).order("connection_id")),
@@ -77,8 +88,13 @@ export function Inbox({ space, id, user }) {
   const [news, setNews] = useState();
   const timer = useRef();
   const thread = useRef();
-  function onEvent(_, payload) {
+  function onEvent(event, payload) {
     const { conversation } = payload;
+    if (event === "conversation.changed") { // missed while the connection was broken
+      clearTimeout(timer.current);
+      timer.current = setTimeout(inbox.reload, 200);
+      return payload.conversation_id === id ? thread.current?.({}) : undefined;
+    }
     if (conversation.workspace_id !== space.id) return;
     if (payload.messages_added) setNews(`${titleOf(conversation)}: ${conversation.last_message_preview}`);
     clearTimeout(timer.current);
@@ -95,25 +111,27 @@ export function Inbox({ space, id, user }) {
   return html`<div class="panes">
     <section class="list" aria-label="Conversations">
       <${Head} title="Inbox" />
-      <div class="filters">
-        <input type="search" aria-label="Find by name or number" placeholder="Name or number" onInput=${change("text")} />
+      <form class="filters" role="search" onSubmit=${(event) => { event.preventDefault(); setSearched(filter.text.trim()); }}>
+        <input type="search" aria-label="Find by name or number" placeholder="Name, number, or words and Enter"
+          title="Press Enter to search the messages of all workspaces" onInput=${(event) => { setSearched(""); change("text")(event); }} />
         <select aria-label="Platform" onChange=${change("platform")}><option value="">Any platform</option>
           ${PLATFORMS.map(([key, text]) => html`<option value=${key}>${text}</option>`)}</select>
         ${sources.length > 1 && html`<select aria-label="Connection" onChange=${change("source")}>
           <option value="">Any connection</option>
           ${sources.map(([key, text]) => html`<option value=${key}>${text}</option>`)}</select>`}
-      </div>
-      <${Loading} data=${inbox.list} error=${inbox.error} />
+      </form>
+      ${searched ? html`<${Hits} text=${searched} />` : html`<${Loading} data=${inbox.list} error=${inbox.error} />
       <ul class="rows">${inbox.list?.map((each) => html`<${Row} key=${each.id} each=${each} isOpen=${each.id === id} />`)}
       </ul>
       ${inbox.list?.length === 0 && html`<${Empty} title="No conversations">
         <p>${Object.values(filter).some(Boolean) ? "None fits the filter." : html`
           <a href="#/import">Make a connection</a> and send the first message.`}</p></${Empty}>`}
-      ${inbox.hasMore && html`<button class="more" onClick=${inbox.more}>More</button>`}
+      ${inbox.hasMore && html`<button class="more" onClick=${inbox.more}>More</button>`}`}
       <p class="hidden" role="status">${news}</p>
     </section>
     <section class="detail" aria-label="Conversation">
-      ${id ? html`<${Thread} key=${id} id=${id} space=${space} connections=${connections.data ?? []} updates=${thread} />`
+      ${id ? html`<${Thread} key=${id} id=${id} space=${space} connections=${connections.data ?? []} updates=${thread}
+          around=${sub} />`
         : html`<${Empty} title="Choose a conversation" />`}
     </section>
   </div>`;

@@ -44,14 +44,14 @@ export function usePages({ load, compare, keyOf, size, inputs }) {
     put({ items: kept, error: undefined, [end]: rows.length === size, ...trimmed });
   });
 
-  /** Loads from the newest or the oldest end, or around an item. */
+  /** Loads from the newest or the oldest end, or around an item: { at, found: [item], key }. */
   async function reset(end = "newest") {
-    const { at, key = end } = Object(end) === end ? end : {};
+    const { at, found = [], key = end } = Object(end) === end ? end : {};
     const mine = ++turn.current;
     busy.current = null;
     try {
       const rows = at
-        ? [...await load(at, true), ...await load(at, false)]
+        ? [...await load(at, true), ...found, ...await load(at, false)]
         : await load(undefined, end === "newest");
       if (mine !== turn.current) return;
       put({ items: [] });

@@ -59,6 +59,10 @@ function load(id, edge, isOlder) {
   return ask(query.limit(PAGE));
 }
 
+// The first of these messages that is there: in a group, an id may have several senders.
+const find = async (id, externalId) => (await ask(db.from("conversation_messages").select("*")
+  .eq("conversation_id", id).eq("external_id", externalId).limit(1)))[0];
+
 const read = (id) => ask(
   db.from("conversations").select("*, person:people(id, full_name, phone), conversation_identifiers(kind, value)")
     .eq("id", id).maybeSingle(),
@@ -102,7 +106,8 @@ function Message({ row, before, conversation, via, rows }) {
     ${message.forwarded === true && html`<p class="note">Forwarded</p>`}
     ${message.reply_to && html`<${Quote} id=${message.reply_to} rows=${rows} />`}
     ${message.deleted ? html`<p class="quiet">This message was deleted.</p>` : html`
-      ${message.media_url && html`<${Media} key=${message.media_url} type=${message.type} url=${message.media_url} />`}
+      ${message.media_url && html`<${message.media_url.startsWith(STORED) ? Stored : Media} key=${message.media_url}
+        type=${message.type} url=${message.media_url} />`}
       ${message.content ? html`<${Text} text=${message.content} />`
         : !message.media_url && html`<p class="quiet">${message.type} without text</p>`}`}
     ${Array.isArray(message.reactions) && message.reactions.length > 0
@@ -136,14 +141,27 @@ function Facts({ conversation: it }) {
     <dt>Messages</dt><dd>${it.message_count.toLocaleString()}</dd></dl>`;
 }
 
-export function Thread({ id, connections, updates }) {
+const STORED = "/storage/v1/object/authenticated/attachments/";
+
+// A file in the project's Storage opens with a link that is valid for an hour.
+function Stored({ type, url, ...rest }) {
+  const options = type === "file" ? { download: true } : {}; // else an SVG could run scripts
+  const link = useLoad(
+    () => ask(db.storage.from("attachments").createSignedUrl(url.slice(STORED.length), 3600, options)), [url],
+  );
+  if (!link.data) return html`<${Loading} ...${link} />`;
+  return html`<${Media} type=${type} url=${link.data.signedUrl} name=${`the ${type}`} ...${rest} />`;
+}
+
+export function Thread({ id, connections, updates, around }) {
   const conversation = useLoad(() => read(id), [id]);
   const pages = usePages({
     load: (edge, isOlder) => load(id, edge, isOlder), compare, keyOf, size: PAGE, inputs: [id],
   });
   useEffect(() => {
-    pages.reset();
-  }, [id]);
+    if (!around) pages.reset();
+    else find(id, around).then((row) => pages.reset(row && { at: row, found: [row], key: keyOf(row) }), () => pages.reset());
+  }, [id, around]);
   updates.current = ({ messages = [], messages_added: added }) => {
     conversation.reload();
     if (added !== 0) pages.refresh();

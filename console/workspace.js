@@ -54,6 +54,10 @@ function Invitations({ space }) {
     setToken((await call("create_invitation", { workspace_id: space.id, role, email: email || undefined })).token);
     await open.reload();
   };
+  const revoke = async (id) => {
+    await call("revoke_invitation", { invitation_id: id });
+    await open.reload();
+  };
   return html`<section aria-label="Invitations"><h2>Invitations</h2>
     <${Form} action="Invite" class="inline" onSend=${invite}>
       <${Field} label="Email" name="email" type="email" hint="Without one, any user with the link joins." />
@@ -61,8 +65,8 @@ function Invitations({ space }) {
     <${Invited} token=${token} /><${Loading} ...${open} />
     <ul class="plain-list">${open.data?.map((each) => html`<li key=${each.id}><span><bdi>${each.email ?? "By link"}</bdi>,
       ${" "}${each.role}${each.channel && html` of <bdi>${each.channel.name}</bdi>`}, until ${" "}
-      <${Time} value=${each.expires_at} both /></span> <${Act} class="link" onPress=${async () => { await call("revoke_invitation", { invitation_id: each.id });
-        await open.reload(); }}>Revoke</${Act}></li>`)}</ul></section>`;
+      <${Time} value=${each.expires_at} both /></span>
+      ${" "}<${Act} class="link" onPress=${() => revoke(each.id)}>Revoke</${Act}></li>`)}</ul></section>`;
 }
 
 function Settings({ space, reloadSpaces }) {

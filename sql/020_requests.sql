@@ -96,6 +96,22 @@ $$;
 comment on function private.is_service() is
 'Whether the caller uses the service key. False for users and for a session without a token.';
 
+create function private.require_user() returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (select auth.uid()) is null then
+        perform private.fail(
+            403, 'user_token_required', 'This call acts for the user of the token. Send the access token of a user.'
+        );
+    end if;
+end
+$$;
+comment on function private.require_user() is
+'Raises PT403 for service_role, which has all rights on the tables and is a member of no workspace.';
+
 create function private.parse_text(p_body jsonb, p_field text, p_max integer, p_default text default null) returns text
 language plpgsql
 immutable
@@ -312,12 +328,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- An assignment, because PERFORM would start an executor (decision 0007).
-    v_status text := set_config('response.status', p_status::text, true);
+    v_success boolean := set_config('response.status', p_status::text, true) <> '';
 begin
     if p_meta is null then
-        return json_build_object('success', true, 'data', p_data);
+        return json_build_object('success', v_success, 'data', p_data);
     end if;
-    return json_build_object('success', true, 'data', p_data, 'meta', p_meta);
+    return json_build_object('success', v_success, 'data', p_data, 'meta', p_meta);
 end
 $$;
 comment on function private.succeed(jsonb, jsonb, integer) is

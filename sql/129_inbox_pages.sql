@@ -55,7 +55,7 @@ begin
     perform private.require_user();
     if v_before !~* '^[0-9]{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
         perform private.fail(
-            400, 'invalid_cursor', 'before is no place in the inbox. Send meta.next_cursor of the page before.', 'before'
+            400, 'invalid_cursor', 'before is no place in the inbox. Send next_cursor of the page before.', 'before'
         );
     end if;
     -- A cursor is the time in microseconds, and the id.
@@ -109,7 +109,8 @@ as $$
         'last_message_preview', p_conversation.last_message_preview
     )
 $$;
-comment on function private.render_inbox_entry(public.conversations) is 'A conversation as a list of the inbox shows it.';
+comment on function private.render_inbox_entry(public.conversations) is
+'A conversation as a list of the inbox shows it.';
 
 create function public.list_conversations(max_conversations integer default 50, before text default null)
 returns json

@@ -72,7 +72,7 @@ alter table public.message_events enable row level security;
 
 create policy message_events_select_member on public.message_events
 for select to authenticated
-using (exists (select from private.my_channels as mine where mine.id = message_events.channel_id));
+using (exists (select from private.my_channels as mine where mine.id = message_events.channel_id offset 0));
 
 -- Definer, because no client writes counters.
 create function private.create_channel_counter_trigger() returns trigger

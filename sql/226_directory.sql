@@ -26,11 +26,15 @@ comment on function private.list_workspace_members(uuid, text) is
 
 create function public.list_workspace_members(workspace_id uuid, search text default null)
 returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select * from private.list_workspace_members(list_workspace_members.workspace_id, list_workspace_members.search)
+begin
+    return query
+    select *
+    from private.list_workspace_members(list_workspace_members.workspace_id, list_workspace_members.search);
+end
 $$;
 comment on function public.list_workspace_members(uuid, text) is
 'The directory of a workspace of the caller: role, name and picture of each member whose name contains search.';

@@ -2,6 +2,26 @@
 -- Promise: connections, conversations, people and channels of a team stay and pass to an owner of the workspace. A
 -- personal workspace goes with its user; its channels with other members pass to one of them.
 
+create function private.set_claims(p_claims text[]) returns text[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    c_names constant text[] := array['request.jwt.claims', 'request.jwt.claim.sub', 'request.jwt.claim.role'];
+    v_former text[];
+begin
+    -- The gateway sets all three, and auth.uid() reads the short ones first.
+    for v_place in 1..3 loop
+        v_former := v_former || coalesce(current_setting(c_names[v_place], true), '');
+        perform set_config(c_names[v_place], p_claims[v_place], true);
+    end loop;
+    return v_former;
+end
+$$;
+comment on function private.set_claims(text[]) is
+'Sets the claims of the caller in their three settings and returns the former ones, to set them again. Empty texts are
+no claims: then the rules of clients do not apply.';
+
 create function private.find_heir(p_workspace_id uuid, p_user_id uuid) returns uuid
 language sql
 stable
@@ -116,13 +136,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_heir uuid := private.find_heir(old.workspace_id, old.user_id);
-    v_claims text := current_setting('request.jwt.claims', true);
+    v_claims text[];
 begin
     -- Without an heir, the workspace itself is being deleted.
     if v_heir is not null
         and exists (select from public.workspaces as workspace where workspace.id = old.workspace_id)
     then
-        perform set_config('request.jwt.claims', '', true);
+        v_claims := private.set_claims(array['', '', '']);
         update public.workspace_members as member set role = 'owner'
         where member.workspace_id = old.workspace_id and member.user_id = v_heir and not exists (
             select from public.workspace_members as owner
@@ -130,7 +150,7 @@ begin
         );
         perform private.pass_belongings(old.workspace_id, old.user_id, v_heir);
         perform private.leave_channels(old.workspace_id, old.user_id, v_heir);
-        perform set_config('request.jwt.claims', v_claims, true);
+        perform private.set_claims(v_claims);
     end if;
     return null;
 end
@@ -197,10 +217,10 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_claims text := current_setting('request.jwt.claims', true);
+    v_claims text[];
     v_lonely uuid[];
 begin
-    perform set_config('request.jwt.claims', '', true);
+    v_claims := private.set_claims(array['', '', '']);
     v_lonely := array(
         select member.workspace_id
         from public.workspace_members as member
@@ -212,7 +232,7 @@ begin
     delete from public.workspace_members as member
     where member.user_id = old.id and member.workspace_id <> old.id;
     perform private.leave_guest_channels(old.id);
-    perform set_config('request.jwt.claims', v_claims, true);
+    perform private.set_claims(v_claims);
     return old;
 end
 $$;

@@ -2,22 +2,6 @@
 -- Promise: each call acts for the user of the token and does what the table or function of the same name does in the
 -- Data API.
 
-create function private.require_user() returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if (select auth.uid()) is null then
-        perform private.fail(
-            403, 'user_token_required', 'This call acts for the user of the token. Send the access token of a user.'
-        );
-    end if;
-end
-$$;
-comment on function private.require_user() is
-'Raises PT403 for service_role, which has all rights on the tables and is a member of no workspace.';
-
 create function private.render_workspace(p_workspace public.workspaces, p_role text) returns jsonb
 language sql
 stable

@@ -80,24 +80,26 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    with read as materialized (
-        select message.user_id, message.ai_twin_id
+    with named as materialized (
+        select message.channel_id, message.user_id, message.ai_twin_id
         from public.messages as message
-        where message.id = any(p_message_ids)
-            and message.deleted_at is null
-            and (
-                (select private.is_service())
-                or message.channel_id in (select mine.id from private.my_channels as mine)
-            )
+        where message.id = any(p_message_ids) and message.deleted_at is null
+    ), read as materialized (
+        -- One look-up for each channel of the messages: a page has one.
+        select named.channel_id, array_agg(named.user_id) as user_ids, array_agg(named.ai_twin_id) as twin_ids
+        from named
+        group by named.channel_id
+        having (select private.is_service())
+            or exists (select from private.my_channels as mine where mine.id = named.channel_id offset 0)
     )
 
     select profile.user_id, false, profile.display_name, profile.avatar_url
     from public.user_profiles as profile
-    where profile.user_id = any(array(select read.user_id from read))
+    where profile.user_id = any(array(select unnest(read.user_ids) from read))
     union all
     select twin.id, true, twin.display_name, twin.avatar_url
     from public.ai_twins as twin
-    where twin.id = any(array(select read.ai_twin_id from read))
+    where twin.id = any(array(select unnest(read.twin_ids) from read))
 $$;
 comment on function private.list_author_names(uuid[]) is
 'Names and pictures of the authors of messages that the caller may read. A twin may have the same id as a user: is_twin

@@ -57,7 +57,7 @@ as $$
     where counter.channel_id = p_channel_id
         and (
             (select private.is_service())
-            or exists (select from private.my_channels as mine where mine.id = counter.channel_id)
+            or exists (select from private.my_channels as mine where mine.id = counter.channel_id offset 0)
         )
 $$;
 comment on function private.find_channel_state(uuid) is
@@ -119,7 +119,16 @@ begin
                 and message.deleted_at is null
                 and message.seq < coalesce(p_before, 9223372036854775807)
                 and (p_thread_id is null or message.thread_id = p_thread_id)
-                and (not p_is_roots_only or message.thread_id is null)
+                and (
+                    not p_is_roots_only
+                    or message.thread_id is null
+                    -- Else the replies to a deleted message would be in no view. Compared as a value, because Postgres
+                    -- could read the whole table for EXISTS.
+                    or (
+                        select root.id from public.messages as root
+                        where root.id = message.thread_id and root.deleted_at is null
+                    ) is null
+                )
             order by message.seq desc
             limit p_limit + 1 offset p_offset
         ) as found;
@@ -132,7 +141,16 @@ begin
                 and message.deleted_at is null
                 and message.seq > p_after
                 and (p_thread_id is null or message.thread_id = p_thread_id)
-                and (not p_is_roots_only or message.thread_id is null)
+                and (
+                    not p_is_roots_only
+                    or message.thread_id is null
+                    -- Else the replies to a deleted message would be in no view. Compared as a value, because Postgres
+                    -- could read the whole table for EXISTS.
+                    or (
+                        select root.id from public.messages as root
+                        where root.id = message.thread_id and root.deleted_at is null
+                    ) is null
+                )
             order by message.seq
             limit p_limit + 1 offset p_offset
         ) as found;

@@ -24,7 +24,7 @@ alter table public.message_mentions enable row level security;
 
 create policy message_mentions_select_member on public.message_mentions
 for select to authenticated
-using (exists (select from private.my_channels as mine where mine.id = message_mentions.channel_id));
+using (exists (select from private.my_channels as mine where mine.id = message_mentions.channel_id offset 0));
 
 create function private.parse_mentions(p_content text, out ids uuid[], out is_channel boolean)
 language plpgsql

@@ -97,7 +97,10 @@ comment on function private.is_retired_file(text) is
 -- A view with the rights of its owner, as those of channels (200_channels).
 create view private.my_posted_files
 with (security_barrier = true) as
-select file.id, file.path, message.channel_id
+select
+    file.id,
+    file.path,
+    message.channel_id
 from private.message_files as used
 inner join public.attachments as file on used.attachment_id = file.id
 inner join public.messages as message on used.message_id = message.id
@@ -125,7 +128,7 @@ comment on function private.is_posted_to_me(text) is
 create policy attachments_select_member on public.attachments
 for select to authenticated
 using (
-    exists (select from private.my_channels as mine where mine.id = attachments.channel_id)
+    exists (select from private.my_channels as mine where mine.id = attachments.channel_id offset 0)
     or exists (select from private.my_posted_files as mine where mine.id = attachments.id)
 );
 create policy attachments_insert_uploader on public.attachments
@@ -286,8 +289,8 @@ begin
 end
 $$;
 comment on function private.render_attachment(public.attachments) is
-'An attachment as JSON. path is for Storage clients; url is that of the service, which asks for the rights of each reader
-(decision 0015).';
+'An attachment as JSON. path is for Storage clients; url is that of the service, which asks for the rights of each
+reader (decision 0015).';
 
 create function private.find_file(p_item jsonb, p_channel_id uuid) returns jsonb
 language plpgsql

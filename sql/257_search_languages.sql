@@ -99,33 +99,36 @@ comment on function private.set_default_language_trigger() is
 
 -- Definer, because no client reads the counters.
 create function private.list_stemmers(p_channel_id uuid) returns regdictionary[]
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
 as $$
-    select coalesce(array_agg(distinct (spoken.language || '_stem')::regdictionary), '{}')
-    from (
-        select named.language
+begin
+    return (
+        select coalesce(array_agg(distinct (spoken.language || '_stem')::regdictionary), '{}')
         from (
-            -- Always, because older messages of a channel keep the stems of its former language.
-            select private.search_language(settings.default_language) as language, 9223372036854775807 as channels
-            from private.settings
-            union all
-            select counter.language, count(*)
-            from private.channel_counters as counter
-            where (p_channel_id is null or counter.channel_id = p_channel_id)
-                and (
-                    (select private.is_service())
-                    or counter.channel_id = any(array(select mine.id from private.my_channels as mine))
-                )
-            group by counter.language
-        ) as named
-        where named.language is not null
-        order by named.channels desc, named.language
-        limit 5
-    ) as spoken
+            select named.language
+            from (
+                -- Always, because older messages of a channel keep the stems of its former language.
+                select private.search_language(settings.default_language) as language, 9223372036854775807 as channels
+                from private.settings
+                union all
+                select counter.language, count(*)
+                from private.channel_counters as counter
+                where (p_channel_id is null or counter.channel_id = p_channel_id)
+                    and (
+                        (select private.is_service())
+                        or counter.channel_id = any(array(select mine.id from private.my_channels as mine))
+                    )
+                group by counter.language
+            ) as named
+            where named.language is not null
+            order by named.channels desc, named.language
+            limit 5
+        ) as spoken
+    );
+end
 $$;
 comment on function private.list_stemmers(uuid) is
 'The dictionaries that stem the words of a search in one channel or all channels of the caller: at most five, for the

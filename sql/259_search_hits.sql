@@ -55,62 +55,66 @@ comment on function private.escape_html(text) is 'A text that a page shows as it
 create function private.render_snippet(
     p_content text, p_words text[], p_beginnings text, p_neighbours text, p_stemmers regdictionary[]
 ) returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    with piece as materialized (
-        select
-            cut.part[1] as text,
-            cut.place,
-            sum(char_length(cut.part[1])) over (order by cut.place) as until,
-            case
-                when octet_length(cut.part[1]) = char_length(cut.part[1]) then lower(cut.part[1])
-                else private.fold_text(cut.part[1])
-            end as word
-        -- Bounds the cost: a hit further on shows the beginning of the message.
-        from regexp_matches(
-            left(p_content, 4000),
-            '[^\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]{1,40}'
-            '|[\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]{1,40}', 'g'
-        ) with ordinality as cut (part, place)
-    ),
-
-    judged as (
-        select
-            piece.*,
-            piece.word = any(p_words)
-            or coalesce(piece.word ~ p_beginnings, false)
-            or array[
-                (ts_lexize(p_stemmers[1], piece.word))[1], (ts_lexize(p_stemmers[2], piece.word))[1],
-                (ts_lexize(p_stemmers[3], piece.word))[1], (ts_lexize(p_stemmers[4], piece.word))[1],
-                (ts_lexize(p_stemmers[5], piece.word))[1]
-            ] && p_words as is_word,
-            coalesce(piece.text ~ p_neighbours, false) as has_neighbours
-        from piece
-    ),
-
-    beginning as (
-        select coalesce(greatest(min(hit.until - char_length(hit.text)) - 60, 0), 0) as at
-        from judged as hit
-        where hit.is_word or hit.has_neighbours
-    )
-
-    select concat(
-        case when min(shown.place) > 1 then e'\u2026' end,
-        replace(string_agg(
-            case
-                when shown.is_word then '<mark>' || private.escape_html(shown.text) || '</mark>'
-                when shown.has_neighbours
-                    then regexp_replace(private.escape_html(shown.text), p_neighbours, '<mark>\&</mark>', 'g')
-                else private.escape_html(shown.text)
-            end, '' order by shown.place
-        ), '</mark><mark>', ''),
-        case when max(shown.until) < char_length(p_content) then e'\u2026' end
-    )
-    from judged as shown
-    cross join beginning
-    where shown.until > beginning.at and shown.until <= beginning.at + 240
+declare
+    c_letter constant text := '[^\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]';
+    -- Bounds the cost: a hit further on shows the beginning of the message. The two characters become the marks.
+    v_text text := translate(left(p_content, 4000), e'\u0002\u0003', '');
+    v_heads text[] := array(select left(given.word, 2) from unnest(p_words) as given (word));
+    v_pattern text;
+    v_from integer := 1;
+    v_shown text;
+    v_is_cut boolean;
+begin
+    v_pattern := concat_ws('|', (
+        select format('(?<!%1$s)(?:%2$s)(?!%1$s)', c_letter, string_agg(hit.text, '|'))
+        from (
+            select distinct piece.text
+            from (
+                select cut.part[1] as text, private.fold_text(cut.part[1]) as word
+                from regexp_matches(v_text, c_letter || '+', 'g') as cut (part)
+                -- Most words begin with other letters than the query and its stems, and need no further look.
+                where octet_length(cut.part[1]) > char_length(cut.part[1])
+                    or left(lower(cut.part[1]), 2) = any(v_heads)
+                    or lower(cut.part[1]) ~ p_beginnings
+            ) as piece
+            where piece.word = any(p_words)
+                or piece.word ~ p_beginnings
+                or exists (
+                    select from unnest(p_stemmers) as stemmer (id)
+                    where (ts_lexize(stemmer.id, piece.word))[1] = any(p_words)
+                )
+            limit 20
+        ) as hit
+        having count(*) > 0
+    ), p_neighbours);
+    if v_pattern <> '' then
+        v_from := greatest(regexp_instr(v_text, v_pattern) - 60, 1);
+    end if;
+    if v_from > 1 then
+        -- Begins with a word.
+        v_from := v_from + strpos(substr(v_text, v_from, 30), ' ');
+    end if;
+    v_shown := substr(v_text, v_from, 240);
+    v_is_cut := v_from + 240 <= char_length(p_content);
+    if v_is_cut then
+        -- Ends with a word.
+        v_shown := left(v_shown, 240 - strpos(reverse(right(v_shown, 30)), ' '));
+    end if;
+    if v_pattern <> '' then
+        v_shown := replace(
+            regexp_replace(v_shown, v_pattern, e'\u0002\\&\u0003', 'g'), e'\u0003\u0002', ''
+        );
+    end if;
+    return concat(
+        case when v_from > 1 then e'\u2026' end,
+        replace(replace(private.escape_html(v_shown), e'\u0002', '<mark>'), e'\u0003', '</mark>'),
+        case when v_is_cut then e'\u2026' end
+    );
+end
 $$;
 comment on function private.render_snippet(text, text[], text, text, regdictionary[]) is
 'Up to 240 characters of a message around the first word of the query, as HTML: the text is escaped, and the words stand
@@ -120,7 +124,6 @@ create function private.render_hits(p_ids uuid[], p_words tsquery, p_stemmers re
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
     v_marks record := private.list_marks(p_words);

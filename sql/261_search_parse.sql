@@ -19,11 +19,12 @@ comment on type private.message_search is
 'The conditions of a query; null means no condition. The fields other_ hold what the query excludes.';
 
 create function private.list_word_forms(p_word text, p_text text, p_stemmers regdictionary[]) returns text[]
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select array(
+begin
+    return array(
         select p_word
         union
         select found.stem
@@ -36,7 +37,8 @@ as $$
         ) as found
         where found.place = 1
         order by 1
-    )
+    );
+end
 $$;
 comment on function private.list_word_forms(text, text, regdictionary[]) is
 'A word of a query and its stems: a message with one of them has the word in some form.';
@@ -256,10 +258,12 @@ comment on function private.parse_search_operator(private.message_search, text, 
 
 create function private.list_search_terms(p_query text, p_is_typing boolean)
 returns table (is_wanted boolean, operator text, value text, is_quoted boolean, is_or boolean, is_beginning boolean)
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select
         part[1] is null,
         lower(part[2]),
@@ -276,7 +280,8 @@ as $$
         '((?:^|\s)-(?=[^\s-]))?(?:(from|in|before|after|has|mentions|file):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
     ) with ordinality as part (part, place)
     order by part.place
-    limit 64
+    limit 64;
+end
 $$;
 comment on function private.list_search_terms(text, boolean) is
 'The terms of a query, at most 64: words, "phrases" and operators, which a dash excludes.';

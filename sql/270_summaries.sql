@@ -136,7 +136,7 @@ as $$
         and known.prompt_version = p_prompt_version
         and (
             (select private.is_service())
-            or exists (select from private.my_channels as mine where mine.id = known.channel_id)
+            or exists (select from private.my_channels as mine where mine.id = known.channel_id offset 0)
             or private.is_my_conversation(known.conversation_id)
         )
 $$;

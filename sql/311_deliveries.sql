@@ -142,6 +142,27 @@ $$;
 comment on function private.is_forwarded(public.messages) is
 'Whether an edit or a deletion of a message goes to the twins of its channel.';
 
+-- Definer, because no client may lock twins.
+create function private.lock_twins_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.is_forwarded(new) then
+        perform from public.channel_twins as assigned
+        inner join public.twin_webhooks as webhook on assigned.ai_twin_id = webhook.ai_twin_id
+        where assigned.channel_id = new.channel_id
+        order by assigned.ai_twin_id
+        for key share of assigned, webhook;
+    end if;
+    return null;
+end
+$$;
+comment on function private.lock_twins_trigger() is
+'Trigger: locks the twins of a channel and their webhooks before the broadcasts of a message that changes. A twin that
+leaves locks them in the same order.';
+
 -- Definer, because no client writes to the outbox.
 create function private.queue_change_trigger() returns trigger
 language plpgsql

@@ -222,7 +222,7 @@ declare
     v_message public.messages;
     v_count record;
 begin
-    v_request := convert_from(p_body, 'UTF8');
+    v_request := convert_from(p_body, 'UTF8')::jsonb;
     if v_request - '{channel_id,user_id,content,metadata}'::text[] <> '{}'
         or jsonb_typeof(v_request -> 'content') <> 'string'
         or v_request ->> 'user_id' <> auth.uid()::text
@@ -254,8 +254,8 @@ exception
 end
 $$;
 comment on function private.create_plain_message(bytea) is
-'Creates a message of a user that has only plain fields, without the parsers and tables of private.call_api. For any other
-request and any error of the caller, returns nulls and changes nothing: private.call_api answers those.';
+'Creates a message of a user that has only plain fields, without the parsers and tables of private.call_api. For another
+request, or an error of the caller, returns nulls and changes nothing: private.call_api answers those.';
 
 -- Invoker, because Postgres allows no change of role inside a definer function. It makes the settings that PostgREST
 -- makes, so a function cannot tell which of the two called it.
@@ -267,15 +267,14 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_claims json := p_claims;
-    v_settings text[];
+    v_claims json := p_claims::json;
     v_answer record;
 begin
     if coalesce(p_role, '') not in ('anon', 'authenticated', 'service_role') then
         raise insufficient_privilege using message = 'The gateway does not act for this role.';
     end if;
-    -- An assignment, because PERFORM would start an executor.
-    v_settings := array[
+    -- An assignment, because PERFORM would start an executor (decision 0007). The answer takes its place.
+    body := concat(
         set_config('request.jwt.claims', p_claims, true),
         -- auth.uid() and auth.role() read these first, and so do not parse the claims each time.
         set_config('request.jwt.claim.sub', coalesce(v_claims ->> 'sub', ''), true),
@@ -285,7 +284,7 @@ begin
         set_config('application_name', concat_ws('/', 'threadline', p_headers::json ->> 'x-request-id'), true),
         set_config('response.status', '', true),
         set_config('role', p_role, true)
-    ];
+    );
     if p_function = 'create_message' and p_role = 'authenticated' and p_parameters = '{}'
         and strpos(p_headers, 'idempotency-key') = 0
     then

@@ -65,7 +65,8 @@ comment on function public.list_messages(uuid, uuid, boolean, integer, integer, 
 first page has last_seq and topic in meta, to follow the channel from there.';
 
 create function public.search_messages(
-    query text, channel_id uuid default null, "limit" integer default null, "offset" integer default null
+    query text, channel_id uuid default null, "limit" integer default null, "offset" integer default null,
+    prefix boolean default null
 ) returns json
 language plpgsql
 stable
@@ -74,13 +75,13 @@ as $$
 begin
     return public.search_messages(jsonb_build_object(
         'query', search_messages.query, 'channel_id', search_messages.channel_id, 'limit', search_messages."limit",
-        'offset', search_messages."offset"
+        'offset', search_messages."offset", 'prefix', search_messages.prefix
     ));
 end
 $$;
-comment on function public.search_messages(text, uuid, integer, integer) is
+comment on function public.search_messages(text, uuid, integer, integer, boolean) is
 'Finds messages of the caller''s channels: the best first, among the newest 1,000 that fit. limit is 1 to 100, default
-20.';
+20. With prefix, the last word is the beginning of one, as while typing.';
 
 create function public.get_message(id uuid) returns json
 language plpgsql

@@ -395,7 +395,7 @@ for each row execute function private.redact_channel_trigger();
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 65 stores its mentions, 70 keeps its files. At
 -- the end of the transaction message_events_10_broadcast sends the event.
 -- Update: 35 keeps all but the content as it is. 40 keeps the old text of an edit, and records an edit or a deletion.
--- After: 80 updates the search index.
+-- After: 80 updates the search index and locks the twins of the channel.
 -- 81 forgets what an edit or a deletion took away. 82 queues the change for twins. 83 corrects its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
@@ -444,6 +444,10 @@ for each row when (jsonb_typeof(new.attachments) = 'array') execute function pri
 create trigger messages_80_index
 after update of content, attachments, deleted_at on public.messages
 for each row execute function private.index_message_trigger();
+create trigger messages_80_lock_twins
+after update of content, deleted_at on public.messages
+for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
+execute function private.lock_twins_trigger();
 -- After the deletion, so that pins and reactions that go with the message record no events.
 create trigger messages_81_forget
 after update of content, deleted_at on public.messages

@@ -140,8 +140,8 @@ class Database:
             function,
             caller.role,
             caller.claims,
-            json.dumps(headers or {}),
-            json.dumps(parameters or {}),
+            json.dumps(headers) if headers else "{}",
+            json.dumps(parameters) if parameters else "{}",
             body if isinstance(body, bytes) else json.dumps(body).encode(),
         )
         user = (caller.user_id,) if caller.user_id else ()

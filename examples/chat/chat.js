@@ -11,7 +11,7 @@ const supabase = globalThis.supabase.createClient(
 
 let me; // the id of the user
 let channels = new Map(); // of the user, by id
-let view; // the open channel: its messages, files and members
+let view; // the open channel: its messages and members
 let followingMe;
 const watches = new Map(); // of each channel in the list: a function that ends listening
 
@@ -117,10 +117,11 @@ byId("new-channel").onclick = async () => {
 
 async function openChannel(id) {
   await closeChannel();
-  const opened = (view = { id, messages: new Map(), replies: new Map(), files: new Map(), members: new Map() });
+  const opened = (view = { id, messages: new Map(), replies: new Map(), members: new Map() });
   showChannels();
   const { data, meta } = await call("list_messages", { channel_id: id, roots_only: true });
-  await Promise.all([add(opened.messages, data, opened), loadMembers(opened)]);
+  add(opened.messages, data);
+  await loadMembers(opened);
   if (view !== opened) return;
   Object.assign(view, { cursor: meta.next_cursor, topic: meta.topic });
   view.composer = page.showComposer(byId("channel"), "Message", { send: send(null), typing: sayTyping });
@@ -151,13 +152,7 @@ async function tell(state, { reason, error }) {
   if (reason === "failed") notify(error.message);
 }
 
-// Adds messages, and reads the facts of all their files with one call.
-async function add(messages, added, { files } = view) {
-  const ids = added.flatMap((message) => (message.attachments ?? []).map((file) => file.id));
-  if (ids.length > 0) {
-    const { data } = await supabase.from("attachments").select().in("id", ids).throwOnError();
-    for (const file of data) files.set(file.id, file);
-  }
+function add(messages, added) {
   for (const message of added) messages.set(message.id, { reactions: [], reply_count: 0, ...message });
 }
 
@@ -167,8 +162,8 @@ async function change(event, payload) {
   if (event === "message.created") {
     const root = view.messages.get(payload.thread_id);
     if (root) root.reply_count++;
-    if (!payload.thread_id) await add(view.messages, [payload]);
-    else if (view.thread === payload.thread_id) await add(view.replies, [payload]);
+    if (!payload.thread_id) add(view.messages, [payload]);
+    else if (view.thread === payload.thread_id) add(view.replies, [payload]);
     hideTyping();
   } else if (event === "message.deleted") {
     if (view.thread === id) closePanel();
@@ -207,7 +202,7 @@ byId("messages").onscroll = async ({ target }) => {
   if (view?.id !== id) return;
   view.cursor = meta.next_cursor;
   const below = target.scrollHeight - target.scrollTop;
-  await add(view.messages, data);
+  add(view.messages, data);
   show();
   target.scrollTop = target.scrollHeight - below;
 };
@@ -221,7 +216,6 @@ function show(toEnd = false) {
   const options = {
     me,
     toEnd,
-    files: view.files,
     emojis: ["👍", "❤️", "🎉"],
     react: ({ id }, emoji) => call("toggle_reaction", { id, emoji }),
     pin: ({ id }, isPinned) => call(isPinned ? "pin_message" : "unpin_message", { id }),
@@ -253,8 +247,8 @@ async function upload(file) {
   return { id };
 }
 
-async function download({ path, file_name }) {
-  const { data, error } = await supabase.storage.from("attachments").createSignedUrl(path, 60, { download: file_name });
+async function download({ path, name }) {
+  const { data, error } = await supabase.storage.from("attachments").createSignedUrl(path, 60, { download: name });
   if (error) throw error;
   location.assign(data.signedUrl);
 }
@@ -278,7 +272,7 @@ async function openThread(root) {
   view.replies = new Map([[root.id, root]]);
   const { data } = await call("list_messages", { channel_id: view.id, thread_id: root.id, limit: 200 });
   if (view?.thread !== root.id) return;
-  await add(view.replies, data.filter((reply) => !view.replies.has(reply.id)));
+  add(view.replies, data.filter((reply) => !view.replies.has(reply.id)));
   view.threadComposer = page.showComposer(byId("panel"), "Reply", { send: send(root.id), typing: sayTyping });
   show();
 }
@@ -292,7 +286,7 @@ byId("show-pins").onclick = async () => {
 byId("search").onsubmit = async (event) => {
   event.preventDefault();
   const { data, meta } = await call("search_messages", { query: event.target.elements.query.value });
-  openPanel(`${meta.total} found`, ...data.map((message) => page.excerpt(message,
+  openPanel(`${meta.total} found`, ...data.map((message) => page.excerpt({ ...message, content: page.marked(message.snippet) },
     button(`Open ${nameOf(channels.get(message.channel_id))}`, () => openChannel(message.channel_id)))));
 };
 

@@ -30,8 +30,13 @@ const nameAndTime = (message) => [
   element("time", { textContent: clock(message.created_at), dateTime: message.created_at }),
 ];
 
+/** The text of a snippet, with its marked words. A parsed document runs nothing, and only its texts are taken. */
+export const marked = (snippet) =>
+  [...new DOMParser().parseFromString(snippet, "text/html").body.childNodes].map(({ nodeName, textContent }) =>
+    nodeName === "MARK" ? element("mark", { textContent }) : textContent);
+
 export const excerpt = (message, ...more) =>
-  element("li", {}, ...nameAndTime(message), element("p", { textContent: message.content, dir: "auto" }), ...more);
+  element("li", {}, ...nameAndTime(message), element("p", { dir: "auto" }, ...[message.content].flat()), ...more);
 
 export const channelEntry = (name, unread, isOpen, onOpen) =>
   element("li", { className: isOpen ? "open" : "" }, button(name, onOpen),
@@ -56,7 +61,7 @@ let staysAtEnd = true;
 byId("messages").addEventListener("scroll", ({ target }) => (staysAtEnd = isAtEnd(target)));
 new ResizeObserver(([{ target }]) => staysAtEnd && (target.scrollTop = target.scrollHeight)).observe(byId("messages"));
 
-function messageEntry(message, previous, { me, files, emojis, react, pin, edit, remove, openThread, download }) {
+function messageEntry(message, previous, { me, emojis, react, pin, edit, remove, openThread, download }) {
   const isPinned = message.metadata?.pinned;
   const isNext = previous && authorOf(previous) === authorOf(message) && previous.reply_count === 0
     && new Date(message.created_at) - new Date(previous.created_at) < 300_000;
@@ -65,7 +70,7 @@ function messageEntry(message, previous, { me, files, emojis, react, pin, edit, 
     ...(isNext ? [] : nameAndTime(message)),
     element("p", { textContent: message.content, dir: "auto" },
       message.edited_at && element("small", { textContent: " (edited)" })),
-    ...(message.attachments ?? []).map(({ id }) => fileEntry(files.get(id), download)),
+    ...(message.attachments ?? []).map((file) => fileEntry(file, download)),
     element("div", { className: "reactions" },
       ...message.reactions.map(({ emoji, user_ids }) => button(`${emoji} ${user_ids.length}`,
         () => react(message, emoji), user_ids.includes(me) ? "mine" : "")),
@@ -79,8 +84,8 @@ function messageEntry(message, previous, { me, files, emojis, react, pin, edit, 
 }
 
 const fileEntry = (file, download) =>
-  file
-    ? button(`${file.file_name} · ${fileSize(file.size)}`, () => download(file), "file")
+  file.path
+    ? button(`${file.name} · ${fileSize(file.size)}`, () => download(file), "file")
     : element("span", { className: "file", textContent: "A file that is gone" });
 
 /** A form to write in. What send(text, files, draft) cannot send comes back, to be sent again as the same draft. */

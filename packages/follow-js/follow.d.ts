@@ -25,8 +25,8 @@ export interface Options {
   topic?: string;
   /** Short for the topic of a channel. */
   channelId?: string;
-  /** The seq of the last event that you have; 0 for all; "now" for what happens from now on. */
-  since?: number | "now";
+  /** The seq of the last event that you have; 0 for all; "now"; for an inbox or workspace the cursor that you have. */
+  since?: number | string;
   /** Gets each event. The next one waits for its promise. If it throws, following ends with "failed". */
   onEvent: (event: EventName, payload: Payload) => unknown;
   /** Gets each change of the state. Events wait for the promise of "reload". */
@@ -40,6 +40,8 @@ export interface Following {
   stop(): Promise<void>;
   /** The seq of the last event that onEvent has finished. */
   readonly seq: number;
+  /** Of an inbox or workspace: where the changes end that onEvent has finished. */
+  readonly cursor?: string;
 }
 
 /** Follow a topic: each event once and in order, whatever happens to the connection. */

@@ -15,6 +15,8 @@ const READ_SECONDS = [3, 3, 10, 20, 40]; // after a sleep, the first requests ma
 const LOGS = {
   channel: (client, id, since) => client.rpc("list_channel_events", { channel_id: id, since }),
   user: (client, _, since) => client.rpc("list_user_events", { since }),
+  inbox: (client, _, since) => client.rpc("list_inbox_changes", { since }),
+  workspace: (client, id, since) => client.rpc("list_inbox_changes", { since, workspace_id: id }),
 };
 
 const step = (steps, number) => steps[Math.min(number, steps.length - 1)];
@@ -29,6 +31,9 @@ export function follow(client, options) {
     get seq() {
       return follower.seq;
     },
+    get cursor() {
+      return follower.cursor;
+    },
   };
 }
 
@@ -37,6 +42,8 @@ class Follower {
   #topic;
   #id;
   #readLog;
+  #isNumbered; // whether its events have numbers; else they are changes of conversations, or have no log
+  #versions = new Map(); // of the conversations that were handed over
   #onEvent;
   #onState;
   #checkSeconds;
@@ -44,7 +51,7 @@ class Follower {
   #isJoined = false;
   #isWorking = false;
   #mustFind; // where the log ends, before anything else
-  #mustRead; // the log, or everything where there is none
+  #mustRead; // the log, or everything, if there is no log
   #waiting = [];
   #failures = 0;
   #wake = () => {};
@@ -55,6 +62,7 @@ class Follower {
   #ticked = Date.now();
   #checked = Date.now();
   seq;
+  cursor;
 
   constructor(client, { topic, channelId, since = 0, onEvent, onState = () => {}, checkSeconds = 30 }) {
     this.#client = client;
@@ -65,9 +73,11 @@ class Follower {
     this.#onEvent = onEvent;
     this.#onState = onState;
     this.#checkSeconds = checkSeconds;
-    this.#mustFind = since === "now" && this.#readLog !== undefined;
+    this.#isNumbered = kind === "channel" || kind === "user";
+    this.#mustFind = since === "now" && this.#isNumbered;
     this.#mustRead = this.#readLog !== undefined && !this.#mustFind;
-    this.seq = since === "now" ? 0 : Number(since);
+    this.seq = this.#isNumbered && since !== "now" ? Number(since) : 0;
+    this.cursor = typeof since === "string" && since !== "now" ? since : undefined;
     this.#leave = listen(client, this.#topic, {
       hear: (message) => this.#hear(message, false),
       joined: () => this.#joined(),
@@ -85,7 +95,7 @@ class Follower {
 
   #hear(message, isTurn) {
     const { event, payload } = message;
-    if (this.#readLog && payload.truncated && payload.topic) {
+    if (this.#isNumbered && payload.truncated && payload.topic) {
       this.#pointer = payload.seq;
       this.#takeTurn(payload.topic);
       if (this.#turn?.isJoined) {
@@ -154,6 +164,10 @@ class Follower {
       await this.#onState("reload", {}); // no log has what was missed
       return;
     }
+    if (!this.#isNumbered) {
+      await this.#readChanges();
+      return;
+    }
     const answer = await this.#ask(this.seq);
     if (!answer) return;
     const { data, meta } = answer;
@@ -164,6 +178,21 @@ class Follower {
     }
     for (const { event, payload } of data) await this.#hand(event, payload);
     this.#mustRead ||= meta.has_more;
+  }
+
+  async #readChanges() {
+    const answer = await this.#ask(this.cursor);
+    if (!answer) return;
+    const isFirst = this.cursor === undefined;
+    for (const change of answer.data) {
+      const { conversation_id: id, conversation } = change;
+      if (!change.deleted && !change.removed && conversation.version <= this.#versions.get(id)) continue; // seen
+      await this.#onEvent("conversation.changed", change);
+      if (conversation) this.#versions.set(id, conversation.version);
+    }
+    this.cursor = answer.meta.next_cursor;
+    this.#mustRead ||= answer.meta.has_more;
+    if (isFirst) await this.#onState("reload", {});
   }
 
   // Answers nothing after a failure; then the work begins again after a pause.
@@ -180,6 +209,11 @@ class Follower {
       this.#failures = 0;
       return data;
     }
+    if (error.code === "PT409" && this.cursor) {
+      this.cursor = undefined; // a backup was restored
+      this.#mustRead = true;
+      return;
+    }
     if (error.code === "PT400") throw new Error(error.message);
     if (error.code === "PT404") {
       await this.#endWithoutLog();
@@ -195,18 +229,25 @@ class Follower {
   }
 
   async #take({ event, payload }) {
-    if (this.#readLog && payload.seq !== undefined) {
+    if (this.#isNumbered) {
       if (payload.seq <= this.seq) return; // seen: broadcasts and the log overlap
       if (payload.truncated || payload.prev_seq !== this.seq) {
         this.#mustRead = true;
         return;
       }
     }
+    const { id, version } = payload.conversation ?? {};
+    if (version <= this.#versions.get(id)) return;
+    if (version > this.#versions.get(id) + 1) {
+      this.#mustRead = true;
+      return;
+    }
     await this.#hand(event, payload);
+    if (version) this.#versions.set(id, version);
   }
 
   async #hand(event, payload) {
-    if (this.#state === "ended" || (this.#readLog && payload.seq <= this.seq)) return;
+    if (this.#state === "ended" || (this.#isNumbered && payload.seq <= this.seq)) return;
     await this.#onEvent(event, payload);
     this.seq = payload.seq ?? this.seq;
     if (event === "channel.deleted" && this.#topic.startsWith("channel:")) await this.#end("deleted");

@@ -463,6 +463,22 @@ $$;
 comment on function private.is_service() is
 'Whether the caller uses the service key. False for users and for a session without a token.';
 
+create function private.require_user() returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (select auth.uid()) is null then
+        perform private.fail(
+            403, 'user_token_required', 'This call acts for the user of the token. Send the access token of a user.'
+        );
+    end if;
+end
+$$;
+comment on function private.require_user() is
+'Raises PT403 for service_role, which has all rights on the tables and is a member of no workspace.';
+
 create function private.parse_text(p_body jsonb, p_field text, p_max integer, p_default text default null) returns text
 language plpgsql
 immutable
@@ -679,12 +695,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- An assignment, because PERFORM would start an executor (decision 0007).
-    v_status text := set_config('response.status', p_status::text, true);
+    v_success boolean := set_config('response.status', p_status::text, true) <> '';
 begin
     if p_meta is null then
-        return json_build_object('success', true, 'data', p_data);
+        return json_build_object('success', v_success, 'data', p_data);
     end if;
-    return json_build_object('success', true, 'data', p_data, 'meta', p_meta);
+    return json_build_object('success', v_success, 'data', p_data, 'meta', p_meta);
 end
 $$;
 comment on function private.succeed(jsonb, jsonb, integer) is
@@ -5002,7 +5018,7 @@ begin
     perform private.require_user();
     if v_before !~* '^[0-9]{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
         perform private.fail(
-            400, 'invalid_cursor', 'before is no place in the inbox. Send meta.next_cursor of the page before.', 'before'
+            400, 'invalid_cursor', 'before is no place in the inbox. Send next_cursor of the page before.', 'before'
         );
     end if;
     -- A cursor is the time in microseconds, and the id.
@@ -5056,7 +5072,8 @@ as $$
         'last_message_preview', p_conversation.last_message_preview
     )
 $$;
-comment on function private.render_inbox_entry(public.conversations) is 'A conversation as a list of the inbox shows it.';
+comment on function private.render_inbox_entry(public.conversations) is
+'A conversation as a list of the inbox shows it.';
 
 create function public.list_conversations(max_conversations integer default 50, before text default null)
 returns json
@@ -5301,9 +5318,10 @@ declare
     -- Times that a cast takes for certain. It costs a tenth of parse_timestamp, which takes the rest.
     c_castable constant text := '[12][0-9]{3}-(?:0[1-9]|1[0-2])-(?:[01][1-9]|10|2[0-8])[Tt ](?:[01][0-9]|2[0-3])'
         || ':[0-5][0-9]:[0-5][0-9](?:[.][0-9]{1,12})?(?:[Zz]|[+-]0[0-9]:[0-5][0-9])';
-    -- To match all times as one text costs a tenth of matching each.
-    v_are_castable boolean := jsonb_path_query_array(p_conversations, '$[*].messages[*].sent_at')::text
-        ~ ('^\[(?:"' || c_castable || '"(?:, )?)*\]$');
+    -- To match all times as one text costs a tenth of matching each. Only strings: a number has too many digits.
+    v_are_castable boolean := jsonb_path_query_array(
+        p_conversations, '$[*].messages[*].sent_at ? (@.type() == "string")'
+    )::text ~ ('^\[(?:"' || c_castable || '"(?:, )?)*\]$');
 begin
     return array(
         select line::private.ingest_message from (
@@ -8728,11 +8746,15 @@ comment on function private.list_workspace_members(uuid, text) is
 
 create function public.list_workspace_members(workspace_id uuid, search text default null)
 returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select * from private.list_workspace_members(list_workspace_members.workspace_id, list_workspace_members.search)
+begin
+    return query
+    select *
+    from private.list_workspace_members(list_workspace_members.workspace_id, list_workspace_members.search);
+end
 $$;
 comment on function public.list_workspace_members(uuid, text) is
 'The directory of a workspace of the caller: role, name and picture of each member whose name contains search.';
@@ -8740,6 +8762,26 @@ comment on function public.list_workspace_members(uuid, text) is
 -- Departures: what happens to the belongings of a user who leaves a workspace or is deleted.
 -- Promise: connections, conversations, people and channels of a team stay and pass to an owner of the workspace. A
 -- personal workspace goes with its user; its channels with other members pass to one of them.
+
+create function private.set_claims(p_claims text[]) returns text[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    c_names constant text[] := array['request.jwt.claims', 'request.jwt.claim.sub', 'request.jwt.claim.role'];
+    v_former text[];
+begin
+    -- The gateway sets all three, and auth.uid() reads the short ones first.
+    for v_place in 1..3 loop
+        v_former := v_former || coalesce(current_setting(c_names[v_place], true), '');
+        perform set_config(c_names[v_place], p_claims[v_place], true);
+    end loop;
+    return v_former;
+end
+$$;
+comment on function private.set_claims(text[]) is
+'Sets the claims of the caller in their three settings and returns the former ones, to set them again. Empty texts are
+no claims: then the rules of clients do not apply.';
 
 create function private.find_heir(p_workspace_id uuid, p_user_id uuid) returns uuid
 language sql
@@ -8855,13 +8897,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_heir uuid := private.find_heir(old.workspace_id, old.user_id);
-    v_claims text := current_setting('request.jwt.claims', true);
+    v_claims text[];
 begin
     -- Without an heir, the workspace itself is being deleted.
     if v_heir is not null
         and exists (select from public.workspaces as workspace where workspace.id = old.workspace_id)
     then
-        perform set_config('request.jwt.claims', '', true);
+        v_claims := private.set_claims(array['', '', '']);
         update public.workspace_members as member set role = 'owner'
         where member.workspace_id = old.workspace_id and member.user_id = v_heir and not exists (
             select from public.workspace_members as owner
@@ -8869,7 +8911,7 @@ begin
         );
         perform private.pass_belongings(old.workspace_id, old.user_id, v_heir);
         perform private.leave_channels(old.workspace_id, old.user_id, v_heir);
-        perform set_config('request.jwt.claims', v_claims, true);
+        perform private.set_claims(v_claims);
     end if;
     return null;
 end
@@ -8936,10 +8978,10 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_claims text := current_setting('request.jwt.claims', true);
+    v_claims text[];
     v_lonely uuid[];
 begin
-    perform set_config('request.jwt.claims', '', true);
+    v_claims := private.set_claims(array['', '', '']);
     v_lonely := array(
         select member.workspace_id
         from public.workspace_members as member
@@ -8951,7 +8993,7 @@ begin
     delete from public.workspace_members as member
     where member.user_id = old.id and member.workspace_id <> old.id;
     perform private.leave_guest_channels(old.id);
-    perform set_config('request.jwt.claims', v_claims, true);
+    perform private.set_claims(v_claims);
     return old;
 end
 $$;
@@ -8962,22 +9004,6 @@ member.';
 -- The calls of /api/v2 for workspaces, members, invitations, and a user's own side of channels.
 -- Promise: each call acts for the user of the token and does what the table or function of the same name does in the
 -- Data API.
-
-create function private.require_user() returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if (select auth.uid()) is null then
-        perform private.fail(
-            403, 'user_token_required', 'This call acts for the user of the token. Send the access token of a user.'
-        );
-    end if;
-end
-$$;
-comment on function private.require_user() is
-'Raises PT403 for service_role, which has all rights on the tables and is a member of no workspace.';
 
 create function private.render_workspace(p_workspace public.workspaces, p_role text) returns jsonb
 language sql
@@ -10183,24 +10209,26 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    with read as materialized (
-        select message.user_id, message.ai_twin_id
+    with named as materialized (
+        select message.channel_id, message.user_id, message.ai_twin_id
         from public.messages as message
-        where message.id = any(p_message_ids)
-            and message.deleted_at is null
-            and (
-                (select private.is_service())
-                or message.channel_id in (select mine.id from private.my_channels as mine)
-            )
+        where message.id = any(p_message_ids) and message.deleted_at is null
+    ), read as materialized (
+        -- One look-up for each channel of the messages: a page has one.
+        select named.channel_id, array_agg(named.user_id) as user_ids, array_agg(named.ai_twin_id) as twin_ids
+        from named
+        group by named.channel_id
+        having (select private.is_service())
+            or exists (select from private.my_channels as mine where mine.id = named.channel_id offset 0)
     )
 
     select profile.user_id, false, profile.display_name, profile.avatar_url
     from public.user_profiles as profile
-    where profile.user_id = any(array(select read.user_id from read))
+    where profile.user_id = any(array(select unnest(read.user_ids) from read))
     union all
     select twin.id, true, twin.display_name, twin.avatar_url
     from public.ai_twins as twin
-    where twin.id = any(array(select read.ai_twin_id from read))
+    where twin.id = any(array(select unnest(read.twin_ids) from read))
 $$;
 comment on function private.list_author_names(uuid[]) is
 'Names and pictures of the authors of messages that the caller may read. A twin may have the same id as a user: is_twin
@@ -10377,7 +10405,7 @@ as $$
     where counter.channel_id = p_channel_id
         and (
             (select private.is_service())
-            or exists (select from private.my_channels as mine where mine.id = counter.channel_id)
+            or exists (select from private.my_channels as mine where mine.id = counter.channel_id offset 0)
         )
 $$;
 comment on function private.find_channel_state(uuid) is
@@ -10439,7 +10467,16 @@ begin
                 and message.deleted_at is null
                 and message.seq < coalesce(p_before, 9223372036854775807)
                 and (p_thread_id is null or message.thread_id = p_thread_id)
-                and (not p_is_roots_only or message.thread_id is null)
+                and (
+                    not p_is_roots_only
+                    or message.thread_id is null
+                    -- Else the replies to a deleted message would be in no view. Compared as a value, because Postgres
+                    -- could read the whole table for EXISTS.
+                    or (
+                        select root.id from public.messages as root
+                        where root.id = message.thread_id and root.deleted_at is null
+                    ) is null
+                )
             order by message.seq desc
             limit p_limit + 1 offset p_offset
         ) as found;
@@ -10452,7 +10489,16 @@ begin
                 and message.deleted_at is null
                 and message.seq > p_after
                 and (p_thread_id is null or message.thread_id = p_thread_id)
-                and (not p_is_roots_only or message.thread_id is null)
+                and (
+                    not p_is_roots_only
+                    or message.thread_id is null
+                    -- Else the replies to a deleted message would be in no view. Compared as a value, because Postgres
+                    -- could read the whole table for EXISTS.
+                    or (
+                        select root.id from public.messages as root
+                        where root.id = message.thread_id and root.deleted_at is null
+                    ) is null
+                )
             order by message.seq
             limit p_limit + 1 offset p_offset
         ) as found;
@@ -11419,7 +11465,10 @@ comment on function private.is_retired_file(text) is
 -- A view with the rights of its owner, as those of channels (200_channels).
 create view private.my_posted_files
 with (security_barrier = true) as
-select file.id, file.path, message.channel_id
+select
+    file.id,
+    file.path,
+    message.channel_id
 from private.message_files as used
 inner join public.attachments as file on used.attachment_id = file.id
 inner join public.messages as message on used.message_id = message.id
@@ -11520,8 +11569,8 @@ begin
 end
 $$;
 comment on function private.render_attachment(public.attachments) is
-'An attachment as JSON. path is for Storage clients; url is that of the service, which asks for the rights of each reader
-(decision 0015).';
+'An attachment as JSON. path is for Storage clients; url is that of the service, which asks for the rights of each
+reader (decision 0015).';
 
 create function private.find_file(p_item jsonb, p_channel_id uuid) returns jsonb
 language plpgsql
@@ -11991,33 +12040,36 @@ comment on function private.set_default_language_trigger() is
 
 -- Definer, because no client reads the counters.
 create function private.list_stemmers(p_channel_id uuid) returns regdictionary[]
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
 as $$
-    select coalesce(array_agg(distinct (spoken.language || '_stem')::regdictionary), '{}')
-    from (
-        select named.language
+begin
+    return (
+        select coalesce(array_agg(distinct (spoken.language || '_stem')::regdictionary), '{}')
         from (
-            -- Always, because older messages of a channel keep the stems of its former language.
-            select private.search_language(settings.default_language) as language, 9223372036854775807 as channels
-            from private.settings
-            union all
-            select counter.language, count(*)
-            from private.channel_counters as counter
-            where (p_channel_id is null or counter.channel_id = p_channel_id)
-                and (
-                    (select private.is_service())
-                    or counter.channel_id = any(array(select mine.id from private.my_channels as mine))
-                )
-            group by counter.language
-        ) as named
-        where named.language is not null
-        order by named.channels desc, named.language
-        limit 5
-    ) as spoken
+            select named.language
+            from (
+                -- Always, because older messages of a channel keep the stems of its former language.
+                select private.search_language(settings.default_language) as language, 9223372036854775807 as channels
+                from private.settings
+                union all
+                select counter.language, count(*)
+                from private.channel_counters as counter
+                where (p_channel_id is null or counter.channel_id = p_channel_id)
+                    and (
+                        (select private.is_service())
+                        or counter.channel_id = any(array(select mine.id from private.my_channels as mine))
+                    )
+                group by counter.language
+            ) as named
+            where named.language is not null
+            order by named.channels desc, named.language
+            limit 5
+        ) as spoken
+    );
+end
 $$;
 comment on function private.list_stemmers(uuid) is
 'The dictionaries that stem the words of a search in one channel or all channels of the caller: at most five, for the
@@ -12077,21 +12129,27 @@ declare
     -- Cut, because folding can turn one character into eighteen, and a tsvector has at most one megabyte.
     v_folded text := left(private.fold_text(p_text, p_keeps_accents), 100000);
     v_text text;
+    v_runs text[];
 begin
     if octet_length(v_folded) = char_length(v_folded) then
         v_text := regexp_replace(v_folded, '[^a-z0-9 ]+', ' ', 'g');
     else
         -- Han, kana, Hangul, Thai, Lao, Tibetan, Burmese, Khmer and emoji: a word may begin or end at any of them.
-        v_text := regexp_replace(
-            v_folded,
+        -- By runs, because a match of this long class costs four times as much as a match of any character.
+        v_runs := string_to_array(regexp_replace(
+            translate(v_folded, e'\u0001', ' '),
             '[\u0e01-\u0e3e\u0e40-\u0e4e\u0e50-\u0e59\u0e81-\u0f0a\u0f13-\u1049\u1050-\u109f\u1100-\u11ff'
             '\u1780-\u17d3\u17dc-\u17e9\u1950-\u1a1b\u1a20-\u1aaf\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff'
             '\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u303b\u303c\u3041-\u309f\u30a1-\u30fa'
             '\u30fc-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\ua9e0-\ua9ff\uaa60-\uaadf'
             '\uac00-\ud7ff\uf900-\ufaff\U00016fe0-\U00018d8f\U0001aff0-\U0001b2ff\U0001f000-\U0001faff'
-            '\U00020000-\U0003ffff]',
-            e'\u0001\\& \\&\u0001', 'g'
-        );
+            '\U00020000-\U0003ffff]+',
+            e'\u0001\\&\u0001', 'g'
+        ), e'\u0001');
+        for v_run in 1 .. coalesce(cardinality(v_runs), 0) / 2 loop
+            v_runs[2 * v_run] := regexp_replace(v_runs[2 * v_run], '.', e'\u0001\\& \\&\u0001', 'g');
+        end loop;
+        v_text := array_to_string(v_runs, '');
         v_text := regexp_replace(
             replace(replace(v_text, e'\u0001\u0001', ''), e'\u0001', ' '),
             '[\u0002-\u001f!-/:-@[-`{-\u00bf\u00d7\u00f7\u02b9-\u02bf\u037e\u055a-\u055f\u0589\u058a\u05be\u05c0\u05c3'
@@ -12186,11 +12244,13 @@ create function private.list_stems(
     p_words text[], p_accented text[], p_stemmer regdictionary, p_strips_prefixes boolean
 )
 returns table (place bigint, stem text)
-language sql
+language plpgsql
 immutable
 parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select given.place, private.fold_text(stemmed.word)
     from unnest(p_words, p_accented) with ordinality as given (word, accented, place)
     cross join lateral unnest(array[
@@ -12214,7 +12274,8 @@ as $$
                 )
         end
     ]) as stemmed (word)
-    where char_length(given.word) > 2 and stemmed.word <> given.word
+    where char_length(given.word) > 2 and stemmed.word <> given.word;
+end
 $$;
 comment on function private.list_stems(text[], text[], regdictionary, boolean) is
 'The stems of words that differ from them, with their places. p_accented has the same words with their accents, which
@@ -12277,62 +12338,66 @@ comment on function private.escape_html(text) is 'A text that a page shows as it
 create function private.render_snippet(
     p_content text, p_words text[], p_beginnings text, p_neighbours text, p_stemmers regdictionary[]
 ) returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    with piece as materialized (
-        select
-            cut.part[1] as text,
-            cut.place,
-            sum(char_length(cut.part[1])) over (order by cut.place) as until,
-            case
-                when octet_length(cut.part[1]) = char_length(cut.part[1]) then lower(cut.part[1])
-                else private.fold_text(cut.part[1])
-            end as word
-        -- Bounds the cost: a hit further on shows the beginning of the message.
-        from regexp_matches(
-            left(p_content, 4000),
-            '[^\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]{1,40}'
-            '|[\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]{1,40}', 'g'
-        ) with ordinality as cut (part, place)
-    ),
-
-    judged as (
-        select
-            piece.*,
-            piece.word = any(p_words)
-            or coalesce(piece.word ~ p_beginnings, false)
-            or array[
-                (ts_lexize(p_stemmers[1], piece.word))[1], (ts_lexize(p_stemmers[2], piece.word))[1],
-                (ts_lexize(p_stemmers[3], piece.word))[1], (ts_lexize(p_stemmers[4], piece.word))[1],
-                (ts_lexize(p_stemmers[5], piece.word))[1]
-            ] && p_words as is_word,
-            coalesce(piece.text ~ p_neighbours, false) as has_neighbours
-        from piece
-    ),
-
-    beginning as (
-        select coalesce(greatest(min(hit.until - char_length(hit.text)) - 60, 0), 0) as at
-        from judged as hit
-        where hit.is_word or hit.has_neighbours
-    )
-
-    select concat(
-        case when min(shown.place) > 1 then e'\u2026' end,
-        replace(string_agg(
-            case
-                when shown.is_word then '<mark>' || private.escape_html(shown.text) || '</mark>'
-                when shown.has_neighbours
-                    then regexp_replace(private.escape_html(shown.text), p_neighbours, '<mark>\&</mark>', 'g')
-                else private.escape_html(shown.text)
-            end, '' order by shown.place
-        ), '</mark><mark>', ''),
-        case when max(shown.until) < char_length(p_content) then e'\u2026' end
-    )
-    from judged as shown
-    cross join beginning
-    where shown.until > beginning.at and shown.until <= beginning.at + 240
+declare
+    c_letter constant text := '[^\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]';
+    -- Bounds the cost: a hit further on shows the beginning of the message. The two characters become the marks.
+    v_text text := translate(left(p_content, 4000), e'\u0002\u0003', '');
+    v_heads text[] := array(select left(given.word, 2) from unnest(p_words) as given (word));
+    v_pattern text;
+    v_from integer := 1;
+    v_shown text;
+    v_is_cut boolean;
+begin
+    v_pattern := concat_ws('|', (
+        select format('(?<!%1$s)(?:%2$s)(?!%1$s)', c_letter, string_agg(hit.text, '|'))
+        from (
+            select distinct piece.text
+            from (
+                select cut.part[1] as text, private.fold_text(cut.part[1]) as word
+                from regexp_matches(v_text, c_letter || '+', 'g') as cut (part)
+                -- Most words begin with other letters than the query and its stems, and need no further look.
+                where octet_length(cut.part[1]) > char_length(cut.part[1])
+                    or left(lower(cut.part[1]), 2) = any(v_heads)
+                    or lower(cut.part[1]) ~ p_beginnings
+            ) as piece
+            where piece.word = any(p_words)
+                or piece.word ~ p_beginnings
+                or exists (
+                    select from unnest(p_stemmers) as stemmer (id)
+                    where (ts_lexize(stemmer.id, piece.word))[1] = any(p_words)
+                )
+            limit 20
+        ) as hit
+        having count(*) > 0
+    ), p_neighbours);
+    if v_pattern <> '' then
+        v_from := greatest(regexp_instr(v_text, v_pattern) - 60, 1);
+    end if;
+    if v_from > 1 then
+        -- Begins with a word.
+        v_from := v_from + strpos(substr(v_text, v_from, 30), ' ');
+    end if;
+    v_shown := substr(v_text, v_from, 240);
+    v_is_cut := v_from + 240 <= char_length(p_content);
+    if v_is_cut then
+        -- Ends with a word.
+        v_shown := left(v_shown, 240 - strpos(reverse(right(v_shown, 30)), ' '));
+    end if;
+    if v_pattern <> '' then
+        v_shown := replace(
+            regexp_replace(v_shown, v_pattern, e'\u0002\\&\u0003', 'g'), e'\u0003\u0002', ''
+        );
+    end if;
+    return concat(
+        case when v_from > 1 then e'\u2026' end,
+        replace(replace(private.escape_html(v_shown), e'\u0002', '<mark>'), e'\u0003', '</mark>'),
+        case when v_is_cut then e'\u2026' end
+    );
+end
 $$;
 comment on function private.render_snippet(text, text[], text, text, regdictionary[]) is
 'Up to 240 characters of a message around the first word of the query, as HTML: the text is escaped, and the words stand
@@ -12342,7 +12407,6 @@ create function private.render_hits(p_ids uuid[], p_words tsquery, p_stemmers re
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
     v_marks record := private.list_marks(p_words);
@@ -12619,11 +12683,12 @@ comment on type private.message_search is
 'The conditions of a query; null means no condition. The fields other_ hold what the query excludes.';
 
 create function private.list_word_forms(p_word text, p_text text, p_stemmers regdictionary[]) returns text[]
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select array(
+begin
+    return array(
         select p_word
         union
         select found.stem
@@ -12636,7 +12701,8 @@ as $$
         ) as found
         where found.place = 1
         order by 1
-    )
+    );
+end
 $$;
 comment on function private.list_word_forms(text, text, regdictionary[]) is
 'A word of a query and its stems: a message with one of them has the word in some form.';
@@ -12856,10 +12922,12 @@ comment on function private.parse_search_operator(private.message_search, text, 
 
 create function private.list_search_terms(p_query text, p_is_typing boolean)
 returns table (is_wanted boolean, operator text, value text, is_quoted boolean, is_or boolean, is_beginning boolean)
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select
         part[1] is null,
         lower(part[2]),
@@ -12876,7 +12944,8 @@ as $$
         '((?:^|\s)-(?=[^\s-]))?(?:(from|in|before|after|has|mentions|file):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
     ) with ordinality as part (part, place)
     order by part.place
-    limit 64
+    limit 64;
+end
 $$;
 comment on function private.list_search_terms(text, boolean) is
 'The terms of a query, at most 64: words, "phrases" and operators, which a dash excludes.';
@@ -13745,7 +13814,7 @@ as $$
         and known.prompt_version = p_prompt_version
         and (
             (select private.is_service())
-            or exists (select from private.my_channels as mine where mine.id = known.channel_id)
+            or exists (select from private.my_channels as mine where mine.id = known.channel_id offset 0)
             or private.is_my_conversation(known.conversation_id)
         )
 $$;
@@ -14890,6 +14959,27 @@ end
 $$;
 comment on function private.is_forwarded(public.messages) is
 'Whether an edit or a deletion of a message goes to the twins of its channel.';
+
+-- Definer, because no client may lock twins.
+create function private.lock_twins_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.is_forwarded(new) then
+        perform from public.channel_twins as assigned
+        inner join public.twin_webhooks as webhook on assigned.ai_twin_id = webhook.ai_twin_id
+        where assigned.channel_id = new.channel_id
+        order by assigned.ai_twin_id
+        for key share of assigned, webhook;
+    end if;
+    return null;
+end
+$$;
+comment on function private.lock_twins_trigger() is
+'Trigger: locks the twins of a channel and their webhooks before the broadcasts of a message that changes. A twin that
+leaves locks them in the same order.';
 
 -- Definer, because no client writes to the outbox.
 create function private.queue_change_trigger() returns trigger
@@ -17484,7 +17574,7 @@ declare
     v_message public.messages;
     v_count record;
 begin
-    v_request := convert_from(p_body, 'UTF8');
+    v_request := convert_from(p_body, 'UTF8')::jsonb;
     if v_request - '{channel_id,user_id,content,metadata}'::text[] <> '{}'
         or jsonb_typeof(v_request -> 'content') <> 'string'
         or v_request ->> 'user_id' <> auth.uid()::text
@@ -17516,8 +17606,8 @@ exception
 end
 $$;
 comment on function private.create_plain_message(bytea) is
-'Creates a message of a user that has only plain fields, without the parsers and tables of private.call_api. For any other
-request and any error of the caller, returns nulls and changes nothing: private.call_api answers those.';
+'Creates a message of a user that has only plain fields, without the parsers and tables of private.call_api. For another
+request, or an error of the caller, returns nulls and changes nothing: private.call_api answers those.';
 
 -- Invoker, because Postgres allows no change of role inside a definer function. It makes the settings that PostgREST
 -- makes, so a function cannot tell which of the two called it.
@@ -17529,15 +17619,14 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_claims json := p_claims;
-    v_settings text[];
+    v_claims json := p_claims::json;
     v_answer record;
 begin
     if coalesce(p_role, '') not in ('anon', 'authenticated', 'service_role') then
         raise insufficient_privilege using message = 'The gateway does not act for this role.';
     end if;
-    -- An assignment, because PERFORM would start an executor.
-    v_settings := array[
+    -- An assignment, because PERFORM would start an executor (decision 0007). The answer takes its place.
+    body := concat(
         set_config('request.jwt.claims', p_claims, true),
         -- auth.uid() and auth.role() read these first, and so do not parse the claims each time.
         set_config('request.jwt.claim.sub', coalesce(v_claims ->> 'sub', ''), true),
@@ -17547,7 +17636,7 @@ begin
         set_config('application_name', concat_ws('/', 'threadline', p_headers::json ->> 'x-request-id'), true),
         set_config('response.status', '', true),
         set_config('role', p_role, true)
-    ];
+    );
     if p_function = 'create_message' and p_role = 'authenticated' and p_parameters = '{}'
         and strpos(p_headers, 'idempotency-key') = 0
     then
@@ -17644,7 +17733,8 @@ comment on function public.list_messages(uuid, uuid, boolean, integer, integer, 
 first page has last_seq and topic in meta, to follow the channel from there.';
 
 create function public.search_messages(
-    query text, channel_id uuid default null, "limit" integer default null, "offset" integer default null
+    query text, channel_id uuid default null, "limit" integer default null, "offset" integer default null,
+    prefix boolean default null
 ) returns json
 language plpgsql
 stable
@@ -17653,13 +17743,13 @@ as $$
 begin
     return public.search_messages(jsonb_build_object(
         'query', search_messages.query, 'channel_id', search_messages.channel_id, 'limit', search_messages."limit",
-        'offset', search_messages."offset"
+        'offset', search_messages."offset", 'prefix', search_messages.prefix
     ));
 end
 $$;
-comment on function public.search_messages(text, uuid, integer, integer) is
+comment on function public.search_messages(text, uuid, integer, integer, boolean) is
 'Finds messages of the caller''s channels: the best first, among the newest 1,000 that fit. limit is 1 to 100, default
-20.';
+20. With prefix, the last word is the beginning of one, as while typing.';
 
 create function public.get_message(id uuid) returns json
 language plpgsql
@@ -18080,6 +18170,56 @@ end
 $$;
 comment on function public.read_metrics() is
 'For the service: returns an array of gauges, each with name, help, labels and value.';
+
+-- As 810_named_messages, for conversations.
+
+create function public.list_inbox_changes(
+    workspace_id uuid default null, since text default null, "limit" integer default null
+) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.list_inbox_changes(jsonb_build_object(
+        'workspace_id', list_inbox_changes.workspace_id, 'since', list_inbox_changes.since,
+        'limit', list_inbox_changes."limit"
+    ));
+end
+$$;
+comment on function public.list_inbox_changes(uuid, text, integer) is
+'Lists every change of the caller''s conversations after the cursor since, oldest first: of all workspaces or of one.
+limit is 1 to 100 conversations, default 100. Without since, it returns the cursor of now and no changes.';
+
+create function public.search_conversations(
+    query text, conversation_id uuid default null, "limit" integer default null, "offset" integer default null
+) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.search_conversations(jsonb_build_object(
+        'query', search_conversations.query, 'conversation_id', search_conversations.conversation_id,
+        'limit', search_conversations."limit", 'offset', search_conversations."offset"
+    ));
+end
+$$;
+comment on function public.search_conversations(text, uuid, integer, integer) is
+'Finds messages of the caller''s conversations: the best first, among the newest 1,000 that fit. limit is 1 to 100,
+default 20.';
+
+create function public.index_conversations("limit" integer default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.index_conversations(jsonb_build_object('limit', index_conversations."limit"));
+end
+$$;
+comment on function public.index_conversations(integer) is
+'For the service: indexes messages of conversations for search. limit is 1 to 1000 rows of the backlog, default 100.
+Returns how many it took.';
 
 -- What planner statistics tell clients: nothing. Docs: docs/explanation/security.md.
 -- Postgres estimates rows from all rows of a table, also from those that a policy hides, and the Data API shows the
@@ -18577,7 +18717,7 @@ for each row execute function private.redact_channel_trigger();
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 65 stores its mentions, 70 keeps its files. At
 -- the end of the transaction message_events_10_broadcast sends the event.
 -- Update: 35 keeps all but the content as it is. 40 keeps the old text of an edit, and records an edit or a deletion.
--- After: 80 updates the search index.
+-- After: 80 updates the search index and locks the twins of the channel.
 -- 81 forgets what an edit or a deletion took away. 82 queues the change for twins. 83 corrects its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
@@ -18626,6 +18766,10 @@ for each row when (jsonb_typeof(new.attachments) = 'array') execute function pri
 create trigger messages_80_index
 after update of content, attachments, deleted_at on public.messages
 for each row execute function private.index_message_trigger();
+create trigger messages_80_lock_twins
+after update of content, deleted_at on public.messages
+for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
+execute function private.lock_twins_trigger();
 -- After the deletion, so that pins and reactions that go with the message record no events.
 create trigger messages_81_forget
 after update of content, deleted_at on public.messages
@@ -18839,6 +18983,8 @@ revoke all on function
     public.get_attachment(uuid),
     public.get_message(uuid),
     public.list_channel_events(uuid, bigint, integer),
+    public.list_inbox_changes(uuid, text, integer),
+    public.index_conversations(integer),
     public.list_message_edits(uuid),
     public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
     public.list_twin_deliveries(uuid, text, integer),
@@ -18850,7 +18996,8 @@ revoke all on function
     public.replay_twin_deliveries(uuid, uuid),
     public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
     public.rotate_twin_secret(uuid, integer),
-    public.search_messages(text, uuid, integer, integer),
+    public.search_conversations(text, uuid, integer, integer),
+    public.search_messages(text, uuid, integer, integer, boolean),
     public.set_twin_webhook(uuid, text),
     public.sweep_attachments(integer),
     public.toggle_reaction(uuid, text, uuid),
@@ -19001,6 +19148,7 @@ grant execute on function
     public.get_attachment(uuid),
     public.get_message(uuid),
     public.list_channel_events(uuid, bigint, integer),
+    public.list_inbox_changes(uuid, text, integer),
     public.list_message_edits(uuid),
     public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
     public.list_twin_deliveries(uuid, text, integer),
@@ -19011,7 +19159,8 @@ grant execute on function
     public.replay_twin_deliveries(uuid, uuid),
     public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
     public.rotate_twin_secret(uuid, integer),
-    public.search_messages(text, uuid, integer, integer),
+    public.search_conversations(text, uuid, integer, integer),
+    public.search_messages(text, uuid, integer, integer, boolean),
     public.set_twin_webhook(uuid, text),
     public.toggle_reaction(uuid, text, uuid),
     public.undo_number_change(uuid),
@@ -19309,6 +19458,7 @@ grant execute on function
     public.get_attachment(uuid),
     public.get_message(uuid),
     public.list_channel_events(uuid, bigint, integer),
+    public.index_conversations(integer),
     public.list_message_edits(uuid),
     public.list_messages(uuid, uuid, boolean, integer, integer, text, text),
     public.list_twin_deliveries(uuid, text, integer),
@@ -19320,7 +19470,8 @@ grant execute on function
     public.replay_twin_deliveries(uuid, uuid),
     public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
     public.rotate_twin_secret(uuid, integer),
-    public.search_messages(text, uuid, integer, integer),
+    public.search_conversations(text, uuid, integer, integer),
+    public.search_messages(text, uuid, integer, integer, boolean),
     public.set_twin_webhook(uuid, text),
     public.sweep_attachments(integer),
     public.toggle_reaction(uuid, text, uuid),

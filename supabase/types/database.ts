@@ -1439,7 +1439,9 @@ export type Database = {
       "get_message":
         | { Args: { "id": string }; Returns: Json }
         | { Args: { "": Json }; Returns: Json };
-      "index_conversations": { Args: { "": Json }; Returns: Json };
+      "index_conversations":
+        | { Args: { "limit"?: number }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
       "keys": {
         Args: { "": Database["public"]["Tables"]["messaging_connections"]["Row"] };
         Returns:
@@ -1450,7 +1452,9 @@ export type Database = {
         | { Args: { "channel_id": string; "limit"?: number; "since"?: number }; Returns: Json }
         | { Args: { "": Json }; Returns: Json };
       "list_conversations": { Args: { "before"?: string; "max_conversations"?: number }; Returns: Json };
-      "list_inbox_changes": { Args: { "": Json }; Returns: Json };
+      "list_inbox_changes":
+        | { Args: { "": Json }; Returns: Json }
+        | { Args: { "limit"?: number; "since"?: string; "workspace_id"?: string }; Returns: Json };
       "list_message_edits":
         | { Args: { "id": string }; Returns: Json }
         | { Args: { "": Json }; Returns: Json };
@@ -1550,10 +1554,15 @@ export type Database = {
       "rotate_twin_secret":
         | { Args: { "ai_twin_id": string; "overlap_hours"?: number }; Returns: Json }
         | { Args: { "": Json }; Returns: Json };
-      "search_conversations": { Args: { "": Json }; Returns: Json };
+      "search_conversations":
+        | { Args: { "": Json }; Returns: Json }
+        | { Args: { "conversation_id"?: string; "limit"?: number; "offset"?: number; "query": string }; Returns: Json };
       "search_messages":
         | { Args: { "": Json }; Returns: Json }
-        | { Args: { "channel_id"?: string; "limit"?: number; "offset"?: number; "query": string }; Returns: Json };
+        | {
+          Args: { "channel_id"?: string; "limit"?: number; "offset"?: number; "prefix"?: boolean; "query": string };
+          Returns: Json;
+        };
       "set_twin_webhook":
         | { Args: { "ai_twin_id": string; "url": string }; Returns: Json }
         | { Args: { "": Json }; Returns: Json };

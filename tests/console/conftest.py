@@ -19,7 +19,8 @@ WIDE, NARROW = (1280, 800), (390, 780)
 ELSEWHERE = "elsewhere.invalid"  # a host of files, which does not exist
 
 
-@pytest.fixture(scope="session")
+# One for each file: Playwright runs an event loop while it is open, and other tests start their own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if (chromium := tools.chromium()) is None:
         pytest.skip(tools.why_not("chromium"))

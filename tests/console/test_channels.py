@@ -188,3 +188,22 @@ def test_guest_joins_by_link(visitors: Visitors) -> None:
     matty.get_by_role("button", name="Members (4)").click()
     row.get_by_role("button", name="Remove").click()
     expect(mallory.get_by_text("This channel does not exist, or you may not see it.")).to_be_visible()
+
+
+def test_citations_of_a_summary_lead_to_messages(visitors: Visitors) -> None:
+    cited = "11c0f3a2-5d1e-4a7b-8c3d-000000000001"  # of the seed
+    summary = {
+        "statements": [{"text": "It is <b>deployed</b> on Friday. ", "citations": [cited]}],
+        "citations": [cited],
+        "messageCount": 4,
+        "omittedCount": 0,
+    }
+    page = visitors.sign_in(MATTY, GENERAL)
+    page.route("**/messages/summarize", lambda route: route.fulfill(json={"success": True, "data": summary}))
+    page.get_by_text("More").click()
+    page.get_by_role("button", name="Summarize").click()
+    dialog = page.get_by_role("dialog", name="Summary")
+    expect(dialog).to_contain_text("It is <b>deployed</b> on Friday.")
+    dialog.get_by_role("link", name="Message 1").click()
+    expect(dialog).to_be_hidden()
+    expect(article(page, "Morning!")).to_be_in_viewport()

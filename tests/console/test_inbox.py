@@ -154,36 +154,6 @@ def test_filters_narrow_the_inbox(visitors: Visitors, send: Callable[..., str]) 
     expect(page.get_by_text("None fits the filter.")).to_be_visible()
 
 
-LONG = """
-insert into public.conversation_messages (conversation_id, workspace_id, external_id, sent_at, message)
-select
-    %(id)s, conversation.workspace_id, 'n' || n, '2020-01-01'::timestamptz + n * interval '1 minute',
-    jsonb_build_object('id', 'n' || n, 'direction', 'inbound', 'type', 'text', 'content', 'Number ' || n)
-from generate_series(1, 100000) as n, public.conversations as conversation
-where conversation.id = %(id)s
-"""
-
-
-def test_long_thread_scrolls(visitors: Visitors, send: Callable[..., str], database: psycopg.Connection) -> None:
-    conversation = send("long", [])
-    database.execute(LONG, {"id": conversation})
-    page = visitors.sign_in(MATTY, f"#/inbox/{conversation}")
-    expect(bubble(page, "Number 100000")).to_be_visible()
-    box = page.locator(".scroll")
-    for _ in range(6):
-        oldest = page.locator(".bubble").first.inner_text()
-        box.evaluate("box => box.scrollTop = 0")
-        until(lambda oldest=oldest: page.locator(".bubble").first.inner_text() != oldest, 20)
-    assert page.locator(".bubble").count() <= 300
-    expect(page.locator(".bubble").first).to_contain_text("Number 99301")
-    page.get_by_role("button", name="First message").click()
-    expect(page.get_by_text("Number 1", exact=True)).to_be_visible()
-    box.evaluate("box => box.scrollTop = box.scrollHeight")
-    expect(page.get_by_text("Number 150", exact=True)).to_be_attached()
-    page.get_by_role("button", name="Newest").click()
-    expect(bubble(page, "Number 100000")).to_be_visible()
-
-
 def test_narrow_screen_works_by_keyboard(visitors: Visitors, send: Callable[..., str]) -> None:
     conversation = send("keyboard", [message(1, "By keyboard")], participant_name="Kay")
     page = visitors.sign_in(MATTY, size=NARROW)
@@ -221,3 +191,59 @@ def test_picture_of_the_readme(visitors: Visitors, send: Callable[..., str]) -> 
     expect(bubble(page, "See you then!")).to_contain_text("read")
     picture = page.screenshot(path=os.environ.get("THREADLINE_PICTURE") or None)
     assert len(picture) < 100_000
+
+
+def test_search_leads_to_a_message_of_a_conversation(
+    visitors: Visitors, send: Callable[..., str], database: psycopg.Connection
+) -> None:
+    many = [message(n, f"filler {n}" if n != 7 else "a rare okapi") for n in range(400)]
+    send("searched", many, participant_name="Sia")
+    indexed = "select not exists (select from private.word_backlog)"
+    until(lambda: database.execute(indexed).fetchone()[0], 30)
+    page = visitors.sign_in(MATTY)
+    page.get_by_label("Find by name or number").fill("okapi")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="a rare okapi").click()
+    expect(bubble(page, "a rare okapi")).to_be_in_viewport()
+    expect(bubble(page, "filler 399")).to_have_count(0)
+    page.get_by_role("button", name="Newest").click()
+    expect(bubble(page, "filler 399")).to_be_in_viewport()
+
+
+def test_stored_file_opens_with_a_signed_link(visitors: Visitors, send: Callable[..., str]) -> None:
+    path = "/storage/v1/object/authenticated/attachments/conversations/x/y"
+    conversation = send("stored", [message(1, "", type="image", media_url=path)])
+    page = visitors.sign_in(MATTY, f"#/inbox/{conversation}")
+    # There is no such file, so the project refuses the link, and the page says that.
+    expect(page.locator(".bubble").get_by_role("alert")).to_contain_text("not found")
+
+
+# The last test: its messages keep the index of words busy.
+LONG = """
+insert into public.conversation_messages (conversation_id, workspace_id, external_id, sent_at, message)
+select
+    %(id)s, conversation.workspace_id, 'n' || n, '2020-01-01'::timestamptz + n * interval '1 minute',
+    jsonb_build_object('id', 'n' || n, 'direction', 'inbound', 'type', 'text', 'content', 'Number ' || n)
+from generate_series(1, 100000) as n, public.conversations as conversation
+where conversation.id = %(id)s
+"""
+
+
+def test_long_thread_scrolls(visitors: Visitors, send: Callable[..., str], database: psycopg.Connection) -> None:
+    conversation = send("long", [])
+    database.execute(LONG, {"id": conversation})
+    page = visitors.sign_in(MATTY, f"#/inbox/{conversation}")
+    expect(bubble(page, "Number 100000")).to_be_visible()
+    box = page.locator(".scroll")
+    for _ in range(6):
+        oldest = page.locator(".bubble").first.inner_text()
+        box.evaluate("box => box.scrollTop = 0")
+        until(lambda oldest=oldest: page.locator(".bubble").first.inner_text() != oldest, 20)
+    assert page.locator(".bubble").count() <= 300
+    expect(page.locator(".bubble").first).to_contain_text("Number 99301")
+    page.get_by_role("button", name="First message").click()
+    expect(page.get_by_text("Number 1", exact=True)).to_be_visible()
+    box.evaluate("box => box.scrollTop = box.scrollHeight")
+    expect(page.get_by_text("Number 150", exact=True)).to_be_attached()
+    page.get_by_role("button", name="Newest").click()
+    expect(bubble(page, "Number 100000")).to_be_visible()

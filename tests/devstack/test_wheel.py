@@ -102,20 +102,5 @@ def test_docker_context_holds_only_what_ships() -> None:
 def test_devstack_adds_its_commands() -> None:
     result = subprocess.run([Path(sys.executable).parent / "threadline", "--help"], capture_output=True, check=True)
     names = {line.split()[0] for line in result.stdout.decode().partition("Commands:")[2].splitlines() if line}
-    assert names == {
-        *(
-            "add",
-            "console",
-            "db",
-            "doctor",
-            "import",
-            "remove",
-            "serve",
-            "sql",
-            "status",
-            "stop",
-            "token",
-            "up",
-            "work",
-        ),
-    }
+    devstack, importer = {"db", "status", "stop", "token", "up"}, {"import"}
+    assert names == {"add", "console", "doctor", "remove", "serve", "sql", "work"} | devstack | importer

@@ -20,6 +20,22 @@ where code.pronamespace = 'public'::regnamespace
 """
 
 
+# What the form with one JSON object reads, and the form with named arguments does not take.
+FORGOTTEN = """
+select body.proname || '.' || field.name[1]
+from pg_proc as body
+inner join pg_proc as named
+    on body.pronamespace = named.pronamespace and body.proname = named.proname and body.oid <> named.oid
+cross join lateral regexp_matches(
+    replace(body.prosrc, 'require_actor($1)', 'parse_uuid($1, ''user_id'''),
+    '(?:parse_[a-z]+|scalar_text)[(][$]1, ''([a-z_]+)''', 'g'
+) as field (name)
+where body.pronamespace = 'public'::regnamespace
+    and body.proargnames is null and body.proargtypes[0] = 'jsonb'::regtype
+    and field.name[1] <> all(named.proargnames)
+"""
+
+
 @pytest.fixture
 def db(cluster: TestCluster, template: str) -> psycopg.Connection:
     """The database with the migrations and the seed."""
@@ -29,6 +45,10 @@ def db(cluster: TestCluster, template: str) -> psycopg.Connection:
 
 def test_page_matches_the_database(db: psycopg.Connection) -> None:
     assert reference.PAGE.read_text(encoding="utf-8") == reference.render(db), "run `make reference`"
+
+
+def test_named_arguments_are_all_fields_of_the_call(db: psycopg.Connection) -> None:
+    assert rows(db, FORGOTTEN) == []
 
 
 def test_every_call_has_named_arguments(db: psycopg.Connection) -> None:

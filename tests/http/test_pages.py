@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from threadline import __version__
-from threadline.routes.pages import ASSETS, FOLDER, LINKS, PARTS
+from threadline.routes.pages import ASSETS, CONSOLE, FOLDER, LINKS, PARTS
 
 from tests.support import tools
 from tests.support.contract import operations
@@ -25,7 +25,7 @@ def test_root_says_what_runs_here(service: Service) -> None:
     reply = service.client.get("/")
     assert (reply.status_code, reply.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert f"Threadline {__version__} runs here" in reply.text
-    assert re.findall(r"<td><code>(?:<a .*?>)?(/[^<]*)", reply.text) == [path for path, _ in PARTS]
+    assert re.findall(r"<td><code>(?:<a .*?>)?(/[^<]*)", reply.text) == [path for path, _ in (CONSOLE, *PARTS)]
     for path in LINKS:
         assert f'href="{path[1:]}"' in reply.text
         assert service.client.get(path).status_code == 200

@@ -1,4 +1,4 @@
-"""Follows what it is told to, with a token from a file, and prints what happens as lines of JSON.
+"""Follows a topic with a token from a file, and prints what happens as lines of JSON.
 
 agent.py URL KEY TOKEN_FILE OPTIONS
 """

@@ -1,4 +1,4 @@
-// Follows what it is told to, with a token from a file, and writes what happens as lines of JSON.
+// Follows a topic with a token from a file, and writes what happens as lines of JSON.
 // deno run agent.ts URL KEY TOKEN_FILE OPTIONS
 
 import { createClient } from "@supabase/supabase-js";

@@ -56,6 +56,14 @@ def test_roots_only_leaves_replies_out(db: Db, thread: dict[str, str]) -> None:
     assert contents(db, roots_only=False, limit=1) == ["second"]
 
 
+def test_roots_only_keeps_replies_to_a_deleted_message(db: Db, thread: dict[str, str]) -> None:
+    call(db, "delete_message", MATTY, id=thread["root"])
+    assert contents(db, roots_only=True, limit=2) == ["second", "first"]
+    assert contents(db, thread_id=thread["first"]) == ["second", "first"]
+    service = call(db, "list_messages", None, channel_id=CHANNEL, roots_only=True, limit=2).data
+    assert [message["content"] for message in service] == ["second", "first"]
+
+
 @pytest.mark.parametrize("fields", [{"roots_only": "x"}, {"roots_only": True, "thread_id": MESSAGE}])
 def test_bad_roots_only_is_refused(db: Db, fields: dict[str, object]) -> None:
     reply = call(db, "list_messages", BOB, channel_id=CHANNEL, **fields)

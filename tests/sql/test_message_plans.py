@@ -203,3 +203,16 @@ def test_page_checks_caller_rights_once_per_table(past: Db, function: str) -> No
     with reading_at_most(15 * channels, past):
         reply = call(past, function, MATTY, channel_id=CHANNEL, limit=50)
     assert len(reply.data) == 50
+
+
+@pytest.mark.parametrize(
+    ("function", "fields"),
+    [("list_messages", {"channel_id": CHANNEL, "limit": 50}), ("get_message", {"id": MESSAGE})],
+    ids=["list_messages", "get_message"],
+)
+def test_call_reads_no_other_channels_of_the_caller(past: Db, function: str, fields: dict[str, object]) -> None:
+    statement = "insert into public.channels (name, created_by) select n::text, %s from generate_series(1, 400) as n"
+    past.execute(statement, (MATTY,))
+    past.execute("set constraints all immediate")
+    with reading_at_most(2 * FEW, past):
+        assert call(past, function, MATTY, **fields).status == 200

@@ -225,7 +225,7 @@ def test_clients_cannot_access_stored_keys(db: Db, role: str, table: str) -> Non
 def test_anonymous_callers_are_rejected(db: Db) -> None:
     db.execute("set local role anon")
     for function in ("create_message", "list_messages", "delete_message"):
-        refused(db, f"select public.{function}('{{}}')", by=InsufficientPrivilege)
+        refused(db, f"select public.{function}(jsonb '{{}}')", by=InsufficientPrivilege)
 
 
 def test_read_writes_only_the_request_count(db: Db) -> None:

@@ -445,6 +445,18 @@ def test_pages_of_one_export_share_an_audit_line(db: Db) -> None:
     assert exports(db) == before + 3  # another user
 
 
+def test_admin_who_expels_over_http_hands_over(db: Db) -> None:
+    make_admin(db, CAROL)
+    become(db, BOB)
+    channel = value(
+        db, "insert into public.channels (workspace_id, name) values (%s, 'own') returning id::text", WORKSPACE
+    )
+    become_postgres(db)
+    assert call(db, "remove_workspace_member", CAROL, workspace_id=WORKSPACE, member_id=BOB).status == 200
+    become_postgres(db)
+    assert owners(db, channel) == [MATTY]
+
+
 def test_member_cannot_erase_a_person(db: Db) -> None:
     become(db, MATTY)
     person = value(

@@ -26,14 +26,21 @@ def become_service(db: Db) -> None:
 
 
 def _act_as(db: Db, role: str, **claims: str) -> None:
+    _forget_gateway(db)
     db.execute(
         "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)",
         (role, json.dumps({"role": role, **claims})),
     )
 
 
+def _forget_gateway(db: Db) -> None:
+    # The gateway sets these too, until the transaction of the test ends.
+    db.execute("select set_config('request.jwt.claim.sub', '', true), set_config('request.jwt.claim.role', '', true)")
+
+
 def become_postgres(db: Db) -> None:
     """Return to the role that signed in."""
+    _forget_gateway(db)
     db.execute("select set_config('role', 'none', true), set_config('request.jwt.claims', '', true)")
 
 

@@ -227,6 +227,7 @@ drop trigger messages_60_index on public.messages;
 drop trigger messages_65_record_mentions on public.messages;
 drop trigger messages_70_link_attachments on public.messages;
 drop trigger messages_80_index on public.messages;
+drop trigger messages_80_lock_twins on public.messages;
 drop trigger messages_81_forget on public.messages;
 drop trigger messages_82_queue_change on public.messages;
 drop trigger messages_83_record_mentions on public.messages;
@@ -485,6 +486,7 @@ drop function
     private.lock_my_channel(uuid),
     private.lock_person(uuid, text),
     private.lock_source(private.ingest_source),
+    private.lock_twins_trigger(),
     private.mark_read(jsonb),
     private.mark_read(uuid, bigint),
     private.match_conversation(public.conversations),
@@ -669,6 +671,7 @@ drop function
     private.set_attachment_details_trigger(),
     private.set_channel_language_trigger(),
     private.set_channel_workspace_trigger(),
+    private.set_claims(text[]),
     private.set_conversation_workspace_trigger(),
     private.set_default_language_trigger(),
     private.set_hops_trigger(),
@@ -749,12 +752,14 @@ drop function
     public.get_attachment(uuid),
     public.get_message(jsonb),
     public.get_message(uuid),
+    public.index_conversations(integer),
     public.index_conversations(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
     public.list_channel_events(uuid, bigint, integer),
     public.list_conversations(integer, text),
     public.list_inbox_changes(jsonb),
+    public.list_inbox_changes(uuid, text, integer),
     public.list_message_edits(jsonb),
     public.list_message_edits(uuid),
     public.list_messages(jsonb),
@@ -790,8 +795,9 @@ drop function
     public.rotate_twin_secret(jsonb),
     public.rotate_twin_secret(uuid, integer),
     public.search_conversations(jsonb),
+    public.search_conversations(text, uuid, integer, integer),
     public.search_messages(jsonb),
-    public.search_messages(text, uuid, integer, integer),
+    public.search_messages(text, uuid, integer, integer, boolean),
     public.set_twin_webhook(jsonb),
     public.set_twin_webhook(uuid, text),
     public.sweep_attachments(integer),

@@ -9,7 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from threadline_follow.log import LATEST, Log, LogMissingError, LogUnavailableError, Page
+from threadline_follow.log import (
+    LATEST,
+    Changes,
+    CursorExpiredError,
+    Log,
+    LogMissingError,
+    LogUnavailableError,
+    Page,
+)
 from threadline_follow.topic import Token, Topic
 
 State = Literal["live", "offline", "reload", "ended"]
@@ -46,7 +54,7 @@ def follow(
     *,
     topic: str | None = None,
     channel_id: str | None = None,
-    since: int | Literal["now"] = 0,
+    since: int | str = 0,
     on_state: OnState | None = None,
     check_seconds: float = 30,
 ) -> "Following":
@@ -58,7 +66,8 @@ def follow(
         token: the user's access token, or a function (also an asynchronous one) that returns a fresh one.
         topic: `channel:<id>`, `user:<id>`, `inbox:<id>`, `workspace:<id>` or `twin:<id>`.
         channel_id: short for the topic of a channel.
-        since: the `seq` of the last event that you have; 0 for all; "now" for what happens from now on.
+        since: the `seq` of the last event that you have; 0 for all; "now" for what happens from now on;
+            for an inbox or workspace the `cursor` that you have.
         on_state: gets each change of the state. Events wait for what it does at "reload".
         check_seconds: how often to read the log in case the last broadcast got lost.
     """
@@ -70,6 +79,7 @@ class Following:
 
     Attributes:
         seq: the number of the last event that the loop has finished.
+        cursor: of an inbox or workspace, where the changes end that the loop has finished.
         reason: why the events ended: `deleted` (the channel), `left` (the user) or `gone`; None before.
     """
 
@@ -79,20 +89,26 @@ class Following:
         key: str,
         token: Token,
         topic: str,
-        since: int | Literal["now"],
+        since: int | str,
         on_state: OnState | None,
         check_seconds: float,
     ) -> None:
         kind, self._id = topic.split(":")
         self._is_channel = kind == "channel"
         self._log = None
-        if kind in {"channel", "user"}:
-            self._log = Log(url, key, token, self._id if self._is_channel else None)
+        if kind != "twin":
+            channel_id, workspace_id = (self._id if kind == name else None for name in ("channel", "workspace"))
+            self._log = Log(url, key, token, channel_id, workspace_id)
+        # Else its events are changes of conversations, or have no log.
+        self._is_numbered = kind in {"channel", "user"}
+        self._versions: dict[str, int] = {}  # of the conversations that were handed over
         self._topic = Topic(url, key, token, topic, self)
         self._on_state, self._check_seconds = on_state, check_seconds
-        self._must_find = since == "now" and self._log is not None
-        self._must_read = since != "now" and self._log is not None
-        self.seq = 0 if since == "now" else since
+        self._must_find = since == "now" and self._is_numbered
+        self._must_read = self._log is not None and not self._must_find
+        self.seq = since if isinstance(since, int) else 0
+        self.cursor = since if isinstance(since, str) and since != "now" else None
+        self._next_cursor: str | None = None
         self.reason: Literal["deleted", "left", "gone"] | None = None
         self._state: State | None = None
         self._is_joined = self._is_lost = False
@@ -127,6 +143,8 @@ class Following:
         """Wait for the next event; the one before counts as handled."""
         self._finish()
         while self.reason is None:
+            if not self._page and self._next_cursor is not None:
+                self.cursor, self._next_cursor = self._next_cursor, None
             if self._must_find:
                 await self._find_end()
             elif self._page:
@@ -144,7 +162,7 @@ class Following:
 
     def hear(self, event: str, payload: dict[str, Any], is_turn: bool) -> None:
         """Take a broadcast."""
-        if self._log and payload.get("truncated") and payload.get("topic"):
+        if self._is_numbered and payload.get("truncated") and payload.get("topic"):
             self._pointer = payload["seq"]
             self._topic.take_turn(payload["topic"])
             if self._topic.is_on_turn:
@@ -200,6 +218,9 @@ class Following:
         if self._log is None:
             await self._reload()  # no log has what was missed
             return
+        if not self._is_numbered:
+            await self._read_changes()
+            return
         page = await self._ask(self.seq)
         if page is None:
             return
@@ -210,10 +231,28 @@ class Following:
         self._page.extend(page.entries)
         self._must_read |= page.has_more
 
-    async def _ask(self, since: int) -> Page | None:
+    async def _read_changes(self) -> None:
+        answer = await self._ask(self.cursor)
+        if answer is None:
+            return
+        is_first = self.cursor is None
+        self._page.extend(("conversation.changed", change) for change in answer.changes)
+        self._next_cursor = answer.next_cursor
+        self._must_read |= answer.has_more
+        if is_first:
+            await self._reload()
+
+    async def _ask(self, since: int | str | None) -> Any:
         self._checked = time.time()
         try:
-            page = await self._log.read(since)
+            page: Page | Changes
+            if self._is_numbered:
+                page = await self._log.read(since)
+            else:
+                page = await self._log.read_changes(since)
+        except CursorExpiredError:
+            self.cursor = None
+            self._must_read = True
         except LogMissingError:
             with suppress(LogUnavailableError):
                 if departure := await self._log.find_departure():
@@ -234,15 +273,32 @@ class Following:
         return None
 
     def _take(self, event: str, payload: dict[str, Any]) -> Event | None:
+        if not self._is_numbered:
+            return self._take_conversation(event, payload)
         is_next = payload.get("prev_seq", self.seq) == self.seq and not payload.get("truncated")
-        if self._log and not is_next and payload["seq"] > self.seq:
+        if not is_next and payload["seq"] > self.seq:
+            self._must_read = True
+            return None
+        return self._admit(event, payload)
+
+    def _take_conversation(self, event: str, payload: dict[str, Any]) -> Event | None:
+        conversation = payload.get("conversation", {})
+        version, known = conversation.get("version"), self._versions.get(conversation.get("id"))
+        if version is not None and known is not None and version > known + 1:
             self._must_read = True
             return None
         return self._admit(event, payload)
 
     def _admit(self, event: str, payload: dict[str, Any]) -> Event | None:
         # Broadcasts and the log overlap.
-        is_seen = self._log is not None and payload.get("seq", self.seq + 1) <= self.seq
+        if self._is_numbered:
+            is_seen = payload.get("seq", self.seq + 1) <= self.seq
+        else:
+            conversation = payload.get("conversation") or {}
+            version, known = conversation.get("version"), self._versions.get(conversation.get("id"))
+            is_seen = None not in (version, known) and version <= known and not payload.get("removed")
+            if version is not None:
+                self._versions[conversation["id"]] = version
         return None if is_seen else Event(event, payload)
 
     async def _wait(self) -> None:

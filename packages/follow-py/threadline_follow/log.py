@@ -18,6 +18,10 @@ class LogMissingError(Exception):
     """The channel is not there, or not for this user."""
 
 
+class CursorExpiredError(Exception):
+    """A backup was restored, so the cursor of the inbox is of no use."""
+
+
 class LogUnavailableError(Exception):
     """The log cannot be read now."""
 
@@ -39,20 +43,39 @@ class Page:
     is_incomplete: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A page of the changes of conversations.
+
+    Attributes:
+        changes: the changes.
+        next_cursor: the cursor of the next page.
+        has_more: whether there is a next page.
+    """
+
+    changes: list[dict[str, Any]]
+    next_cursor: str
+    has_more: bool
+
+
 class Log:
-    """The log of a channel or of a user.
+    """The log of a channel, of a user, or of the conversations of a user or a workspace.
 
     Args:
         url: of the Supabase project.
         key: its publishable key.
         token: an access token, or a function that returns one.
         channel_id: the channel; None for the log of the user.
+        workspace_id: the workspace, for the changes of its conversations only.
     """
 
-    def __init__(self, url: str, key: str, token: Token, channel_id: str | None) -> None:
+    def __init__(
+        self, url: str, key: str, token: Token, channel_id: str | None, workspace_id: str | None = None
+    ) -> None:
         self._client = httpx.AsyncClient(base_url=f"{url}/rest/v1", headers={"apikey": key})
         self._token = token
         self._channel_id = channel_id
+        self._workspace_id = workspace_id
 
     async def close(self) -> None:
         """Close the connections."""
@@ -78,6 +101,19 @@ class Log:
             has_more=meta["has_more"],
             is_incomplete=meta.get("is_incomplete", False),
         )
+
+    async def read_changes(self, cursor: str | None) -> Changes:
+        """Read the changes of conversations after a cursor; without one, only the cursor of now.
+
+        Raises:
+            CursorExpiredError: begin without a cursor.
+            LogError: the request is refused.
+            LogUnavailableError: try again later.
+        """
+        arguments = {"since": cursor, "workspace_id": self._workspace_id}
+        given = {name: value for name, value in arguments.items() if value is not None}
+        answer = await self._ask("POST", "rpc/list_inbox_changes", json=given)
+        return Changes(answer["data"], answer["meta"]["next_cursor"], answer["meta"]["has_more"])
 
     async def find_departure(self) -> tuple[str, dict[str, Any]] | None:
         """Return how the channel ended for this user, as the log of the user tells it."""
@@ -106,5 +142,5 @@ class Log:
         if answer.is_success:
             return body
         code, message = body.get("code"), body.get("message", answer.text)
-        kind = {"PT400": LogError, "PT404": LogMissingError}.get(code, LogUnavailableError)
-        raise kind(message)
+        kinds = {"PT400": LogError, "PT404": LogMissingError, "PT409": CursorExpiredError}
+        raise kinds.get(code, LogUnavailableError)(message)
