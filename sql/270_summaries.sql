@@ -389,8 +389,8 @@ begin
 end
 $$;
 comment on function private.begin_conversation_summary(jsonb) is
-'As begin_summary, for POST /api/v2/conversations/{conversation_id}/summarize. Citations are the ids of messages on their
-platform.';
+'As begin_summary, for POST /api/v2/conversations/{conversation_id}/summarize. Citations are the ids of messages on
+their platform.';
 
 create function private.finish_summary(jsonb) returns json
 language plpgsql
