@@ -47,11 +47,28 @@ begin
     insert into private.inbox_changes (workspace_id, conversation_ids)
     select gone.workspace_id, array_agg(gone.id order by gone.id)
     from gone
+    inner join public.workspaces as workspace on gone.workspace_id = workspace.id
     group by gone.workspace_id;
     return null;
 end
 $$;
-comment on function private.note_gone_conversations_trigger() is 'Trigger: writes deleted conversations into the log.';
+comment on function private.note_gone_conversations_trigger() is
+'Trigger: writes deleted conversations into the log, unless their workspace is deleted, too.';
+
+-- Definer, because it also runs when Supabase Auth deletes a user.
+create function private.forget_inbox_changes_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    delete from private.inbox_changes as log where log.workspace_id = any(array(select gone.id from gone));
+    return null;
+end
+$$;
+comment on function private.forget_inbox_changes_trigger() is
+'Trigger: deletes the log of deleted workspaces.';
 
 -- Definer, because only superusers and pg_monitor may ask in some versions.
 create function private.inbox_epoch() returns text

@@ -175,7 +175,7 @@ begin
 end
 $$;
 comment on function private.find_conversation(private.ingest_source, text) is
-'The conversation of a connection with this name or alias; null if there is none.';
+'The conversation of a connection with this name or alias; null if none exists.';
 
 -- Definer, because the backend may not change what was said.
 create function private.join_conversation(p_from uuid, p_into uuid) returns void
@@ -263,14 +263,13 @@ $$;
 comment on function private.record_aliases(private.ingest_source, jsonb) is
 'Remembers which conversations of a request go on with an earlier one, and joins those that exist apart.';
 
-create function private.follow_aliases(
-    p_source private.ingest_source, p_conversations jsonb, p_parsed private.ingest_conversation[]
-) returns private.ingest_conversation[]
+create function private.read_conversations(p_source private.ingest_source, p_conversations jsonb)
+returns private.ingest_conversation[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_parsed private.ingest_conversation[] := p_parsed;
+    v_parsed private.ingest_conversation[] := private.parse_conversations(p_conversations);
     v_name text;
 begin
     if p_conversations @? '$[*].continues' then
@@ -281,7 +280,7 @@ begin
         select from private.conversation_aliases as alias
         where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
     ) then
-        return p_parsed;
+        return v_parsed;
     end if;
     for v_place in 1..cardinality(v_parsed) loop
         select conversation.external_conversation_id into v_name
@@ -298,5 +297,5 @@ begin
     return v_parsed;
 end
 $$;
-comment on function private.follow_aliases(private.ingest_source, jsonb, private.ingest_conversation[]) is
-'The same conversations under the names with which they are stored.';
+comment on function private.read_conversations(private.ingest_source, jsonb) is
+'The conversations of a request (parse_conversations), under the names with which they are stored.';

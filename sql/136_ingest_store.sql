@@ -235,9 +235,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = 'off'
 as $$
 declare
-    v_conversations private.ingest_conversation[] := private.follow_aliases(
-        p_source, p_conversations, private.parse_conversations(p_conversations)
-    );
+    v_conversations private.ingest_conversation[] := private.read_conversations(p_source, p_conversations);
     v_ids uuid[] := private.find_conversations(p_source, v_conversations);
     v_has_updates boolean := exists (select from unnest(v_conversations) as given where given.has_updates);
     v_messages private.ingest_message[];

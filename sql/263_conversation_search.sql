@@ -80,6 +80,7 @@ begin
     select
         gone.workspace_id, array_agg(gone.conversation_id), array_agg(gone.external_id), array_agg(gone.sender)
     from gone
+    inner join public.workspaces as workspace on gone.workspace_id = workspace.id
     group by gone.workspace_id;
     return null;
 end

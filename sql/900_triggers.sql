@@ -45,6 +45,11 @@ create trigger workspaces_50_set_language
 after update of language on public.workspaces
 for each row when (old.language is distinct from new.language)
 execute function private.set_workspace_language_trigger();
+-- The log has no foreign key, which would cost one query for each request.
+create trigger workspaces_60_forget_changes
+after delete on public.workspaces
+referencing old table as gone
+for each statement execute function private.forget_inbox_changes_trigger();
 
 -- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
 create trigger workspace_members_10_protect_owners

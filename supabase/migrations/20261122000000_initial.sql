@@ -3704,11 +3704,28 @@ begin
     insert into private.inbox_changes (workspace_id, conversation_ids)
     select gone.workspace_id, array_agg(gone.id order by gone.id)
     from gone
+    inner join public.workspaces as workspace on gone.workspace_id = workspace.id
     group by gone.workspace_id;
     return null;
 end
 $$;
-comment on function private.note_gone_conversations_trigger() is 'Trigger: writes deleted conversations into the log.';
+comment on function private.note_gone_conversations_trigger() is
+'Trigger: writes deleted conversations into the log, unless their workspace is deleted, too.';
+
+-- Definer, because it also runs when Supabase Auth deletes a user.
+create function private.forget_inbox_changes_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    delete from private.inbox_changes as log where log.workspace_id = any(array(select gone.id from gone));
+    return null;
+end
+$$;
+comment on function private.forget_inbox_changes_trigger() is
+'Trigger: deletes the log of deleted workspaces.';
 
 -- Definer, because only superusers and pg_monitor may ask in some versions.
 create function private.inbox_epoch() returns text
@@ -5907,7 +5924,7 @@ begin
 end
 $$;
 comment on function private.find_conversation(private.ingest_source, text) is
-'The conversation of a connection with this name or alias; null if there is none.';
+'The conversation of a connection with this name or alias; null if none exists.';
 
 -- Definer, because the backend may not change what was said.
 create function private.join_conversation(p_from uuid, p_into uuid) returns void
@@ -5995,14 +6012,13 @@ $$;
 comment on function private.record_aliases(private.ingest_source, jsonb) is
 'Remembers which conversations of a request go on with an earlier one, and joins those that exist apart.';
 
-create function private.follow_aliases(
-    p_source private.ingest_source, p_conversations jsonb, p_parsed private.ingest_conversation[]
-) returns private.ingest_conversation[]
+create function private.read_conversations(p_source private.ingest_source, p_conversations jsonb)
+returns private.ingest_conversation[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_parsed private.ingest_conversation[] := p_parsed;
+    v_parsed private.ingest_conversation[] := private.parse_conversations(p_conversations);
     v_name text;
 begin
     if p_conversations @? '$[*].continues' then
@@ -6013,7 +6029,7 @@ begin
         select from private.conversation_aliases as alias
         where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
     ) then
-        return p_parsed;
+        return v_parsed;
     end if;
     for v_place in 1..cardinality(v_parsed) loop
         select conversation.external_conversation_id into v_name
@@ -6030,8 +6046,8 @@ begin
     return v_parsed;
 end
 $$;
-comment on function private.follow_aliases(private.ingest_source, jsonb, private.ingest_conversation[]) is
-'The same conversations under the names with which they are stored.';
+comment on function private.read_conversations(private.ingest_source, jsonb) is
+'The conversations of a request (parse_conversations), under the names with which they are stored.';
 
 -- Ingest, third part: what happened to messages after they were sent.
 -- Promise: an update counts once, in any order, also before its message has come.
@@ -6892,9 +6908,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = 'off'
 as $$
 declare
-    v_conversations private.ingest_conversation[] := private.follow_aliases(
-        p_source, p_conversations, private.parse_conversations(p_conversations)
-    );
+    v_conversations private.ingest_conversation[] := private.read_conversations(p_source, p_conversations);
     v_ids uuid[] := private.find_conversations(p_source, v_conversations);
     v_has_updates boolean := exists (select from unnest(v_conversations) as given where given.has_updates);
     v_messages private.ingest_message[];
@@ -13360,6 +13374,7 @@ begin
     select
         gone.workspace_id, array_agg(gone.conversation_id), array_agg(gone.external_id), array_agg(gone.sender)
     from gone
+    inner join public.workspaces as workspace on gone.workspace_id = workspace.id
     group by gone.workspace_id;
     return null;
 end
@@ -18367,6 +18382,11 @@ create trigger workspaces_50_set_language
 after update of language on public.workspaces
 for each row when (old.language is distinct from new.language)
 execute function private.set_workspace_language_trigger();
+-- The log has no foreign key, which would cost one query for each request.
+create trigger workspaces_60_forget_changes
+after delete on public.workspaces
+referencing old table as gone
+for each statement execute function private.forget_inbox_changes_trigger();
 
 -- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
 create trigger workspace_members_10_protect_owners
@@ -19420,6 +19440,7 @@ grant execute on function
     public.merge_people(jsonb),
     public.messages(public.conversations),
     public.index_conversations(jsonb),
+    public.list_inbox_changes(jsonb),
     public.messaging_ingest(bytea),
     public.participants(public.conversations),
     public.pin_message(jsonb),
@@ -19568,8 +19589,11 @@ grant execute on function
     private.diagnose_group_participants(jsonb),
     private.list_group_participants(uuid),
     private.record_group_participants(private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]),
-    private.follow_aliases(private.ingest_source, jsonb, private.ingest_conversation[]),
+    private.read_conversations(private.ingest_source, jsonb),
     private.record_aliases(private.ingest_source, jsonb),
+    private.inbox_epoch(),
+    private.list_inbox_changes(uuid, xid8, bigint, integer, integer),
+    private.parse_inbox_cursor(text),
     private.is_valid_key(text),
     private.measure_search(),
     private.rotate_twin_secret(uuid, interval),

@@ -20,6 +20,7 @@ GLOBAL = {
     "private.request_counts": "belongs to a user",
     "private.retired_ids": "ids without content",
     "private.settings": "limits of the whole database",
+    "private.summaries": "belongs to a channel or a conversation",
     "private.summary_counts": "belongs to a user",
     "private.summary_totals": "a total of the whole database",
     "private.twin_secrets": "belongs to a twin",

@@ -9,7 +9,7 @@ import pytest
 from tests.support.calls import call, ingest
 from tests.support.cluster import TestCluster
 from tests.support.database import Db, rows, value
-from tests.support.ingest import conversation, message
+from tests.support.ingest import NEW_SENDER, conversation, message
 from tests.support.world import BOB, MATTY
 
 Read = Callable[..., list[dict[str, Any]]]
@@ -171,3 +171,13 @@ def test_erased_person_leaves_only_ids_in_the_log(db: Db, read: Read) -> None:
     ingest(db, conversation(message("m1", content="secret")))
     db.commit()
     assert "secret" not in value(db, "select string_agg(log::text, ' ') from private.inbox_changes as log")
+
+
+def test_deleted_workspace_takes_its_log_along(db: Db) -> None:
+    names = {"platform": "signal", "connection_id": "gone", "secret": "x" * 32}
+    user_id = db.execute(NEW_SENDER, names).fetchone()[0]  # type: ignore[index]
+    ingest(db, conversation(message()), connection=("signal", "gone"), key="x" * 32)
+    count = "select count(*) from private.inbox_changes where workspace_id = %s"
+    assert value(db, count, user_id) == 1
+    db.execute("delete from auth.users where id = %s", [user_id])
+    assert value(db, count, user_id) == 0

@@ -20,26 +20,28 @@ PAUSE = 0.5  # seconds between two looks for a summary that another request has 
 @post("/api/v2/messages/summarize")
 async def summarize(request: HttpRequest) -> ASGIApp:
     """Summarise the newest messages of a channel."""
-    return await _answer("begin_summary", request)
+    return await _answer(request, await call("begin_summary", request, **_model(request)))
 
 
 @post("/api/v2/conversations/{conversation_id:str}/summarize")
 async def summarize_conversation(request: HttpRequest) -> ASGIApp:
     """Summarise the newest messages of a conversation of another platform."""
-    return await _answer("begin_conversation_summary", request)
+    return await _answer(request, await call("begin_conversation_summary", request, **_model(request)))
 
 
-async def _answer(function: str, request: HttpRequest) -> ASGIApp:
+def _model(request: HttpRequest) -> dict[str, str]:
+    summarizer: Summarizer = request.app.state.summarizer
+    return {
+        "model": summarizer.model,
+        "prompt_version": str(PROMPT_VERSION),
+        "lease_seconds": str(summarizer.timeout + GRACE),
+        "is_configured": json.dumps(summarizer.is_configured),
+    }
+
+
+async def _answer(request: HttpRequest, begun: Reply) -> ASGIApp:
     database: Database = request.app.state.database
     summarizer: Summarizer = request.app.state.summarizer
-    begun = await call(
-        function,
-        request,
-        model=summarizer.model,
-        prompt_version=str(PROMPT_VERSION),
-        lease_seconds=str(summarizer.timeout + GRACE),
-        is_configured=json.dumps(summarizer.is_configured),
-    )
     if begun.status not in {201, 202}:
         return answer(begun)
     task = begun.read()["data"]
