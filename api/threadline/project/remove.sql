@@ -137,6 +137,7 @@ drop trigger workspaces_20_protect_retention on public.workspaces;
 drop trigger workspaces_30_audit on public.workspaces;
 drop trigger workspaces_40_reread_numbers on public.workspaces;
 drop trigger workspaces_50_set_language on public.workspaces;
+drop trigger workspaces_60_forget_changes on public.workspaces;
 drop trigger workspace_members_10_protect_owners on public.workspace_members;
 drop trigger workspace_members_10_refuse on public.workspace_members;
 drop trigger workspace_members_20_audit on public.workspace_members;
@@ -374,8 +375,8 @@ drop function
     private.finish_upload(jsonb),
     private.fold_digits(text),
     private.fold_text(text, boolean),
-    private.follow_aliases(private.ingest_source, jsonb, private.ingest_conversation[]),
     private.forget_deleted_messages(uuid[], uuid[], bigint[]),
+    private.forget_inbox_changes_trigger(),
     private.forget_ingested_trigger(),
     private.forget_message_trigger(),
     private.forget_messages(uuid[], uuid[], bigint[]),
@@ -557,6 +558,7 @@ drop function
     private.queue_deliveries(public.messages, text, bigint),
     private.queue_deliveries_trigger(),
     private.ranking_steps(tsvector, tsquery, text[]),
+    private.read_conversations(private.ingest_source, jsonb),
     private.read_number(private.phone_number, boolean),
     private.read_repeated_message(jsonb, public.conversation_messages),
     private.record_aliases(private.ingest_source, jsonb),
