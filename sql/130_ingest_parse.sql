@@ -239,8 +239,8 @@ begin
                 parsed.message, null::jsonb as present, null::timestamptz as deleted_at,
                 case
                     when jsonb_typeof(parsed.message) <> 'object' then ' must be an object'
-                    when parsed.external_id is null or char_length(parsed.external_id) not between 1 and 500
-                        then '.id must be a string of 1 to 500 characters'
+                    when parsed.external_id is null or char_length(parsed.external_id) not between 1 and 500 then
+                        '.id must be a string of 1 to 500 characters'
                     when coalesce(parsed.message -> 'direction', 'null') not in ('"inbound"', '"outbound"')
                         then '.direction must be inbound or outbound'
                     when coalesce(parsed.message -> 'type', 'null') not in (
@@ -262,8 +262,7 @@ begin
                 select
                     parent.position::integer as parent, given.position::integer - 1 as index,
                     case jsonb_typeof(given.value -> 'id') when 'string' then given.value ->> 'id' end as external_id,
-                    case parent.value -> 'kind' when '"group"' then private.parse_sender(given.value) else '' end
-                        as sender,
+                    case parent.value -> 'kind' when '"group"' then private.parse_sender(given.value) else '' end sender,
                     case
                         when jsonb_typeof(given.value -> 'sent_at') <> 'string' then null
                         when v_are_castable or given.value ->> 'sent_at' ~ ('^' || c_castable || '$')

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ def test_linter_reports_nothing(cluster: TestCluster, fresh_database: str, tmp_p
     url = cluster.url(fresh_database, "postgres")
     for schema in ("public", "private"):
         found = check(tmp_path, url, "lint", "--level=warning", f"--schema={schema}")
-        # The gateway passes one argument to every call, also to those that need none.
+        # test_function_bodies.py says why these two are right.
+        accepted = re.compile(r'unused parameter "\$1"|name of parameter "\w+" is reserved keyword')
         issues = [(each["function"], issue["message"]) for each in found for issue in each["issues"]]
-        assert [issue for issue in issues if issue[1] != 'unused parameter "$1"'] == []
+        assert [issue for issue in issues if not accepted.fullmatch(issue[1])] == []

@@ -331,8 +331,8 @@ def test_search_finds_files_by_name(db: Db) -> None:
         "file:": 0,
     }.items():
         become(db, BOB)
-        answer = value(db, "select public.search_messages(%s::jsonb)", json.dumps({"query": query, "channel_id": CHANNEL}))
-        assert (query, answer["meta"]["total"]) == (query, count)
+        found = value(db, "select public.search_messages(query => %s, channel_id => %s)", query, CHANNEL)
+        assert (query, found["meta"]["total"]) == (query, count)
 
 
 def test_message_cannot_attach_a_file_of_a_hidden_channel(db: Db) -> None:
