@@ -112,7 +112,8 @@ function Shell({ user }) {
       </div>
     </nav>
     <main ref=${main} class=${id ? "has-detail" : ""}>
-      ${isOffline && html`<p class="offline" role="status">Offline. What is missed is read when the connection is back.</p>`}
+      ${isOffline && html`<p class="offline"
+        role="status">Offline. What is missed is read when the connection is back.</p>`}
       <${Failure} error=${spaces.error} />
       ${space && html`<${Screen} key=${screen + space.id} space=${space} id=${id} sub=${sub} user=${user}
         reloadSpaces=${spaces.reload} spaces=${spaces.data} choose=${choose} screen=${screen} />`}

@@ -115,17 +115,20 @@ function Summary({ channel, onClose }) {
   return html`<${Dialog} title="Summary" onClose=${onClose}><${Loading} data=${data} error=${error} />
     ${data && html`<p class="text" dir="auto">${data.statements.map(({ text, citations }) => html`${text}
       ${citations.filter((id) => data.seqOf.has(id)).map(cite)}`)}</p>
-      <p class="quiet">Of ${data.messageCount} messages${data.omittedCount > 0 && `; ${data.omittedCount} were left out`}.</p>`}
+      <p class="quiet">Of ${data.messageCount} messages.
+        ${data.omittedCount > 0 && ` ${data.omittedCount} older ones were left out.`}</p>`}
   </${Dialog}>`;
 }
 
 function Pins({ channel, names, onClose }) {
-  const pins = useLoad(() => ask(db.from("message_pins").select("pinned_at, message:messages(id, seq, content, user_id)")
+  const pins = useLoad(() => ask(db.from("message_pins")
+    .select("pinned_at, message:messages(id, seq, content, user_id)")
     .eq("channel_id", channel.id).order("pinned_at", { ascending: false }).limit(100)), []);
   return html`<${Dialog} title="Pinned messages" onClose=${onClose}><${Loading} ...${pins} />
     ${pins.data?.length === 0 && html`<p class="quiet">None is pinned.</p>`}
     <ul class="plain-list">${pins.data?.filter((each) => each.message).map(({ message }) => html`<li>
-      <a href=${`#/channels/${channel.id}/${message.seq}`} onClick=${onClose}><bdi>${names.get(message.user_id)}</bdi></a>
+      <a href=${`#/channels/${channel.id}/${message.seq}`} onClick=${onClose}><bdi>${names.get(message.user_id)}</bdi>
+        </a>
       <${Text} text=${message.content} names=${names} /></li>`)}</ul></${Dialog}>`;
 }
 
@@ -135,7 +138,8 @@ function List({ pages, user, channel, names, files, label, onReply, parentId, on
     if (row.parent_message_id) replies.set(row.parent_message_id, (replies.get(row.parent_message_id) ?? 0) + 1);
   }
   const items = parentId ? pages.items : pages.items.filter((row) => !row.parent_message_id);
-  return html`<${Scroller} pages=${{ ...pages, items }} keyOf=${keyOf} label=${label} empty="No messages" onEnd=${onRead}
+  return html`<${Scroller} pages=${{ ...pages, items }} keyOf=${keyOf} label=${label} empty="No messages"
+    onEnd=${onRead}
     render=${(row, before) => html`<${Day} value=${row.created_at} before=${before?.created_at} />
       <${Message} row=${row} before=${before} user=${user} channel=${channel} names=${names} files=${files}
         replies=${replies.get(row.id)} mayMiss=${pages.hasNewer} onReply=${onReply} />`} />`;
@@ -198,7 +202,8 @@ export function Channel({ channel, around, user }) {
       <button onClick=${() => setPanel("members")}>Members (${channel.member_count})</button>
       <details class="menu" onKeyDown=${close("Escape")}><summary>More</summary><div onClick=${close()}>
         <${Act} onPress=${set({ is_muted: !channel.is_muted })}>${channel.is_muted ? "Unmute" : "Mute"}</${Act}>
-        <${Act} onPress=${set({ is_pinned: !channel.is_pinned })}>${channel.is_pinned ? "Take from the top" : "Keep at the top"}</${Act}>
+        <${Act} onPress=${set({ is_pinned: !channel.is_pinned })}>
+          ${channel.is_pinned ? "Take from the top" : "Keep at the top"}</${Act}>
         ${config.service && html`<button onClick=${() => setPanel("summary")}>Summarize</button>`}
         <${Act} confirm=${channel.kind === "dm" ? "Hide these direct messages?" : "Leave this channel?"}
           onPress=${async () => {
@@ -211,10 +216,13 @@ export function Channel({ channel, around, user }) {
       label=${`Messages of ${channelName(channel, user.id)}`} onRead=${read} />
     <p class="typing" role="status">${writers.length > 0
       && `${writers.slice(0, 3).join(", ")} ${writers.length > 1 ? "are" : "is"} typing …`}</p>
-    <p class="hidden" role="status">${isNews && `${names.get(last.user_id ?? last.ai_twin_id) ?? ""}: ${last.content.slice(0, 200)}`}</p>
+    <p class="hidden" role="status">
+      ${isNews && `${names.get(last.user_id ?? last.ai_twin_id) ?? ""}: ${last.content.slice(0, 200)}`}</p>
     <${Composer} channel=${channel} onType=${type} label="Message" /></div>
-    ${parent && html`<${Replies} key=${parent.id} parent=${parent} channel=${channel} user=${user} onClose=${() => setParent()} />`}
-    ${panel === "members" && html`<${Members} channel=${channel} here=${here} user=${user} onClose=${() => setPanel()} />`}
+    ${parent && html`<${Replies} key=${parent.id} parent=${parent} channel=${channel} user=${user}
+      onClose=${() => setParent()} />`}
+    ${panel === "members" && html`<${Members} channel=${channel} here=${here} user=${user}
+      onClose=${() => setPanel()} />`}
     ${panel === "pins" && html`<${Pins} channel=${channel} names=${names} onClose=${() => setPanel()} />`}
     ${panel === "summary" && html`<${Summary} channel=${channel} onClose=${() => setPanel()} />`}
   </div>`;

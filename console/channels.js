@@ -8,7 +8,8 @@ import { useState } from "./vendor/hooks.js";
 /** The list that all screens share: { list, error }. */
 export const channels = Object.assign(store({}), {
   load: async () => {
-    const found = await call("list_my_channels", { max_channels: 200 }).then(({ data }) => ({ list: data }), (error) => ({ error }));
+    const found = await call("list_my_channels", { max_channels: 200 }).then(({ data }) => ({ list: data }),
+      (error) => ({ error }));
     channels.set({ ...channels.get(), error: undefined, ...found });
   },
 });
@@ -38,7 +39,8 @@ function Search({ text, list, user }) {
   const found = useLoad(async () => {
     const { data, meta } = await call("search_messages", { query: text, limit: 50 });
     // Search names no number, and the list of a channel is read by number.
-    const numbers = data.length ? await ask(db.from("messages").select("id, seq").in("id", data.map((each) => each.id))) : [];
+    const numbers = data.length ? await ask(db.from("messages").select("id, seq").in("id",
+      data.map((each) => each.id))) : [];
     const seqOf = new Map(numbers.map((each) => [each.id, each.seq]));
     return { hits: data.map((each) => ({ ...each, seq: seqOf.get(each.id) })), total: meta.total };
   }, [text]);
@@ -50,8 +52,10 @@ function Search({ text, list, user }) {
   return html`<${Loading} ...${found} /><p class="quiet" role="status">${found.data && `${found.data.total} found`}</p>
     <ul class="rows">${found.data?.hits.map((each) => html`<li key=${each.id}>
       <a class="row" href=${`#/channels/${each.channel_id}/${each.seq}`}><span class="row-text">
-      <span class="row-top"><strong><bdi>${nameOf(each.channel_id)}</bdi></strong><${Time} value=${each.created_at} /></span>
-      <span class="row-sub"><bdi>${names.get(each.user_id) ?? "Twin"}</bdi>: <bdi>${each.content.slice(0, 200)}</bdi></span>
+      <span class="row-top"><strong><bdi>${nameOf(each.channel_id)}</bdi></strong><${Time} value=${each.created_at} />
+        </span>
+      <span class="row-sub"><bdi>${names.get(each.user_id) ?? "Twin"}</bdi>: <bdi>${each.content.slice(0, 200)}</bdi>
+        </span>
       </span></a></li>`)}</ul>`;
 }
 
@@ -68,7 +72,8 @@ function NewChannel({ space, spaces, user, onClose }) {
   const others = people.data?.filter((each) => each.user_id !== user.id) ?? [];
   const turn = (id) => setChosen(chosen.includes(id) ? chosen.filter((each) => each !== id) : [...chosen, id]);
   return html`<${Dialog} title="New" onClose=${onClose}>
-    <${Field} label="In the workspace" value=${where} onChange=${(event) => { setWhere(event.target.value); setChosen([]); }}
+    <${Field} label="In the workspace" value=${where}
+      onChange=${(event) => { setWhere(event.target.value); setChosen([]); }}
       options=${teams.map((each) => [each.id, each.name])} />
     <h3>A channel</h3>
     <${Form} action="Create" class="inline" onSend=${async ({ name }) => go((await ask(
@@ -77,7 +82,8 @@ function NewChannel({ space, spaces, user, onClose }) {
     <h3>Direct messages</h3>
     <${Failure} error=${people.error} />
     ${others.length ? html`<ul class="plain-list">${others.map((each) => html`<li><${Field} type="checkbox"
-        label=${each.display_name} checked=${chosen.includes(each.user_id)} onChange=${() => turn(each.user_id)} /></li>`)}</ul>
+        label=${each.display_name} checked=${chosen.includes(each.user_id)} onChange=${() => turn(each.user_id)} />
+          </li>`)}</ul>
       <${Act} class="primary" disabled=${!chosen.length} onPress=${async () => go((await call(
         "open_direct", { user_ids: chosen, workspace_id: where })).id)}>Open</${Act}>`
       : html`<p class="quiet">No other member is in this workspace.</p>`}
@@ -90,7 +96,8 @@ export function Channels({ space, spaces, id, sub, user }) {
   const [isNew, setNew] = useState(false);
   const sections = [];
   for (const each of list ?? []) {
-    const title = each.kind === "dm" ? "Direct messages" : spaces.find((one) => one.id === each.workspace_id)?.name ?? "As a guest";
+    const team = spaces.find((one) => one.id === each.workspace_id)?.name ?? "As a guest";
+    const title = each.kind === "dm" ? "Direct messages" : team;
     const section = sections.find((one) => one.title === title);
     section ? section.rows.push(each) : sections.push({ title, rows: [each] });
   }
@@ -98,14 +105,17 @@ export function Channels({ space, spaces, id, sub, user }) {
   return html`<div class="panes">
     <section class="list" aria-label="List of channels">
       <${Head} title="Channels"><button onClick=${() => setNew(true)}>New</button></${Head}>
-      <form class="filters" role="search" onSubmit=${(event) => { event.preventDefault(); setText(event.target.q.value.trim()); }}>
+      <form class="filters" role="search"
+        onSubmit=${(event) => { event.preventDefault(); setText(event.target.q.value.trim()); }}>
         <input type="search" name="q" aria-label="Search messages" placeholder="Search messages"
           onInput=${(event) => !event.target.value && setText("")} /></form>
       ${text ? html`<${Search} text=${text} list=${list ?? []} user=${user} />` : html`
         <${Loading} data=${list} error=${error} />
-        ${list?.length === 0 && html`<${Empty} title="No channels"><p>Make one, or accept an invitation.</p></${Empty}>`}
+        ${list?.length === 0 && html`<${Empty} title="No channels"><p>Make one, or accept an invitation.</p>
+          </${Empty}>`}
         ${sections.map(({ title, rows }) => html`<h2 class="section">${title}</h2><ul class="rows">
-          ${rows.map((each) => html`<${Row} key=${each.id} each=${each} user=${user} isOpen=${each.id === id} />`)}</ul>`)}`}
+          ${rows.map((each) => html`<${Row} key=${each.id} each=${each} user=${user} isOpen=${each.id === id} />`)}
+            </ul>`)}`}
     </section>
     <section class="detail" aria-label="Channel">
       ${open ? html`<${Channel} key=${id} channel=${open} around=${Number(sub) || null} user=${user} />`

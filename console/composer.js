@@ -69,7 +69,8 @@ export function Composer({ channel, parentId, onType, label }) {
         onClick=${() => setFiles(files.filter((one) => one !== each))}>✕</button></li>`)}</ul>`}
     <div><button type="button" aria-label="Attach files" onClick=${() => picker.current.click()}>+</button>
       <input type="file" multiple class="hidden" tabindex="-1" aria-hidden="true" ref=${picker} onChange=${attach} />
-      <textarea ref=${box} rows=${Math.min(8, text.split("\n").length)} dir="auto" aria-label=${label} placeholder=${label}
+      <textarea ref=${box} rows=${Math.min(8, text.split("\n").length)} dir="auto" aria-label=${label}
+        placeholder=${label}
         maxlength=${MOST} value=${text} onInput=${(event) => write(event.target.value)} onKeyDown=${press}></textarea>
       <button class="primary" disabled=${isBusy}>Send</button></div>
   </form>`;

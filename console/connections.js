@@ -36,7 +36,8 @@ function Secret({ connection, space, user, onClose }) {
   });
   return html`<${Dialog} title=${`Secret of ${connection.connection_id}`} onClose=${onClose}>
     <p>Copy the secret now. It is shown only once; the database keeps only its hash.</p>
-    <p class="secret"><code>${connection.api_secret}</code><${Copy} text=${connection.api_secret} label="Copy secret" /></p>
+    <p class="secret"><code>${connection.api_secret}</code><${Copy} text=${connection.api_secret}
+      label="Copy secret" /></p>
     <h3>Send a first message</h3>
     <p>Paste this into a terminal:</p>
     <pre tabindex="0"><code>${curl}</code></pre>
@@ -48,12 +49,16 @@ function Secret({ connection, space, user, onClose }) {
 }
 
 function Key({ each, onDone }) {
+  const revoke = async () => {
+    await call("revoke_messaging_key", { key_id: each.id });
+    await onDone();
+  };
   const isOver = each.expires_at && new Date(each.expires_at) <= new Date();
   return html`<li>Key of <${Time} value=${each.created_at} both />,
     ${each.last_used_at ? html` used <${Time} value=${each.last_used_at} both />` : " never used"}
     ${each.expires_at && html`, ${isOver ? "ended" : "ends"} <${Time} value=${each.expires_at} both />`}
     ${!isOver && html` <${Act} class="link" confirm="Revoke this key? Requests with it are refused at once."
-      onPress=${async () => { await call("revoke_messaging_key", { key_id: each.id }); await onDone(); }}>Revoke</${Act}>`}</li>`;
+      onPress=${revoke}>Revoke</${Act}>`}</li>`;
 }
 
 function Connection({ each, space, onDone, onSecret }) {
@@ -63,7 +68,8 @@ function Connection({ each, space, onDone, onSecret }) {
     await onDone();
   };
   const turn = async () => {
-    await ask(db.from("messaging_connections").update({ is_active: !each.is_active }).eq("id", each.id).select().single());
+    await ask(db.from("messaging_connections").update({ is_active: !each.is_active }).eq("id", each.id)
+      .select().single());
     await onDone();
   };
   return html`<li class="card"><div class="card-top"><h3><bdi>${each.connection_id}</bdi></h3>
@@ -80,12 +86,14 @@ function Connection({ each, space, onDone, onSecret }) {
 function Log({ lines }) {
   if (!lines.length) return html`<${Empty} title="Nothing came in yet" />`;
   return html`<div class="wide" tabindex="0" role="region" aria-label="Lines of the ingest log"><table>
-    <thead><tr><th>Time</th><th>Connection</th><th>Answer</th><th>Conversations</th><th>New messages</th><th>Errors</th></tr>
+    <thead><tr><th>Time</th><th>Connection</th><th>Answer</th><th>Conversations</th><th>New messages</th>
+      <th>Errors</th></tr>
     </thead><tbody>${lines.map((line) => html`<tr key=${line.id}><td><${Time} value=${line.at} both /></td>
       <td><bdi>${line.connection_id}</bdi></td>
       <td class=${line.status === 200 ? "" : "bad"}>${line.status}${line.requests > 1 && ` × ${line.requests}`}</td>
       <td>${line.conversations}</td><td>${line.messages_added}</td>
-      <td dir="auto">${line.errors?.join("; ") ?? (line.status === 401 ? "wrong key" : "")}</td></tr>`)}</tbody></table></div>`;
+      <td dir="auto">${line.errors?.join("; ") ?? (line.status === 401 ? "wrong key" : "")}</td></tr>`)}</tbody>
+        </table></div>`;
 }
 
 export function Connections({ space, user }) {

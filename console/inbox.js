@@ -69,7 +69,8 @@ function Row({ each, isOpen }) {
 
 function Hits({ text }) {
   const found = useLoad(() => call("search_conversations", { query: text, limit: 50 }), [text]);
-  return html`<${Loading} ...${found} /><p class="quiet" role="status">${found.data && `${found.data.meta.total} found`}</p>
+  return html`<${Loading} ...${found} /><p class="quiet" role="status">
+    ${found.data && `${found.data.meta.total} found`}</p>
     <ul class="rows">${found.data?.data.map((each) => html`<li><a class="row"
       href=${`#/inbox/${each.conversation_id}/${encodeURIComponent(each.message.id)}`}><span class="row-text">
       <span class="row-top"><strong><bdi>${each.participant_name ?? "No name"}</bdi></strong>
@@ -111,9 +112,11 @@ export function Inbox({ space, id, sub, user }) {
   return html`<div class="panes">
     <section class="list" aria-label="Conversations">
       <${Head} title="Inbox" />
-      <form class="filters" role="search" onSubmit=${(event) => { event.preventDefault(); setSearched(filter.text.trim()); }}>
-        <input type="search" aria-label="Find by name or number" placeholder="Name, number, or words and Enter"
-          title="Press Enter to search the messages of all workspaces" onInput=${(event) => { setSearched(""); change("text")(event); }} />
+      <form class="filters" role="search"
+        onSubmit=${(event) => { event.preventDefault(); setSearched(filter.text.trim()); }}>
+        <input type="search" aria-label="Find by name or number" placeholder="Name, number or words"
+          title="Press Enter to search the messages of all workspaces"
+            onInput=${(event) => { setSearched(""); change("text")(event); }} />
         <select aria-label="Platform" onChange=${change("platform")}><option value="">Any platform</option>
           ${PLATFORMS.map(([key, text]) => html`<option value=${key}>${text}</option>`)}</select>
         ${sources.length > 1 && html`<select aria-label="Connection" onChange=${change("source")}>
@@ -121,7 +124,8 @@ export function Inbox({ space, id, sub, user }) {
           ${sources.map(([key, text]) => html`<option value=${key}>${text}</option>`)}</select>`}
       </form>
       ${searched ? html`<${Hits} text=${searched} />` : html`<${Loading} data=${inbox.list} error=${inbox.error} />
-      <ul class="rows">${inbox.list?.map((each) => html`<${Row} key=${each.id} each=${each} isOpen=${each.id === id} />`)}
+      <ul class="rows">${inbox.list?.map((each) => html`<${Row} key=${each.id} each=${each}
+        isOpen=${each.id === id} />`)}
       </ul>
       ${inbox.list?.length === 0 && html`<${Empty} title="No conversations">
         <p>${Object.values(filter).some(Boolean) ? "None fits the filter." : html`

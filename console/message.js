@@ -61,21 +61,25 @@ export function Message({ row, before, user, channel, names, files, replies, may
     ${mode === "edit" ? html`<${Form} action="Save" class="edit" keep onSend=${async ({ content }) => {
       await call("edit_message", { id: row.id, content });
       setMode();
-    }}><textarea name="content" aria-label="Text" dir="auto" rows="3" maxlength="40000" defaultValue=${row.content}></textarea>
+    }}><textarea name="content" aria-label="Text" dir="auto" rows="3" maxlength="40000" defaultValue=${row.content}>
+      </textarea>
       <button type="button" onClick=${() => setMode()}>Cancel</button></${Form}>`
       : html`<${Text} text=${row.content} names=${names} />`}
-    ${shown.map((file) => file && html`<${Media} key=${file.id} type=${file.type} url=${file.url} name=${file.file_name} />`)}
+    ${shown.map((file) => file && html`<${Media} key=${file.id} type=${file.type} url=${file.url}
+      name=${file.file_name} />`)}
     ${row.attachments?.length > 0 && shown.some((file) => file === undefined)
       && html`<p class="quiet">A file that is not here any more.</p>`}
     <${Reactions} row=${row} user=${user} names=${names} />
     <p class="meta">${row.is_pinned && html`<span>Pinned</span>`}
-      ${row.updated_at !== row.created_at && html`<button class="link" onClick=${() => setMode("edits")}>Edited</button>`}
+      ${row.updated_at !== row.created_at && html`<button class="link"
+        onClick=${() => setMode("edits")}>Edited</button>`}
       ${onReply && replies && html`<button class="link" onClick=${() => onReply(row)}>${replies}${mayMiss && "+"}
         ${replies === 1 ? " reply" : " replies"}</button>`}</p>
     ${isOpen && html`<${Tools} row=${row} isMine=${isMine} mayDelete=${channel.role !== "member"} onReply=${onReply}
       onEdit=${() => setMode("edit")} close=${() => setOpen(false)} />`}
     ${mode === "edits" && html`<${Edits} row=${row} onClose=${() => setMode()} />`}
     </div>
-    <button class="plain dots" aria-label="Message actions" aria-expanded=${isOpen} onClick=${() => setOpen(!isOpen)}>⋯</button>
+    <button class="plain dots" aria-label="Message actions" aria-expanded=${isOpen}
+      onClick=${() => setOpen(!isOpen)}>⋯</button>
   </article>`;
 }

@@ -89,7 +89,8 @@ export function usePages({ load, compare, keyOf, size, inputs }) {
       ? put({ missed: (now.current.missed ?? 0) + 1 })
       : run(async (isCurrent) => {
         const rows = await load(undefined, true);
-        if (isCurrent()) put({ items: join(rows).slice(-MOST), hasOlder: now.current.hasOlder || rows.length === size });
+        if (isCurrent()) put({ items: join(rows).slice(-MOST),
+          hasOlder: now.current.hasOlder || rows.length === size });
       }),
   };
 }

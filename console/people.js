@@ -18,9 +18,12 @@ async function read(id) {
   if (!person) throw Error("This person does not exist, or you may not see it.");
   const [identifiers, merged, conversations] = await Promise.all([
     ask(db.from("person_identifiers").select("*").eq("person_id", id).order("created_at")),
-    ask(db.from("people").select("id, full_name, phone").eq("workspace_id", person.workspace_id).eq("merged_into_id", id)),
-    ask(db.from("conversations").select("id, platform, participant_name, participant_identifier, matched_by, last_message_at")
-      .eq("workspace_id", person.workspace_id).eq("person_id", id).order("last_message_at", { ascending: false }).limit(50)),
+    ask(db.from("people").select("id, full_name, phone").eq("workspace_id", person.workspace_id).eq("merged_into_id",
+      id)),
+    ask(db.from("conversations")
+      .select("id, platform, participant_name, participant_identifier, matched_by, last_message_at")
+      .eq("workspace_id", person.workspace_id).eq("person_id", id).order("last_message_at", { ascending: false })
+        .limit(50)),
   ]);
   return { person, identifiers, merged, conversations };
 }
@@ -29,7 +32,8 @@ function Conversations({ rows, children }) {
   return html`<ul class="rows">${rows.map((each) => html`<li><a class="row" href=${`#/inbox/${each.id}`}>
     <span class="row-text"><span class="row-top"><strong><bdi>${titleOf(each)}</bdi></strong>
       <${Time} value=${each.last_message_at} /></span>
-      <span class="row-sub">${platformName(each.platform)}${each.matched_by && `, ${REASONS[each.matched_by] ?? each.matched_by}`}
+      <span class="row-sub">
+        ${platformName(each.platform)}${each.matched_by && `, ${REASONS[each.matched_by] ?? each.matched_by}`}
       </span></span></a>${children?.(each)}</li>`)}</ul>`;
 }
 
@@ -42,7 +46,8 @@ function Person({ id, people, reload }) {
   if (!found.data) return html`<${Head} level=${2} title="Person" back="#/people" /><${Loading} ...${found} />`;
   const { person, identifiers, merged, conversations } = found.data;
   const others = people.filter((each) => each.id !== id && !each.merged_into_id && each.id !== person.merged_into_id);
-  return html`<${Head} level=${2} title=${person.full_name} back="#/people"><${Avatar} name=${person.full_name} /></${Head}>
+  return html`<${Head} level=${2} title=${person.full_name} back="#/people"><${Avatar} name=${person.full_name} />
+    </${Head}>
     <div class="body">
     ${person.merged_into_id && html`<p class="note">This entry is the same person as
       ${" "}<a href=${`#/people/${person.merged_into_id}`}>another one</a>. <${Act} class="link"
@@ -61,7 +66,8 @@ function Person({ id, people, reload }) {
         <${Field} label="Identifier" name="value" required />
         <${Field} label="App, for an openid" name="app" />
       </${Form}>
-      <${Form} action="Change the number" class="inline" onSend=${done(({ phone }) => call("change_number", { person_id: id, phone }))}>
+      <${Form} action="Change the number" class="inline" onSend=${done(({ phone }) => call("change_number",
+        { person_id: id, phone }))}>
         <${Field} label="New number" name="phone" type="tel" required hint="The old one still matches." />
       </${Form}></section>
     <section aria-label="One person"><h3>One person</h3>
@@ -73,13 +79,15 @@ function Person({ id, people, reload }) {
         <${Field} label="The same person as" name="merged_person_id"
           options=${others.map((each) => [each.id, `${each.full_name} ${each.phone ?? ""}`])} /></${Form}>`}</section>
     <section aria-label="Conversations"><h3>Conversations</h3>
-      ${conversations.length ? html`<${Conversations} rows=${conversations} />` : html`<p class="quiet">None matches.</p>`}
+      ${conversations.length ? html`<${Conversations} rows=${conversations} />` : html`<p
+        class="quiet">None matches.</p>`}
     </section></div>`;
 }
 
 function Unmatched({ space, people, conversationId, reload }) {
   const found = useLoad(() => {
-    let query = db.from("conversations").select("id, platform, participant_name, participant_identifier, last_message_at")
+    let query = db.from("conversations")
+      .select("id, platform, participant_name, participant_identifier, last_message_at")
       .eq("workspace_id", space.id).eq("kind", "direct").is("person_id", null);
     if (conversationId) query = query.eq("id", conversationId);
     return ask(query.order("last_message_at", { ascending: false }).limit(50));
@@ -93,21 +101,25 @@ function Unmatched({ space, people, conversationId, reload }) {
     if (person || !isPhone) await addIdentifiers(row, id);
     await Promise.all([found.reload(), reload()]);
   }
-  return html`<${Head} level=${2} title=${conversationId ? "Add a person" : "Conversations without a person"} back="#/people" />
+  return html`<${Head} level=${2} title=${conversationId ? "Add a person" : "Conversations without a person"}
+    back="#/people" />
     <div class="body"><${Loading} ...${found} />
     ${found.data?.length === 0 && html`<${Empty} title="Every conversation has its person" />`}
-    ${found.data && html`<${Conversations} rows=${found.data}>${(row) => html`<details open=${row.id === conversationId}>
+    ${found.data && html`<${Conversations} rows=${found.data}>${(row) => html`<details
+      open=${row.id === conversationId}>
       <summary>Give it a person</summary>
       <${Form} action="Save" class="inline" onSend=${(values) => add(row, values)}>
         <${Field} label="Person" name="person_id" options=${[["", "A new person"],
           ...people.filter((each) => !each.merged_into_id).map((each) => [each.id, each.full_name])]} />
-        <${Field} label="Name of a new person" name="full_name" defaultValue=${row.participant_name ?? ""} maxlength="500" />
+        <${Field} label="Name of a new person" name="full_name" defaultValue=${row.participant_name ?? ""}
+          maxlength="500" />
       </${Form}></details>`}</${Conversations}>`}</div>`;
 }
 
 // What the platform said of the participant, in the kinds that people have.
 async function addIdentifiers(row, personId) {
-  const stored = await ask(db.from("conversation_identifiers").select("kind, value, app").eq("conversation_id", row.id));
+  const stored = await ask(db.from("conversation_identifiers").select("kind, value, app").eq("conversation_id",
+    row.id));
   const known = stored.filter((each) => KINDS.includes(each.kind));
   if (!known.length) {
     const value = row.participant_identifier;
@@ -116,7 +128,8 @@ async function addIdentifiers(row, personId) {
     known.push({ kind, value });
   }
   const rows = known.map((each) => ({ ...each, person_id: personId }));
-  await ask(db.from("person_identifiers").upsert(rows, { onConflict: "person_id,kind,app,value", ignoreDuplicates: true }));
+  await ask(db.from("person_identifiers").upsert(rows, { onConflict: "person_id,kind,app,value",
+    ignoreDuplicates: true }));
 }
 
 export function People({ space, id, sub }) {
@@ -139,7 +152,8 @@ export function People({ space, id, sub }) {
         ${rows.map((each) => html`<li key=${each.id}><a class="row" href=${`#/people/${each.id}`}
           aria-current=${each.id === id ? "true" : null}><${Avatar} name=${each.full_name} />
           <span class="row-text"><strong><bdi>${each.full_name}</bdi></strong>
-          <span class="row-sub"><bdi>${each.phone ?? "No number"}</bdi>${each.merged_into_id && ", joined with another"}</span>
+          <span class="row-sub"><bdi>${each.phone ?? "No number"}</bdi>
+            ${each.merged_into_id && ", joined with another"}</span>
           </span></a></li>`)}</ul>
       ${people.data?.length === 0 && html`<${Empty} title="No person fits" />`}
       <details class="add"><summary>Add a person</summary><${Form} action="Add" onSend=${create}>

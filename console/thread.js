@@ -7,7 +7,8 @@ import { useEffect, useState } from "./vendor/hooks.js";
 
 const PAGE = 100;
 const ORDER = ["sent_at", "sequence", "received_at", "external_id"];
-export const PLATFORMS = [["whatsapp", "WhatsApp"], ["signal", "Signal"], ["telegram", "Telegram"], ["wechat", "WeChat"]];
+export const PLATFORMS = [["whatsapp", "WhatsApp"], ["signal", "Signal"], ["telegram", "Telegram"],
+  ["wechat", "WeChat"]];
 export const platformName = (key) => PLATFORMS.find(([each]) => each === key)?.[1] ?? key;
 // Without the characters that turn the direction of text: a name should not look like another one.
 export const titleOf = (each) => (each.participant_name || each.participant_identifier)
@@ -73,7 +74,8 @@ function Earlier({ row, onClose }) {
     db.from("conversation_updates").select("at, value").eq("conversation_id", row.conversation_id)
       .eq("external_id", row.external_id).eq("sender", row.sender).eq("type", "edited").order("at"),
   ), []);
-  const versions = edits.data && [{ at: row.original?.sent_at, value: row.original }, ...edits.data].filter((each) => each.value);
+  const versions = edits.data && [{ at: row.original?.sent_at, value: row.original },
+    ...edits.data].filter((each) => each.value);
   return html`<${Dialog} title="Versions of this message" onClose=${onClose}>
     <${Loading} ...${edits} />
     <ol class="versions">${versions?.map((each) => html`<li><${Time} value=${each.at} both />
@@ -120,7 +122,8 @@ function Message({ row, before, conversation, via, rows }) {
       ${row.stated_at && html`<span title="Its time is ahead of its arrival">Wrong clock</span>`}
       <${Time} value=${sentAt} clock />
       ${message.status && html`<span class=${message.status === "failed" ? "bad" : ""}
-        title=${new Date(message.status_at).toLocaleString()}>${message.status}${message.failure && `: ${message.failure}`}</span>`}
+        title=${new Date(message.status_at).toLocaleString()}>
+          ${message.status}${message.failure && `: ${message.failure}`}</span>`}
     </p>
     ${isOpen && html`<${Earlier} row=${row} onClose=${() => setOpen(false)} />`}
   </article>`;
@@ -160,14 +163,18 @@ export function Thread({ id, connections, updates, around }) {
   });
   useEffect(() => {
     if (!around) pages.reset();
-    else find(id, around).then((row) => pages.reset(row && { at: row, found: [row], key: keyOf(row) }), () => pages.reset());
+    else find(id, around).then((row) => pages.reset(row && { at: row, found: [row], key: keyOf(row) }),
+      () => pages.reset());
   }, [id, around]);
   updates.current = ({ messages = [], messages_added: added }) => {
     conversation.reload();
     if (added !== 0) pages.refresh();
     // What updates changed: each is a message as it is now.
-    else for (const message of messages) pages.change(`${message.id}\n${it?.kind === "group" ? message.sender ?? "" : ""}`,
-      (row) => ({ ...row, message, original: row.original ?? row.message }));
+    else for (const message of messages) {
+      const sender = it?.kind === "group" ? message.sender ?? "" : "";
+      const change = (row) => ({ ...row, message, original: row.original ?? row.message });
+      pages.change(`${message.id}\n${sender}`, change);
+    }
   };
   useEffect(() => () => (updates.current = null), []);
   const it = conversation.data;

@@ -27,9 +27,12 @@ function Deliveries({ id, list, user }) {
     <${Loading} ...${found} />
     ${rows?.length === 0 && html`<p class="quiet">None.</p>`}
     ${rows?.length > 0 && html`<div class="wide" tabindex="0" role="region" aria-label="List of deliveries"><table>
-      <thead><tr><th>Message</th><th>Channel</th><th>Attempts</th><th>Answer</th><th>Next or end</th><th></th></tr></thead>
-      <tbody>${rows.map((row) => html`<tr key=${row.id}><td><a href=${`#/channels/${row.channel_id}/${row.seq}`}>${row.seq}</a>
-        ${" "}<${Time} value=${row.created_at} both /></td><td><bdi>${nameOf(row.channel_id)}</bdi></td><td>${row.attempts}</td>
+      <thead><tr><th>Message</th><th>Channel</th><th>Attempts</th><th>Answer</th><th>Next or end</th><th></th></tr>
+        </thead>
+      <tbody>${rows.map((row) => html`<tr key=${row.id}><td><a href=${`#/channels/${row.channel_id}/${row.seq}`}>
+        ${row.seq}</a>
+        ${" "}<${Time} value=${row.created_at} both /></td><td><bdi>${nameOf(row.channel_id)}</bdi></td><td>
+          ${row.attempts}</td>
         <td dir="auto">${row.last_status} ${row.last_error}</td>
         <td><${Time} value=${row.finished_at ?? row.next_attempt_at} both /></td>
         <td>${state === "dead" && html`<${Act} onPress=${replay({ id: row.id })}>Again</${Act}>`}</td></tr>`)}</tbody>
@@ -46,14 +49,16 @@ function Webhook({ twin, reload }) {
   };
   const named = { ai_twin_id: twin.id };
   return html`<section aria-label="Webhook"><h3>Webhook</h3>
-    <${Form} action=${webhook ? "Change" : "Set"} class="inline" keep onSend=${done((values) => call("set_twin_webhook", { ...named, ...values }))}>
+    <${Form} action=${webhook ? "Change" : "Set"} class="inline" keep
+      onSend=${done((values) => call("set_twin_webhook", { ...named, ...values }))}>
       <${Field} label="URL" name="url" type="url" required defaultValue=${webhook ?? ""} placeholder="https://"
         hint="Messages of the twin's channels are posted to it." /></${Form}>
     ${webhook && html`<div class="filters"><${Act} title="The old secret signs for another 24 hours too"
         onPress=${done(() => call("rotate_twin_secret", named))}>New secret</${Act}>
       <${Act} confirm="Remove the webhook, its secrets and what is pending?"
         onPress=${done(() => call("remove_twin_webhook", named))}>Remove</${Act}></div>`}
-    ${secret && html`<p class="secret" role="status"><code>${secret}</code><${Copy} text=${secret} label="Copy secret" />
+    ${secret && html`<p class="secret" role="status"><code>${secret}</code><${Copy} text=${secret}
+      label="Copy secret" />
       <span>It signs the deliveries. It is shown only once.</span></p>`}</section>`;
 }
 
@@ -65,20 +70,24 @@ function Twin({ twin, reload, user }) {
     await ask(work(values));
     await reload();
   };
-  return html`<${Head} level=${2} title=${twin.display_name} back="#/twins"><${Avatar} name=${twin.display_name} /></${Head}>
+  return html`<${Head} level=${2} title=${twin.display_name} back="#/twins"><${Avatar} name=${twin.display_name} />
+    </${Head}>
     <div class="body">
     <section aria-label="Channels of the twin"><h3>Channels</h3>
       <ul class="plain-list">${mine.map((each) => html`<li key=${each.id}><bdi>${channelName(each, user.id)}</bdi>
         ${" "}<${Act} class="link" onPress=${change(() => db.from("channel_twins").delete().eq("channel_id", each.id)
           .eq("ai_twin_id", twin.id))}>Remove</${Act}></li>`)}</ul>
-      ${free.length > 0 && html`<${Form} action="Add" class="inline" onSend=${change((values) => db.from("channel_twins")
+      ${free.length > 0 && html`<${Form} action="Add" class="inline"
+        onSend=${change((values) => db.from("channel_twins")
         .insert({ ai_twin_id: twin.id, ...values }))}><${Field} label="Channel" name="channel_id"
         options=${free.map((each) => [each.id, channelName(each, user.id)])} /></${Form}>`}</section>
     <${Webhook} key=${twin.id} twin=${twin} reload=${reload} />
     <${Deliveries} id=${twin.id} list=${list} user=${user} />
     <section aria-label="Twin"><h3>Twin</h3>
-      <${Form} action="Rename" class="inline" keep onSend=${change((values) => db.from("ai_twins").update(values).eq("id", twin.id))}>
-        <${Field} label="Name" name="display_name" required maxlength="200" defaultValue=${twin.display_name} /></${Form}>
+      <${Form} action="Rename" class="inline" keep onSend=${change((values) => db.from("ai_twins").update(values)
+        .eq("id", twin.id))}>
+        <${Field} label="Name" name="display_name" required maxlength="200" defaultValue=${twin.display_name} />
+          </${Form}>
       <${Act} class="bad" confirm="Delete this twin?" onPress=${async () => {
         await change(() => db.from("ai_twins").delete().eq("id", twin.id))();
         location.hash = "#/twins";
@@ -93,10 +102,12 @@ export function Twins({ id, user }) {
   return html`<div class="panes">
     <section class="list" aria-label="List of twins"><${Head} title="Twins" />
       <${Loading} ...${twins} />
-      ${twins.data?.length === 0 && html`<${Empty} title="No twins"><p>A twin is an agent that acts for you in channels.</p></${Empty}>`}
+      ${twins.data?.length === 0 && html`<${Empty} title="No twins">
+        <p>A twin is an agent that acts for you in channels.</p></${Empty}>`}
       <ul class="rows">${twins.data?.map((each) => html`<li key=${each.id}><a class="row" href=${`#/twins/${each.id}`}
         aria-current=${each.id === id ? "true" : null}><${Avatar} name=${each.display_name} /><span class="row-text">
-        <strong><bdi>${each.display_name}</bdi></strong><span class="row-sub">${each.webhook?.url ?? "No webhook"}</span>
+        <strong><bdi>${each.display_name}</bdi></strong><span class="row-sub">${each.webhook?.url ?? "No webhook"}
+          </span>
         </span></a></li>`)}</ul>
       <details class="add"><summary>Add a twin</summary><${Form} action="Add" onSend=${async (values) => {
         const made = await ask(db.from("ai_twins").insert(values).select("id").single());
@@ -104,6 +115,7 @@ export function Twins({ id, user }) {
         location.hash = `#/twins/${made.id}`;
       }}><${Field} label="Name" name="display_name" required maxlength="200" /></${Form}></details>
     </section>
-    <section class="detail" aria-label="Twin">${open ? html`<${Twin} key=${id} twin=${open} reload=${twins.reload} user=${user} />`
+    <section class="detail" aria-label="Twin">${open ? html`<${Twin} key=${id} twin=${open} reload=${twins.reload}
+      user=${user} />`
       : html`<${Empty} title="Choose a twin" />`}</section></div>`;
 }

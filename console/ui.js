@@ -28,7 +28,8 @@ export function Time({ value, both, clock }) {
   const today = new Date();
   const isToday = time.toDateString() === today.toDateString();
   const short = clock || isToday ? CLOCK : time.getFullYear() === today.getFullYear() ? DATE : OLD;
-  return html`<time dateTime=${time.toISOString()} title=${FULL.format(time)}>${(both ? BOTH : short).format(time)}</time>`;
+  return html`<time dateTime=${time.toISOString()} title=${FULL.format(time)}>${(both ? BOTH : short).format(time)}
+    </time>`;
 }
 
 /** A line with the date, where a day begins. */
@@ -57,7 +58,8 @@ export function Text({ text = "", names }) {
 export const Failure = ({ error }) => error && html`<p class="failure" role="alert">${error.message}</p>`;
 
 /** What stands where nothing is. */
-export const Empty = ({ title, children }) => html`<div class="empty"><p><strong>${title}</strong></p>${children}</div>`;
+export const Empty = ({ title, children }) => html`<div class="empty"><p><strong>${title}</strong></p>${children}
+  </div>`;
 
 /** The state of a load: its error, or that it runs, or nothing. */
 export function Loading({ data, error }) {
@@ -96,6 +98,17 @@ export function Act({ children, onPress, confirm, class: name, ...rest }) {
   const { act, error, isBusy } = useAct();
   const press = () => (!confirm || globalThis.confirm(confirm)) && act(onPress);
   return html`<button class=${name} disabled=${isBusy} onClick=${press} ...${rest}>${children}</button>
+    <${Failure} error=${error} />`;
+}
+
+/** A choice that is kept at once; it goes back if that fails. */
+export function Pick({ label, value, options, onPick }) {
+  const { act, error } = useAct();
+  async function pick({ target }) {
+    if (!(await act(async () => [await onPick(target.value)]))) target.value = value;
+  }
+  return html`<select aria-label=${label} onChange=${pick}>
+    ${options.map((each) => html`<option selected=${each === value}>${each}</option>`)}</select>
     <${Failure} error=${error} />`;
 }
 

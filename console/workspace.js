@@ -3,7 +3,7 @@
 import { ask, call, db, useLoad, useNames } from "./client.js";
 import { channels } from "./channels.js";
 import { Invited } from "./members.js";
-import { Act, Field, Form, Head, html, Loading, Time } from "./ui.js";
+import { Act, Field, Form, Head, html, Loading, Pick, Time } from "./ui.js";
 import { useState } from "./vendor/hooks.js";
 
 const ROLES = ["owner", "admin", "member"];
@@ -17,10 +17,12 @@ function Join({ token, onDone }) {
 function MyInvitations({ onDone }) {
   const mine = useLoad(() => call("list_my_invitations"), []);
   if (!mine.data?.length) return null;
-  return html`<section aria-label="Invitations to me"><h2>Invitations to me</h2><ul class="cards">${mine.data.map((each) => html`
+  return html`<section aria-label="Invitations to me"><h2>Invitations to me</h2><ul class="cards">
+    ${mine.data.map((each) => html`
     <li class="card" key=${each.id}><p><bdi>${each.invited_by_name}</bdi> invites you to
       ${" "}<strong><bdi>${each.channel_name ?? each.workspace_name}</bdi></strong> as ${each.role}.</p>
-    <${Act} class="primary" onPress=${async () => { await onDone({ invitation_id: each.id }); await mine.reload(); }}>Accept</${Act}>
+    <${Act} class="primary"
+      onPress=${async () => { await onDone({ invitation_id: each.id }); await mine.reload(); }}>Accept</${Act}>
     </li>`)}</ul></section>`;
 }
 
@@ -34,10 +36,10 @@ function Members({ space, user, reloadSpaces }) {
   return html`<section aria-label="Members"><h2>Members</h2><${Loading} ...${members} />
     <div class="wide"><table><thead><tr><th>Name</th><th>Role</th><th>Since</th><th></th></tr></thead>
     <tbody>${members.data?.map((each) => html`<tr key=${each.user_id}><td dir="auto">${each.display_name}</td>
-      <td>${space.isManager && !space.is_personal ? html`<select aria-label=${`Role of ${each.display_name}`}
-        onChange=${(event) => done(() => db.from("workspace_members").update({ role: event.target.value }).match(of(each.user_id)))()
-          .catch((error) => { alert(error.message); members.reload(); })}>
-        ${ROLES.map((role) => html`<option selected=${role === each.role}>${role}</option>`)}</select>` : each.role}</td>
+      <td>${space.isManager && !space.is_personal
+        ? html`<${Pick} label=${`Role of ${each.display_name}`} value=${each.role} options=${ROLES}
+          onPick=${(role) => done(() => db.from("workspace_members").update({ role }).match(of(each.user_id)))()} />`
+        : each.role}</td>
       <td><${Time} value=${each.joined_at} both /></td>
       <td>${!space.is_personal && (space.isManager || each.user_id === user.id) && html`<${Act}
         confirm=${each.user_id === user.id ? "Leave this workspace?" : "Remove this member from the workspace?"}
@@ -47,7 +49,8 @@ function Members({ space, user, reloadSpaces }) {
 
 function Invitations({ space }) {
   const [token, setToken] = useState();
-  const open = useLoad(() => ask(db.from("workspace_invitations").select("id, email, role, expires_at, channel:channels(name)")
+  const open = useLoad(() => ask(db.from("workspace_invitations")
+    .select("id, email, role, expires_at, channel:channels(name)")
     .eq("workspace_id", space.id).is("accepted_at", null).is("revoked_at", null)
     .gt("expires_at", new Date().toISOString()).order("created_at", { ascending: false })), [space.id]);
   const invite = async ({ email, role }) => {
@@ -63,7 +66,8 @@ function Invitations({ space }) {
       <${Field} label="Email" name="email" type="email" hint="Without one, any user with the link joins." />
       <${Field} label="Role" name="role" options=${[...ROLES].reverse().map((role) => [role, role])} /></${Form}>
     <${Invited} token=${token} /><${Loading} ...${open} />
-    <ul class="plain-list">${open.data?.map((each) => html`<li key=${each.id}><span><bdi>${each.email ?? "By link"}</bdi>,
+    <ul class="plain-list">${open.data?.map((each) => html`<li key=${each.id}><span><bdi>${each.email ?? "By link"}
+      </bdi>,
       ${" "}${each.role}${each.channel && html` of <bdi>${each.channel.name}</bdi>`}, until ${" "}
       <${Time} value=${each.expires_at} both /></span>
       ${" "}<${Act} class="link" onPress=${() => revoke(each.id)}>Revoke</${Act}></li>`)}</ul></section>`;
@@ -81,8 +85,10 @@ function Settings({ space, reloadSpaces }) {
     await reloadSpaces();
   };
   return html`<section aria-label="Settings"><h2>Settings</h2><${Form} action="Save" class="inline" keep onSend=${save}>
-    ${!space.is_personal && html`<${Field} label="Name" name="name" required maxlength="200" defaultValue=${space.name} />`}
-    <${Field} label="Home country" name="home_country" maxlength="2" defaultValue=${space.home_country ?? ""} placeholder="DE"
+    ${!space.is_personal && html`<${Field} label="Name" name="name" required maxlength="200"
+      defaultValue=${space.name} />`}
+    <${Field} label="Home country" name="home_country" maxlength="2" defaultValue=${space.home_country ?? ""}
+      placeholder="DE"
       hint="Of numbers that name none." />
     ${space.role === "owner" && html`
       <${Field} label="Keep conversations, days" name="conversation_days" type="number" min="1" max="36500"
@@ -95,14 +101,16 @@ function Audit({ space }) {
   const log = useLoad(() => ask(db.from("audit_log").select("*").eq("workspace_id", space.id)
     .order("id", { ascending: false }).limit(LINES)), [space.id]);
   const names = useNames(log.data?.map((each) => each.actor_id) ?? []);
-  return html`<section aria-label="Audit log"><h2>Audit log <button class="link" onClick=${log.reload}>Reload</button></h2>
+  return html`<section aria-label="Audit log"><h2>Audit log <button class="link" onClick=${log.reload}>Reload</button>
+    </h2>
     <${Loading} ...${log} />
     <div class="wide" tabindex="0" role="region" aria-label="Lines of the audit log"><table>
       <thead><tr><th>Time</th><th>Who</th><th>What</th><th>Details</th></tr></thead>
       <tbody>${log.data?.map((each) => html`<tr key=${each.id}><td><${Time} value=${each.at} both /></td>
         <td dir="auto">${each.actor_id ? names.get(each.actor_id) : "The system"}</td><td>${each.action}</td>
         <td class="quiet">${Object.entries(each.details).filter(([, value]) => value !== null)
-          .map(([key, value]) => `${key.replaceAll("_", " ")}: ${value}`).join(", ")}</td></tr>`)}</tbody></table></div></section>`;
+          .map(([key, value]) => `${key.replaceAll("_", " ")}: ${value}`).join(", ")}</td></tr>`)}</tbody></table>
+            </div></section>`;
 }
 
 export function Workspace({ space, user, reloadSpaces, choose, screen, id }) {

@@ -32,7 +32,7 @@ comment on column private.channel_counters.message_count is
 'Number of messages that are not deleted. Stored, because counting a million is too slow.';
 comment on column private.channel_counters.member_count is 'Number of members. Stored for the list of channels.';
 comment on column private.channel_counters.language is
-'The text search configuration for its messages; null if its language has none. Triggers keep it (257_search_languages).';
+'The text search configuration for its messages; null without one. Triggers keep it (257_search_languages).';
 comment on column private.channel_counters.topic_turn is
 'How often a member has left. The topic of the sealed channel ends with it (decision 0014).';
 comment on column private.channel_counters.sealed_until is

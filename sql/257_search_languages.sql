@@ -57,7 +57,7 @@ $$;
 comment on function private.set_search_languages(uuid, uuid) is
 'Copies the language of channels into their counters: of one channel, of a workspace, or, with nulls, of all.';
 
--- Definer, because no client writes counters. This and the next two.
+-- Definer, because no client writes counters.
 create function private.set_channel_language_trigger() returns trigger
 language plpgsql
 security definer
@@ -71,6 +71,7 @@ $$;
 comment on function private.set_channel_language_trigger() is
 'Trigger: indexes new messages of a channel in its language.';
 
+-- Definer, because no client writes counters.
 create function private.set_workspace_language_trigger() returns trigger
 language plpgsql
 security definer
@@ -84,6 +85,7 @@ $$;
 comment on function private.set_workspace_language_trigger() is
 'Trigger: indexes new messages of a workspace in its language.';
 
+-- Definer, because no client writes counters.
 create function private.set_default_language_trigger() returns trigger
 language plpgsql
 security definer

@@ -219,9 +219,7 @@ declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 100, 20);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
     v_stemmers regdictionary[] := private.list_stemmers(v_channel_id);
-    v_search private.message_search := private.parse_search(
-        v_query, v_stemmers, coalesce(private.scalar_text($1, 'prefix'), 'false') in ('true', '1')
-    );
+    v_search private.message_search := private.parse_search(v_query, v_stemmers, private.parse_boolean($1, 'prefix'));
     v_is_empty boolean := v_search is null;
     v_found record;
 begin

@@ -234,5 +234,5 @@ begin
 end
 $$;
 comment on function private.broadcast_channel_deletion_trigger() is
-'Trigger: tells the listeners of a channel that it is deleted, as its last event. Its log is deleted with it; the logs of
-its members keep the deletion.';
+'Trigger: tells the listeners of a channel that it is deleted, as its last event. Its log is deleted with it; the logs
+of its members keep the deletion.';

@@ -52,12 +52,12 @@ referencing old table as gone
 for each statement execute function private.forget_inbox_changes_trigger();
 
 -- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
-create trigger workspace_members_10_refuse
-before insert on public.workspace_members
-for each statement execute function private.refuse_statement_trigger('create_invitation');
 create trigger workspace_members_10_protect_owners
 before update or delete on public.workspace_members
 for each row execute function private.protect_workspace_owners_trigger();
+create trigger workspace_members_10_refuse
+before insert on public.workspace_members
+for each statement execute function private.refuse_statement_trigger('create_invitation');
 create trigger workspace_members_20_audit
 after insert or update or delete on public.workspace_members
 for each row execute function private.audit_member_trigger();
@@ -77,12 +77,12 @@ for each row when (old.role <> new.role) execute function private.record_workspa
 create trigger workspace_invitations_10_refuse
 before insert on public.workspace_invitations
 for each statement execute function private.refuse_statement_trigger('create_invitation');
-create trigger workspace_invitations_11_refuse
-before update or delete on public.workspace_invitations
-for each statement execute function private.refuse_statement_trigger('revoke_invitation');
 create trigger workspace_invitations_10_tell
 after insert on public.workspace_invitations
 for each row when (new.email is not null) execute function private.record_invitation_trigger();
+create trigger workspace_invitations_11_refuse
+before update or delete on public.workspace_invitations
+for each statement execute function private.refuse_statement_trigger('revoke_invitation');
 
 -- user_events: an event of a user is recorded. Realtime gets it at once, since its numbers are locked until the commit.
 create trigger user_events_10_broadcast
@@ -404,12 +404,12 @@ for each row execute function private.redact_channel_trigger();
 -- 81 forgets what an edit or a deletion took away. 82 queues the change for twins. 83 corrects its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
-create trigger messages_10_refuse
-before delete on public.messages
-for each statement execute function private.refuse_statement_trigger('delete_message');
 create trigger messages_10_admit
 before insert on public.messages
 for each row execute function private.admit_message_trigger();
+create trigger messages_10_refuse
+before delete on public.messages
+for each statement execute function private.refuse_statement_trigger('delete_message');
 create trigger messages_20_require_attachments
 before insert on public.messages
 for each row when (new.attachments is not null) execute function private.require_attachments_trigger();
@@ -489,12 +489,12 @@ for each statement execute function private.forget_messages_trigger();
 create trigger message_reactions_10_refuse
 before update on public.message_reactions
 for each statement execute function private.refuse_statement_trigger('toggle_reaction');
-create trigger message_reactions_11_normalize
-before insert on public.message_reactions
-for each row execute function private.normalize_emoji_trigger();
 create trigger message_reactions_10_set_channel
 before insert on public.message_reactions
 for each row execute function private.set_message_channel_trigger();
+create trigger message_reactions_11_normalize
+before insert on public.message_reactions
+for each row execute function private.normalize_emoji_trigger();
 create trigger message_reactions_20_record
 after insert or delete on public.message_reactions
 for each row execute function private.record_reaction_or_pin_trigger();

@@ -32,39 +32,30 @@ class Shares:
     @asynccontextmanager
     async def hold(self, *owners: str) -> AsyncIterator[None]:
         """Hold a place in the share of each owner for the block. Raise TooManyAtOnceError if none gets free."""
-        held: list[str] = []
-        try:
-            for owner in owners:
-                await self._take(owner)
-                held.append(owner)
+        if not owners:
             yield
-        finally:
-            for owner in reversed(held):
-                self._shares[owner].free.release()
-                self._leave(owner)
+            return
+        async with self._hold_one(owners[0]), self.hold(*owners[1:]):
+            yield
 
-    async def _take(self, owner: str) -> None:
+    @asynccontextmanager
+    async def _hold_one(self, owner: str) -> AsyncIterator[None]:
         size = self._sizes.get(owner, self._size)
-        share = self._shares.get(owner)
-        if share is None:
-            share = self._shares[owner] = _Share(size)
-        elif share.calls >= size + QUEUE:
+        share = self._shares.setdefault(owner, _Share(size))
+        if share.calls >= size + QUEUE:
             raise TooManyAtOnceError
         share.calls += 1
-        if not share.free.locked():
-            await share.free.acquire()  # does not wait
-            return
         try:
-            async with asyncio.timeout(PATIENCE):
-                await share.free.acquire()
-        except BaseException as error:
-            self._leave(owner)
-            if isinstance(error, TimeoutError):
+            try:
+                async with asyncio.timeout(PATIENCE if share.free.locked() else None):
+                    await share.free.acquire()
+            except TimeoutError:
                 raise TooManyAtOnceError from None
-            raise
-
-    def _leave(self, owner: str) -> None:
-        share = self._shares[owner]
-        share.calls -= 1
-        if not share.calls:
-            del self._shares[owner]
+            try:
+                yield
+            finally:
+                share.free.release()
+        finally:
+            share.calls -= 1
+            if not share.calls:
+                del self._shares[owner]

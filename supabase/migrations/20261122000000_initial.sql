@@ -7532,7 +7532,7 @@ comment on column private.channel_counters.message_count is
 'Number of messages that are not deleted. Stored, because counting a million is too slow.';
 comment on column private.channel_counters.member_count is 'Number of members. Stored for the list of channels.';
 comment on column private.channel_counters.language is
-'The text search configuration for its messages; null if its language has none. Triggers keep it (257_search_languages).';
+'The text search configuration for its messages; null without one. Triggers keep it (257_search_languages).';
 comment on column private.channel_counters.topic_turn is
 'How often a member has left. The topic of the sealed channel ends with it (decision 0014).';
 comment on column private.channel_counters.sealed_until is
@@ -12012,7 +12012,7 @@ $$;
 comment on function private.set_search_languages(uuid, uuid) is
 'Copies the language of channels into their counters: of one channel, of a workspace, or, with nulls, of all.';
 
--- Definer, because no client writes counters. This and the next two.
+-- Definer, because no client writes counters.
 create function private.set_channel_language_trigger() returns trigger
 language plpgsql
 security definer
@@ -12026,6 +12026,7 @@ $$;
 comment on function private.set_channel_language_trigger() is
 'Trigger: indexes new messages of a channel in its language.';
 
+-- Definer, because no client writes counters.
 create function private.set_workspace_language_trigger() returns trigger
 language plpgsql
 security definer
@@ -12039,6 +12040,7 @@ $$;
 comment on function private.set_workspace_language_trigger() is
 'Trigger: indexes new messages of a workspace in its language.';
 
+-- Definer, because no client writes counters.
 create function private.set_default_language_trigger() returns trigger
 language plpgsql
 security definer
@@ -13251,9 +13253,7 @@ declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 100, 20);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
     v_stemmers regdictionary[] := private.list_stemmers(v_channel_id);
-    v_search private.message_search := private.parse_search(
-        v_query, v_stemmers, coalesce(private.scalar_text($1, 'prefix'), 'false') in ('true', '1')
-    );
+    v_search private.message_search := private.parse_search(v_query, v_stemmers, private.parse_boolean($1, 'prefix'));
     v_is_empty boolean := v_search is null;
     v_found record;
 begin
@@ -14511,8 +14511,8 @@ begin
 end
 $$;
 comment on function private.broadcast_channel_deletion_trigger() is
-'Trigger: tells the listeners of a channel that it is deleted, as its last event. Its log is deleted with it; the logs of
-its members keep the deletion.';
+'Trigger: tells the listeners of a channel that it is deleted, as its last event. Its log is deleted with it; the logs
+of its members keep the deletion.';
 
 -- Catch-up: a client fetches the events of a channel that it missed.
 -- Promise: pages that follow meta.last_seq return every event of the channel once and in order.
@@ -18389,12 +18389,12 @@ referencing old table as gone
 for each statement execute function private.forget_inbox_changes_trigger();
 
 -- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
-create trigger workspace_members_10_refuse
-before insert on public.workspace_members
-for each statement execute function private.refuse_statement_trigger('create_invitation');
 create trigger workspace_members_10_protect_owners
 before update or delete on public.workspace_members
 for each row execute function private.protect_workspace_owners_trigger();
+create trigger workspace_members_10_refuse
+before insert on public.workspace_members
+for each statement execute function private.refuse_statement_trigger('create_invitation');
 create trigger workspace_members_20_audit
 after insert or update or delete on public.workspace_members
 for each row execute function private.audit_member_trigger();
@@ -18414,12 +18414,12 @@ for each row when (old.role <> new.role) execute function private.record_workspa
 create trigger workspace_invitations_10_refuse
 before insert on public.workspace_invitations
 for each statement execute function private.refuse_statement_trigger('create_invitation');
-create trigger workspace_invitations_11_refuse
-before update or delete on public.workspace_invitations
-for each statement execute function private.refuse_statement_trigger('revoke_invitation');
 create trigger workspace_invitations_10_tell
 after insert on public.workspace_invitations
 for each row when (new.email is not null) execute function private.record_invitation_trigger();
+create trigger workspace_invitations_11_refuse
+before update or delete on public.workspace_invitations
+for each statement execute function private.refuse_statement_trigger('revoke_invitation');
 
 -- user_events: an event of a user is recorded. Realtime gets it at once, since its numbers are locked until the commit.
 create trigger user_events_10_broadcast
@@ -18741,12 +18741,12 @@ for each row execute function private.redact_channel_trigger();
 -- 81 forgets what an edit or a deletion took away. 82 queues the change for twins. 83 corrects its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
-create trigger messages_10_refuse
-before delete on public.messages
-for each statement execute function private.refuse_statement_trigger('delete_message');
 create trigger messages_10_admit
 before insert on public.messages
 for each row execute function private.admit_message_trigger();
+create trigger messages_10_refuse
+before delete on public.messages
+for each statement execute function private.refuse_statement_trigger('delete_message');
 create trigger messages_20_require_attachments
 before insert on public.messages
 for each row when (new.attachments is not null) execute function private.require_attachments_trigger();
@@ -18826,12 +18826,12 @@ for each statement execute function private.forget_messages_trigger();
 create trigger message_reactions_10_refuse
 before update on public.message_reactions
 for each statement execute function private.refuse_statement_trigger('toggle_reaction');
-create trigger message_reactions_11_normalize
-before insert on public.message_reactions
-for each row execute function private.normalize_emoji_trigger();
 create trigger message_reactions_10_set_channel
 before insert on public.message_reactions
 for each row execute function private.set_message_channel_trigger();
+create trigger message_reactions_11_normalize
+before insert on public.message_reactions
+for each row execute function private.normalize_emoji_trigger();
 create trigger message_reactions_20_record
 after insert or delete on public.message_reactions
 for each row execute function private.record_reaction_or_pin_trigger();

@@ -47,7 +47,7 @@ def test_console_stays_small() -> None:
     assert sum(sizes.values()) <= MOST, sizes
     lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in OURS if path.suffix == ".js"}
     assert max(lines.values()) <= 250, lines
-    assert sum(lines.values()) <= 2_200
+    assert sum(lines.values()) <= 2_300
 
 
 @pytest.mark.parametrize("file", [path for path in OURS if path.suffix == ".js"], ids=lambda path: path.name)
@@ -55,7 +55,7 @@ def test_no_text_becomes_html(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|dangerously|eval\(|new Function", text)
     assert "style=" not in text
-    assert max(map(len, text.splitlines())) <= 150
+    assert max(map(len, text.splitlines())) <= 120
 
 
 def test_page_has_no_inline_script_and_no_other_host() -> None:

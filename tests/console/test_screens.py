@@ -237,3 +237,12 @@ def test_team_is_made_and_a_member_invited(visitors: Visitors) -> None:
         page.get_by_label("Role of Carol Lindqvist").select_option("admin")
     page.get_by_role("button", name="Reload").click()
     expect(audit).to_contain_text("member.role_changed")
+
+
+def test_last_owner_cannot_step_down(visitors: Visitors) -> None:
+    page = visitors.sign_in(MATTY, "#/workspace")
+    page.get_by_role("combobox", name="Workspace").select_option("Team")
+    role = page.get_by_label("Role of Matty Squarzoni")
+    role.select_option("member")
+    expect(page.get_by_role("alert")).to_contain_text("needs an owner")
+    expect(role).to_have_value("owner")

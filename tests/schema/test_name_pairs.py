@@ -26,7 +26,6 @@ HELPERS = {
     "find_channel_state": "fields of list_messages",
     "inbox_epoch": "a step of list_inbox_changes without a cursor",
     "is_valid_key": "a step of messaging_ingest, for a connection that it does not know",
-    "list_author_names": "fields of search_messages",
     "list_group_participants": "public.participants is a computed field, named as clients read it",
     "list_messaging_keys": "public.keys is a computed field, named as clients read it",
     "list_stemmers": "a step of search_messages, before it reads the query",

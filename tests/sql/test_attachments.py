@@ -331,7 +331,7 @@ def test_search_finds_files_by_name(db: Db) -> None:
         "file:": 0,
     }.items():
         become(db, BOB)
-        answer = value(db, "select public.search_messages(%s)", json.dumps({"query": query, "channel_id": CHANNEL}))
+        answer = value(db, "select public.search_messages(%s::jsonb)", json.dumps({"query": query, "channel_id": CHANNEL}))
         assert (query, answer["meta"]["total"]) == (query, count)
 
 
