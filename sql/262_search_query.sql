@@ -66,9 +66,10 @@ begin
                 and (v_words is null or entry.words @@ v_words)
                 and (p_search.channel_ids is null or entry.channel_id = any(p_search.channel_ids))
                 and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
-                -- Without channels, the service searches all of them, and no conversations.
-                and (p_search.channel_ids is not null or message.id is not null)
-                and (p_search.author_ids is null or p_search.author_ids && array[message.user_id, message.ai_twin_id])
+                and (
+                    p_search.author_ids is null
+                    or message.user_id = any(p_search.author_ids) or message.ai_twin_id = any(p_search.author_ids)
+                )
                 and (
                     p_search.other_author_ids is null
                     or coalesce(message.user_id, message.ai_twin_id, message.id) <> all(p_search.other_author_ids)
@@ -194,6 +195,9 @@ begin
             select mine.id from private.my_channels as mine
             where p_search.channel_ids is null or mine.id = any(p_search.channel_ids)
         );
+    elsif p_search.channel_ids is null then
+        -- All channels, and no conversations, which stand in the same index under the ids of workspaces.
+        v_search.channel_ids := array(select channel.id from public.channels as channel);
     end if;
     v_search := private.resolve_search_filters(v_search);
     select * into v_found from private.search_index(v_search);
