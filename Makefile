@@ -74,7 +74,7 @@ vendor: .venv/.dev ## fetch the libraries of the console again, as console/vendo
 picture: .venv/.dev ## take the picture of the console for the README again
 	THREADLINE_PICTURE=docs/console.png $(BIN)/python -m pytest -q tests/console/test_inbox.py -k picture
 
-release: .venv/.dev ## record the state of a release, for the test of upgrades: make release version=0.1.0
+release: .venv/.dev ## make a release up to its upload, and print the rest: make release version=0.1.0
 	$(BIN)/python -m tests.support.release $(version)
 
 lock: .venv/.dev ## resolve the dependencies of all pyproject.toml again

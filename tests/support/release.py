@@ -1,7 +1,8 @@
-"""Records a release for the test of upgrades: make release version=0.1.0
+"""Makes a release up to its upload: make release version=0.1.0
 
-Released migrations never change, so they and data written by the release are its state. A record holds
-the names and checksums of the migrations, and the data as statements.
+Builds the wheels, records the release for the test of upgrades, and dates the changelog. Released migrations never
+change, so they and data written by the release are its state. A record holds the names and checksums of the migrations,
+and the data as statements.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +124,50 @@ def _has(rows: list[dict[str, Any]] | None, wanted: list[dict[str, Any]]) -> boo
     return all(json.dumps(row, sort_keys=True) in found for row in wanted)
 
 
+def date_changelog(text: str, version: str, day: date) -> str:
+    """Return the changelog with its unreleased changes under a version, above them room for the next ones.
+
+    Raises:
+        ValueError: the version is there already, or nothing is unreleased.
+    """
+    head, mark, rest = text.partition("## Unreleased\n")
+    if not mark or f"## {version} " in text or not rest.partition("\n## ")[0].strip():
+        raise ValueError(f"CHANGELOG.md has {version} already, or nothing under Unreleased.")
+    return f"{head}{mark}\n## {version} - {day}\n{rest}"
+
+
+def list_versions() -> dict[str, str]:
+    """Return the version of each file that states one."""
+    patterns = {
+        "api/threadline/__init__.py": r'__version__ = "(.+)"',
+        "packages/follow-py/pyproject.toml": r'\nversion = "(.+)"',
+        "packages/follow-js/package.json": r'"version": "(.+)"',
+    }
+    return {
+        file: re.search(pattern, (schema.ROOT / file).read_text(encoding="utf-8"))[1]
+        for file, pattern in patterns.items()
+    }
+
+
+def build_wheels(folder: Path) -> list[Path]:
+    """Build the wheels that are uploaded."""
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder]
+    subprocess.run([*command, schema.ROOT, schema.ROOT / "packages" / "follow-py"], check=True)
+    return sorted(folder.glob("threadline*.whl"))
+
+
 def main(version: str) -> None:
-    """Write the record."""
+    """Make the release, and print the commands that publish it."""
     if not re.fullmatch(r"\d+\.\d+\.\d+", version):
         sys.exit("Say which: make release version=0.1.0")
+    if other := [file for file, stated in list_versions().items() if stated != version]:
+        sys.exit(f"Set the version to {version} in {', '.join(other)}.")
+    changelog = schema.ROOT / "CHANGELOG.md"
+    try:
+        dated = date_changelog(changelog.read_text(encoding="utf-8"), version, datetime.now(UTC).date())
+    except ValueError as error:
+        sys.exit(str(error))
+    wheels = build_wheels(schema.ROOT / "dist")
     with tempfile.TemporaryDirectory(dir="/tmp") as folder, running(Path(folder), None) as cluster:
         database = cluster.create()
         cluster.prepare(database)
@@ -133,7 +175,17 @@ def main(version: str) -> None:
         text = record(cluster.url(database), cluster.binaries, sorted(schema.MIGRATIONS.glob("*.sql")))
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / f"{version}.sql").write_text(text, encoding="utf-8")
-    print(f"tests/releases/{version}.sql")
+    changelog.write_text(dated, encoding="utf-8")
+    built = " ".join(str(wheel.relative_to(schema.ROOT)) for wheel in wheels)
+    print(
+        f"Written: CHANGELOG.md, tests/releases/{version}.sql, {built}\n\n"
+        "Run `make test`. Then publish:\n\n"
+        f"git add CHANGELOG.md tests/releases && git commit -m 'release: {version}' && git tag v{version}\n"
+        f"git push origin main v{version}\n"
+        f"pipx run twine upload {built}\n"
+        "npm publish ./packages/follow-js\n"
+        f"docker build -t threadline:{version} ."
+    )
 
 
 if __name__ == "__main__":
