@@ -226,9 +226,8 @@ declare
     c_castable constant text := '[12][0-9]{3}-(?:0[1-9]|1[0-2])-(?:[01][1-9]|10|2[0-8])[Tt ](?:[01][0-9]|2[0-3])'
         || ':[0-5][0-9]:[0-5][0-9](?:[.][0-9]{1,12})?(?:[Zz]|[+-]0[0-9]:[0-5][0-9])';
     -- To match all times as one text costs a tenth of matching each. Only strings: a number has too many digits.
-    v_are_castable boolean := jsonb_path_query_array(
-        p_conversations, '$[*].messages[*].sent_at ? (@.type() == "string")'
-    )::text ~ ('^\[(?:"' || c_castable || '"(?:, )?)*\]$');
+    v_are_castable boolean := jsonb_path_query_array(p_conversations, '$.messages.sent_at ? (@.type() == "string")')::text
+        ~ ('^\[(?:"' || c_castable || '"(?:, )?)*\]$');
 begin
     return array(
         select line::private.ingest_message from (
@@ -262,18 +261,19 @@ begin
                 select
                     parent.position::integer as parent, given.position::integer - 1 as index,
                     case jsonb_typeof(given.value -> 'id') when 'string' then given.value ->> 'id' end as external_id,
-                    case parent.value -> 'kind' when '"group"' then private.parse_sender(given.value) else '' end sender,
+                    case parent.value -> 'kind' when '"group"' then private.parse_sender(given.value) else '' end
+                        as sender,
                     case
                         when jsonb_typeof(given.value -> 'sent_at') <> 'string' then null
-                        when v_are_castable or given.value ->> 'sent_at' ~ ('^' || c_castable || '$')
-                            then (given.value ->> 'sent_at')::timestamptz
+                        when v_are_castable or given.value ->> 'sent_at' ~ ('^' || c_castable || '$') then
+                            (given.value ->> 'sent_at')::timestamptz
                         else private.parse_timestamp(given.value ->> 'sent_at')
                     end as sent_at,
                     given.value as message
                 from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
-                cross join lateral jsonb_array_elements(case jsonb_typeof(parent.value -> 'messages')
-                    when 'array' then parent.value -> 'messages' else '[]'
-                end) with ordinality as given (value, position)
+                cross join lateral jsonb_array_elements(
+                    case jsonb_typeof(parent.value -> 'messages') when 'array' then parent.value -> 'messages' end
+                ) with ordinality as given (value, position)
                 -- OFFSET 0 keeps this query apart from the outer one, which would parse each time twice.
                 offset 0
             ) as parsed order by parsed.parent, parsed.index
