@@ -14986,11 +14986,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if private.is_forwarded(new) then
+        -- Also the twins without a webhook: one may get it before the change is queued.
+        perform from public.channel_twins as assigned
+        where assigned.channel_id = new.channel_id
+        order by assigned.ai_twin_id
+        for key share;
         perform from public.channel_twins as assigned
         inner join public.twin_webhooks as webhook on assigned.ai_twin_id = webhook.ai_twin_id
         where assigned.channel_id = new.channel_id
         order by assigned.ai_twin_id
-        for key share of assigned, webhook;
+        for key share of webhook;
     end if;
     return null;
 end
