@@ -1,5 +1,5 @@
 -- The calls of /api/v2 for workspaces, members, invitations, and a user's own side of channels.
--- Promise: each call acts for the user of the token and does what the table or function of the same name does in the
+-- Promise: each call acts for the user of the token, and does the same as the table or function of the same name in the
 -- Data API.
 
 create function private.render_workspace(p_workspace public.workspaces, p_role text) returns jsonb
@@ -251,8 +251,7 @@ begin
 end
 $$;
 comment on function private.require_workspace_member(uuid, uuid) is
-'Raises PT404 unless the user is a member of the workspace. The caller of this function has checked that the caller of
-the call is one.';
+'Raises PT404 unless the user is a member of the workspace. Call it after a check of the caller''s own membership.';
 
 create function private.set_member_role(jsonb) returns json
 language plpgsql
