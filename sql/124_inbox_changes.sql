@@ -97,12 +97,12 @@ declare
 begin
     if v_parts is null or v_parts[2]::numeric > 9223372036854775807 then
         perform private.fail(
-            400, 'invalid_cursor', 'since is no cursor of this call. Use next_cursor of the answer before.', 'since'
+            400, 'invalid_cursor', 'since is not a cursor of this call. Send next_cursor of the answer before.', 'since'
         );
     elsif v_parts[1] <> private.inbox_epoch() or v_parts[2]::xid8 > pg_snapshot_xmax(pg_current_snapshot()) then
         perform private.fail(
             409, 'cursor_expired',
-            'The database was restored since. Call without since, then read the conversations again.', 'since'
+            'The database was restored after this cursor. Call without since and read the conversations again.', 'since'
         );
     end if;
     return query select v_parts[2]::xid8, v_parts[3]::bigint, v_parts[4]::integer;
