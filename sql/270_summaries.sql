@@ -70,7 +70,7 @@ declare
     );
 begin
     if v_conversation_id is not null and not private.is_my_conversation(v_conversation_id) then
-        perform private.fail(404, 'conversation_not_found', 'You have no such conversation.', 'conversation_id');
+        perform private.fail(404, 'conversation_not_found', 'There is no such conversation.', 'conversation_id');
     elsif v_conversation_id is null and private.is_non_member(p_subject_id) then
         perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
     end if;
