@@ -1,4 +1,4 @@
-// The page: the session, the workspaces of the user, the way from the address to a screen.
+// The page: the session, the workspaces of the user, and the screen for each address.
 
 import { ask, connect, db, store, useLoad } from "./client.js";
 import { Channels, channels } from "./channels.js";
@@ -113,7 +113,7 @@ function Shell({ user }) {
     </nav>
     <main ref=${main} class=${id ? "has-detail" : ""}>
       ${isOffline && html`<p class="offline"
-        role="status">Offline. What is missed is read when the connection is back.</p>`}
+        role="status">Offline. The console reads what it missed when the connection is back.</p>`}
       <${Failure} error=${spaces.error} />
       ${space && html`<${Screen} key=${screen + space.id} space=${space} id=${id} sub=${sub} user=${user}
         reloadSpaces=${spaces.reload} spaces=${spaces.data} choose=${choose} screen=${screen} />`}
@@ -130,7 +130,7 @@ function App() {
 try {
   await connect();
   db.auth.onAuthStateChange((_, next) => {
-    // A new token is no news for the page.
+    // A new token changes nothing on the page.
     if (session.get()?.user.id !== next?.user.id || session.get() === undefined) session.set(next);
   });
   render(html`<${App} />`, document.body);

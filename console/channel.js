@@ -60,7 +60,7 @@ function useMessages(channel, parentId, around) {
   const isFollowing = useRef(false);
   useFollow({
     channelId: channel.id, since: "now",
-    // The log first says where it ends; what is loaded then, and the events after it, are everything.
+    // Asks first where the log ends. A page loaded after that, and the events from there on, miss nothing.
     onReload() {
       if (isFollowing.current) return now.current.refresh();
       isFollowing.current = true;
@@ -75,7 +75,7 @@ function useMessages(channel, parentId, around) {
   return pages;
 }
 
-// Files that are no pictures, sounds or films are saved instead of opened: an SVG could run scripts.
+// Only pictures, sounds and films are opened; other files are saved, because an SVG could run scripts.
 const INLINE = /^(image\/(png|jpeg|gif|webp|avif)|(audio|video)\/[\w.+-]+)$/;
 
 function withLink(file, link) {
@@ -125,7 +125,7 @@ function Pins({ channel, names, onClose }) {
     .select("pinned_at, message:messages(id, seq, content, user_id)")
     .eq("channel_id", channel.id).order("pinned_at", { ascending: false }).limit(100)), []);
   return html`<${Dialog} title="Pinned messages" onClose=${onClose}><${Loading} ...${pins} />
-    ${pins.data?.length === 0 && html`<p class="quiet">None is pinned.</p>`}
+    ${pins.data?.length === 0 && html`<p class="quiet">No pinned messages.</p>`}
     <ul class="plain-list">${pins.data?.filter((each) => each.message).map(({ message }) => html`<li>
       <a href=${`#/channels/${channel.id}/${message.seq}`} onClick=${onClose}><bdi>${names.get(message.user_id)}</bdi>
         </a>
@@ -203,7 +203,7 @@ export function Channel({ channel, around, user }) {
       <details class="menu" onKeyDown=${close("Escape")}><summary>More</summary><div onClick=${close()}>
         <${Act} onPress=${set({ is_muted: !channel.is_muted })}>${channel.is_muted ? "Unmute" : "Mute"}</${Act}>
         <${Act} onPress=${set({ is_pinned: !channel.is_pinned })}>
-          ${channel.is_pinned ? "Take from the top" : "Keep at the top"}</${Act}>
+          ${channel.is_pinned ? "Stop keeping at the top" : "Keep at the top"}</${Act}>
         ${config.service && html`<button onClick=${() => setPanel("summary")}>Summarize</button>`}
         <${Act} confirm=${channel.kind === "dm" ? "Hide these direct messages?" : "Leave this channel?"}
           onPress=${async () => {

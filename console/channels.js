@@ -14,7 +14,7 @@ export const channels = Object.assign(store({}), {
   },
 });
 
-/** The name of a channel: a direct one has those of its other members. */
+/** The name of a channel; for a direct channel, the names of its other members. */
 export function channelName(channel, userId) {
   if (channel.kind !== "dm") return channel.name ?? "Unnamed";
   const others = channel.members.filter((each) => each.user_id !== userId).map((each) => each.display_name);
@@ -38,7 +38,7 @@ function Row({ each, user, isOpen }) {
 function Search({ text, list, user }) {
   const found = useLoad(async () => {
     const { data, meta } = await call("search_messages", { query: text, limit: 50 });
-    // Search names no number, and the list of a channel is read by number.
+    // Reads the number of the found message, because search does not return it and a channel is read by number.
     const numbers = data.length ? await ask(db.from("messages").select("id, seq").in("id",
       data.map((each) => each.id))) : [];
     const seqOf = new Map(numbers.map((each) => [each.id, each.seq]));

@@ -1,4 +1,4 @@
-// The Supabase client of this page, and how screens ask it: an answer is data, or an Error with a sentence.
+// The Supabase client of this page. Calls return data, or throw an Error with a sentence for the user.
 
 import { useCallback, useEffect, useRef, useState } from "./vendor/hooks.js";
 

@@ -125,7 +125,7 @@ export function Connections({ space, user }) {
       ${connections.data?.length === 0 && html`<${Empty} title="No connections" />`}
       <ul class="cards">${connections.data?.map((each) => html`<${Connection} key=${each.id} each=${each} space=${space}
         onDone=${reload} onSecret=${setSecret} />`)}</ul></section>
-    <section aria-label="A history"><h2>A history</h2>
+    <section aria-label="Histories"><h2>Histories</h2>
       <p>To import the export of a chat, run <code>threadline import</code> with the file. It first shows what it would
       send.</p></section>
     ${space.isManager && html`<section aria-label="Ingest log"><h2>Ingest log${" "}

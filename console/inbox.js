@@ -13,7 +13,7 @@ export function useInbox(space, user, onEvent, onReload) {
   useFollow({ topic: space.is_personal ? `inbox:${user.id}` : `workspace:${space.id}`, onEvent, onReload });
 }
 
-// Connections of one owner share conversations, unless a connection is apart: a group of them is one choice.
+// One choice per group of connections that share conversations: those of one owner, except connections apart.
 function groups(connections) {
   const found = new Map();
   for (const each of connections) {

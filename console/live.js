@@ -68,7 +68,7 @@ export function useFollowMany(channels, onChange) {
     for (const { id, last_seq: since } of channels) {
       if (running.current.has(id)) continue;
       const tell = () => newest.current();
-      // The list also learns by the topic of the user, so it looks into the logs rarely.
+      // Reads the logs rarely, because the topic of the user also brings changes.
       const options = { channelId: id, since, checkSeconds: 300, onEvent: tell, onReload: tell };
       running.current.set(id, start(options));
     }

@@ -64,7 +64,8 @@ export function Members({ channel, here, user, onClose }) {
     ${isManager && html`<h3>Invite a guest</h3><${Form} action="Invite" class="inline"
       onSend=${async ({ email }) => setToken((await call(
       "create_invitation", { channel_id: channel.id, email: email || undefined })).token)}>
-      <${Field} label="Email" name="email" type="email" hint="Without one, any user with the link joins." /></${Form}>
+      <${Field} label="Email" name="email" type="email"
+        hint="Without an address, any user with the link can join." /></${Form}>
       <${Invited} token=${token} />`}
   </${Dialog}>`;
 }

@@ -21,7 +21,7 @@ function Tools({ row, isMine, mayDelete, onReply, onEdit, close }) {
     close();
   };
   const pin = () => call(row.is_pinned ? "unpin_message" : "pin_message", { id: row.id });
-  return html`<div class="tools-of" role="group" aria-label="Do with the message">
+  return html`<div class="tools-of" role="group" aria-label="Actions for this message">
     ${QUICK.map((emoji) => html`<${Act} class="plain" aria-label=${`React with ${emoji}`}
       onPress=${then(() => call("toggle_reaction", { id: row.id, emoji }))}>${emoji}</${Act}>`)}
     ${onReply && html`<button onClick=${then(async () => onReply(row))}>Reply</button>`}
@@ -68,7 +68,7 @@ export function Message({ row, before, user, channel, names, files, replies, may
     ${shown.map((file) => file && html`<${Media} key=${file.id} type=${file.type} url=${file.url}
       name=${file.file_name} />`)}
     ${row.attachments?.length > 0 && shown.some((file) => file === undefined)
-      && html`<p class="quiet">A file that is not here any more.</p>`}
+      && html`<p class="quiet">This file is no longer available.</p>`}
     <${Reactions} row=${row} user=${user} names=${names} />
     <p class="meta">${row.is_pinned && html`<span>Pinned</span>`}
       ${row.updated_at !== row.created_at && html`<button class="link"

@@ -80,7 +80,7 @@ function Person({ id, people, reload }) {
           options=${others.map((each) => [each.id, `${each.full_name} ${each.phone ?? ""}`])} /></${Form}>`}</section>
     <section aria-label="Conversations"><h3>Conversations</h3>
       ${conversations.length ? html`<${Conversations} rows=${conversations} />` : html`<p
-        class="quiet">None matches.</p>`}
+        class="quiet">No conversation matches.</p>`}
     </section></div>`;
 }
 

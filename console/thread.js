@@ -10,7 +10,7 @@ const ORDER = ["sent_at", "sequence", "received_at", "external_id"];
 export const PLATFORMS = [["whatsapp", "WhatsApp"], ["signal", "Signal"], ["telegram", "Telegram"],
   ["wechat", "WeChat"]];
 export const platformName = (key) => PLATFORMS.find(([each]) => each === key)?.[1] ?? key;
-// Without the characters that turn the direction of text: a name should not look like another one.
+// Removes characters that change the direction of text, because one name could look like another.
 export const titleOf = (each) => (each.participant_name || each.participant_identifier)
   .replace(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "").trim() || "No name";
 
@@ -60,7 +60,7 @@ function load(id, edge, isOlder) {
   return ask(query.limit(PAGE));
 }
 
-// The first of these messages that is there: in a group, an id may have several senders.
+// The first of these messages that exists, because an id in a group may have several senders.
 const find = async (id, externalId) => (await ask(db.from("conversation_messages").select("*")
   .eq("conversation_id", id).eq("external_id", externalId).limit(1)))[0];
 
@@ -119,7 +119,7 @@ function Message({ row, before, conversation, via, rows }) {
       ${message.edited_at && !message.deleted
         && html`<button class="link" onClick=${() => setOpen(true)}>Edited</button>`}
       ${via && html`<span><bdi>${via}</bdi></span>`}
-      ${row.stated_at && html`<span title="Its time is ahead of its arrival">Wrong clock</span>`}
+      ${row.stated_at && html`<span title="Dated after its arrival: the sender's clock is ahead">Wrong clock</span>`}
       <${Time} value=${sentAt} clock />
       ${message.status && html`<span class=${message.status === "failed" ? "bad" : ""}
         title=${new Date(message.status_at).toLocaleString()}>

@@ -25,10 +25,10 @@ function Deliveries({ id, list, user }) {
       <button onClick=${found.reload}>Reload</button>
       ${state === "dead" && rows?.length > 0 && html`<${Act} onPress=${replay({})}>Send all again</${Act}>`}</div>
     <${Loading} ...${found} />
-    ${rows?.length === 0 && html`<p class="quiet">None.</p>`}
+    ${rows?.length === 0 && html`<p class="quiet">No deliveries.</p>`}
     ${rows?.length > 0 && html`<div class="wide" tabindex="0" role="region" aria-label="List of deliveries"><table>
-      <thead><tr><th>Message</th><th>Channel</th><th>Attempts</th><th>Answer</th><th>Next or end</th><th></th></tr>
-        </thead>
+      <thead><tr><th>Message</th><th>Channel</th><th>Attempts</th><th>Answer</th><th>Next attempt or end</th>
+        <th></th></tr></thead>
       <tbody>${rows.map((row) => html`<tr key=${row.id}><td><a href=${`#/channels/${row.channel_id}/${row.seq}`}>
         ${row.seq}</a>
         ${" "}<${Time} value=${row.created_at} both /></td><td><bdi>${nameOf(row.channel_id)}</bdi></td><td>
@@ -59,7 +59,7 @@ function Webhook({ twin, reload }) {
         onPress=${done(() => call("remove_twin_webhook", named))}>Remove</${Act}></div>`}
     ${secret && html`<p class="secret" role="status"><code>${secret}</code><${Copy} text=${secret}
       label="Copy secret" />
-      <span>It signs the deliveries. It is shown only once.</span></p>`}</section>`;
+      <span>This secret signs the deliveries. It is shown only once.</span></p>`}</section>`;
 }
 
 function Twin({ twin, reload, user }) {

@@ -57,11 +57,11 @@ export function Text({ text = "", names }) {
 /** An error as the project said it. */
 export const Failure = ({ error }) => error && html`<p class="failure" role="alert">${error.message}</p>`;
 
-/** What stands where nothing is. */
+/** The text of an empty list. */
 export const Empty = ({ title, children }) => html`<div class="empty"><p><strong>${title}</strong></p>${children}
   </div>`;
 
-/** The state of a load: its error, or that it runs, or nothing. */
+/** The state of a load: its error, "Loading …", or nothing. */
 export function Loading({ data, error }) {
   if (error) return html`<${Failure} error=${error} />`;
   return data === undefined && html`<p class="quiet" role="status">Loading …</p>`;
@@ -101,7 +101,7 @@ export function Act({ children, onPress, confirm, class: name, ...rest }) {
     <${Failure} error=${error} />`;
 }
 
-/** A choice that is kept at once; it goes back if that fails. */
+/** A choice that is saved at once, and restored if saving fails. */
 export function Pick({ label, value, options, onPick }) {
   const { act, error } = useAct();
   async function pick({ target }) {
@@ -156,7 +156,7 @@ function hostOf(url) {
   }
 }
 
-/** A file by its URL. One of another host is loaded only when the user asks for it: its host would see the user. */
+/** A file by its URL. A file on another host is loaded only when the user asks, because that host sees the user. */
 export function Media({ type, url, name }) {
   const place = hostOf(url);
   const [isShown, show] = useState(place?.isOurs);

@@ -63,7 +63,7 @@ function Invitations({ space }) {
   };
   return html`<section aria-label="Invitations"><h2>Invitations</h2>
     <${Form} action="Invite" class="inline" onSend=${invite}>
-      <${Field} label="Email" name="email" type="email" hint="Without one, any user with the link joins." />
+      <${Field} label="Email" name="email" type="email" hint="Without an address, any user with the link can join." />
       <${Field} label="Role" name="role" options=${[...ROLES].reverse().map((role) => [role, role])} /></${Form}>
     <${Invited} token=${token} /><${Loading} ...${open} />
     <ul class="plain-list">${open.data?.map((each) => html`<li key=${each.id}><span><bdi>${each.email ?? "By link"}
@@ -89,7 +89,7 @@ function Settings({ space, reloadSpaces }) {
       defaultValue=${space.name} />`}
     <${Field} label="Home country" name="home_country" maxlength="2" defaultValue=${space.home_country ?? ""}
       placeholder="DE"
-      hint="Of numbers that name none." />
+      hint="For phone numbers without a country code." />
     ${space.role === "owner" && html`
       <${Field} label="Keep conversations, days" name="conversation_days" type="number" min="1" max="36500"
         defaultValue=${space.conversation_days ?? ""} placeholder="for ever" />

@@ -70,7 +70,7 @@ comment on column private.settings.ingest_max_messages is
 'Messages and updates in one ingest request; a conversation without any counts as one. Above it: 413.';
 comment on column private.settings.requests_per_minute is 'Requests of one user to /api/v2 in a minute. Above it: 429.';
 comment on column private.settings.data_api_requests_at_once is
-'Requests of one user that the Data API works on at once, if the application calls private.spend_data_api_request. Above
+'Requests of one user that the Data API handles at once, if the application calls private.spend_data_api_request. Above
 it: 429.';
 comment on column private.settings.twin_max_hops is
 'Hops that are forwarded to other twins. 0 forwards only what users write.';
@@ -78,8 +78,8 @@ comment on column private.settings.twin_max_attempts is 'Failed attempts after w
 comment on column private.settings.twin_retry_seconds is
 'Seconds before the first retry of a delivery. Each further wait is four times as long, at most one hour.';
 comment on column private.settings.twin_skip_seconds is
-'Seconds after its first attempt in which a delivery that the webhook answers with an error holds up its queue: then it
-is dead. Six times as long if the webhook does not answer, or answers 408, 429, 502, 503 or 504.';
+'A delivery that the webhook answers with an error is dead this many seconds after its first attempt, and its queue
+continues. Six times as long if the webhook does not answer, or answers 408, 429, 502, 503 or 504.';
 comment on column private.settings.summaries_per_user_per_day is
 'Summaries of one user in a UTC day; summaries from the cache do not count. Above it: 429.';
 comment on column private.settings.summaries_per_project_per_day is
@@ -87,7 +87,7 @@ comment on column private.settings.summaries_per_project_per_day is
 comment on column private.settings.summary_max_bytes is
 'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
 comment on column private.settings.summary_recent_days is
-'Days of messages in a summary that names no messageCount, beside the newest 50 of any age.';
+'A summary without messageCount covers the messages of this many days, and at least the newest 50.';
 comment on column private.settings.channel_max_twins is
 'Twins in one channel. Each of them makes every message in the channel slower. Above it: 409.';
 comment on column private.settings.user_max_twins is 'Twins of one user. Above it: 409.';
@@ -103,7 +103,7 @@ comment on column private.settings.reactions_per_user_per_message is
 comment on column private.settings.unsent_file_hours is
 'Hours after which an uploaded file that no message names is removed.';
 comment on column private.settings.workspace_media_megabytes is
-'Megabytes of the files of a workspace''s conversations. Above it, ingest invites to no more uploads.';
+'Megabytes of the files of a workspace''s conversations. Above it, ingest offers no more uploads.';
 comment on column private.settings.broadcast_max_bytes is
 'Bytes of a broadcast as JSON. A larger one is sent as a pointer. The smallest Supabase plan accepts 256 kB.';
 comment on column private.settings.broadcast_max_messages is
@@ -116,8 +116,8 @@ comment on column private.settings.twin_secret_days is 'Days that secrets of twi
 comment on column private.settings.default_country is
 'The country of phone numbers that do not name theirs, as ISO 3166-1 alpha-2, such as FR. Null: no country.';
 comment on column private.settings.default_language is
-'The language in which search finds the forms of a word, as a tag of BCP 47, where neither the channel nor its workspace
-has one.';
+'The language, a tag of BCP 47, in which search finds the forms of a word if neither the channel nor its workspace has
+one.';
 comment on column private.settings.idempotency_hours is 'Hours that an Idempotency-Key and its answer are kept.';
 comment on column private.settings.user_event_days is 'Days that events of users are kept.';
 comment on column private.settings.token_seconds is
@@ -180,7 +180,7 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Also without blanks that Unicode counts as letters or marks, such as the Hangul fillers.
+    -- Excludes blanks that Unicode counts as letters or marks, such as the Hangul fillers.
     return '[^\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f'
         '\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]';
 end

@@ -87,7 +87,7 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- The text of a huge number can be far longer than the value, so it is looked for first.
+    -- Checks for a huge number first, because its text can be far longer than the value.
     return case
         when private.has_huge_number(p_value) then false
         else octet_length(p_value::text) <= p_max

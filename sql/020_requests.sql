@@ -54,7 +54,7 @@ declare
     v_request jsonb;
     v_has_numbers boolean;
 begin
-    -- Unlike ingest, it mends nothing: the Data API refuses the same texts.
+    -- Refuses these characters, which ingest replaces, because the Data API refuses them too.
     if octet_length(p_body) = 0 or p_body = '{}' then
         return '{}'::jsonb;
     end if;

@@ -29,7 +29,8 @@ comment on table public.workspaces is
 comment on column public.workspaces.home_country is
 'Two letters of ISO 3166, for phone numbers without a country code.';
 comment on column public.workspaces.language is
-'A tag of BCP 47, such as de or pt-BR: search finds the forms of its words. Null: settings.default_language.';
+'A tag of BCP 47, such as de or pt-BR: search finds other forms of a word in this language. Null:
+settings.default_language.';
 comment on column public.workspaces.personal_user_id is
 'The user of a personal workspace, which has the same id as the user; null for a team.';
 comment on column public.workspaces.conversation_days is

@@ -138,8 +138,8 @@ as $$
 declare
     v_region private.phone_regions;
 begin
-    -- Codes are never prefixes of each other, so the greatest one up to these digits is the only one that can begin
-    -- them. The order and LIMIT 1 make this one look-up in the index.
+    -- No code is a prefix of another, so only the greatest code up to these digits can begin them. The order and LIMIT
+    -- 1 make this one look-up in the index.
     select * into v_region
     from private.phone_regions as known
     where known.is_main and known.country_code <= p_digits

@@ -171,7 +171,8 @@ begin
     return case
         when p_text ~ '^\+[1-9][0-9]{6,14}$' then substr(p_text, 2)
         when p_text ~ '^[1-9][0-9]{6,14}@(?:s\.whatsapp\.net|c\.us)$' then split_part(p_text, '@', 1)
-        -- Not what somewhere is dialled before a country code: 119 in Cuba, 810 in Russia, some 1xx0 in Chile.
+        -- Excludes the digits that some countries dial before a country code: 119 in Cuba, 810 in Russia, some 1xx0 in
+        -- Chile.
         when p_platform = 'whatsapp' and p_text ~ '^(?!0|119|810|1[0-9][0-9]0)[0-9]{7,13}$' then p_text
     end;
 end

@@ -45,7 +45,8 @@ comment on column public.messaging_connections.is_active is 'While this is false
 comment on column public.messaging_connections.is_apart is
 'Whether it shares no conversations with other connections of its owner, so that each number has its own.';
 comment on column public.messaging_connections.stores_media is
-'Whether each answer invites the caller to upload the files of its messages; else a request asks with media_uploads.';
+'Whether each answer offers uploads for the files of its messages. If false, only requests with media_uploads get
+them.';
 comment on column public.messaging_connections.scope_id is
 'Within it, owner, platform and external id name one conversation: the workspace, or a connection that is apart.';
 create index messaging_connections_user_id_idx on public.messaging_connections (user_id);

@@ -76,7 +76,7 @@ phone_last_ten (the same last ten digits), or the kind of another identifier. Nu
 comment on column public.conversations.person_id is
 'The matched person, which triggers keep up to date; null if no person matches.';
 comment on column public.conversations.version is
-'Rises by one with each broadcast of the conversation, so that a client sees which one it missed.';
+'Rises by one with each broadcast of the conversation, so that a client notices a missed one.';
 comment on column public.conversations.last_message_at is
 'When its last message was sent, in the order of the messages, however late that came.';
 comment on column public.conversations.last_message_preview is
@@ -175,7 +175,7 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    -- json_agg copies each message as text; jsonb_agg takes it apart first, which takes twice as long.
+    -- json_agg, because it copies each message as text; jsonb_agg parses it and takes twice as long.
     select coalesce(json_agg(line.message), '[]')
     from (
         select stored.message
@@ -243,8 +243,8 @@ begin
 end
 $$;
 comment on function private.update_summaries(private.conversation_summary[], integer) is
-'Writes summaries into their conversations, before as many broadcasts: none of messages that retention deletes. The
-caller has locked the rows.';
+'Writes summaries into their conversations and raises their versions by the number of broadcasts that follow: 0 when
+retention deletes messages. The caller has locked the rows.';
 
 -- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
 create function private.summarize_conversations_trigger() returns trigger
@@ -259,8 +259,8 @@ declare
     v_is_complete boolean;
     v_stale private.conversation_summary[];
 begin
-    -- Locks by id, so that writers cannot deadlock. The next statement sees all that earlier holders wrote. Rows that
-    -- this transaction wrote are locked already.
+    -- Locks in the order of ids, so that writers cannot deadlock. The next statement sees what earlier holders of the
+    -- locks wrote. Rows that this transaction wrote are locked already.
     perform from public.conversations as conversation
     where conversation.id = any(v_ids) and conversation.xmin <> pg_current_xact_id()::xid
     order by conversation.id for no key update;

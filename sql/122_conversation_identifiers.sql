@@ -22,7 +22,8 @@ comment on column public.conversation_identifiers.key is 'What equal identifiers
 create index conversation_identifiers_workspace_id_key_idx on public.conversation_identifiers (workspace_id, key);
 alter table public.conversation_identifiers enable row level security;
 
--- Those who write in a group, or are said to be in it. A computed field shows them, so clients need no right here.
+-- Participants who write in a group, or whom a request names. A computed field shows them, so clients need no privilege
+-- here.
 create table private.group_participants (
     conversation_id uuid not null references public.conversations (id) on delete cascade,
     workspace_id uuid not null,
@@ -39,14 +40,14 @@ create table private.group_participants (
     constraint group_participants_person_id_fkey foreign key (workspace_id, person_id)
     references public.people (workspace_id, id) on delete set null (person_id)
 );
-comment on table private.group_participants is 'Who is, or was, in a group, and which person that is.';
+comment on table private.group_participants is 'Who is or was in a group, and the person of each.';
 comment on column private.group_participants.identifier is
-'As sender of the messages and participants of requests have it.';
+'The sender of the messages; identifier in the participants of a request.';
 comment on column private.group_participants.named_at is
-'When name was given: a later request with an earlier time does not undo it.';
-comment on column private.group_participants.identifiers is 'More identifiers, as requests gave them.';
+'The time of name, so that a later request with an earlier time does not replace it.';
+comment on column private.group_participants.identifiers is 'Further identifiers from requests.';
 comment on column private.group_participants.keys is
-'What all identifiers have in common with equal ones (private.identifier_key).';
+'The keys of all identifiers; equal identifiers have equal keys (private.identifier_key).';
 comment on column private.group_participants.at is 'When the participant last joined, wrote or left.';
 create index group_participants_keys_idx on private.group_participants using gin (keys);
 create index group_participants_person_id_idx on private.group_participants (workspace_id, person_id)

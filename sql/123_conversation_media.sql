@@ -16,7 +16,7 @@ comment on table private.conversation_media is
 comment on column private.conversation_media.path is 'Path in the bucket attachments.';
 comment on column private.conversation_media.size is 'In bytes, as Storage counted them; null until then.';
 comment on column private.conversation_media.stored_at is
-'When Storage took the file; null while it has none, or one of a forbidden type.';
+'When Storage got the file; null while it has none, or one of a forbidden type.';
 create index conversation_media_conversation_id_idx on private.conversation_media (conversation_id, external_id);
 create index conversation_media_workspace_id_idx on private.conversation_media (workspace_id) include (size);
 create index conversation_media_created_at_idx on private.conversation_media (created_at) where stored_at is null;
@@ -41,7 +41,7 @@ as $$
     select '/storage/v1/object/authenticated/attachments/' || p_path
 $$;
 comment on function private.media_link(text) is
-'What media_url says of a stored file: its address below the URL of the project, for members with their access token.';
+'The media_url of a stored file: its path below the URL of the project, for members with their access token.';
 
 -- Definer, because no client reads the table.
 create function private.is_my_media(p_path text) returns boolean
@@ -81,13 +81,15 @@ as $$
     select case when p_uploads is not null then coalesce(json_agg(json_strip_nulls(json_build_object(
         'message_id', upload.value -> 'message_id', 'sender', upload.value -> 'sender',
         'path', upload.value -> 'path',
-        -- The doors put the URL here. Within a text, a quote has a backslash, so no text of a caller looks like this.
+        -- The service or the Edge Function replaces this by the URL. Text of a caller cannot look like it, because JSON
+        -- escapes quotes in text.
         'url', 'sign:' || (upload.value ->> 'path')
     )) order by upload.position), '[]') end
     from jsonb_array_elements(p_uploads) with ordinality as upload (value, position)
 $$;
 comment on function private.render_uploads(jsonb) is
-'Uploads as the answer shows them, with a mark where the doors put the signed URL.';
+'Uploads as the answer shows them, with a placeholder that the service or the Edge Function replaces by the signed
+URL.';
 
 -- Definer, because no backend deletes from the table.
 create function private.delete_media(p_limit integer, p_age interval) returns void

@@ -1,7 +1,7 @@
--- The log of what changed in conversations, with which a client that was away catches up.
--- Promise: a client that reads from a cursor on gets every change since, in order, however old the cursor is.
--- Writers take no number from a counter, for which they would wait: the transaction id orders the log, and a reader
--- stops before the oldest transaction that still runs (docs/explanation/decisions/0013).
+-- The log of what changed in conversations. A client that was away reads it to catch up.
+-- Promise: a client gets every change after its cursor, in order, however old the cursor is.
+-- The transaction id orders the log, because writers would wait for a counter. A reader stops before the oldest
+-- transaction that still runs (docs/explanation/decisions/0013).
 
 create table private.inbox_changes (
     id bigint generated always as identity primary key,
@@ -13,10 +13,10 @@ create table private.inbox_changes (
     senders text[]
 );
 comment on table private.inbox_changes is
-'What changed in conversations: a row for a workspace and a statement. It holds ids, no texts.';
+'What changed in conversations: one row per workspace and statement, with ids and no texts.';
 comment on column private.inbox_changes.xid is 'The transaction that made the change, which orders the log.';
 comment on column private.inbox_changes.conversation_ids is
-'The changed conversations; with external_ids, that of each changed message. A deleted one is in the log for ever.';
+'The changed conversations; with external_ids, the conversation of each changed message. The log keeps deleted ones.';
 comment on column private.inbox_changes.external_ids is 'The ids of the changed messages; null if none changed.';
 create index inbox_changes_workspace_id_xid_idx on private.inbox_changes (workspace_id, xid, id);
 alter table private.inbox_changes enable row level security;
@@ -83,7 +83,8 @@ as $$
     ), 8)
 $$;
 comment on function private.inbox_epoch() is
-'Names this database server and its history: a restored server gives transaction ids again, so cursors end with it.';
+'Names this database server and its timeline: a restored server gives the same transaction ids again, so old cursors are
+invalid.';
 
 create function private.parse_inbox_cursor(p_cursor text)
 returns table (xid xid8, id bigint, place integer)
@@ -96,19 +97,19 @@ declare
 begin
     if v_parts is null or v_parts[2]::numeric > 9223372036854775807 then
         perform private.fail(
-            400, 'invalid_cursor', 'since is no cursor of this call. Use next_cursor of the answer before.', 'since'
+            400, 'invalid_cursor', 'since is not a cursor of this call. Send next_cursor of the answer before.', 'since'
         );
     elsif v_parts[1] <> private.inbox_epoch() or v_parts[2]::xid8 > pg_snapshot_xmax(pg_current_snapshot()) then
         perform private.fail(
             409, 'cursor_expired',
-            'The database was restored since. Call without since, then read the conversations again.', 'since'
+            'The database was restored after this cursor. Call without since and read the conversations again.', 'since'
         );
     end if;
     return query select v_parts[2]::xid8, v_parts[3]::bigint, v_parts[4]::integer;
 end
 $$;
 comment on function private.parse_inbox_cursor(text) is
-'The place in the log that a cursor names. PT400, and PT409 for a cursor of another server.';
+'The position of a cursor in the log. PT400 if it is not a cursor, PT409 if it is from another server.';
 
 create function private.render_inbox_change(p_conversation_id uuid, p_external_ids text[], p_senders text[])
 returns jsonb
@@ -149,10 +150,10 @@ begin
 end
 $$;
 comment on function private.render_inbox_change(uuid, text[], text[]) is
-'A change as a client gets it: the conversation and its changed messages as they are now. With more than 100 messages it
-has none, and truncated is true; removed is true if some of them are gone.';
+'A change as a client gets it: the conversation and its changed messages as they are now. If more than 100 changed, it
+has none and truncated is true; removed is true if the rows of some are deleted.';
 
--- Definer, because no client reads the log. It lists workspaces of the caller only.
+-- Definer, because clients may not read the log. It lists only workspaces of the caller.
 create function private.list_inbox_changes(
     p_workspace_id uuid, p_xid xid8, p_id bigint, p_place integer, p_limit integer
 ) returns jsonb
@@ -164,7 +165,7 @@ set timezone = 'UTC'
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
-    -- All transactions before this one have ended, so no change can come before it any more.
+    -- All transactions before this one have ended, so no earlier change can appear any more.
     v_horizon xid8 := pg_snapshot_xmin(pg_current_snapshot());
     v_workspaces uuid[] := array(
         select mine.id from private.my_workspaces as mine
@@ -216,7 +217,7 @@ begin
 end
 $$;
 comment on function private.list_inbox_changes(uuid, xid8, bigint, integer, integer) is
-'A page of the log of the caller''s workspaces after a place, as far as all transactions have ended.';
+'A page of the log of the caller''s workspaces after a position, up to the oldest transaction that still runs.';
 
 create function public.list_inbox_changes(jsonb) returns json
 language plpgsql

@@ -3,8 +3,8 @@
 -- Promise: what fits two people equally well matches neither, and two complete numbers that differ never match.
 -- Lock order: the workspace's matching lock first, then conversations by id, then people. Ingest holds the matching
 -- lock shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each
--- other. Ingest waits for it at most a second: then it leaves matching to the clean-up (late_matches), because a member
--- whose change of people takes long must not stop what comes in.
+-- other. Ingest waits for it at most a second and then leaves matching to the clean-up (late_matches), because a slow
+-- change of people must not stop ingest.
 
 create type private.person_match as (person_id uuid, reason text);
 comment on type private.person_match is
@@ -188,7 +188,7 @@ exception
 end
 $$;
 comment on function private.wait_to_match(uuid) is
-'Takes the matching lock of a workspace, shared, if that is possible within a second.';
+'Takes the shared matching lock of a workspace, if it gets it within a second.';
 
 create function private.can_match(p_workspace_id uuid) returns boolean
 language plpgsql
@@ -200,7 +200,7 @@ begin
 end
 $$;
 comment on function private.can_match(uuid) is
-'Takes the matching lock of a workspace, shared. False if a change of people holds it for more than a second.';
+'Takes the shared matching lock of a workspace. False if a change of people holds it for more than a second.';
 
 -- Definer, because ingest may not read the keys of people.
 create function private.match_participant_trigger() returns trigger
@@ -215,7 +215,7 @@ begin
     new.participant_key := case
         when new.kind = 'direct' then private.participant_key(new.platform, new.participant_identifier)
     end;
-    -- Ingest has decided for all of its conversations (lock_source).
+    -- Ingest took the lock for all of its conversations (lock_source), or left them to the clean-up.
     if current_setting('threadline.matches_later', true) = 'on' or (
         current_setting('threadline.is_ingesting', true) is distinct from 'on'
         and not private.can_match(new.workspace_id)
@@ -233,8 +233,8 @@ begin
             || private.identify(old.platform, old.participant_identifier)
         );
     else
-        -- Most participants have nothing in common with a person, or with one whose number is the same. To see that
-        -- costs a tenth of matching.
+        -- Most participants share no key with a person, or only with one person of the same number. This check costs a
+        -- tenth of matching.
         v_people := array(
             select known.person_id from private.person_keys as known
             where known.workspace_id = new.workspace_id and known.key = new.participant_key
@@ -476,7 +476,7 @@ begin
     for v_workspace_id in
         select distinct late.workspace_id from private.late_matches as late order by late.workspace_id limit p_limit
     loop
-        -- Without waiting: a later round comes to a workspace whose people are changing.
+        -- Does not wait: a later round does the workspaces whose people are changing now.
         continue when not pg_try_advisory_xact_lock_shared(private.matching_lock(v_workspace_id));
         v_ids := array(
             select conversation.id

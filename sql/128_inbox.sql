@@ -149,7 +149,7 @@ begin
 end
 $$;
 comment on function private.broadcast_conversations(uuid[]) is
-'Broadcasts conversations that are new or changed and got no messages, as their next version.';
+'Broadcasts new or changed conversations that got no messages, with their next version.';
 
 create function private.send_conversations(p_ids uuid[]) returns void
 language plpgsql
@@ -174,7 +174,7 @@ exception
 end
 $$;
 comment on function private.send_conversations(uuid[]) is
-'Hands conversations to Realtime. A failure is reported and harms no writer.';
+'Hands conversations to Realtime. A failure is only a warning, so that no writer fails.';
 
 -- Definer, because the writer may be allowed to change a conversation that only its owner may read.
 create function private.broadcast_conversation_trigger() returns trigger
@@ -199,7 +199,7 @@ $$;
 comment on function private.broadcast_conversation_trigger() is
 'Trigger: broadcasts a conversation that is new without messages, or that has another participant or person.';
 
--- Definer, because the writer may be allowed to change people and not conversations.
+-- Definer, because a writer of people may have no right to change conversations.
 create function private.broadcast_group_participants_trigger() returns trigger
 language plpgsql
 security definer
@@ -221,4 +221,4 @@ begin
 end
 $$;
 comment on function private.broadcast_group_participants_trigger() is
-'Trigger: broadcasts groups in which a participant is another person now.';
+'Trigger: broadcasts groups in which a participant is now matched to another person.';

@@ -1,7 +1,8 @@
--- The newest conversations of all workspaces of a user, in pages. A query that names no workspace would sort all
--- conversations of the user; this reads one index entry for each workspace, and then only rows of the page.
+-- The newest conversations of all workspaces of a user, in pages. A query without a workspace would sort all
+-- conversations of the user; this reads one index entry per workspace, and then only the rows of the page.
 
--- Definer, because a policy would compare each row with each workspace of the caller. It reads only those workspaces.
+-- Definer, because a policy would compare each row with each workspace of the caller. It reads only workspaces of the
+-- caller.
 create function private.find_newest_conversations(p_before timestamptz, p_before_id uuid, p_limit integer)
 returns table (id uuid, at timestamptz)
 language sql
@@ -38,8 +39,8 @@ as $$
     limit p_limit
 $$;
 comment on function private.find_newest_conversations(timestamptz, uuid, integer) is
-'Conversations of the caller''s workspaces that come after a place in the inbox, newest first. They are in the p_limit
-workspaces with the newest ones.';
+'Conversations of the caller''s workspaces after a position in the inbox, newest first. The page can only come from the
+p_limit workspaces with the newest conversations.';
 
 create function private.list_conversations(jsonb) returns json
 language plpgsql
@@ -55,7 +56,7 @@ begin
     perform private.require_user();
     if v_before !~* '^[0-9]{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
         perform private.fail(
-            400, 'invalid_cursor', 'before is no place in the inbox. Send next_cursor of the page before.', 'before'
+            400, 'invalid_cursor', 'before is not a cursor of this call. Send next_cursor of the page before.', 'before'
         );
     end if;
     -- A cursor is the time in microseconds, and the id.
@@ -110,7 +111,7 @@ as $$
     )
 $$;
 comment on function private.render_inbox_entry(public.conversations) is
-'A conversation as a list of the inbox shows it.';
+'A conversation in the form of the inbox list.';
 
 create function public.list_conversations(max_conversations integer default 50, before text default null)
 returns json

@@ -225,7 +225,7 @@ declare
     -- Times that a cast takes for certain. It costs a tenth of parse_timestamp, which takes the rest.
     c_castable constant text := '[12][0-9]{3}-(?:0[1-9]|1[0-2])-(?:[01][1-9]|10|2[0-8])[Tt ](?:[01][0-9]|2[0-3])'
         || ':[0-5][0-9]:[0-5][0-9](?:[.][0-9]{1,12})?(?:[Zz]|[+-]0[0-9]:[0-5][0-9])';
-    -- To match all times as one text costs a tenth of matching each. Only strings: a number has too many digits.
+    -- Matches all times as one text, a tenth of the cost of matching each. Only strings: numbers have too many digits.
     v_are_castable boolean := jsonb_path_query_array(p_conversations, '$.messages.sent_at ? (@.type()=="string")')::text
         ~ ('^\[(?:"' || c_castable || '"(?:, )?)*\]$');
 begin

@@ -204,8 +204,8 @@ begin
             given.name,
             nullif(given.named_at, '-infinity'),
             case when given.is_group then 'group' else 'direct' end,
-            -- The trigger of the messages corrects this where a request has duplicates or updates. To guess right
-            -- spares an update of each new conversation, with all its indexes.
+            -- Saves an update of each new conversation and its indexes. If the request has duplicates or updates, the
+            -- trigger of the messages corrects this.
             given.message_count,
             nullif(given.last_at, '-infinity'),
             private.message_preview(given.last_message)

@@ -1,7 +1,8 @@
--- Ingest: who takes part. Participants of groups and their persons, and conversations that go on under another name.
--- Promise: the order in which requests arrive makes no difference; a message shows that its sender was there.
+-- Ingest: the participants of groups and their people, and conversations that continue under another name.
+-- Promise: the result does not depend on the order in which requests arrive. A message proves that its sender was in
+-- the group.
 
--- On some platforms, a user with a new number or id begins a conversation with a new name. It stays one here.
+-- On some platforms, a user with a new number or id begins a new conversation. Here both are one conversation.
 create table private.conversation_aliases (
     scope_id uuid not null,
     platform text not null,
@@ -10,7 +11,7 @@ create table private.conversation_aliases (
     primary key (scope_id, platform, external_id, conversation_id)
 );
 comment on table private.conversation_aliases is
-'Further names of conversations on their platform, as the field continues of requests gave them.';
+'Further ids of conversations on their platform, from the field continues of requests.';
 create index conversation_aliases_conversation_id_idx on private.conversation_aliases (conversation_id);
 alter table private.conversation_aliases enable row level security;
 
@@ -94,7 +95,7 @@ as $$
     select coalesce(jsonb_agg(distinct extra.value), '[]') from jsonb_array_elements(p_one || p_other) as extra (value)
 $$;
 comment on function private.join_identifiers(jsonb, jsonb) is
-'All of two arrays of identifiers, each once, in one order.';
+'The union of two arrays of identifiers, in a fixed order.';
 
 -- Definer, because no role writes the table.
 create function private.record_group_participants(
@@ -149,7 +150,7 @@ $$;
 comment on function private.record_group_participants(
     private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]
 ) is
-'Keeps what a request says about participants of groups, and matches them to people. Returns the groups that changed.
+'Stores what a request says about participants of groups, and matches them to people. Returns the groups that changed.
 The caller has locked the conversations.';
 
 create function private.find_conversation(p_source private.ingest_source, p_external_id text) returns uuid
@@ -177,7 +178,7 @@ $$;
 comment on function private.find_conversation(private.ingest_source, text) is
 'The conversation of a connection with this name or alias; null if none exists.';
 
--- Definer, because the backend may not change what was said.
+-- Definer, because the backend may not change stored messages.
 create function private.join_conversation(p_from uuid, p_into uuid) returns void
 language plpgsql
 security definer
@@ -261,7 +262,7 @@ begin
 end
 $$;
 comment on function private.record_aliases(private.ingest_source, jsonb) is
-'Remembers which conversations of a request go on with an earlier one, and joins those that exist apart.';
+'Stores which conversations of a request continue an earlier one, and joins the two if both exist.';
 
 create function private.read_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_conversation[]
@@ -273,7 +274,7 @@ declare
     v_name text;
 begin
     if p_conversations @? '$[*].continues' then
-        -- The lock order stands in the head of 131_ingest_conversations.sql.
+        -- In the lock order of 131_ingest_conversations.sql.
         perform private.lock_source(p_source);
         perform private.record_aliases(p_source, p_conversations);
     elsif not exists (
@@ -298,4 +299,4 @@ begin
 end
 $$;
 comment on function private.read_conversations(private.ingest_source, jsonb) is
-'The conversations of a request (parse_conversations), under the names with which they are stored.';
+'The conversations of a request (parse_conversations), with the ids under which they are stored.';

@@ -176,7 +176,8 @@ as $$
     select p_one = p_other or '' in (p_one, p_other)
 $$;
 comment on function private.is_same_sender(text, text) is
-'Whether two senders may be one: some platforms do not name the sender of the message that an update changes.';
+'Whether two senders may be the same. An update of some platforms does not name the sender of its message: an empty one
+fits all.';
 
 -- Definer, because the backend may not change what was said.
 create function private.record_updates(p_updates private.ingest_update[], p_ids uuid[]) returns private.ingest_count[]
@@ -293,7 +294,7 @@ begin
 end
 $$;
 comment on function private.list_updates(uuid, text, text) is
-'All updates of a message: those that name its sender, and those that name none.';
+'All updates of a message: those with its sender, and those without a sender.';
 
 create function private.has_updates(p_ids uuid[]) returns boolean
 language plpgsql

@@ -17,7 +17,7 @@ begin
         v_update.type := 'media';
         v_update.at := clock_timestamp();
         v_update.value := case
-            -- A file that is stored here lasts longer than any URL of the platform.
+            -- Keeps the stored file, because URLs of the platform expire.
             when coalesce(p_message ->> 'media_url', '') not in ('', coalesce(p_stored.message ->> 'media_url', ''))
                 and p_stored.message ->> 'media_url' is distinct from private.media_link(
                     private.media_path(p_stored.conversation_id, p_stored.external_id, p_stored.sender)
@@ -86,7 +86,7 @@ begin
         inner join public.conversation_messages as stored
             on stored.conversation_id = p_ids[given.parent]
             and given.external_id = stored.external_id
-            -- A deletion may remove an edit that named no sender, and so change the message of another one.
+            -- A deletion may remove an edit without a sender, and so change a message of another sender.
             and (given.sender in ('', stored.sender) or given.type = 'deleted')
     ), known as materialized (
         select

@@ -56,8 +56,8 @@ comment on function private.place_messages(private.ingest_message[], uuid[]) is
 'The same messages, with a place behind all that is there for those with a time far beyond their arrival. Such a message
 that comes first gets the epoch, so that all later ones follow it.';
 
--- force_generic_plan, because custom plans, which Postgres prefers for a request of new conversations, take longer to
--- make than they save: LIMIT 1 decides the look-ups.
+-- force_generic_plan, because Postgres prefers custom plans for new conversations, and making them takes longer than
+-- they save: LIMIT 1 decides the look-ups.
 create function private.store_messages(
     p_source private.ingest_source, p_messages private.ingest_message[], p_ids uuid[], p_is_all_new boolean
 ) returns private.ingest_count[]

@@ -1,8 +1,8 @@
 -- Ingest, sixth part: invites callers to upload the files of messages, and lets messages show what was uploaded.
 -- Promise: no URL of a caller is fetched.
--- Storage has no trigger of ours: the next request, or the clean-up, finds what was uploaded.
+-- The next request or the clean-up finds what was uploaded, because we put no trigger on Storage.
 
--- Definer, because the backend may neither read Storage nor change what was said.
+-- Definer, because the backend may neither read Storage nor change stored messages.
 create function private.settle_media(p_ids uuid[], p_limit integer) returns bigint
 language plpgsql
 security definer
@@ -23,7 +23,8 @@ begin
         inner join storage.objects as object on object.bucket_id = 'attachments' and known.path = object.name
         where known.stored_at is null
             and (p_ids is null or known.conversation_id = any(p_ids))
-            -- Browsers run scripts in these (250_files.sql). They stay out of reach, and the sweep removes them.
+            -- Browsers run scripts in these types (250_files.sql), so no user can read them, and the sweep removes
+            -- them.
             and coalesce(object.metadata ->> 'mimetype', '') !~* 'html|svg|[/+](xml|xsl)'
         order by known.created_at
         limit p_limit
@@ -122,5 +123,5 @@ begin
 end
 $$;
 comment on function private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]) is
-'The same results, each with the paths at which the files of its messages are to be uploaded: at most 100 in a request,
-and not for files that are stored. The two doors add signed URLs.';
+'The same results, each with the upload paths of the files of its messages: at most 100 in a request, and none for
+stored files. The service or the Edge Function adds signed URLs.';

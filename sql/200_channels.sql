@@ -39,7 +39,8 @@ comment on table public.channels is
 comment on column public.channels.workspace_id is
 'Without a value, the personal workspace of the creator. Its members may be added; others come as guests.';
 comment on column public.channels.language is
-'A tag of BCP 47, such as de or pt-BR: search finds the forms of its words. Null: the language of the workspace.';
+'A tag of BCP 47, such as de or pt-BR: search finds other forms of a word in this language. Null: the language of the
+workspace.';
 comment on column public.channels.direct_key is
 'Hash of the sorted ids of the people in a direct channel, so that each set of people has one.';
 create index channels_created_by_idx on public.channels (created_by);
@@ -189,7 +190,7 @@ language sql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    -- What the profile cannot hold does not stop the sign-up.
+    -- Drops values that the profile cannot hold, so that they do not stop the sign-up.
     select named.url
     from (values (1, p_metadata ->> 'avatar_url'), (2, p_metadata ->> 'picture')) as named (place, url)
     where named.url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])' and char_length(named.url) <= 2000

@@ -22,7 +22,7 @@ begin
 end
 $$;
 comment on function private.list_workspace_members(uuid, text) is
-'The members of a workspace of the caller whose name contains p_search, by name; none of other workspaces.';
+'The members of a workspace of the caller whose name contains p_search, by name. Empty for other workspaces.';
 
 create function public.list_workspace_members(workspace_id uuid, search text default null)
 returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)

@@ -19,8 +19,8 @@ begin
 end
 $$;
 comment on function private.set_claims(text[]) is
-'Sets the claims of the caller in their three settings and returns the former ones, to set them again. Empty texts are
-no claims: then the rules of clients do not apply.';
+'Sets the claims of the caller in their three settings and returns the former ones, to set them again. Empty texts mean
+no claims, so that the rules for clients do not apply.';
 
 create function private.find_heir(p_workspace_id uuid, p_user_id uuid) returns uuid
 language sql
@@ -183,7 +183,7 @@ begin
 end
 $$;
 comment on function private.move_channels(uuid, uuid) is
-'Moves the channels with guests of a workspace that goes with its user into the personal workspace of one of them.';
+'Before a workspace is deleted with its user: moves each channel with guests into the personal workspace of one guest.';
 
 create function private.leave_guest_channels(p_user_id uuid) returns void
 language plpgsql
@@ -207,7 +207,7 @@ begin
 end
 $$;
 comment on function private.leave_guest_channels(uuid) is
-'Removes a user from channels of workspaces to which the user does not belong. A guest may be the only owner of one.';
+'Removes a user from the channels where the user is a guest. If the guest is the only owner, the heir becomes owner.';
 
 -- Definer, because Supabase Auth deletes users under a role that may not write here. Without claims, because the rules
 -- of clients do not apply.

@@ -1,5 +1,5 @@
 -- The calls of /api/v2 for workspaces, members, invitations, and a user's own side of channels.
--- Promise: each call acts for the user of the token and does what the table or function of the same name does in the
+-- Promise: each call acts for the user of the token, and does the same as the table or function of the same name in the
 -- Data API.
 
 create function private.render_workspace(p_workspace public.workspaces, p_role text) returns jsonb
@@ -36,7 +36,7 @@ declare
 begin
     if v_role is null then
         perform private.fail(
-            404, 'workspace_not_found', 'This workspace does not exist, or you are not in it.', 'workspace_id'
+            404, 'workspace_not_found', 'This workspace does not exist, or you are not a member.', 'workspace_id'
         );
     end if;
     return v_role;
@@ -191,7 +191,9 @@ begin
     if private.require_workspace(v_id) <> 'owner' then
         perform private.fail(403, 'owner_required', 'Only an owner can delete a workspace. Ask an owner of it.');
     elsif v_id = (select auth.uid()) then
-        perform private.fail(409, 'personal_workspace', 'A personal workspace goes only with its user.');
+        perform private.fail(
+            409, 'personal_workspace', 'A personal workspace is deleted only with its user. Delete a team workspace.'
+        );
     end if;
     delete from public.workspaces as workspace where workspace.id = v_id;
     return private.succeed(jsonb_build_object('id', v_id));
@@ -246,13 +248,12 @@ begin
         select from public.workspace_members as member
         where member.workspace_id = p_workspace_id and member.user_id = p_user_id
     ) then
-        perform private.fail(404, 'member_not_found', 'This user is not in the workspace.', 'member_id');
+        perform private.fail(404, 'member_not_found', 'This user is not a member. Check member_id.', 'member_id');
     end if;
 end
 $$;
 comment on function private.require_workspace_member(uuid, uuid) is
-'Raises PT404 unless the user is a member of the workspace. The caller of this function has checked that the caller of
-the call is one.';
+'Raises PT404 unless the user is a member of the workspace. Call it after a check of the caller''s own membership.';
 
 create function private.set_member_role(jsonb) returns json
 language plpgsql

@@ -1,7 +1,7 @@
--- What clients may not write to a table, with the function to call instead.
--- Clients have the privilege and no policy. Without the privilege, Postgres would say only "permission denied".
+-- Refusals of statements that clients may not run, each with the function to call instead.
+-- Clients have the privilege and no policy, because without the privilege Postgres would say only "permission denied".
 
--- Invoker, because row_security_active then tells a client from a function of ours and from service_role.
+-- Invoker, because row_security_active is then true for a client, and false for our functions and service_role.
 create function private.refuse_statement_trigger() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -33,4 +33,4 @@ begin
 end
 $$;
 comment on function private.protect_message_trigger() is
-'Trigger: refuses a client that changes more of a message than its content. An upsert with equal values passes.';
+'Trigger: refuses a client''s change of any column of a message but content. An upsert with equal values passes.';

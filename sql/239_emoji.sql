@@ -12,7 +12,7 @@ declare
     c_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u24ff\u25a0-\u27bf'
         '\u2900-\u297f\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001f1e5\U0001f200-\U0001faff]'
         '[\U0001f3fb-\U0001f3ff]?([\U000e0020-\U000e007e]+\U000e007f)?';
-    -- The emoji that are text without U+FE0F.
+    -- Emoji that show as text without U+FE0F.
     c_text_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u2328\u23cf'
         '\u23ed-\u23ef\u23f1\u23f2\u23f8-\u23fa\u24c2\u25aa\u25ab\u25b6\u25c0\u25fb\u25fc\u2600-\u2604\u260e\u2611'
         '\u2618\u261d\u2620\u2622\u2623\u2626\u262a\u262e\u262f\u2638-\u263a\u2640\u2642\u265f\u2660\u2663\u2665'
@@ -43,8 +43,8 @@ begin
 end
 $$;
 comment on function private.normalize_emoji(text) is
-'The one spelling of an emoji or of a name such as thumbsup or :thumbsup:, so that equal ones compare as equal: in NFC,
-and with U+FE0F exactly where an emoji needs it. Null for any other text.';
+'The one spelling of an emoji or of a name such as thumbsup or :thumbsup:, so that equal emoji have equal texts: in NFC,
+with U+FE0F only where an emoji needs it. Null for any other text.';
 
 create function private.parse_emoji(p_body jsonb) returns text
 language plpgsql

@@ -44,8 +44,7 @@ comment on column public.messages.seq is
 comment on column public.messages.user_id is 'The author; null for messages of twins and of deleted users.';
 comment on column public.messages.parent_message_id is 'The parent: the message that this one answers.';
 comment on column public.messages.thread_id is
-'The first message of the thread; null for a message that answers none. A trigger sets it, also for replies to
-replies.';
+'The first message of the thread; null if the message is not a reply. A trigger sets it, also for replies to replies.';
 comment on column public.messages.conversation_id is
 'A context of the application. Threadline stores it and does not use it.';
 comment on column public.messages.hops is 'Turns of twins since a user wrote; 0 for messages of users.';
@@ -101,8 +100,8 @@ create index message_pins_channel_id_idx on public.message_pins (channel_id);
 create index message_pins_pinned_by_idx on public.message_pins (pinned_by);
 alter table public.message_pins enable row level security;
 
--- OFFSET 0 here and in the policies of other tables of a channel: one look-up for each row that is read. Without it the
--- planner reads all channels of the caller first, which are thousands for some (decision 0007).
+-- OFFSET 0 here and in the policies of other tables of a channel makes one look-up per row. Without it the planner
+-- first reads all channels of the caller, for some callers thousands (decision 0007).
 create policy messages_select_member on public.messages
 for select to authenticated
 using (
@@ -114,7 +113,7 @@ with check (
     exists (select from private.my_channels as mine where mine.id = messages.channel_id)
     and (
         user_id = (select auth.uid())
-        -- A function, so that a message of a user does not start the look-up of a twin (decision 0007).
+        -- A function, because a message of a user then does not start the look-up of a twin (decision 0007).
         or user_id is null and private.is_my_twin_in(ai_twin_id, channel_id)
     )
 );

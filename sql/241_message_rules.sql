@@ -11,13 +11,13 @@ begin
             message = 'Only members can write to this channel.',
             hint = 'Ask a member who manages it to add you, or call the function accept_invitation.';
     end if;
-    -- Raises an error for a channel without a counter. For a channel that does not exist, the foreign key does.
+    -- Raises an error for a channel without a counter. The foreign key raises one for a channel that does not exist.
     perform private.record_event(p_message.channel_id, 'message.created', p_message.id, p_message.user_id, null, 1);
     return p_message;
 end
 $$;
 comment on function private.refuse_message(public.messages) is
-'Raises the error for a message that got no number: its author is not a member, or its channel has no counter.';
+'Raises the error for a message that got no number, because its author is not a member or its channel has no counter.';
 
 -- Definer, because it must find the parent and the id even if the caller may not see them.
 create function private.admit_message_trigger() returns trigger
@@ -26,7 +26,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- The number and the lock of the channel, for members only, in one statement: each message pays for it.
+    -- One statement takes the number, locks the channel and checks the membership, because each message pays for it.
     update private.channel_counters as counter
     set
         last_seq = counter.last_seq + 1,

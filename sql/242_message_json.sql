@@ -85,7 +85,7 @@ as $$
         from public.messages as message
         where message.id = any(p_message_ids) and message.deleted_at is null
     ), read as materialized (
-        -- One look-up for each channel of the messages: a page has one.
+        -- One look-up per channel; all messages of a page are in one channel.
         select named.channel_id, array_agg(named.user_id) as user_ids, array_agg(named.ai_twin_id) as twin_ids
         from named
         group by named.channel_id
@@ -127,8 +127,8 @@ begin
 end
 $$;
 comment on function private.render_author(uuid, uuid) is
-'Name and picture of a user or a twin, for events and deliveries; nulls for a deleted one. Its caller checks who reads
-them.';
+'Name and picture of a user or a twin, for events and deliveries; nulls for a deleted one. The caller checks who may
+read them.';
 
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
 language sql

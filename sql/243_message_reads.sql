@@ -162,8 +162,8 @@ begin
 end
 $$;
 comment on function private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer) is
-'A page of a channel, of its messages that answer none, or of a thread: message ids, and the cursor of the next page in
-that direction, or null.';
+'A page of a channel, of its messages that are not replies, or of a thread: message ids, and the cursor of the next page
+in that direction, or null.';
 
 create function private.render_page(p_ids uuid[]) returns jsonb
 language sql
@@ -232,7 +232,7 @@ begin
         perform private.fail(400, 'invalid_cursor', 'before and after cannot be combined.', 'after');
     end if;
     if v_thread_id is not null then
-        -- Any message of a thread names it.
+        -- thread_id may be any message of the thread.
         v_thread_id := coalesce(
             (select message.thread_id from public.messages as message where message.id = v_thread_id), v_thread_id
         );
@@ -252,7 +252,7 @@ begin
             'offset', v_offset,
             'next_cursor', v_page.next_cursor
         )
-        -- The first page shows the channel at this event: a client follows it from there.
+        -- The first page shows the channel at this event. A client follows the channel from it.
         || case
             when v_before is null and v_after is null and v_offset = 0
                 then jsonb_build_object('last_seq', v_state.last_seq, 'topic', v_state.topic)

@@ -36,8 +36,8 @@ comment on column public.attachments.size is
 'In bytes. A trigger copies it from Storage, as content_type and uploaded_by.';
 comment on column public.attachments.content_type is 'Media type that the uploader gave to Storage.';
 comment on column public.attachments.width is
-'Of an image, in pixels, as the service read it from the file; null if it did not.';
-comment on column public.attachments.height is 'The same.';
+'Width of an image in pixels, which the service reads from the file; null if it did not.';
+comment on column public.attachments.height is 'Height, as width.';
 comment on column public.attachments.uploaded_by is 'The uploader; null for service_role and for deleted users.';
 create index attachments_channel_id_idx on public.attachments (channel_id);
 create index attachments_uploaded_by_idx on public.attachments (uploaded_by);
@@ -92,9 +92,9 @@ begin
 end
 $$;
 comment on function private.is_retired_file(text) is
-'Whether a path is that of a deleted file, which Storage keeps until the sweep.';
+'Whether a path belongs to a deleted file, which Storage keeps until the sweep.';
 
--- A view with the rights of its owner, as those of channels (200_channels).
+-- Runs with the rights of its owner, like the views of channels (200_channels).
 create view private.my_posted_files
 with (security_barrier = true) as
 select
@@ -123,7 +123,7 @@ begin
 end
 $$;
 comment on function private.is_posted_to_me(text) is
-'Whether a path is that of a file in a message of the caller''s channels.';
+'Whether a path belongs to a file in a message of the caller''s channels.';
 
 create policy attachments_select_member on public.attachments
 for select to authenticated
@@ -289,8 +289,8 @@ begin
 end
 $$;
 comment on function private.render_attachment(public.attachments) is
-'An attachment as JSON. path is for Storage clients; url is that of the service, which asks for the rights of each
-reader (decision 0015).';
+'An attachment as JSON. path is for Storage clients; url leads to the service, which checks the rights of each reader
+(decision 0015).';
 
 create function private.find_file(p_item jsonb, p_channel_id uuid) returns jsonb
 language plpgsql
@@ -311,7 +311,7 @@ begin
         select * into v_file
         from public.attachments as file
         where file.id = v_id::uuid
-            -- Uploaders post a file anywhere; others where it is already.
+            -- Uploaders may post a file in any channel, others only in channels that have it already.
             and (
                 file.channel_id = p_channel_id
                 or (select private.is_service())
@@ -332,15 +332,15 @@ begin
 end
 $$;
 comment on function private.find_file(jsonb, uuid) is
-'An attachment of a message with the facts of the stored file that it names, which replace what the sender wrote; one
-that names none stays as it is. PT404 for a file that the author may not post in the channel.';
+'An attachment of a message, in which the facts of the stored file replace what the sender wrote. An attachment without
+a stored file stays as it is. PT404 for a file that the author may not post in the channel.';
 
 create function private.require_attachments_trigger() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- The constraints reject these, and run after this trigger.
+    -- The constraints, which run after this trigger, reject these.
     if jsonb_typeof(new.attachments) <> 'array' or not private.fits(new.attachments, private.attachments_max_bytes())
     then
         return new;
@@ -386,7 +386,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- The lock first: a message that names the file at this moment is then seen below.
+    -- Locks first, so that the statement below sees a message that names the file at this moment.
     perform from public.attachments as attachment where attachment.id = old.attachment_id for update;
     delete from public.attachments as attachment
     where attachment.id = old.attachment_id

@@ -129,7 +129,7 @@ comment on function public.finish_upload(jsonb) is
 'Second half of an upload, once Storage has the files: conversation_id, files (objects with id and name). Said again,
 it changes nothing.';
 
--- Definer, because no client writes the size of an image: only the service has read it from the file.
+-- Definer, because clients may not write the size of an image, which only the service reads from the file.
 create function private.set_image_size(p_id uuid, p_width integer, p_height integer) returns void
 language plpgsql
 security definer

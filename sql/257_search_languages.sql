@@ -1,5 +1,5 @@
--- The language of a channel: search finds the forms of a word in it. A channel has its own, or that of its workspace,
--- or settings.default_language.
+-- The language in which search finds other forms of a word: that of the channel, else of its workspace, else
+-- settings.default_language.
 
 create view private.channel_languages
 with (security_barrier = true) as
@@ -18,7 +18,7 @@ parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Those of Postgres 15.
+    -- The languages of Postgres 15.
     return '{
         "ar": "arabic", "hy": "armenian", "eu": "basque", "ca": "catalan", "da": "danish", "nl": "dutch",
         "en": "english", "fi": "finnish", "fr": "french", "de": "german", "el": "greek", "hi": "hindi",
@@ -30,8 +30,8 @@ begin
 end
 $$;
 comment on function private.search_language(text) is
-'The text search configuration of Postgres for a tag of BCP 47; null if it has none, so that search finds words as they
-are.';
+'The text search configuration of Postgres for a tag of BCP 47. Null if Postgres has none: search then finds words only
+as they are written.';
 
 create function private.set_search_languages(p_workspace_id uuid, p_channel_id uuid) returns void
 language plpgsql
@@ -97,7 +97,7 @@ begin
 end
 $$;
 comment on function private.set_default_language_trigger() is
-'Trigger: indexes new messages in the language of the project, where no other is set.';
+'Trigger: indexes new messages in the language of the project, if no other is set.';
 
 -- Definer, because no client reads the counters.
 create function private.list_stemmers(p_channel_id uuid) returns regdictionary[]
@@ -133,5 +133,5 @@ begin
 end
 $$;
 comment on function private.list_stemmers(uuid) is
-'The dictionaries that stem the words of a search in one channel or all channels of the caller: at most five, for the
-languages of most channels.';
+'The dictionaries that stem the words of a search in one channel or in all channels of the caller: at most five, those
+of the languages that most channels have.';

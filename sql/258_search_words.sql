@@ -13,8 +13,8 @@ begin
     if octet_length(p_text) = char_length(p_text) then
         return lower(p_text);
     end if;
-    -- Removes accents, vowel points and characters that only say how to show another one. Keeps the vowel signs of Thai
-    -- and Indic scripts, because a word without them is another word.
+    -- Removes accents, vowel points and characters that only change how another one is shown. Keeps the vowel signs of
+    -- Thai and Indic scripts, because a word without them is another word.
     v_text := lower(regexp_replace(
         normalize(replace(replace(p_text, e'\u2120', ' '), e'\u2122', ' '), nfkd),
         '[' || case when p_keeps_accents then '' else '\u0300-\u036f' end
@@ -38,7 +38,8 @@ begin
 end
 $$;
 comment on function private.fold_text(text, boolean) is
-'A text without capitals, accents and width variants, so that a search finds every spelling. Stemmers need accents.';
+'A text without capitals, accents and width variants, so that a search finds every spelling. Optionally keeps accents,
+which stemmers need.';
 
 -- Does not use the parser of Postgres, which keeps report.pdf, /path and -19 whole, drops emoji, and depends on the
 -- locale.
@@ -58,7 +59,7 @@ begin
         v_text := regexp_replace(v_folded, '[^a-z0-9 ]+', ' ', 'g');
     else
         -- Han, kana, Hangul, Thai, Lao, Tibetan, Burmese, Khmer and emoji: a word may begin or end at any of them.
-        -- By runs, because a match of this long class costs four times as much as a match of any character.
+        -- Splits by runs, because matching this long class costs four times as much as matching any character.
         v_runs := string_to_array(regexp_replace(
             translate(v_folded, e'\u0001', ' '),
             '[\u0e01-\u0e3e\u0e40-\u0e4e\u0e50-\u0e59\u0e81-\u0f0a\u0f13-\u1049\u1050-\u109f\u1100-\u11ff'
@@ -122,8 +123,8 @@ declare
     c_word constant text := '[a-z0-9\u00df-\u02af\u0370-\u0587\u05d0-\u05ea\u0620-\u064a]+';
     v_text text := left(private.fold_text(p_text), 100000);
 begin
-    -- Runs few regular expressions, because they are the cost of a message with signs. Duplicates cost less than
-    -- removing them.
+    -- Runs few regular expressions, because they make messages with signs expensive. Keeps duplicates, because removing
+    -- them costs more.
     if translate(v_text, e'-'',\u2010\u2019', '') <> v_text then
         joined := array(
             select left(translate(found.words[1], e'-'',\u2010\u2019', ''), 100)
@@ -148,7 +149,7 @@ begin
         ) as found (words)
     );
     if translate(v_text, '_.', '') <> v_text then
-        -- Each two neighbours: a_b_c has a_b and b_c, 1.2.3 has 1.2 and 2.3.
+        -- Each pair of neighbours: a_b_c has a_b and b_c, 1.2.3 has 1.2 and 2.3.
         signed := signed || array(
             select left(found.words[1], 100)
             from regexp_matches(
@@ -160,8 +161,8 @@ begin
 end
 $$;
 comment on function private.list_compounds(text) is
-'The words of a text with the signs that carry meaning (C++, #123, @name, --flag, a_b, 2.0), and its words that a hyphen
-or an apostrophe divides, joined (wi-fi is wifi, 1,234 is 1234).';
+'The words of a text with the signs that carry meaning (C++, #123, @name, --flag, a_b, 2.0), and joined forms of words
+with a hyphen, an apostrophe or a comma (wi-fi is wifi, 1,234 is 1234).';
 
 create function private.list_stems(
     p_words text[], p_accented text[], p_stemmer regdictionary, p_strips_prefixes boolean
@@ -177,7 +178,7 @@ begin
     select given.place, private.fold_text(stemmed.word)
     from unnest(p_words, p_accented) with ordinality as given (word, accented, place)
     cross join lateral unnest(array[
-        -- The stemmers know no script beyond those of India, and a message in Chinese has many words.
+        -- Skips later scripts, because no stemmer knows them and a message in Chinese has many words.
         case
             when ascii(given.word) < 3584 then (ts_lexize(p_stemmer, coalesce(given.accented, given.word)))[1]
         end,
@@ -201,5 +202,5 @@ begin
 end
 $$;
 comment on function private.list_stems(text[], text[], regdictionary, boolean) is
-'The stems of words that differ from them, with their places. p_accented has the same words with their accents, which
-stemmers need. Only a message loses Hebrew prefixes: a query without one finds them all.';
+'The stems that differ from their words, with the places of the words. p_accented has the same words with accents, which
+stemmers need. Removes Hebrew prefixes only from messages: a query word without a prefix then finds all.';

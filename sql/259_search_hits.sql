@@ -1,4 +1,4 @@
--- How a hit looks: the message, its author, and a snippet that shows why it was found.
+-- Hits: the message, its author, and a snippet around the found words.
 
 create function private.list_marks(p_words tsquery, out words text[], out beginnings text, out neighbours text)
 language plpgsql
@@ -23,7 +23,7 @@ begin
         cross join lateral unnest(private.split_words(v_terms[term][1])) as split (word)
         where cardinality(private.split_words(left(split.word, 1))) = 1
     ) as marked;
-    -- In scripts without spaces a word is two neighbours: marks each beside the other.
+    -- In scripts without spaces a word is a pair of neighbours, so a character is marked only beside the other.
     neighbours := (
         select string_agg(
             case
@@ -38,8 +38,8 @@ begin
 end
 $$;
 comment on function private.list_marks(tsquery) is
-'What a snippet marks: the words of a query, a regular expression of its beginnings, and one of the characters of
-scripts without spaces.';
+'What a snippet marks: the words of a query, a regular expression for its beginnings, and one for characters of scripts
+without spaces.';
 
 create function private.escape_html(p_text text) returns text
 language plpgsql
@@ -50,7 +50,7 @@ begin
     return replace(replace(replace(replace(p_text, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;');
 end
 $$;
-comment on function private.escape_html(text) is 'A text that a page shows as it is.';
+comment on function private.escape_html(text) is 'A text as HTML that shows it unchanged.';
 
 create function private.render_snippet(
     p_content text, p_words text[], p_beginnings text, p_neighbours text, p_stemmers regdictionary[]
@@ -61,7 +61,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     c_letter constant text := '[^\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]';
-    -- Bounds the cost: a hit further on shows the beginning of the message. The two characters become the marks.
+    -- Cuts the text, which limits the cost; for a hit after the cut, the snippet is the beginning. The two characters
+    -- become the marks.
     v_text text := translate(left(p_content, 4000), e'\u0002\u0003', '');
     v_heads text[] := array(select left(given.word, 2) from unnest(p_words) as given (word));
     v_pattern text;
@@ -76,7 +77,7 @@ begin
             from (
                 select cut.part[1] as text, private.fold_text(cut.part[1]) as word
                 from regexp_matches(v_text, c_letter || '+', 'g') as cut (part)
-                -- Most words begin with other letters than the query and its stems, and need no further look.
+                -- Skips words with other first letters than the query and its stems, which are most words.
                 where octet_length(cut.part[1]) > char_length(cut.part[1])
                     or left(lower(cut.part[1]), 2) = any(v_heads)
                     or lower(cut.part[1]) ~ p_beginnings

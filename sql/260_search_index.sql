@@ -43,8 +43,8 @@ end
 $$;
 comment on function private.word_index_template() is
 'The template from which format() builds a tsvector of up to 254 words, ten characters for each word. It is immutable,
-so Postgres computes it once per plan. It stays, because numbering words with a query made index_words a quarter slower
-(decision 0007).';
+so Postgres computes it once per plan. A query that numbers the words would make index_words a quarter slower (decision
+0007).';
 
 create function private.index_stems(p_content text, p_words text[], p_text text, p_language text) returns text
 language plpgsql
@@ -109,11 +109,11 @@ begin
         v_is_long := v_count >= 16383
             or exists (select from unnest(v_words) as given (word) group by given.word having count(*) >= 255);
     end if;
-    -- Most messages have no sign, and pay for this line only.
+    -- Most messages have no sign and stop here.
     if p_content ~ private.compound_signs() then
         v_compounds := private.list_compounds(p_content);
         v_index := concat(v_index, (
-            -- Two places apart, so that no phrase finds them side by side.
+            -- Leaves a place between them, so that no phrase finds them as neighbours.
             select string_agg(' ''' || given.word || ''':' || v_count + 2 * given.place || given.label, '')
             from (
                 select signed.word, signed.place, 'A' as label
@@ -137,7 +137,7 @@ begin
     return concat(
         v_index,
         case
-            -- Of words in ASCII, the parser of Postgres makes the same words with the same places, and quickly.
+            -- For ASCII, the parser of Postgres gives the same words with the same places, and is faster.
             when octet_length(v_text) = char_length(v_text)
                 and (p_language = 'english' or octet_length(p_content) = char_length(p_content))
                 then ' ' || to_tsvector(p_language::regconfig, v_text)::text

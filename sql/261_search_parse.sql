@@ -95,7 +95,7 @@ begin
         v_all := format('(%s | ''%s''%s)', v_all, v_compounds.joined[1], v_end);
     end if;
     if v_compounds.signed <> '{}' and p_labels <> 'B' then
-        -- A number such as v2.0 is its sign; and so is one word, such as #123.
+        -- The signed form is enough for a number such as v2.0, and for a single word such as #123.
         return concat_ws(
             ' & ',
             case when cardinality(v_words) > 1 and p_text !~* '^v?[0-9.,]+$' then v_all end,
@@ -307,7 +307,7 @@ declare
     v_lookups integer := 0;
     v_prefixes integer := 0;
 begin
-    -- 10 look-ups of names and 8 prefixes bound the cost of a search; it ignores the rest.
+    -- Ignores names after the tenth and prefixes after the eighth, to limit the cost of a search.
     for v_term in
         select * from private.list_search_terms(v_query, p_is_typing)
     loop

@@ -1,14 +1,14 @@
 -- Search in conversations: their messages are entries of the same index as those of channels.
--- Promise: a deleted message is found no more from the moment of its deletion; a new text is found some seconds later.
--- Ingest only notes which messages are new, because words cost more than storing a message. The service, or the
--- clean-up, indexes them.
+-- Promise: search stops finding a message at the moment of its deletion, and finds a new text some seconds later.
+-- Ingest only notes which messages are new, because indexing costs more than storing. The service or pg_cron indexes
+-- them.
 
 create table private.word_backlog (
     change_id bigint primary key references private.inbox_changes (id) on delete cascade,
     created_at timestamptz not null default clock_timestamp()
 );
 comment on table private.word_backlog is
-'Changes of messages that search does not know yet.';
+'Changes of messages that are not indexed yet.';
 alter table private.word_backlog enable row level security;
 
 -- Without a foreign key, which would cost one query for each deleted message (decision 0006).
@@ -21,7 +21,7 @@ create table private.conversation_words (
     constraint conversation_words_word_id_unique unique (word_id)
 );
 comment on table private.conversation_words is
-'Which entry of message_words belongs to a message of a conversation. There, channel_id is the id of the workspace.';
+'Maps a message of a conversation to its entry in message_words, where channel_id is the id of the workspace.';
 alter table private.conversation_words enable row level security;
 
 -- Definer, because no role writes the log.
@@ -46,7 +46,7 @@ begin
 end
 $$;
 comment on function private.note_ingested_trigger() is
-'Trigger: writes new messages into the log, and notes that their words are to be indexed.';
+'Trigger: writes new messages into the log and the backlog of the search index.';
 
 -- Definer, because no client and no backend writes the index.
 create function private.delete_conversation_words_trigger() returns trigger
@@ -64,7 +64,7 @@ $$;
 comment on function private.delete_conversation_words_trigger() is
 'Trigger: removes messages of conversations from the search index.';
 
--- Definer, because the words of a deleted message must go with its text, in every role.
+-- Definer, because every role that deletes a message must remove its words too.
 create function private.forget_ingested_trigger() returns trigger
 language plpgsql
 security definer
@@ -121,8 +121,8 @@ begin
 end
 $$;
 comment on function private.change_ingested_trigger() is
-'Trigger: writes changed messages into the log, notes new texts for the search index, and removes deleted messages from
-it at once.';
+'Trigger: writes changed messages into the log and new texts into the backlog, and removes deleted messages from the
+search index at once.';
 
 -- Definer, because no client and no backend writes the index.
 create function private.index_conversations(p_limit integer) returns bigint
@@ -130,13 +130,13 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
--- A deletion must never wait for a lock in a circle: this gives up first, and the next round goes on.
+-- lock_timeout, so that this gives up before a deletion fails with a deadlock; the next round continues.
 set lock_timeout = '100ms'
 as $$
 declare
     v_ids bigint[];
 begin
-    -- One at a time: of two, the slower one could write an older text last.
+    -- One process at a time, because the slower of two could write an older text last.
     if not pg_try_advisory_xact_lock(hashtextextended('threadline.words', 0)) then
         return 0;
     end if;
@@ -190,7 +190,7 @@ begin
 end
 $$;
 comment on function private.index_conversations(integer) is
-'Puts the messages of the oldest p_limit rows of the backlog into the search index. Returns the number of rows; 0 also
+'Puts the messages of the oldest p_limit rows of the backlog into the search index. Returns the number of rows, and 0
 while another process indexes.';
 
 create function public.index_conversations(jsonb) returns json
@@ -309,7 +309,7 @@ comment on function public.search_conversations(jsonb) is
 as that of search_messages; from:, in: and mentions: find nothing, because they name users and channels. Best rank
 first, then newest. Considers and counts the newest 1,000 messages that fit.';
 
--- With pg_cron, as on Supabase, the database indexes by itself every minute. The service does it within seconds.
+-- With pg_cron, as on Supabase, the database indexes every minute by itself. The service indexes within seconds.
 do $$
 begin
     if exists (select from pg_available_extensions where name = 'pg_cron') then

@@ -28,7 +28,7 @@ comment on table private.summaries is
 model now.';
 comment on column private.summaries.requested_count is 'The messageCount of the request; 0 for all recent messages.';
 comment on column private.summaries.last_seq is
-'The last event that changed the text of the channel; of a conversation its version.';
+'Channel: the last event that changed its text. Conversation: its version.';
 comment on column private.summaries.lease is
 'The token with which its caller stores the answer. Each new lease has a new token.';
 comment on column private.summaries.lease_expires_at is 'From this time on, another caller may take the lease.';
@@ -203,7 +203,7 @@ as $$
 $$;
 comment on function private.render_transcript(uuid, bigint, integer, integer, integer) is
 'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover: p_count
-of them, or for 0 those of p_recent_days, and at least 50. The newest message is always included.';
+messages, or if p_count is 0 those of p_recent_days and at least 50. The newest message is always included.';
 
 create function private.render_conversation_transcript(
     p_conversation_id uuid, p_count integer, p_max_bytes integer, p_recent_days integer
@@ -323,8 +323,8 @@ begin
 end
 $$;
 comment on function private.answer_summary(jsonb, uuid, bigint, integer) is
-'Answers the summary of a state of a channel or a conversation, or a task for the caller that gets its lease, or the id
-of the summary that another caller has under way.';
+'Answers for a state of a channel or a conversation one of three things: the stored summary; a lease and a task for the
+caller; or the id of the summary that another caller is making.';
 
 -- This function and the next two are private, because a client that could call them could store an invented summary.
 create function private.begin_summary(jsonb) returns json

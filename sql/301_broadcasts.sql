@@ -72,8 +72,8 @@ as $$
     where field.key in ('id', 'channel_id', 'seq', 'prev_seq')
 $$;
 comment on function private.render_pointer(jsonb, text) is
-'The stub that is sent instead of an oversized payload, or while the channel is sealed: then with the topic that
-has it.';
+'The pointer that is sent instead of an oversized payload or, with the topic of the payload, while the channel is
+sealed.';
 
 -- Inserts directly, because realtime.send hides errors, adds fields to payloads, and opens a subtransaction per call.
 create function private.send_event(p_event public.message_events, p_message public.messages) returns void
@@ -133,8 +133,8 @@ begin
 end
 $$;
 comment on function private.send_event(public.message_events, public.messages) is
-'Sends an event to its channel, and a new message also to the twins of the channel. Sends a stub instead of an oversized
-payload. A sealed channel gets stubs, and its current turn the payloads.';
+'Sends an event to its channel, and a new message also to the twins of the channel. Sends a pointer instead of an
+oversized payload. A sealed channel gets pointers, and its current turn the payloads.';
 
 create function private.require_creation(p_event public.message_events, p_message public.messages) returns void
 language plpgsql
@@ -172,14 +172,15 @@ declare
     v_event public.message_events := new;
     v_message public.messages;
 begin
-    -- Reads the event again, because an erasure in the same transaction may have changed it. A creation quotes nothing.
+    -- Reads the event again, because an erasure in the same transaction may have changed it. Skips creations, which
+    -- quote nothing.
     if new.kind <> 'message.created' then
         select * into v_event
         from public.message_events as event
         where event.channel_id = new.channel_id and event.seq = new.seq;
     end if;
     select * into v_message from public.messages as message where message.id = new.message_id;
-    -- With immediate constraints this runs inside the trigger that numbers the message: the message does not exist yet.
+    -- With immediate constraints this runs inside the trigger that numbers the message, before the message exists.
     -- Depth 1 means the end of the transaction or statement.
     if new.kind = 'message.created' and v_message.channel_id is distinct from new.channel_id
         and pg_trigger_depth() = 1
@@ -199,8 +200,8 @@ begin
 end
 $$;
 comment on function private.broadcast_event_trigger() is
-'Sends an event at the end of its transaction. A failed broadcast is only a warning; an event of a message that was not
-written undoes the transaction.';
+'Sends an event at the end of its transaction. A failed broadcast is only a warning. If the message of the event was not
+written, raises an error and so undoes the transaction.';
 
 -- Definer, because only the database sends to these topics.
 create function private.broadcast_channel_deletion_trigger() returns trigger
@@ -234,5 +235,5 @@ begin
 end
 $$;
 comment on function private.broadcast_channel_deletion_trigger() is
-'Trigger: tells the listeners of a channel that it is deleted, as its last event. Its log is deleted with it; the logs
-of its members keep the deletion.';
+'Trigger: sends the last event of a channel, its deletion. The log of the channel is deleted with it; the logs of its
+members keep the deletion.';

@@ -31,8 +31,7 @@ exception
 end
 $$;
 comment on function private.is_webhook_url(text) is
-'Whether a text is an http or https URL with a host and a port that can exist. The worker checks the address when it
-connects.';
+'Whether a text is an http or https URL with a valid host and port. The worker checks the address when it connects.';
 
 create table public.twin_webhooks (
     ai_twin_id uuid primary key references public.ai_twins (id) on delete cascade,

@@ -1,5 +1,4 @@
--- The outbox: the messages, edits and deletions that go to the webhooks of twins. Each twin has one queue in each
--- channel that it is in.
+-- The outbox: the messages, edits and deletions that go to the webhooks of twins. Each twin has one queue per channel.
 -- Promise: each message is delivered at least once and in order within its queue, unless the message is deleted, the
 -- delivery is dead, or the twin or its webhook goes. A failing delivery delays only its own queue.
 -- Writers, replays and workers lock rows in the order that 210_events lists.
@@ -135,7 +134,8 @@ as $$
 begin
     return p_message.hops <= (select settings.twin_max_hops from private.settings)
         and exists (select from public.channel_twins as assigned where assigned.channel_id = p_message.channel_id)
-        -- Twins could answer edits with edits for ever, because an edit has no hops: edits of twins stay here.
+        -- Does not forward edits of twins, because an edit has no hops and twins could answer edits with edits for
+        -- ever.
         and (p_message.ai_twin_id is null or p_message.deleted_at is not null);
 end
 $$;
@@ -184,7 +184,7 @@ begin
         and event.channel_id = new.channel_id and event.kind in ('message.updated', 'message.deleted')
     order by event.seq desc
     limit 1;
-    -- First, because it locks the queues, and deliveries come after them: see the lock order in 210_events.
+    -- First, because it locks the queues, which come before deliveries in the lock order of 210_events.
     if private.is_forwarded(new) then
         perform private.queue_deliveries(new, v_event.kind, v_event.seq);
     end if;
@@ -206,7 +206,7 @@ begin
                 and delivery.state = 'pending' and delivery.attempts = 0
         );
     end if;
-    -- They do not know the message yet: its delivery will have the new text, or is gone.
+    -- Skips twins that have not received the message: its pending delivery has the new text, or is deleted.
     delete from public.twin_deliveries as delivery
     where delivery.message_id = new.id and delivery.seq = v_event.seq and delivery.ai_twin_id = any(v_unknowing);
     return null;
@@ -249,7 +249,7 @@ begin
             from unnest(
                 case v_state when 'all' then '{pending,delivered,dead}'::text[] else array[v_state] end
             ) as wanted (state)
-            -- Each state from the newest on, by twin_deliveries_newest_idx.
+            -- Reads each state from the newest on, by twin_deliveries_newest_idx.
             cross join lateral (
                 select delivery.*
                 from public.twin_deliveries as delivery

@@ -206,8 +206,8 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    -- An outage fails the next delivery too, so it may hold up the queue for longer than a message that the webhook
-    -- cannot take.
+    -- An outage would fail the next delivery too, so it may hold up the queue for longer than a message that the
+    -- webhook refuses.
     select make_interval(secs => settings.twin_skip_seconds)
         * case when p_status is null or p_status in (408, 429, 502, 503, 504) then 6 else 1 end
     from private.settings as settings

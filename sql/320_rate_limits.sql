@@ -28,8 +28,8 @@ begin
 end
 $$;
 comment on function private.is_used_up() is
-'Whether the caller has no requests left in this minute. An estimate without a lock, so that an exhausted user costs no
-work; private.spend_request decides.';
+'Whether the caller has no requests left in this minute. Estimates without a lock, so that refusing costs no work;
+private.spend_request decides.';
 
 -- Definer, because clients may not write their own count. It counts for the caller.
 create function private.spend_request(out is_granted boolean, out headers jsonb)
@@ -87,7 +87,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     for v_place in 1..(select settings.data_api_requests_at_once from private.settings) loop
-        -- A lock, because a GET of the Data API may write nothing.
+        -- An advisory lock, because a GET of the Data API cannot write.
         if pg_try_advisory_xact_lock(hashtextextended(format('threadline.data_api.%s.%s', auth.uid(), v_place), 0)) then
             return true;
         end if;

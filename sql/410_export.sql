@@ -28,8 +28,8 @@ begin
 end
 $$;
 comment on function private.record_export(uuid, uuid, boolean) is
-'Writes the audit line of an export of a conversation or a channel. A later page has a line only if the caller has none
-of the last hour: a cursor that the caller made up leaves a line too.';
+'Writes the audit line of an export of a conversation or a channel. A later page gets a line only if the caller has none
+from the last hour, so a page with an invented cursor leaves a line too.';
 
 create function private.has_exported(p_workspace_id uuid, p_subject_id uuid) returns boolean
 language sql

@@ -150,7 +150,7 @@ begin
     perform private.settle_media(null, p_limit);
     v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit)
         || private.delete_past_retention(p_limit);
-    -- Sorts the newest messages into the search index, so that no writer has to do it.
+    -- Sorts the newest messages into the search index, so that writers need not.
     perform gin_clean_pending_list('private.message_words_search_idx');
     -- Last, because it holds matching locks until the round ends.
     v_removed := v_removed || jsonb_build_object('late_matches', private.match_late_conversations(p_limit));

@@ -254,8 +254,8 @@ exception
 end
 $$;
 comment on function private.create_plain_message(bytea) is
-'Creates a message of a user that has only plain fields, without the parsers and tables of private.call_api. For another
-request, or an error of the caller, returns nulls and changes nothing: private.call_api answers those.';
+'Creates a message of a user that has only plain fields, without the parsers and tables of private.call_api. For any
+other request, or an error of the caller, returns nulls and changes nothing; private.call_api then answers.';
 
 -- Invoker, because Postgres allows no change of role inside a definer function. It makes the settings that PostgREST
 -- makes, so a function cannot tell which of the two called it.

@@ -1,6 +1,7 @@
--- The calls of the Data API that have a JSON form too, with named arguments: clients and their types need the names.
--- PostgREST takes a function whose arguments fit the keys of the request, and else the one with a single JSON argument.
--- Messages and events.
+-- Calls of the Data API with named arguments, which clients and their types need; each has a JSON form too. This file
+-- has the calls for messages and events.
+-- PostgREST calls the function whose arguments fit the keys of the request, and otherwise the one with a single JSON
+-- argument.
 
 create function public.create_message(
     channel_id uuid, content text, content_type text default null, parent_message_id uuid default null,
@@ -60,9 +61,9 @@ begin
 end
 $$;
 comment on function public.list_messages(uuid, uuid, boolean, integer, integer, text, text) is
-'Lists messages of a channel, newest first, with authors, reactions and threads: all, those that answer none
-(roots_only), or a thread. limit is 1 to 200, default 50; before and after take a message id or meta.next_cursor. The
-first page has last_seq and topic in meta, to follow the channel from there.';
+'Lists messages of a channel, newest first, with authors, reactions and threads: all messages, only those that are not
+replies (roots_only), or those of one thread. limit is 1 to 200, default 50; before and after take a message id or
+meta.next_cursor. The first page has last_seq and topic in meta, to follow the channel from there.';
 
 create function public.search_messages(
     query text, channel_id uuid default null, "limit" integer default null, "offset" integer default null,
@@ -80,8 +81,8 @@ begin
 end
 $$;
 comment on function public.search_messages(text, uuid, integer, integer, boolean) is
-'Finds messages of the caller''s channels: the best first, among the newest 1,000 that fit. limit is 1 to 100, default
-20. With prefix, the last word is the beginning of one, as while typing.';
+'Finds messages of the caller''s channels, the best first. Considers the newest 1,000 that fit. limit is 1 to 100,
+default 20. With prefix, the last word may be unfinished, for a search while the user types.';
 
 create function public.get_message(id uuid) returns json
 language plpgsql

@@ -1,4 +1,4 @@
--- As 810_named_messages, for files, twins, exports, people and operators.
+-- Like 810_named_messages, for files, twins, exports, people and operators.
 
 create function public.begin_upload(
     conversation_id uuid, files jsonb, conversation_type text default null, workspace_id uuid default null
@@ -98,8 +98,8 @@ begin
 end
 $$;
 comment on function public.list_twin_deliveries(uuid, text, integer) is
-'Lists the deliveries to a twin of the caller, newest first. state is pending, delivered or dead; without it, all. limit
-is 1 to 200, default 50.';
+'Lists the deliveries to a twin of the caller, newest first. state is pending, delivered or dead; without it, the list
+has all states. limit is 1 to 200, default 50.';
 
 create function public.replay_twin_deliveries(ai_twin_id uuid, id uuid default null) returns json
 language plpgsql
@@ -169,7 +169,7 @@ begin
 end
 $$;
 comment on function public.unmerge_people(uuid) is
-'Makes person_id, which was merged into another person, a person of its own again.';
+'Undoes the merge of person_id into another person.';
 
 create function public.change_number(person_id uuid, phone text) returns json
 language plpgsql

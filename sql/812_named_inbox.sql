@@ -1,4 +1,4 @@
--- As 810_named_messages, for conversations.
+-- Like 810_named_messages, for conversations.
 
 create function public.list_inbox_changes(
     workspace_id uuid default null, since text default null, "limit" integer default null
@@ -15,8 +15,9 @@ begin
 end
 $$;
 comment on function public.list_inbox_changes(uuid, text, integer) is
-'Lists every change of the caller''s conversations after the cursor since, oldest first: of all workspaces or of one.
-limit is 1 to 100 conversations, default 100. Without since, it returns the cursor of now and no changes.';
+'Lists every change of the caller''s conversations after the cursor since, oldest first, in all workspaces or in
+workspace_id. limit is 1 to 100 conversations, default 100. Without since, it returns the cursor of now and no
+changes.';
 
 create function public.search_conversations(
     query text, conversation_id uuid default null, "limit" integer default null, "offset" integer default null
@@ -33,7 +34,7 @@ begin
 end
 $$;
 comment on function public.search_conversations(text, uuid, integer, integer) is
-'Finds messages of the caller''s conversations: the best first, among the newest 1,000 that fit. limit is 1 to 100,
+'Finds messages of the caller''s conversations, the best first. Considers the newest 1,000 that fit. limit is 1 to 100,
 default 20.';
 
 create function public.index_conversations("limit" integer default null) returns json

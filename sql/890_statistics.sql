@@ -21,7 +21,7 @@ begin
     elsif current_query() !~* '^\s*explain\M' then
         return true;
     end if;
-    -- Of several Prefer headers only one stands in the setting, so the text of the query decides too.
+    -- Also reads the text of the query, because the setting has only one of several Prefer headers.
     -- A function that Postgres calls while it plans keeps its plans, so they must return rows.
     get diagnostics v_callers = pg_context;
     if strpos(v_callers, e'\n') > 0 then

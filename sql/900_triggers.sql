@@ -14,7 +14,7 @@ create trigger threadline_30_hand_over
 before delete on auth.users
 for each row execute function private.hand_over_user_trigger();
 
--- The triggers named refuse stop statements of clients, and name the function to call.
+-- Triggers named refuse stop statements of clients; the error names the function to call.
 -- workspaces: a workspace changes. Only an owner changes how long messages are kept.
 create trigger workspaces_10_refuse
 before insert on public.workspaces
@@ -217,7 +217,7 @@ for each row when (
 )
 execute function private.broadcast_conversation_trigger();
 
--- group_participants: people change, and so does the person of a participant.
+-- group_participants: a change of people also changes the people of participants.
 create trigger group_participants_10_broadcast
 after update on private.group_participants
 referencing old table as gone new table as changed
@@ -531,7 +531,7 @@ after delete on public.attachments
 referencing old table as removed
 for each statement execute function private.retire_ids_trigger();
 
--- message_files: the row of a message goes, and with it its files. A deleted message keeps its row (350_redaction).
+-- message_files: the files are deleted with the row of their message. A deleted message keeps its row (350_redaction).
 create trigger message_files_10_drop_unused
 after delete on private.message_files
 for each row execute function private.drop_unused_file_trigger();

@@ -165,7 +165,7 @@ grant select, update (is_muted, is_pinned) on public.member_states to authentica
 grant select on public.message_edits to authenticated;
 grant select on public.message_events to authenticated;
 grant select on public.message_mentions to authenticated;
--- What a trigger named refuse stops is granted, so that clients get its hint.
+-- Grants also the statements that a trigger named refuse stops, so that clients get its hint.
 grant select, delete, insert (message_id, pinned_by), update (message_id, pinned_by)
 on public.message_pins to authenticated;
 grant select, delete, insert (id, message_id, user_id, emoji), update (id, message_id, user_id, emoji)
@@ -516,7 +516,7 @@ grant select, insert, delete on public.person_identifiers to service_role;
 grant select on public.twin_deliveries to service_role;
 grant select, delete on public.twin_webhooks to service_role;
 grant select on public.user_events to service_role;
--- A profile goes with its user: without it, messages would lose their author.
+-- Only the deletion of a user deletes the profile, because messages would otherwise lose their author.
 grant select, insert, update on public.user_profiles to service_role;
 grant select, insert, update, delete on public.workspace_members to service_role;
 grant

@@ -116,7 +116,7 @@ def doctor() -> None:
 @main.command()
 @click.option("--url", required=True, envvar="SUPABASE_URL", help="The project: https://REF.supabase.co.")
 @click.option("--key", required=True, envvar="SUPABASE_PUBLISHABLE_KEY", help="Its publishable key.")
-@click.option("--service", help="URL of `threadline serve`, for summaries. Without it the console has none.")
+@click.option("--service", help="URL of `threadline serve`, for summaries. Without it, the console offers none.")
 @click.option("--port", default=8010, type=click.IntRange(1, 65535), show_default=True, help="Port on this machine.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write the files there instead.")
 def console(url: str, key: str, service: str | None, port: int, out: Path | None) -> None:

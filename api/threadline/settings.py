@@ -55,7 +55,7 @@ class Settings:
     supabase_url: str | None = None  # of the project
     supabase_key: str | None = None  # the public key
     supabase_secret_key: str | None = field(default=None, repr=False)  # needed to sweep unused files
-    body_timeout: int = 20  # seconds for the head of a request, without a byte of a body, or in which no answer is read
+    body_timeout: int = 20  # seconds for the head of a request, and for a pause in its body or in reading the answer
     upload_max_files: int = 10  # per upload
     upload_max_bytes: int = 52_428_800  # per file
     deliver: bool = True  # whether this process posts to webhooks of twins and cleans up

@@ -96,7 +96,7 @@ class Bucket:
         content.seek(0)
         kind = content_type(content.read(HEAD))
         content.seek(0)
-        # As a raw body: of a form, which storage3 sends, Storage drops the charset.
+        # Sends a raw body, because Storage drops the charset of a form, which storage3 sends.
         headers = {**self._headers, "content-type": kind, "content-length": str(size), "cache-control": "max-age=3600"}
         with _translating():
             answer = await self._client.post(

@@ -191,7 +191,7 @@ class Summarizer:
         return answer
 
     def _effort(self) -> dict[str, Any]:
-        # By default a model may think longer, and for more money, than it writes. Only Haiku can do without thinking.
+        # Thinking may take longer and cost more than the summary. Only Haiku can turn it off.
         if "haiku" in self.model:
             return {"thinking": {"type": "disabled"}}
         return {"output_config": {"effort": "low"}}

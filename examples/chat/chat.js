@@ -188,7 +188,7 @@ async function change(event, payload) {
   if (event === "message.created" && payload.user_id !== me) await markRead(payload.seq);
 }
 
-// A reply that was not shown is gone: only the server knows from which thread.
+// Only the server knows the thread of a deleted reply that was not shown.
 async function countReplies() {
   const { data } = await call("list_messages", { channel_id: view.id, roots_only: true });
   for (const { id, reply_count } of data) if (view.messages.has(id)) view.messages.get(id).reply_count = reply_count;
@@ -335,7 +335,7 @@ function sayTyping() {
 
 let forgetting;
 function showTyping(id) {
-  const member = view?.members.get(id); // another id is no name
+  const member = view?.members.get(id); // an unknown id has no name
   if (member && id !== me) byId("typing").textContent = `${member.display_name} is writing …`;
   clearTimeout(forgetting);
   forgetting = setTimeout(hideTyping, 4000);

@@ -1,4 +1,4 @@
-// What the page looks like. It takes texts of people as texts, never as HTML, and knows nothing of Threadline.
+// The look of the page. It shows texts of people as text, never as HTML, and does not use Threadline.
 
 export const byId = (id) => document.getElementById(id);
 
@@ -22,7 +22,7 @@ export function notify(text) {
   clearTimeout(timer);
   timer = setTimeout(() => (byId("notice").hidden = true), 6000);
 }
-// What a handler could not do: the text of the error says what to do.
+// Shows the error of a handler; its text says what to do.
 addEventListener("unhandledrejection", ({ reason }) => notify(reason?.message ?? String(reason)));
 
 const nameAndTime = (message) => [

@@ -11,7 +11,7 @@ def to_conversations(notification: dict[str, Any]) -> list[dict[str, Any]]:
     envelope = notification["params"]["envelope"]
     other = {"number": envelope.get("sourceNumber"), "uuid": envelope["sourceUuid"], "name": envelope.get("sourceName")}
     if receipt := envelope.get("receiptMessage"):
-        # A receipt names only times. Those of group messages find no message in the direct conversation, and wait.
+        # A receipt names only times, so a receipt for a group message finds no message here, and waits.
         kind = "delivered" if receipt["isDelivery"] else "read" if receipt["isRead"] else "played"
         known = {"type": kind, "at": _time(receipt["when"])}
         return [_conversation(other, {}, updates=[{"message_id": str(one), **known} for one in receipt["timestamps"]])]

@@ -44,7 +44,7 @@ def _conversation(chat: dict[str, Any], **content: Any) -> dict[str, Any]:
 
 def _read_message(given: dict[str, Any]) -> dict[str, Any]:
     chat, author = given["chat"], given.get("from") or given.get("sender_chat") or given["chat"]
-    # In a private chat, what the other side did not write is of the account that the bot works for.
+    # In a private chat, the account of the bot wrote every message that the other side did not write.
     is_own = chat["type"] == "private" and author["id"] != chat["id"]
     sender = {} if chat["type"] == "private" else {"sender": str(author["id"]), "sender_name": author.get("first_name")}
     message = {"id": str(given["message_id"]), "direction": "outbound" if is_own else "inbound", **sender}

@@ -61,7 +61,7 @@ def _read_event(form: dict[str, str]) -> list[dict[str, Any]]:
             return [{**conversation, "title": form["FriendlyName"]}]
         case "onMessageAdded":
             given = {"id": form["MessageSid"], "content": form.get("Body", ""), "sent_at": form["DateCreated"]}
-            # Addresses have a plus sign, identities of the own users have none.
+            # Addresses have a plus sign; identities of our own users have none.
             given |= {"direction": "inbound" if "+" in form["Author"] else "outbound", "sender": form["Author"]}
             given |= {"sequence": int(form["Index"]), "type": "text"}
             for file in json.loads(form.get("Media", "[]"))[:1]:

@@ -131,7 +131,7 @@ class Follower {
     this.#work();
   }
 
-  // All work is done here, one piece after the other: so the handler is never called twice at once.
+  // All work is done here, one piece after the other, so that the handler never runs twice at once.
   async #work() {
     if (this.#isWorking) return;
     this.#isWorking = true;
@@ -195,7 +195,7 @@ class Follower {
     if (isFirst) await this.#onState("reload", {});
   }
 
-  // Answers nothing after a failure; then the work begins again after a pause.
+  // Returns nothing after a failure; the work then begins again after a pause.
   async #ask(since) {
     const started = Date.now();
     // An accessToken callback may fail, and then the call throws.
@@ -254,7 +254,7 @@ class Follower {
     else if (event === "member.left") this.#mustRead = true; // it may have been this user
   }
 
-  // The channel is not there, or not for this user. The log of the user knows which.
+  // The channel does not exist or the user has left it. The log of the user tells which.
   async #endWithoutLog() {
     const { data } = await this.#client
       .from("user_events")

@@ -79,7 +79,7 @@ class Topic {
   async #join() {
     const attempt = (this.#channel = {}); // a later join or leave replaces it
     await this.#left;
-    // The token of now: a client with an accessToken callback would join with its key, which is refused.
+    // Sets the present token: a client with an accessToken callback would join with its key, which is refused.
     await this.#client.realtime.setAuth().catch(() => {});
     if (this.#channel !== attempt) return;
     const channel = this.#client.channel(this.#name, {

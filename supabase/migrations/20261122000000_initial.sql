@@ -136,7 +136,7 @@ comment on column private.settings.ingest_max_messages is
 'Messages and updates in one ingest request; a conversation without any counts as one. Above it: 413.';
 comment on column private.settings.requests_per_minute is 'Requests of one user to /api/v2 in a minute. Above it: 429.';
 comment on column private.settings.data_api_requests_at_once is
-'Requests of one user that the Data API works on at once, if the application calls private.spend_data_api_request. Above
+'Requests of one user that the Data API handles at once, if the application calls private.spend_data_api_request. Above
 it: 429.';
 comment on column private.settings.twin_max_hops is
 'Hops that are forwarded to other twins. 0 forwards only what users write.';
@@ -144,8 +144,8 @@ comment on column private.settings.twin_max_attempts is 'Failed attempts after w
 comment on column private.settings.twin_retry_seconds is
 'Seconds before the first retry of a delivery. Each further wait is four times as long, at most one hour.';
 comment on column private.settings.twin_skip_seconds is
-'Seconds after its first attempt in which a delivery that the webhook answers with an error holds up its queue: then it
-is dead. Six times as long if the webhook does not answer, or answers 408, 429, 502, 503 or 504.';
+'A delivery that the webhook answers with an error is dead this many seconds after its first attempt, and its queue
+continues. Six times as long if the webhook does not answer, or answers 408, 429, 502, 503 or 504.';
 comment on column private.settings.summaries_per_user_per_day is
 'Summaries of one user in a UTC day; summaries from the cache do not count. Above it: 429.';
 comment on column private.settings.summaries_per_project_per_day is
@@ -153,7 +153,7 @@ comment on column private.settings.summaries_per_project_per_day is
 comment on column private.settings.summary_max_bytes is
 'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
 comment on column private.settings.summary_recent_days is
-'Days of messages in a summary that names no messageCount, beside the newest 50 of any age.';
+'A summary without messageCount covers the messages of this many days, and at least the newest 50.';
 comment on column private.settings.channel_max_twins is
 'Twins in one channel. Each of them makes every message in the channel slower. Above it: 409.';
 comment on column private.settings.user_max_twins is 'Twins of one user. Above it: 409.';
@@ -169,7 +169,7 @@ comment on column private.settings.reactions_per_user_per_message is
 comment on column private.settings.unsent_file_hours is
 'Hours after which an uploaded file that no message names is removed.';
 comment on column private.settings.workspace_media_megabytes is
-'Megabytes of the files of a workspace''s conversations. Above it, ingest invites to no more uploads.';
+'Megabytes of the files of a workspace''s conversations. Above it, ingest offers no more uploads.';
 comment on column private.settings.broadcast_max_bytes is
 'Bytes of a broadcast as JSON. A larger one is sent as a pointer. The smallest Supabase plan accepts 256 kB.';
 comment on column private.settings.broadcast_max_messages is
@@ -182,8 +182,8 @@ comment on column private.settings.twin_secret_days is 'Days that secrets of twi
 comment on column private.settings.default_country is
 'The country of phone numbers that do not name theirs, as ISO 3166-1 alpha-2, such as FR. Null: no country.';
 comment on column private.settings.default_language is
-'The language in which search finds the forms of a word, as a tag of BCP 47, where neither the channel nor its workspace
-has one.';
+'The language, a tag of BCP 47, in which search finds the forms of a word if neither the channel nor its workspace has
+one.';
 comment on column private.settings.idempotency_hours is 'Hours that an Idempotency-Key and its answer are kept.';
 comment on column private.settings.user_event_days is 'Days that events of users are kept.';
 comment on column private.settings.token_seconds is
@@ -246,7 +246,7 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Also without blanks that Unicode counts as letters or marks, such as the Hangul fillers.
+    -- Excludes blanks that Unicode counts as letters or marks, such as the Hangul fillers.
     return '[^\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f'
         '\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]';
 end
@@ -355,7 +355,7 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- The text of a huge number can be far longer than the value, so it is looked for first.
+    -- Checks for a huge number first, because its text can be far longer than the value.
     return case
         when private.has_huge_number(p_value) then false
         else octet_length(p_value::text) <= p_max
@@ -421,7 +421,7 @@ declare
     v_request jsonb;
     v_has_numbers boolean;
 begin
-    -- Unlike ingest, it mends nothing: the Data API refuses the same texts.
+    -- Refuses these characters, which ingest replaces, because the Data API refuses them too.
     if octet_length(p_body) = 0 or p_body = '{}' then
         return '{}'::jsonb;
     end if;
@@ -707,8 +707,8 @@ comment on function private.succeed(jsonb, jsonb, integer) is
 'Renders the envelope of an answer from data and meta, and sets the HTTP status.';
 
 -- Ids of rows that many tenants write.
--- Promise: an id that a client reads tells its time and nothing of other tenants. Gaps in the numbers of a sequence
--- would tell how much the others write; a house rule in tests/schema looks for one.
+-- Promise: an id that a client reads tells its time and nothing about other tenants. Gaps in a sequence would tell how
+-- much the others write; a house rule in tests/schema reports such a column.
 
 create function private.generate_id() returns uuid
 language plpgsql
@@ -719,8 +719,8 @@ declare
     v_milliseconds bytea := int8send((extract(epoch from clock_timestamp()) * 1000)::bigint);
     v_id bytea := overlay(uuid_send(gen_random_uuid()) placing substring(v_milliseconds from 3) from 1 for 6);
 begin
-    -- Version 7 of RFC 9562, which Postgres has from 18 on: 48 bits of time, then random ones. What is made together
-    -- lies together in indexes. Bits 52 and 53 turn the version from 4 to 7.
+    -- Version 7 of RFC 9562, which Postgres has from 18 on: 48 bits of time, then random bits. Rows that are written
+    -- together lie together in indexes. Bits 52 and 53 change the version from 4 to 7.
     return encode(set_bit(set_bit(v_id, 52, 1), 53, 1), 'hex')::uuid;
 end
 $$;
@@ -833,7 +833,8 @@ comment on table public.workspaces is
 comment on column public.workspaces.home_country is
 'Two letters of ISO 3166, for phone numbers without a country code.';
 comment on column public.workspaces.language is
-'A tag of BCP 47, such as de or pt-BR: search finds the forms of its words. Null: settings.default_language.';
+'A tag of BCP 47, such as de or pt-BR: search finds other forms of a word in this language. Null:
+settings.default_language.';
 comment on column public.workspaces.personal_user_id is
 'The user of a personal workspace, which has the same id as the user; null for a team.';
 comment on column public.workspaces.conversation_days is
@@ -1852,8 +1853,8 @@ as $$
 declare
     v_region private.phone_regions;
 begin
-    -- Codes are never prefixes of each other, so the greatest one up to these digits is the only one that can begin
-    -- them. The order and LIMIT 1 make this one look-up in the index.
+    -- No code is a prefix of another, so only the greatest code up to these digits can begin them. The order and LIMIT
+    -- 1 make this one look-up in the index.
     select * into v_region
     from private.phone_regions as known
     where known.is_main and known.country_code <= p_digits
@@ -2345,7 +2346,8 @@ begin
     return case
         when p_text ~ '^\+[1-9][0-9]{6,14}$' then substr(p_text, 2)
         when p_text ~ '^[1-9][0-9]{6,14}@(?:s\.whatsapp\.net|c\.us)$' then split_part(p_text, '@', 1)
-        -- Not what somewhere is dialled before a country code: 119 in Cuba, 810 in Russia, some 1xx0 in Chile.
+        -- Excludes the digits that some countries dial before a country code: 119 in Cuba, 810 in Russia, some 1xx0 in
+        -- Chile.
         when p_platform = 'whatsapp' and p_text ~ '^(?!0|119|810|1[0-9][0-9]0)[0-9]{7,13}$' then p_text
     end;
 end
@@ -2596,7 +2598,8 @@ comment on column public.messaging_connections.is_active is 'While this is false
 comment on column public.messaging_connections.is_apart is
 'Whether it shares no conversations with other connections of its owner, so that each number has its own.';
 comment on column public.messaging_connections.stores_media is
-'Whether each answer invites the caller to upload the files of its messages; else a request asks with media_uploads.';
+'Whether each answer offers uploads for the files of its messages. If false, only requests with media_uploads get
+them.';
 comment on column public.messaging_connections.scope_id is
 'Within it, owner, platform and external id name one conversation: the workspace, or a connection that is apart.';
 create index messaging_connections_user_id_idx on public.messaging_connections (user_id);
@@ -2929,7 +2932,7 @@ phone_last_ten (the same last ten digits), or the kind of another identifier. Nu
 comment on column public.conversations.person_id is
 'The matched person, which triggers keep up to date; null if no person matches.';
 comment on column public.conversations.version is
-'Rises by one with each broadcast of the conversation, so that a client sees which one it missed.';
+'Rises by one with each broadcast of the conversation, so that a client notices a missed one.';
 comment on column public.conversations.last_message_at is
 'When its last message was sent, in the order of the messages, however late that came.';
 comment on column public.conversations.last_message_preview is
@@ -3018,7 +3021,7 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    -- json_agg copies each message as text; jsonb_agg takes it apart first, which takes twice as long.
+    -- json_agg, because it copies each message as text; jsonb_agg parses it and takes twice as long.
     select coalesce(json_agg(line.message), '[]')
     from (
         select stored.message
@@ -3086,8 +3089,8 @@ begin
 end
 $$;
 comment on function private.update_summaries(private.conversation_summary[], integer) is
-'Writes summaries into their conversations, before as many broadcasts: none of messages that retention deletes. The
-caller has locked the rows.';
+'Writes summaries into their conversations and raises their versions by the number of broadcasts that follow: 0 when
+retention deletes messages. The caller has locked the rows.';
 
 -- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
 create function private.summarize_conversations_trigger() returns trigger
@@ -3102,8 +3105,8 @@ declare
     v_is_complete boolean;
     v_stale private.conversation_summary[];
 begin
-    -- Locks by id, so that writers cannot deadlock. The next statement sees all that earlier holders wrote. Rows that
-    -- this transaction wrote are locked already.
+    -- Locks in the order of ids, so that writers cannot deadlock. The next statement sees what earlier holders of the
+    -- locks wrote. Rows that this transaction wrote are locked already.
     perform from public.conversations as conversation
     where conversation.id = any(v_ids) and conversation.xmin <> pg_current_xact_id()::xid
     order by conversation.id for no key update;
@@ -3346,7 +3349,8 @@ comment on column public.conversation_identifiers.key is 'What equal identifiers
 create index conversation_identifiers_workspace_id_key_idx on public.conversation_identifiers (workspace_id, key);
 alter table public.conversation_identifiers enable row level security;
 
--- Those who write in a group, or are said to be in it. A computed field shows them, so clients need no right here.
+-- Participants who write in a group, or whom a request names. A computed field shows them, so clients need no privilege
+-- here.
 create table private.group_participants (
     conversation_id uuid not null references public.conversations (id) on delete cascade,
     workspace_id uuid not null,
@@ -3363,14 +3367,14 @@ create table private.group_participants (
     constraint group_participants_person_id_fkey foreign key (workspace_id, person_id)
     references public.people (workspace_id, id) on delete set null (person_id)
 );
-comment on table private.group_participants is 'Who is, or was, in a group, and which person that is.';
+comment on table private.group_participants is 'Who is or was in a group, and the person of each.';
 comment on column private.group_participants.identifier is
-'As sender of the messages and participants of requests have it.';
+'The sender of the messages; identifier in the participants of a request.';
 comment on column private.group_participants.named_at is
-'When name was given: a later request with an earlier time does not undo it.';
-comment on column private.group_participants.identifiers is 'More identifiers, as requests gave them.';
+'The time of name, so that a later request with an earlier time does not replace it.';
+comment on column private.group_participants.identifiers is 'Further identifiers from requests.';
 comment on column private.group_participants.keys is
-'What all identifiers have in common with equal ones (private.identifier_key).';
+'The keys of all identifiers; equal identifiers have equal keys (private.identifier_key).';
 comment on column private.group_participants.at is 'When the participant last joined, wrote or left.';
 create index group_participants_keys_idx on private.group_participants using gin (keys);
 create index group_participants_person_id_idx on private.group_participants (workspace_id, person_id)
@@ -3561,7 +3565,7 @@ comment on table private.conversation_media is
 comment on column private.conversation_media.path is 'Path in the bucket attachments.';
 comment on column private.conversation_media.size is 'In bytes, as Storage counted them; null until then.';
 comment on column private.conversation_media.stored_at is
-'When Storage took the file; null while it has none, or one of a forbidden type.';
+'When Storage got the file; null while it has none, or one of a forbidden type.';
 create index conversation_media_conversation_id_idx on private.conversation_media (conversation_id, external_id);
 create index conversation_media_workspace_id_idx on private.conversation_media (workspace_id) include (size);
 create index conversation_media_created_at_idx on private.conversation_media (created_at) where stored_at is null;
@@ -3586,7 +3590,7 @@ as $$
     select '/storage/v1/object/authenticated/attachments/' || p_path
 $$;
 comment on function private.media_link(text) is
-'What media_url says of a stored file: its address below the URL of the project, for members with their access token.';
+'The media_url of a stored file: its path below the URL of the project, for members with their access token.';
 
 -- Definer, because no client reads the table.
 create function private.is_my_media(p_path text) returns boolean
@@ -3626,13 +3630,15 @@ as $$
     select case when p_uploads is not null then coalesce(json_agg(json_strip_nulls(json_build_object(
         'message_id', upload.value -> 'message_id', 'sender', upload.value -> 'sender',
         'path', upload.value -> 'path',
-        -- The doors put the URL here. Within a text, a quote has a backslash, so no text of a caller looks like this.
+        -- The service or the Edge Function replaces this by the URL. Text of a caller cannot look like it, because JSON
+        -- escapes quotes in text.
         'url', 'sign:' || (upload.value ->> 'path')
     )) order by upload.position), '[]') end
     from jsonb_array_elements(p_uploads) with ordinality as upload (value, position)
 $$;
 comment on function private.render_uploads(jsonb) is
-'Uploads as the answer shows them, with a mark where the doors put the signed URL.';
+'Uploads as the answer shows them, with a placeholder that the service or the Edge Function replaces by the signed
+URL.';
 
 -- Definer, because no backend deletes from the table.
 create function private.delete_media(p_limit integer, p_age interval) returns void
@@ -3655,10 +3661,10 @@ $$;
 comment on function private.delete_media(integer, interval) is
 'Deletes rows of files that were not uploaded within p_age, or have a forbidden type.';
 
--- The log of what changed in conversations, with which a client that was away catches up.
--- Promise: a client that reads from a cursor on gets every change since, in order, however old the cursor is.
--- Writers take no number from a counter, for which they would wait: the transaction id orders the log, and a reader
--- stops before the oldest transaction that still runs (docs/explanation/decisions/0013).
+-- The log of what changed in conversations. A client that was away reads it to catch up.
+-- Promise: a client gets every change after its cursor, in order, however old the cursor is.
+-- The transaction id orders the log, because writers would wait for a counter. A reader stops before the oldest
+-- transaction that still runs (docs/explanation/decisions/0013).
 
 create table private.inbox_changes (
     id bigint generated always as identity primary key,
@@ -3670,10 +3676,10 @@ create table private.inbox_changes (
     senders text[]
 );
 comment on table private.inbox_changes is
-'What changed in conversations: a row for a workspace and a statement. It holds ids, no texts.';
+'What changed in conversations: one row per workspace and statement, with ids and no texts.';
 comment on column private.inbox_changes.xid is 'The transaction that made the change, which orders the log.';
 comment on column private.inbox_changes.conversation_ids is
-'The changed conversations; with external_ids, that of each changed message. A deleted one is in the log for ever.';
+'The changed conversations; with external_ids, the conversation of each changed message. The log keeps deleted ones.';
 comment on column private.inbox_changes.external_ids is 'The ids of the changed messages; null if none changed.';
 create index inbox_changes_workspace_id_xid_idx on private.inbox_changes (workspace_id, xid, id);
 alter table private.inbox_changes enable row level security;
@@ -3740,7 +3746,8 @@ as $$
     ), 8)
 $$;
 comment on function private.inbox_epoch() is
-'Names this database server and its history: a restored server gives transaction ids again, so cursors end with it.';
+'Names this database server and its timeline: a restored server gives the same transaction ids again, so old cursors are
+invalid.';
 
 create function private.parse_inbox_cursor(p_cursor text)
 returns table (xid xid8, id bigint, place integer)
@@ -3753,19 +3760,19 @@ declare
 begin
     if v_parts is null or v_parts[2]::numeric > 9223372036854775807 then
         perform private.fail(
-            400, 'invalid_cursor', 'since is no cursor of this call. Use next_cursor of the answer before.', 'since'
+            400, 'invalid_cursor', 'since is not a cursor of this call. Send next_cursor of the answer before.', 'since'
         );
     elsif v_parts[1] <> private.inbox_epoch() or v_parts[2]::xid8 > pg_snapshot_xmax(pg_current_snapshot()) then
         perform private.fail(
             409, 'cursor_expired',
-            'The database was restored since. Call without since, then read the conversations again.', 'since'
+            'The database was restored after this cursor. Call without since and read the conversations again.', 'since'
         );
     end if;
     return query select v_parts[2]::xid8, v_parts[3]::bigint, v_parts[4]::integer;
 end
 $$;
 comment on function private.parse_inbox_cursor(text) is
-'The place in the log that a cursor names. PT400, and PT409 for a cursor of another server.';
+'The position of a cursor in the log. PT400 if it is not a cursor, PT409 if it is from another server.';
 
 create function private.render_inbox_change(p_conversation_id uuid, p_external_ids text[], p_senders text[])
 returns jsonb
@@ -3806,10 +3813,10 @@ begin
 end
 $$;
 comment on function private.render_inbox_change(uuid, text[], text[]) is
-'A change as a client gets it: the conversation and its changed messages as they are now. With more than 100 messages it
-has none, and truncated is true; removed is true if some of them are gone.';
+'A change as a client gets it: the conversation and its changed messages as they are now. If more than 100 changed, it
+has none and truncated is true; removed is true if the rows of some are deleted.';
 
--- Definer, because no client reads the log. It lists workspaces of the caller only.
+-- Definer, because clients may not read the log. It lists only workspaces of the caller.
 create function private.list_inbox_changes(
     p_workspace_id uuid, p_xid xid8, p_id bigint, p_place integer, p_limit integer
 ) returns jsonb
@@ -3821,7 +3828,7 @@ set timezone = 'UTC'
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
-    -- All transactions before this one have ended, so no change can come before it any more.
+    -- All transactions before this one have ended, so no earlier change can appear any more.
     v_horizon xid8 := pg_snapshot_xmin(pg_current_snapshot());
     v_workspaces uuid[] := array(
         select mine.id from private.my_workspaces as mine
@@ -3873,7 +3880,7 @@ begin
 end
 $$;
 comment on function private.list_inbox_changes(uuid, xid8, bigint, integer, integer) is
-'A page of the log of the caller''s workspaces after a place, as far as all transactions have ended.';
+'A page of the log of the caller''s workspaces after a position, up to the oldest transaction that still runs.';
 
 create function public.list_inbox_changes(jsonb) returns json
 language plpgsql
@@ -3915,8 +3922,8 @@ caller''s conversations since a cursor, oldest first. Without since: the cursor 
 -- Promise: what fits two people equally well matches neither, and two complete numbers that differ never match.
 -- Lock order: the workspace's matching lock first, then conversations by id, then people. Ingest holds the matching
 -- lock shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each
--- other. Ingest waits for it at most a second: then it leaves matching to the clean-up (late_matches), because a member
--- whose change of people takes long must not stop what comes in.
+-- other. Ingest waits for it at most a second and then leaves matching to the clean-up (late_matches), because a slow
+-- change of people must not stop ingest.
 
 create type private.person_match as (person_id uuid, reason text);
 comment on type private.person_match is
@@ -4100,7 +4107,7 @@ exception
 end
 $$;
 comment on function private.wait_to_match(uuid) is
-'Takes the matching lock of a workspace, shared, if that is possible within a second.';
+'Takes the shared matching lock of a workspace, if it gets it within a second.';
 
 create function private.can_match(p_workspace_id uuid) returns boolean
 language plpgsql
@@ -4112,7 +4119,7 @@ begin
 end
 $$;
 comment on function private.can_match(uuid) is
-'Takes the matching lock of a workspace, shared. False if a change of people holds it for more than a second.';
+'Takes the shared matching lock of a workspace. False if a change of people holds it for more than a second.';
 
 -- Definer, because ingest may not read the keys of people.
 create function private.match_participant_trigger() returns trigger
@@ -4127,7 +4134,7 @@ begin
     new.participant_key := case
         when new.kind = 'direct' then private.participant_key(new.platform, new.participant_identifier)
     end;
-    -- Ingest has decided for all of its conversations (lock_source).
+    -- Ingest took the lock for all of its conversations (lock_source), or left them to the clean-up.
     if current_setting('threadline.matches_later', true) = 'on' or (
         current_setting('threadline.is_ingesting', true) is distinct from 'on'
         and not private.can_match(new.workspace_id)
@@ -4145,8 +4152,8 @@ begin
             || private.identify(old.platform, old.participant_identifier)
         );
     else
-        -- Most participants have nothing in common with a person, or with one whose number is the same. To see that
-        -- costs a tenth of matching.
+        -- Most participants share no key with a person, or only with one person of the same number. This check costs a
+        -- tenth of matching.
         v_people := array(
             select known.person_id from private.person_keys as known
             where known.workspace_id = new.workspace_id and known.key = new.participant_key
@@ -4388,7 +4395,7 @@ begin
     for v_workspace_id in
         select distinct late.workspace_id from private.late_matches as late order by late.workspace_id limit p_limit
     loop
-        -- Without waiting: a later round comes to a workspace whose people are changing.
+        -- Does not wait: a later round does the workspaces whose people are changing now.
         continue when not pg_try_advisory_xact_lock_shared(private.matching_lock(v_workspace_id));
         v_ids := array(
             select conversation.id
@@ -4904,7 +4911,7 @@ begin
 end
 $$;
 comment on function private.broadcast_conversations(uuid[]) is
-'Broadcasts conversations that are new or changed and got no messages, as their next version.';
+'Broadcasts new or changed conversations that got no messages, with their next version.';
 
 create function private.send_conversations(p_ids uuid[]) returns void
 language plpgsql
@@ -4929,7 +4936,7 @@ exception
 end
 $$;
 comment on function private.send_conversations(uuid[]) is
-'Hands conversations to Realtime. A failure is reported and harms no writer.';
+'Hands conversations to Realtime. A failure is only a warning, so that no writer fails.';
 
 -- Definer, because the writer may be allowed to change a conversation that only its owner may read.
 create function private.broadcast_conversation_trigger() returns trigger
@@ -4954,7 +4961,7 @@ $$;
 comment on function private.broadcast_conversation_trigger() is
 'Trigger: broadcasts a conversation that is new without messages, or that has another participant or person.';
 
--- Definer, because the writer may be allowed to change people and not conversations.
+-- Definer, because a writer of people may have no right to change conversations.
 create function private.broadcast_group_participants_trigger() returns trigger
 language plpgsql
 security definer
@@ -4976,12 +4983,13 @@ begin
 end
 $$;
 comment on function private.broadcast_group_participants_trigger() is
-'Trigger: broadcasts groups in which a participant is another person now.';
+'Trigger: broadcasts groups in which a participant is now matched to another person.';
 
--- The newest conversations of all workspaces of a user, in pages. A query that names no workspace would sort all
--- conversations of the user; this reads one index entry for each workspace, and then only rows of the page.
+-- The newest conversations of all workspaces of a user, in pages. A query without a workspace would sort all
+-- conversations of the user; this reads one index entry per workspace, and then only the rows of the page.
 
--- Definer, because a policy would compare each row with each workspace of the caller. It reads only those workspaces.
+-- Definer, because a policy would compare each row with each workspace of the caller. It reads only workspaces of the
+-- caller.
 create function private.find_newest_conversations(p_before timestamptz, p_before_id uuid, p_limit integer)
 returns table (id uuid, at timestamptz)
 language sql
@@ -5018,8 +5026,8 @@ as $$
     limit p_limit
 $$;
 comment on function private.find_newest_conversations(timestamptz, uuid, integer) is
-'Conversations of the caller''s workspaces that come after a place in the inbox, newest first. They are in the p_limit
-workspaces with the newest ones.';
+'Conversations of the caller''s workspaces after a position in the inbox, newest first. The page can only come from the
+p_limit workspaces with the newest conversations.';
 
 create function private.list_conversations(jsonb) returns json
 language plpgsql
@@ -5035,7 +5043,7 @@ begin
     perform private.require_user();
     if v_before !~* '^[0-9]{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
         perform private.fail(
-            400, 'invalid_cursor', 'before is no place in the inbox. Send next_cursor of the page before.', 'before'
+            400, 'invalid_cursor', 'before is not a cursor of this call. Send next_cursor of the page before.', 'before'
         );
     end if;
     -- A cursor is the time in microseconds, and the id.
@@ -5090,7 +5098,7 @@ as $$
     )
 $$;
 comment on function private.render_inbox_entry(public.conversations) is
-'A conversation as a list of the inbox shows it.';
+'A conversation in the form of the inbox list.';
 
 create function public.list_conversations(max_conversations integer default 50, before text default null)
 returns json
@@ -5335,7 +5343,7 @@ declare
     -- Times that a cast takes for certain. It costs a tenth of parse_timestamp, which takes the rest.
     c_castable constant text := '[12][0-9]{3}-(?:0[1-9]|1[0-2])-(?:[01][1-9]|10|2[0-8])[Tt ](?:[01][0-9]|2[0-3])'
         || ':[0-5][0-9]:[0-5][0-9](?:[.][0-9]{1,12})?(?:[Zz]|[+-]0[0-9]:[0-5][0-9])';
-    -- To match all times as one text costs a tenth of matching each. Only strings: a number has too many digits.
+    -- Matches all times as one text, a tenth of the cost of matching each. Only strings: numbers have too many digits.
     v_are_castable boolean := jsonb_path_query_array(p_conversations, '$.messages.sent_at ? (@.type()=="string")')::text
         ~ ('^\[(?:"' || c_castable || '"(?:, )?)*\]$');
 begin
@@ -5647,8 +5655,8 @@ begin
             given.name,
             nullif(given.named_at, '-infinity'),
             case when given.is_group then 'group' else 'direct' end,
-            -- The trigger of the messages corrects this where a request has duplicates or updates. To guess right
-            -- spares an update of each new conversation, with all its indexes.
+            -- Saves an update of each new conversation and its indexes. If the request has duplicates or updates, the
+            -- trigger of the messages corrects this.
             given.message_count,
             nullif(given.last_at, '-infinity'),
             private.message_preview(given.last_message)
@@ -5746,10 +5754,11 @@ comment on function private.update_participants(uuid[], private.ingest_participa
 'Sets identifier and name of participants where the request has newer ones. Returns the ids of the conversations that
 look different now. The caller has locked the rows.';
 
--- Ingest: who takes part. Participants of groups and their persons, and conversations that go on under another name.
--- Promise: the order in which requests arrive makes no difference; a message shows that its sender was there.
+-- Ingest: the participants of groups and their people, and conversations that continue under another name.
+-- Promise: the result does not depend on the order in which requests arrive. A message proves that its sender was in
+-- the group.
 
--- On some platforms, a user with a new number or id begins a conversation with a new name. It stays one here.
+-- On some platforms, a user with a new number or id begins a new conversation. Here both are one conversation.
 create table private.conversation_aliases (
     scope_id uuid not null,
     platform text not null,
@@ -5758,7 +5767,7 @@ create table private.conversation_aliases (
     primary key (scope_id, platform, external_id, conversation_id)
 );
 comment on table private.conversation_aliases is
-'Further names of conversations on their platform, as the field continues of requests gave them.';
+'Further ids of conversations on their platform, from the field continues of requests.';
 create index conversation_aliases_conversation_id_idx on private.conversation_aliases (conversation_id);
 alter table private.conversation_aliases enable row level security;
 
@@ -5842,7 +5851,7 @@ as $$
     select coalesce(jsonb_agg(distinct extra.value), '[]') from jsonb_array_elements(p_one || p_other) as extra (value)
 $$;
 comment on function private.join_identifiers(jsonb, jsonb) is
-'All of two arrays of identifiers, each once, in one order.';
+'The union of two arrays of identifiers, in a fixed order.';
 
 -- Definer, because no role writes the table.
 create function private.record_group_participants(
@@ -5897,7 +5906,7 @@ $$;
 comment on function private.record_group_participants(
     private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]
 ) is
-'Keeps what a request says about participants of groups, and matches them to people. Returns the groups that changed.
+'Stores what a request says about participants of groups, and matches them to people. Returns the groups that changed.
 The caller has locked the conversations.';
 
 create function private.find_conversation(p_source private.ingest_source, p_external_id text) returns uuid
@@ -5925,7 +5934,7 @@ $$;
 comment on function private.find_conversation(private.ingest_source, text) is
 'The conversation of a connection with this name or alias; null if none exists.';
 
--- Definer, because the backend may not change what was said.
+-- Definer, because the backend may not change stored messages.
 create function private.join_conversation(p_from uuid, p_into uuid) returns void
 language plpgsql
 security definer
@@ -6009,7 +6018,7 @@ begin
 end
 $$;
 comment on function private.record_aliases(private.ingest_source, jsonb) is
-'Remembers which conversations of a request go on with an earlier one, and joins those that exist apart.';
+'Stores which conversations of a request continue an earlier one, and joins the two if both exist.';
 
 create function private.read_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_conversation[]
@@ -6021,7 +6030,7 @@ declare
     v_name text;
 begin
     if p_conversations @? '$[*].continues' then
-        -- The lock order stands in the head of 131_ingest_conversations.sql.
+        -- In the lock order of 131_ingest_conversations.sql.
         perform private.lock_source(p_source);
         perform private.record_aliases(p_source, p_conversations);
     elsif not exists (
@@ -6046,7 +6055,7 @@ begin
 end
 $$;
 comment on function private.read_conversations(private.ingest_source, jsonb) is
-'The conversations of a request (parse_conversations), under the names with which they are stored.';
+'The conversations of a request (parse_conversations), with the ids under which they are stored.';
 
 -- Ingest, third part: what happened to messages after they were sent.
 -- Promise: an update counts once, in any order, also before its message has come.
@@ -6226,7 +6235,8 @@ as $$
     select p_one = p_other or '' in (p_one, p_other)
 $$;
 comment on function private.is_same_sender(text, text) is
-'Whether two senders may be one: some platforms do not name the sender of the message that an update changes.';
+'Whether two senders may be the same. An update of some platforms does not name the sender of its message: an empty one
+fits all.';
 
 -- Definer, because the backend may not change what was said.
 create function private.record_updates(p_updates private.ingest_update[], p_ids uuid[]) returns private.ingest_count[]
@@ -6343,7 +6353,7 @@ begin
 end
 $$;
 comment on function private.list_updates(uuid, text, text) is
-'All updates of a message: those that name its sender, and those that name none.';
+'All updates of a message: those with its sender, and those without a sender.';
 
 create function private.has_updates(p_ids uuid[]) returns boolean
 language plpgsql
@@ -6416,7 +6426,7 @@ begin
         v_update.type := 'media';
         v_update.at := clock_timestamp();
         v_update.value := case
-            -- A file that is stored here lasts longer than any URL of the platform.
+            -- Keeps the stored file, because URLs of the platform expire.
             when coalesce(p_message ->> 'media_url', '') not in ('', coalesce(p_stored.message ->> 'media_url', ''))
                 and p_stored.message ->> 'media_url' is distinct from private.media_link(
                     private.media_path(p_stored.conversation_id, p_stored.external_id, p_stored.sender)
@@ -6485,7 +6495,7 @@ begin
         inner join public.conversation_messages as stored
             on stored.conversation_id = p_ids[given.parent]
             and given.external_id = stored.external_id
-            -- A deletion may remove an edit that named no sender, and so change the message of another one.
+            -- A deletion may remove an edit without a sender, and so change a message of another sender.
             and (given.sender in ('', stored.sender) or given.type = 'deleted')
     ), known as materialized (
         select
@@ -6728,8 +6738,8 @@ comment on function private.place_messages(private.ingest_message[], uuid[]) is
 'The same messages, with a place behind all that is there for those with a time far beyond their arrival. Such a message
 that comes first gets the epoch, so that all later ones follow it.';
 
--- force_generic_plan, because custom plans, which Postgres prefers for a request of new conversations, take longer to
--- make than they save: LIMIT 1 decides the look-ups.
+-- force_generic_plan, because Postgres prefers custom plans for new conversations, and making them takes longer than
+-- they save: LIMIT 1 decides the look-ups.
 create function private.store_messages(
     p_source private.ingest_source, p_messages private.ingest_message[], p_ids uuid[], p_is_all_new boolean
 ) returns private.ingest_count[]
@@ -6973,9 +6983,9 @@ are left out whole; all others are stored.';
 
 -- Ingest, sixth part: invites callers to upload the files of messages, and lets messages show what was uploaded.
 -- Promise: no URL of a caller is fetched.
--- Storage has no trigger of ours: the next request, or the clean-up, finds what was uploaded.
+-- The next request or the clean-up finds what was uploaded, because we put no trigger on Storage.
 
--- Definer, because the backend may neither read Storage nor change what was said.
+-- Definer, because the backend may neither read Storage nor change stored messages.
 create function private.settle_media(p_ids uuid[], p_limit integer) returns bigint
 language plpgsql
 security definer
@@ -6996,7 +7006,8 @@ begin
         inner join storage.objects as object on object.bucket_id = 'attachments' and known.path = object.name
         where known.stored_at is null
             and (p_ids is null or known.conversation_id = any(p_ids))
-            -- Browsers run scripts in these (250_files.sql). They stay out of reach, and the sweep removes them.
+            -- Browsers run scripts in these types (250_files.sql), so no user can read them, and the sweep removes
+            -- them.
             and coalesce(object.metadata ->> 'mimetype', '') !~* 'html|svg|[/+](xml|xsl)'
         order by known.created_at
         limit p_limit
@@ -7095,8 +7106,8 @@ begin
 end
 $$;
 comment on function private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]) is
-'The same results, each with the paths at which the files of its messages are to be uploaded: at most 100 in a request,
-and not for files that are stored. The two doors add signed URLs.';
+'The same results, each with the upload paths of the files of its messages: at most 100 in a request, and none for
+stored files. The service or the Edge Function adds signed URLs.';
 
 -- The ingest log: the requests of each connection, for those who manage it. Kept for 30 days.
 -- Promise: it holds no names, no content and no secrets.
@@ -7334,7 +7345,8 @@ comment on table public.channels is
 comment on column public.channels.workspace_id is
 'Without a value, the personal workspace of the creator. Its members may be added; others come as guests.';
 comment on column public.channels.language is
-'A tag of BCP 47, such as de or pt-BR: search finds the forms of its words. Null: the language of the workspace.';
+'A tag of BCP 47, such as de or pt-BR: search finds other forms of a word in this language. Null: the language of the
+workspace.';
 comment on column public.channels.direct_key is
 'Hash of the sorted ids of the people in a direct channel, so that each set of people has one.';
 create index channels_created_by_idx on public.channels (created_by);
@@ -7441,7 +7453,7 @@ language sql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    -- What the profile cannot hold does not stop the sign-up.
+    -- Drops values that the profile cannot hold, so that they do not stop the sign-up.
     select named.url
     from (values (1, p_metadata ->> 'avatar_url'), (2, p_metadata ->> 'picture')) as named (place, url)
     where named.url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])' and char_length(named.url) <= 2000
@@ -8755,7 +8767,7 @@ begin
 end
 $$;
 comment on function private.list_workspace_members(uuid, text) is
-'The members of a workspace of the caller whose name contains p_search, by name; none of other workspaces.';
+'The members of a workspace of the caller whose name contains p_search, by name. Empty for other workspaces.';
 
 create function public.list_workspace_members(workspace_id uuid, search text default null)
 returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)
@@ -8793,8 +8805,8 @@ begin
 end
 $$;
 comment on function private.set_claims(text[]) is
-'Sets the claims of the caller in their three settings and returns the former ones, to set them again. Empty texts are
-no claims: then the rules of clients do not apply.';
+'Sets the claims of the caller in their three settings and returns the former ones, to set them again. Empty texts mean
+no claims, so that the rules for clients do not apply.';
 
 create function private.find_heir(p_workspace_id uuid, p_user_id uuid) returns uuid
 language sql
@@ -8957,7 +8969,7 @@ begin
 end
 $$;
 comment on function private.move_channels(uuid, uuid) is
-'Moves the channels with guests of a workspace that goes with its user into the personal workspace of one of them.';
+'Before a workspace is deleted with its user: moves each channel with guests into the personal workspace of one guest.';
 
 create function private.leave_guest_channels(p_user_id uuid) returns void
 language plpgsql
@@ -8981,7 +8993,7 @@ begin
 end
 $$;
 comment on function private.leave_guest_channels(uuid) is
-'Removes a user from channels of workspaces to which the user does not belong. A guest may be the only owner of one.';
+'Removes a user from the channels where the user is a guest. If the guest is the only owner, the heir becomes owner.';
 
 -- Definer, because Supabase Auth deletes users under a role that may not write here. Without claims, because the rules
 -- of clients do not apply.
@@ -9015,7 +9027,7 @@ comment on function private.hand_over_user_trigger() is
 member.';
 
 -- The calls of /api/v2 for workspaces, members, invitations, and a user's own side of channels.
--- Promise: each call acts for the user of the token and does what the table or function of the same name does in the
+-- Promise: each call acts for the user of the token, and does the same as the table or function of the same name in the
 -- Data API.
 
 create function private.render_workspace(p_workspace public.workspaces, p_role text) returns jsonb
@@ -9052,7 +9064,7 @@ declare
 begin
     if v_role is null then
         perform private.fail(
-            404, 'workspace_not_found', 'This workspace does not exist, or you are not in it.', 'workspace_id'
+            404, 'workspace_not_found', 'This workspace does not exist, or you are not a member.', 'workspace_id'
         );
     end if;
     return v_role;
@@ -9207,7 +9219,9 @@ begin
     if private.require_workspace(v_id) <> 'owner' then
         perform private.fail(403, 'owner_required', 'Only an owner can delete a workspace. Ask an owner of it.');
     elsif v_id = (select auth.uid()) then
-        perform private.fail(409, 'personal_workspace', 'A personal workspace goes only with its user.');
+        perform private.fail(
+            409, 'personal_workspace', 'A personal workspace is deleted only with its user. Delete a team workspace.'
+        );
     end if;
     delete from public.workspaces as workspace where workspace.id = v_id;
     return private.succeed(jsonb_build_object('id', v_id));
@@ -9262,13 +9276,12 @@ begin
         select from public.workspace_members as member
         where member.workspace_id = p_workspace_id and member.user_id = p_user_id
     ) then
-        perform private.fail(404, 'member_not_found', 'This user is not in the workspace.', 'member_id');
+        perform private.fail(404, 'member_not_found', 'This user is not a member. Check member_id.', 'member_id');
     end if;
 end
 $$;
 comment on function private.require_workspace_member(uuid, uuid) is
-'Raises PT404 unless the user is a member of the workspace. The caller of this function has checked that the caller of
-the call is one.';
+'Raises PT404 unless the user is a member of the workspace. Call it after a check of the caller''s own membership.';
 
 create function private.set_member_role(jsonb) returns json
 language plpgsql
@@ -9669,10 +9682,10 @@ $$;
 comment on function private.remove_member_twins_trigger() is
 'Removes the twins of a member who leaves, and with them their pending deliveries.';
 
--- What clients may not write to a table, with the function to call instead.
--- Clients have the privilege and no policy. Without the privilege, Postgres would say only "permission denied".
+-- Refusals of statements that clients may not run, each with the function to call instead.
+-- Clients have the privilege and no policy, because without the privilege Postgres would say only "permission denied".
 
--- Invoker, because row_security_active then tells a client from a function of ours and from service_role.
+-- Invoker, because row_security_active is then true for a client, and false for our functions and service_role.
 create function private.refuse_statement_trigger() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -9704,7 +9717,7 @@ begin
 end
 $$;
 comment on function private.protect_message_trigger() is
-'Trigger: refuses a client that changes more of a message than its content. An upsert with equal values passes.';
+'Trigger: refuses a client''s change of any column of a message but content. An upsert with equal values passes.';
 
 -- Reactions that look the same are the same: each emoji has one spelling.
 
@@ -9720,7 +9733,7 @@ declare
     c_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u24ff\u25a0-\u27bf'
         '\u2900-\u297f\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001f1e5\U0001f200-\U0001faff]'
         '[\U0001f3fb-\U0001f3ff]?([\U000e0020-\U000e007e]+\U000e007f)?';
-    -- The emoji that are text without U+FE0F.
+    -- Emoji that show as text without U+FE0F.
     c_text_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u2328\u23cf'
         '\u23ed-\u23ef\u23f1\u23f2\u23f8-\u23fa\u24c2\u25aa\u25ab\u25b6\u25c0\u25fb\u25fc\u2600-\u2604\u260e\u2611'
         '\u2618\u261d\u2620\u2622\u2623\u2626\u262a\u262e\u262f\u2638-\u263a\u2640\u2642\u265f\u2660\u2663\u2665'
@@ -9751,8 +9764,8 @@ begin
 end
 $$;
 comment on function private.normalize_emoji(text) is
-'The one spelling of an emoji or of a name such as thumbsup or :thumbsup:, so that equal ones compare as equal: in NFC,
-and with U+FE0F exactly where an emoji needs it. Null for any other text.';
+'The one spelling of an emoji or of a name such as thumbsup or :thumbsup:, so that equal emoji have equal texts: in NFC,
+with U+FE0F only where an emoji needs it. Null for any other text.';
 
 create function private.parse_emoji(p_body jsonb) returns text
 language plpgsql
@@ -9833,8 +9846,7 @@ comment on column public.messages.seq is
 comment on column public.messages.user_id is 'The author; null for messages of twins and of deleted users.';
 comment on column public.messages.parent_message_id is 'The parent: the message that this one answers.';
 comment on column public.messages.thread_id is
-'The first message of the thread; null for a message that answers none. A trigger sets it, also for replies to
-replies.';
+'The first message of the thread; null if the message is not a reply. A trigger sets it, also for replies to replies.';
 comment on column public.messages.conversation_id is
 'A context of the application. Threadline stores it and does not use it.';
 comment on column public.messages.hops is 'Turns of twins since a user wrote; 0 for messages of users.';
@@ -9903,13 +9915,13 @@ begin
             message = 'Only members can write to this channel.',
             hint = 'Ask a member who manages it to add you, or call the function accept_invitation.';
     end if;
-    -- Raises an error for a channel without a counter. For a channel that does not exist, the foreign key does.
+    -- Raises an error for a channel without a counter. The foreign key raises one for a channel that does not exist.
     perform private.record_event(p_message.channel_id, 'message.created', p_message.id, p_message.user_id, null, 1);
     return p_message;
 end
 $$;
 comment on function private.refuse_message(public.messages) is
-'Raises the error for a message that got no number: its author is not a member, or its channel has no counter.';
+'Raises the error for a message that got no number, because its author is not a member or its channel has no counter.';
 
 -- Definer, because it must find the parent and the id even if the caller may not see them.
 create function private.admit_message_trigger() returns trigger
@@ -9918,7 +9930,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- The number and the lock of the channel, for members only, in one statement: each message pays for it.
+    -- One statement takes the number, locks the channel and checks the membership, because each message pays for it.
     update private.channel_counters as counter
     set
         last_seq = counter.last_seq + 1,
@@ -10227,7 +10239,7 @@ as $$
         from public.messages as message
         where message.id = any(p_message_ids) and message.deleted_at is null
     ), read as materialized (
-        -- One look-up for each channel of the messages: a page has one.
+        -- One look-up per channel; all messages of a page are in one channel.
         select named.channel_id, array_agg(named.user_id) as user_ids, array_agg(named.ai_twin_id) as twin_ids
         from named
         group by named.channel_id
@@ -10269,8 +10281,8 @@ begin
 end
 $$;
 comment on function private.render_author(uuid, uuid) is
-'Name and picture of a user or a twin, for events and deliveries; nulls for a deleted one. Its caller checks who reads
-them.';
+'Name and picture of a user or a twin, for events and deliveries; nulls for a deleted one. The caller checks who may
+read them.';
 
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
 language sql
@@ -10523,8 +10535,8 @@ begin
 end
 $$;
 comment on function private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer) is
-'A page of a channel, of its messages that answer none, or of a thread: message ids, and the cursor of the next page in
-that direction, or null.';
+'A page of a channel, of its messages that are not replies, or of a thread: message ids, and the cursor of the next page
+in that direction, or null.';
 
 create function private.render_page(p_ids uuid[]) returns jsonb
 language sql
@@ -10593,7 +10605,7 @@ begin
         perform private.fail(400, 'invalid_cursor', 'before and after cannot be combined.', 'after');
     end if;
     if v_thread_id is not null then
-        -- Any message of a thread names it.
+        -- thread_id may be any message of the thread.
         v_thread_id := coalesce(
             (select message.thread_id from public.messages as message where message.id = v_thread_id), v_thread_id
         );
@@ -10613,7 +10625,7 @@ begin
             'offset', v_offset,
             'next_cursor', v_page.next_cursor
         )
-        -- The first page shows the channel at this event: a client follows it from there.
+        -- The first page shows the channel at this event. A client follows the channel from it.
         || case
             when v_before is null and v_after is null and v_offset = 0
                 then jsonb_build_object('last_seq', v_state.last_seq, 'topic', v_state.topic)
@@ -11417,8 +11429,8 @@ comment on column public.attachments.size is
 'In bytes. A trigger copies it from Storage, as content_type and uploaded_by.';
 comment on column public.attachments.content_type is 'Media type that the uploader gave to Storage.';
 comment on column public.attachments.width is
-'Of an image, in pixels, as the service read it from the file; null if it did not.';
-comment on column public.attachments.height is 'The same.';
+'Width of an image in pixels, which the service reads from the file; null if it did not.';
+comment on column public.attachments.height is 'Height, as width.';
 comment on column public.attachments.uploaded_by is 'The uploader; null for service_role and for deleted users.';
 create index attachments_channel_id_idx on public.attachments (channel_id);
 create index attachments_uploaded_by_idx on public.attachments (uploaded_by);
@@ -11473,9 +11485,9 @@ begin
 end
 $$;
 comment on function private.is_retired_file(text) is
-'Whether a path is that of a deleted file, which Storage keeps until the sweep.';
+'Whether a path belongs to a deleted file, which Storage keeps until the sweep.';
 
--- A view with the rights of its owner, as those of channels (200_channels).
+-- Runs with the rights of its owner, like the views of channels (200_channels).
 create view private.my_posted_files
 with (security_barrier = true) as
 select
@@ -11504,7 +11516,7 @@ begin
 end
 $$;
 comment on function private.is_posted_to_me(text) is
-'Whether a path is that of a file in a message of the caller''s channels.';
+'Whether a path belongs to a file in a message of the caller''s channels.';
 
 -- Definer, because it also runs when Supabase Auth deletes a user.
 create function private.retire_ids_trigger() returns trigger
@@ -11582,8 +11594,8 @@ begin
 end
 $$;
 comment on function private.render_attachment(public.attachments) is
-'An attachment as JSON. path is for Storage clients; url is that of the service, which asks for the rights of each
-reader (decision 0015).';
+'An attachment as JSON. path is for Storage clients; url leads to the service, which checks the rights of each reader
+(decision 0015).';
 
 create function private.find_file(p_item jsonb, p_channel_id uuid) returns jsonb
 language plpgsql
@@ -11604,7 +11616,7 @@ begin
         select * into v_file
         from public.attachments as file
         where file.id = v_id::uuid
-            -- Uploaders post a file anywhere; others where it is already.
+            -- Uploaders may post a file in any channel, others only in channels that have it already.
             and (
                 file.channel_id = p_channel_id
                 or (select private.is_service())
@@ -11625,15 +11637,15 @@ begin
 end
 $$;
 comment on function private.find_file(jsonb, uuid) is
-'An attachment of a message with the facts of the stored file that it names, which replace what the sender wrote; one
-that names none stays as it is. PT404 for a file that the author may not post in the channel.';
+'An attachment of a message, in which the facts of the stored file replace what the sender wrote. An attachment without
+a stored file stays as it is. PT404 for a file that the author may not post in the channel.';
 
 create function private.require_attachments_trigger() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- The constraints reject these, and run after this trigger.
+    -- The constraints, which run after this trigger, reject these.
     if jsonb_typeof(new.attachments) <> 'array' or not private.fits(new.attachments, private.attachments_max_bytes())
     then
         return new;
@@ -11679,7 +11691,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- The lock first: a message that names the file at this moment is then seen below.
+    -- Locks first, so that the statement below sees a message that names the file at this moment.
     perform from public.attachments as attachment where attachment.id = old.attachment_id for update;
     delete from public.attachments as attachment
     where attachment.id = old.attachment_id
@@ -11825,7 +11837,7 @@ comment on function public.finish_upload(jsonb) is
 'Second half of an upload, once Storage has the files: conversation_id, files (objects with id and name). Said again,
 it changes nothing.';
 
--- Definer, because no client writes the size of an image: only the service has read it from the file.
+-- Definer, because clients may not write the size of an image, which only the service reads from the file.
 create function private.set_image_size(p_id uuid, p_width integer, p_height integer) returns void
 language plpgsql
 security definer
@@ -11952,8 +11964,8 @@ comment on function public.sweep_attachments(jsonb) is
 without a row, such as those of failed uploads; limit. The caller removes these through Storage; the next call returns
 the rest again.';
 
--- The language of a channel: search finds the forms of a word in it. A channel has its own, or that of its workspace,
--- or settings.default_language.
+-- The language in which search finds other forms of a word: that of the channel, else of its workspace, else
+-- settings.default_language.
 
 create view private.channel_languages
 with (security_barrier = true) as
@@ -11972,7 +11984,7 @@ parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Those of Postgres 15.
+    -- The languages of Postgres 15.
     return '{
         "ar": "arabic", "hy": "armenian", "eu": "basque", "ca": "catalan", "da": "danish", "nl": "dutch",
         "en": "english", "fi": "finnish", "fr": "french", "de": "german", "el": "greek", "hi": "hindi",
@@ -11984,8 +11996,8 @@ begin
 end
 $$;
 comment on function private.search_language(text) is
-'The text search configuration of Postgres for a tag of BCP 47; null if it has none, so that search finds words as they
-are.';
+'The text search configuration of Postgres for a tag of BCP 47. Null if Postgres has none: search then finds words only
+as they are written.';
 
 create function private.set_search_languages(p_workspace_id uuid, p_channel_id uuid) returns void
 language plpgsql
@@ -12051,7 +12063,7 @@ begin
 end
 $$;
 comment on function private.set_default_language_trigger() is
-'Trigger: indexes new messages in the language of the project, where no other is set.';
+'Trigger: indexes new messages in the language of the project, if no other is set.';
 
 -- Definer, because no client reads the counters.
 create function private.list_stemmers(p_channel_id uuid) returns regdictionary[]
@@ -12087,8 +12099,8 @@ begin
 end
 $$;
 comment on function private.list_stemmers(uuid) is
-'The dictionaries that stem the words of a search in one channel or all channels of the caller: at most five, for the
-languages of most channels.';
+'The dictionaries that stem the words of a search in one channel or in all channels of the caller: at most five, those
+of the languages that most channels have.';
 
 -- The words of a text: folded, split in every script, stemmed, and joined with the signs that carry meaning.
 -- The index and the query use the same functions, so that they agree.
@@ -12105,8 +12117,8 @@ begin
     if octet_length(p_text) = char_length(p_text) then
         return lower(p_text);
     end if;
-    -- Removes accents, vowel points and characters that only say how to show another one. Keeps the vowel signs of Thai
-    -- and Indic scripts, because a word without them is another word.
+    -- Removes accents, vowel points and characters that only change how another one is shown. Keeps the vowel signs of
+    -- Thai and Indic scripts, because a word without them is another word.
     v_text := lower(regexp_replace(
         normalize(replace(replace(p_text, e'\u2120', ' '), e'\u2122', ' '), nfkd),
         '[' || case when p_keeps_accents then '' else '\u0300-\u036f' end
@@ -12130,7 +12142,8 @@ begin
 end
 $$;
 comment on function private.fold_text(text, boolean) is
-'A text without capitals, accents and width variants, so that a search finds every spelling. Stemmers need accents.';
+'A text without capitals, accents and width variants, so that a search finds every spelling. Optionally keeps accents,
+which stemmers need.';
 
 -- Does not use the parser of Postgres, which keeps report.pdf, /path and -19 whole, drops emoji, and depends on the
 -- locale.
@@ -12150,7 +12163,7 @@ begin
         v_text := regexp_replace(v_folded, '[^a-z0-9 ]+', ' ', 'g');
     else
         -- Han, kana, Hangul, Thai, Lao, Tibetan, Burmese, Khmer and emoji: a word may begin or end at any of them.
-        -- By runs, because a match of this long class costs four times as much as a match of any character.
+        -- Splits by runs, because matching this long class costs four times as much as matching any character.
         v_runs := string_to_array(regexp_replace(
             translate(v_folded, e'\u0001', ' '),
             '[\u0e01-\u0e3e\u0e40-\u0e4e\u0e50-\u0e59\u0e81-\u0f0a\u0f13-\u1049\u1050-\u109f\u1100-\u11ff'
@@ -12214,8 +12227,8 @@ declare
     c_word constant text := '[a-z0-9\u00df-\u02af\u0370-\u0587\u05d0-\u05ea\u0620-\u064a]+';
     v_text text := left(private.fold_text(p_text), 100000);
 begin
-    -- Runs few regular expressions, because they are the cost of a message with signs. Duplicates cost less than
-    -- removing them.
+    -- Runs few regular expressions, because they make messages with signs expensive. Keeps duplicates, because removing
+    -- them costs more.
     if translate(v_text, e'-'',\u2010\u2019', '') <> v_text then
         joined := array(
             select left(translate(found.words[1], e'-'',\u2010\u2019', ''), 100)
@@ -12240,7 +12253,7 @@ begin
         ) as found (words)
     );
     if translate(v_text, '_.', '') <> v_text then
-        -- Each two neighbours: a_b_c has a_b and b_c, 1.2.3 has 1.2 and 2.3.
+        -- Each pair of neighbours: a_b_c has a_b and b_c, 1.2.3 has 1.2 and 2.3.
         signed := signed || array(
             select left(found.words[1], 100)
             from regexp_matches(
@@ -12252,8 +12265,8 @@ begin
 end
 $$;
 comment on function private.list_compounds(text) is
-'The words of a text with the signs that carry meaning (C++, #123, @name, --flag, a_b, 2.0), and its words that a hyphen
-or an apostrophe divides, joined (wi-fi is wifi, 1,234 is 1234).';
+'The words of a text with the signs that carry meaning (C++, #123, @name, --flag, a_b, 2.0), and joined forms of words
+with a hyphen, an apostrophe or a comma (wi-fi is wifi, 1,234 is 1234).';
 
 create function private.list_stems(
     p_words text[], p_accented text[], p_stemmer regdictionary, p_strips_prefixes boolean
@@ -12269,7 +12282,7 @@ begin
     select given.place, private.fold_text(stemmed.word)
     from unnest(p_words, p_accented) with ordinality as given (word, accented, place)
     cross join lateral unnest(array[
-        -- The stemmers know no script beyond those of India, and a message in Chinese has many words.
+        -- Skips later scripts, because no stemmer knows them and a message in Chinese has many words.
         case
             when ascii(given.word) < 3584 then (ts_lexize(p_stemmer, coalesce(given.accented, given.word)))[1]
         end,
@@ -12293,10 +12306,10 @@ begin
 end
 $$;
 comment on function private.list_stems(text[], text[], regdictionary, boolean) is
-'The stems of words that differ from them, with their places. p_accented has the same words with their accents, which
-stemmers need. Only a message loses Hebrew prefixes: a query without one finds them all.';
+'The stems that differ from their words, with the places of the words. p_accented has the same words with accents, which
+stemmers need. Removes Hebrew prefixes only from messages: a query word without a prefix then finds all.';
 
--- How a hit looks: the message, its author, and a snippet that shows why it was found.
+-- Hits: the message, its author, and a snippet around the found words.
 
 create function private.list_marks(p_words tsquery, out words text[], out beginnings text, out neighbours text)
 language plpgsql
@@ -12321,7 +12334,7 @@ begin
         cross join lateral unnest(private.split_words(v_terms[term][1])) as split (word)
         where cardinality(private.split_words(left(split.word, 1))) = 1
     ) as marked;
-    -- In scripts without spaces a word is two neighbours: marks each beside the other.
+    -- In scripts without spaces a word is a pair of neighbours, so a character is marked only beside the other.
     neighbours := (
         select string_agg(
             case
@@ -12336,8 +12349,8 @@ begin
 end
 $$;
 comment on function private.list_marks(tsquery) is
-'What a snippet marks: the words of a query, a regular expression of its beginnings, and one of the characters of
-scripts without spaces.';
+'What a snippet marks: the words of a query, a regular expression for its beginnings, and one for characters of scripts
+without spaces.';
 
 create function private.escape_html(p_text text) returns text
 language plpgsql
@@ -12348,7 +12361,7 @@ begin
     return replace(replace(replace(replace(p_text, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;');
 end
 $$;
-comment on function private.escape_html(text) is 'A text that a page shows as it is.';
+comment on function private.escape_html(text) is 'A text as HTML that shows it unchanged.';
 
 create function private.render_snippet(
     p_content text, p_words text[], p_beginnings text, p_neighbours text, p_stemmers regdictionary[]
@@ -12359,7 +12372,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     c_letter constant text := '[^\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]';
-    -- Bounds the cost: a hit further on shows the beginning of the message. The two characters become the marks.
+    -- Cuts the text, which limits the cost; for a hit after the cut, the snippet is the beginning. The two characters
+    -- become the marks.
     v_text text := translate(left(p_content, 4000), e'\u0002\u0003', '');
     v_heads text[] := array(select left(given.word, 2) from unnest(p_words) as given (word));
     v_pattern text;
@@ -12374,7 +12388,7 @@ begin
             from (
                 select cut.part[1] as text, private.fold_text(cut.part[1]) as word
                 from regexp_matches(v_text, c_letter || '+', 'g') as cut (part)
-                -- Most words begin with other letters than the query and its stems, and need no further look.
+                -- Skips words with other first letters than the query and its stems, which are most words.
                 where octet_length(cut.part[1]) > char_length(cut.part[1])
                     or left(lower(cut.part[1]), 2) = any(v_heads)
                     or lower(cut.part[1]) ~ p_beginnings
@@ -12499,8 +12513,8 @@ end
 $$;
 comment on function private.word_index_template() is
 'The template from which format() builds a tsvector of up to 254 words, ten characters for each word. It is immutable,
-so Postgres computes it once per plan. It stays, because numbering words with a query made index_words a quarter slower
-(decision 0007).';
+so Postgres computes it once per plan. A query that numbers the words would make index_words a quarter slower (decision
+0007).';
 
 create function private.index_stems(p_content text, p_words text[], p_text text, p_language text) returns text
 language plpgsql
@@ -12565,11 +12579,11 @@ begin
         v_is_long := v_count >= 16383
             or exists (select from unnest(v_words) as given (word) group by given.word having count(*) >= 255);
     end if;
-    -- Most messages have no sign, and pay for this line only.
+    -- Most messages have no sign and stop here.
     if p_content ~ private.compound_signs() then
         v_compounds := private.list_compounds(p_content);
         v_index := concat(v_index, (
-            -- Two places apart, so that no phrase finds them side by side.
+            -- Leaves a place between them, so that no phrase finds them as neighbours.
             select string_agg(' ''' || given.word || ''':' || v_count + 2 * given.place || given.label, '')
             from (
                 select signed.word, signed.place, 'A' as label
@@ -12593,7 +12607,7 @@ begin
     return concat(
         v_index,
         case
-            -- Of words in ASCII, the parser of Postgres makes the same words with the same places, and quickly.
+            -- For ASCII, the parser of Postgres gives the same words with the same places, and is faster.
             when octet_length(v_text) = char_length(v_text)
                 and (p_language = 'english' or octet_length(p_content) = char_length(p_content))
                 then ' ' || to_tsvector(p_language::regconfig, v_text)::text
@@ -12774,7 +12788,7 @@ begin
         v_all := format('(%s | ''%s''%s)', v_all, v_compounds.joined[1], v_end);
     end if;
     if v_compounds.signed <> '{}' and p_labels <> 'B' then
-        -- A number such as v2.0 is its sign; and so is one word, such as #123.
+        -- The signed form is enough for a number such as v2.0, and for a single word such as #123.
         return concat_ws(
             ' & ',
             case when cardinality(v_words) > 1 and p_text !~* '^v?[0-9.,]+$' then v_all end,
@@ -12986,7 +13000,7 @@ declare
     v_lookups integer := 0;
     v_prefixes integer := 0;
 begin
-    -- 10 look-ups of names and 8 prefixes bound the cost of a search; it ignores the rest.
+    -- Ignores names after the tenth and prefixes after the eighth, to limit the cost of a search.
     for v_term in
         select * from private.list_search_terms(v_query, p_is_typing)
     loop
@@ -13296,16 +13310,16 @@ comment on function public.search_messages(jsonb) is
 word open). Best rank first, then newest. Considers and counts the newest 1,000 messages that fit.';
 
 -- Search in conversations: their messages are entries of the same index as those of channels.
--- Promise: a deleted message is found no more from the moment of its deletion; a new text is found some seconds later.
--- Ingest only notes which messages are new, because words cost more than storing a message. The service, or the
--- clean-up, indexes them.
+-- Promise: search stops finding a message at the moment of its deletion, and finds a new text some seconds later.
+-- Ingest only notes which messages are new, because indexing costs more than storing. The service or pg_cron indexes
+-- them.
 
 create table private.word_backlog (
     change_id bigint primary key references private.inbox_changes (id) on delete cascade,
     created_at timestamptz not null default clock_timestamp()
 );
 comment on table private.word_backlog is
-'Changes of messages that search does not know yet.';
+'Changes of messages that are not indexed yet.';
 alter table private.word_backlog enable row level security;
 
 -- Without a foreign key, which would cost one query for each deleted message (decision 0006).
@@ -13318,7 +13332,7 @@ create table private.conversation_words (
     constraint conversation_words_word_id_unique unique (word_id)
 );
 comment on table private.conversation_words is
-'Which entry of message_words belongs to a message of a conversation. There, channel_id is the id of the workspace.';
+'Maps a message of a conversation to its entry in message_words, where channel_id is the id of the workspace.';
 alter table private.conversation_words enable row level security;
 
 -- Definer, because no role writes the log.
@@ -13343,7 +13357,7 @@ begin
 end
 $$;
 comment on function private.note_ingested_trigger() is
-'Trigger: writes new messages into the log, and notes that their words are to be indexed.';
+'Trigger: writes new messages into the log and the backlog of the search index.';
 
 -- Definer, because no client and no backend writes the index.
 create function private.delete_conversation_words_trigger() returns trigger
@@ -13361,7 +13375,7 @@ $$;
 comment on function private.delete_conversation_words_trigger() is
 'Trigger: removes messages of conversations from the search index.';
 
--- Definer, because the words of a deleted message must go with its text, in every role.
+-- Definer, because every role that deletes a message must remove its words too.
 create function private.forget_ingested_trigger() returns trigger
 language plpgsql
 security definer
@@ -13418,8 +13432,8 @@ begin
 end
 $$;
 comment on function private.change_ingested_trigger() is
-'Trigger: writes changed messages into the log, notes new texts for the search index, and removes deleted messages from
-it at once.';
+'Trigger: writes changed messages into the log and new texts into the backlog, and removes deleted messages from the
+search index at once.';
 
 -- Definer, because no client and no backend writes the index.
 create function private.index_conversations(p_limit integer) returns bigint
@@ -13427,13 +13441,13 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
--- A deletion must never wait for a lock in a circle: this gives up first, and the next round goes on.
+-- lock_timeout, so that this gives up before a deletion fails with a deadlock; the next round continues.
 set lock_timeout = '100ms'
 as $$
 declare
     v_ids bigint[];
 begin
-    -- One at a time: of two, the slower one could write an older text last.
+    -- One process at a time, because the slower of two could write an older text last.
     if not pg_try_advisory_xact_lock(hashtextextended('threadline.words', 0)) then
         return 0;
     end if;
@@ -13487,7 +13501,7 @@ begin
 end
 $$;
 comment on function private.index_conversations(integer) is
-'Puts the messages of the oldest p_limit rows of the backlog into the search index. Returns the number of rows; 0 also
+'Puts the messages of the oldest p_limit rows of the backlog into the search index. Returns the number of rows, and 0
 while another process indexes.';
 
 create function public.index_conversations(jsonb) returns json
@@ -13606,7 +13620,7 @@ comment on function public.search_conversations(jsonb) is
 as that of search_messages; from:, in: and mentions: find nothing, because they name users and channels. Best rank
 first, then newest. Considers and counts the newest 1,000 messages that fit.';
 
--- With pg_cron, as on Supabase, the database indexes by itself every minute. The service does it within seconds.
+-- With pg_cron, as on Supabase, the database indexes every minute by itself. The service indexes within seconds.
 do $$
 begin
     if exists (select from pg_available_extensions where name = 'pg_cron') then
@@ -13724,7 +13738,7 @@ comment on table private.summaries is
 model now.';
 comment on column private.summaries.requested_count is 'The messageCount of the request; 0 for all recent messages.';
 comment on column private.summaries.last_seq is
-'The last event that changed the text of the channel; of a conversation its version.';
+'Channel: the last event that changed its text. Conversation: its version.';
 comment on column private.summaries.lease is
 'The token with which its caller stores the answer. Each new lease has a new token.';
 comment on column private.summaries.lease_expires_at is 'From this time on, another caller may take the lease.';
@@ -13899,7 +13913,7 @@ as $$
 $$;
 comment on function private.render_transcript(uuid, bigint, integer, integer, integer) is
 'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover: p_count
-of them, or for 0 those of p_recent_days, and at least 50. The newest message is always included.';
+messages, or if p_count is 0 those of p_recent_days and at least 50. The newest message is always included.';
 
 create function private.render_conversation_transcript(
     p_conversation_id uuid, p_count integer, p_max_bytes integer, p_recent_days integer
@@ -14019,8 +14033,8 @@ begin
 end
 $$;
 comment on function private.answer_summary(jsonb, uuid, bigint, integer) is
-'Answers the summary of a state of a channel or a conversation, or a task for the caller that gets its lease, or the id
-of the summary that another caller has under way.';
+'Answers for a state of a channel or a conversation one of three things: the stored summary; a lease and a task for the
+caller; or the id of the summary that another caller is making.';
 
 -- This function and the next two are private, because a client that could call them could store an invented summary.
 create function private.begin_summary(jsonb) returns json
@@ -14352,8 +14366,8 @@ as $$
     where field.key in ('id', 'channel_id', 'seq', 'prev_seq')
 $$;
 comment on function private.render_pointer(jsonb, text) is
-'The stub that is sent instead of an oversized payload, or while the channel is sealed: then with the topic that
-has it.';
+'The pointer that is sent instead of an oversized payload or, with the topic of the payload, while the channel is
+sealed.';
 
 -- Inserts directly, because realtime.send hides errors, adds fields to payloads, and opens a subtransaction per call.
 create function private.send_event(p_event public.message_events, p_message public.messages) returns void
@@ -14413,8 +14427,8 @@ begin
 end
 $$;
 comment on function private.send_event(public.message_events, public.messages) is
-'Sends an event to its channel, and a new message also to the twins of the channel. Sends a stub instead of an oversized
-payload. A sealed channel gets stubs, and its current turn the payloads.';
+'Sends an event to its channel, and a new message also to the twins of the channel. Sends a pointer instead of an
+oversized payload. A sealed channel gets pointers, and its current turn the payloads.';
 
 create function private.require_creation(p_event public.message_events, p_message public.messages) returns void
 language plpgsql
@@ -14452,14 +14466,15 @@ declare
     v_event public.message_events := new;
     v_message public.messages;
 begin
-    -- Reads the event again, because an erasure in the same transaction may have changed it. A creation quotes nothing.
+    -- Reads the event again, because an erasure in the same transaction may have changed it. Skips creations, which
+    -- quote nothing.
     if new.kind <> 'message.created' then
         select * into v_event
         from public.message_events as event
         where event.channel_id = new.channel_id and event.seq = new.seq;
     end if;
     select * into v_message from public.messages as message where message.id = new.message_id;
-    -- With immediate constraints this runs inside the trigger that numbers the message: the message does not exist yet.
+    -- With immediate constraints this runs inside the trigger that numbers the message, before the message exists.
     -- Depth 1 means the end of the transaction or statement.
     if new.kind = 'message.created' and v_message.channel_id is distinct from new.channel_id
         and pg_trigger_depth() = 1
@@ -14479,8 +14494,8 @@ begin
 end
 $$;
 comment on function private.broadcast_event_trigger() is
-'Sends an event at the end of its transaction. A failed broadcast is only a warning; an event of a message that was not
-written undoes the transaction.';
+'Sends an event at the end of its transaction. A failed broadcast is only a warning. If the message of the event was not
+written, raises an error and so undoes the transaction.';
 
 -- Definer, because only the database sends to these topics.
 create function private.broadcast_channel_deletion_trigger() returns trigger
@@ -14514,8 +14529,8 @@ begin
 end
 $$;
 comment on function private.broadcast_channel_deletion_trigger() is
-'Trigger: tells the listeners of a channel that it is deleted, as its last event. Its log is deleted with it; the logs
-of its members keep the deletion.';
+'Trigger: sends the last event of a channel, its deletion. The log of the channel is deleted with it; the logs of its
+members keep the deletion.';
 
 -- Catch-up: a client fetches the events of a channel that it missed.
 -- Promise: pages that follow meta.last_seq return every event of the channel once and in order.
@@ -14652,8 +14667,7 @@ exception
 end
 $$;
 comment on function private.is_webhook_url(text) is
-'Whether a text is an http or https URL with a host and a port that can exist. The worker checks the address when it
-connects.';
+'Whether a text is an http or https URL with a valid host and port. The worker checks the address when it connects.';
 
 create table public.twin_webhooks (
     ai_twin_id uuid primary key references public.ai_twins (id) on delete cascade,
@@ -14837,8 +14851,7 @@ $$;
 comment on function public.remove_twin_webhook(jsonb) is
 'Removes the webhook of a twin of the caller, its secrets and its deliveries: ai_twin_id.';
 
--- The outbox: the messages, edits and deletions that go to the webhooks of twins. Each twin has one queue in each
--- channel that it is in.
+-- The outbox: the messages, edits and deletions that go to the webhooks of twins. Each twin has one queue per channel.
 -- Promise: each message is delivered at least once and in order within its queue, unless the message is deleted, the
 -- delivery is dead, or the twin or its webhook goes. A failing delivery delays only its own queue.
 -- Writers, replays and workers lock rows in the order that 210_events lists.
@@ -14971,7 +14984,8 @@ as $$
 begin
     return p_message.hops <= (select settings.twin_max_hops from private.settings)
         and exists (select from public.channel_twins as assigned where assigned.channel_id = p_message.channel_id)
-        -- Twins could answer edits with edits for ever, because an edit has no hops: edits of twins stay here.
+        -- Does not forward edits of twins, because an edit has no hops and twins could answer edits with edits for
+        -- ever.
         and (p_message.ai_twin_id is null or p_message.deleted_at is not null);
 end
 $$;
@@ -15020,7 +15034,7 @@ begin
         and event.channel_id = new.channel_id and event.kind in ('message.updated', 'message.deleted')
     order by event.seq desc
     limit 1;
-    -- First, because it locks the queues, and deliveries come after them: see the lock order in 210_events.
+    -- First, because it locks the queues, which come before deliveries in the lock order of 210_events.
     if private.is_forwarded(new) then
         perform private.queue_deliveries(new, v_event.kind, v_event.seq);
     end if;
@@ -15042,7 +15056,7 @@ begin
                 and delivery.state = 'pending' and delivery.attempts = 0
         );
     end if;
-    -- They do not know the message yet: its delivery will have the new text, or is gone.
+    -- Skips twins that have not received the message: its pending delivery has the new text, or is deleted.
     delete from public.twin_deliveries as delivery
     where delivery.message_id = new.id and delivery.seq = v_event.seq and delivery.ai_twin_id = any(v_unknowing);
     return null;
@@ -15085,7 +15099,7 @@ begin
             from unnest(
                 case v_state when 'all' then '{pending,delivered,dead}'::text[] else array[v_state] end
             ) as wanted (state)
-            -- Each state from the newest on, by twin_deliveries_newest_idx.
+            -- Reads each state from the newest on, by twin_deliveries_newest_idx.
             cross join lateral (
                 select delivery.*
                 from public.twin_deliveries as delivery
@@ -15365,8 +15379,8 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    -- An outage fails the next delivery too, so it may hold up the queue for longer than a message that the webhook
-    -- cannot take.
+    -- An outage would fail the next delivery too, so it may hold up the queue for longer than a message that the
+    -- webhook refuses.
     select make_interval(secs => settings.twin_skip_seconds)
         * case when p_status is null or p_status in (408, 429, 502, 503, 504) then 6 else 1 end
     from private.settings as settings
@@ -15523,8 +15537,8 @@ begin
 end
 $$;
 comment on function private.is_used_up() is
-'Whether the caller has no requests left in this minute. An estimate without a lock, so that an exhausted user costs no
-work; private.spend_request decides.';
+'Whether the caller has no requests left in this minute. Estimates without a lock, so that refusing costs no work;
+private.spend_request decides.';
 
 -- Definer, because clients may not write their own count. It counts for the caller.
 create function private.spend_request(out is_granted boolean, out headers jsonb)
@@ -15582,7 +15596,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     for v_place in 1..(select settings.data_api_requests_at_once from private.settings) loop
-        -- A lock, because a GET of the Data API may write nothing.
+        -- An advisory lock, because a GET of the Data API cannot write.
         if pg_try_advisory_xact_lock(hashtextextended(format('threadline.data_api.%s.%s', auth.uid(), v_place), 0)) then
             return true;
         end if;
@@ -16493,8 +16507,8 @@ begin
 end
 $$;
 comment on function private.record_export(uuid, uuid, boolean) is
-'Writes the audit line of an export of a conversation or a channel. A later page has a line only if the caller has none
-of the last hour: a cursor that the caller made up leaves a line too.';
+'Writes the audit line of an export of a conversation or a channel. A later page gets a line only if the caller has none
+from the last hour, so a page with an invented cursor leaves a line too.';
 
 create function private.has_exported(p_workspace_id uuid, p_subject_id uuid) returns boolean
 language sql
@@ -17016,7 +17030,7 @@ begin
     perform private.settle_media(null, p_limit);
     v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit)
         || private.delete_past_retention(p_limit);
-    -- Sorts the newest messages into the search index, so that no writer has to do it.
+    -- Sorts the newest messages into the search index, so that writers need not.
     perform gin_clean_pending_list('private.message_words_search_idx');
     -- Last, because it holds matching locks until the round ends.
     v_removed := v_removed || jsonb_build_object('late_matches', private.match_late_conversations(p_limit));
@@ -17629,8 +17643,8 @@ exception
 end
 $$;
 comment on function private.create_plain_message(bytea) is
-'Creates a message of a user that has only plain fields, without the parsers and tables of private.call_api. For another
-request, or an error of the caller, returns nulls and changes nothing: private.call_api answers those.';
+'Creates a message of a user that has only plain fields, without the parsers and tables of private.call_api. For any
+other request, or an error of the caller, returns nulls and changes nothing; private.call_api then answers.';
 
 -- Invoker, because Postgres allows no change of role inside a definer function. It makes the settings that PostgREST
 -- makes, so a function cannot tell which of the two called it.
@@ -17689,9 +17703,10 @@ comment on function private.call(text, text, text, text, text, bytea) is
 JSON objects. Answers the HTTP status, the headers as a JSON object, and the body. Only the login role of the service
 may call it, and it becomes only roles that it was granted.';
 
--- The calls of the Data API that have a JSON form too, with named arguments: clients and their types need the names.
--- PostgREST takes a function whose arguments fit the keys of the request, and else the one with a single JSON argument.
--- Messages and events.
+-- Calls of the Data API with named arguments, which clients and their types need; each has a JSON form too. This file
+-- has the calls for messages and events.
+-- PostgREST calls the function whose arguments fit the keys of the request, and otherwise the one with a single JSON
+-- argument.
 
 create function public.create_message(
     channel_id uuid, content text, content_type text default null, parent_message_id uuid default null,
@@ -17751,9 +17766,9 @@ begin
 end
 $$;
 comment on function public.list_messages(uuid, uuid, boolean, integer, integer, text, text) is
-'Lists messages of a channel, newest first, with authors, reactions and threads: all, those that answer none
-(roots_only), or a thread. limit is 1 to 200, default 50; before and after take a message id or meta.next_cursor. The
-first page has last_seq and topic in meta, to follow the channel from there.';
+'Lists messages of a channel, newest first, with authors, reactions and threads: all messages, only those that are not
+replies (roots_only), or those of one thread. limit is 1 to 200, default 50; before and after take a message id or
+meta.next_cursor. The first page has last_seq and topic in meta, to follow the channel from there.';
 
 create function public.search_messages(
     query text, channel_id uuid default null, "limit" integer default null, "offset" integer default null,
@@ -17771,8 +17786,8 @@ begin
 end
 $$;
 comment on function public.search_messages(text, uuid, integer, integer, boolean) is
-'Finds messages of the caller''s channels: the best first, among the newest 1,000 that fit. limit is 1 to 100, default
-20. With prefix, the last word is the beginning of one, as while typing.';
+'Finds messages of the caller''s channels, the best first. Considers the newest 1,000 that fit. limit is 1 to 100,
+default 20. With prefix, the last word may be unfinished, for a search while the user types.';
 
 create function public.get_message(id uuid) returns json
 language plpgsql
@@ -17906,7 +17921,7 @@ comment on function public.list_channel_events(uuid, bigint, integer) is
 limit is 1 to 1000, default 200. meta.last_seq is the since of the next page; meta.has_more says whether it has
 events.';
 
--- As 810_named_messages, for files, twins, exports, people and operators.
+-- Like 810_named_messages, for files, twins, exports, people and operators.
 
 create function public.begin_upload(
     conversation_id uuid, files jsonb, conversation_type text default null, workspace_id uuid default null
@@ -18006,8 +18021,8 @@ begin
 end
 $$;
 comment on function public.list_twin_deliveries(uuid, text, integer) is
-'Lists the deliveries to a twin of the caller, newest first. state is pending, delivered or dead; without it, all. limit
-is 1 to 200, default 50.';
+'Lists the deliveries to a twin of the caller, newest first. state is pending, delivered or dead; without it, the list
+has all states. limit is 1 to 200, default 50.';
 
 create function public.replay_twin_deliveries(ai_twin_id uuid, id uuid default null) returns json
 language plpgsql
@@ -18077,7 +18092,7 @@ begin
 end
 $$;
 comment on function public.unmerge_people(uuid) is
-'Makes person_id, which was merged into another person, a person of its own again.';
+'Undoes the merge of person_id into another person.';
 
 create function public.change_number(person_id uuid, phone text) returns json
 language plpgsql
@@ -18194,7 +18209,7 @@ $$;
 comment on function public.read_metrics() is
 'For the service: returns an array of gauges, each with name, help, labels and value.';
 
--- As 810_named_messages, for conversations.
+-- Like 810_named_messages, for conversations.
 
 create function public.list_inbox_changes(
     workspace_id uuid default null, since text default null, "limit" integer default null
@@ -18211,8 +18226,9 @@ begin
 end
 $$;
 comment on function public.list_inbox_changes(uuid, text, integer) is
-'Lists every change of the caller''s conversations after the cursor since, oldest first: of all workspaces or of one.
-limit is 1 to 100 conversations, default 100. Without since, it returns the cursor of now and no changes.';
+'Lists every change of the caller''s conversations after the cursor since, oldest first, in all workspaces or in
+workspace_id. limit is 1 to 100 conversations, default 100. Without since, it returns the cursor of now and no
+changes.';
 
 create function public.search_conversations(
     query text, conversation_id uuid default null, "limit" integer default null, "offset" integer default null
@@ -18229,7 +18245,7 @@ begin
 end
 $$;
 comment on function public.search_conversations(text, uuid, integer, integer) is
-'Finds messages of the caller''s conversations: the best first, among the newest 1,000 that fit. limit is 1 to 100,
+'Finds messages of the caller''s conversations, the best first. Considers the newest 1,000 that fit. limit is 1 to 100,
 default 20.';
 
 create function public.index_conversations("limit" integer default null) returns json
@@ -18267,7 +18283,7 @@ begin
     elsif current_query() !~* '^\s*explain\M' then
         return true;
     end if;
-    -- Of several Prefer headers only one stands in the setting, so the text of the query decides too.
+    -- Also reads the text of the query, because the setting has only one of several Prefer headers.
     -- A function that Postgres calls while it plans keeps its plans, so they must return rows.
     get diagnostics v_callers = pg_context;
     if strpos(v_callers, e'\n') > 0 then
@@ -18359,7 +18375,7 @@ create trigger threadline_30_hand_over
 before delete on auth.users
 for each row execute function private.hand_over_user_trigger();
 
--- The triggers named refuse stop statements of clients, and name the function to call.
+-- Triggers named refuse stop statements of clients; the error names the function to call.
 -- workspaces: a workspace changes. Only an owner changes how long messages are kept.
 create trigger workspaces_10_refuse
 before insert on public.workspaces
@@ -18562,7 +18578,7 @@ for each row when (
 )
 execute function private.broadcast_conversation_trigger();
 
--- group_participants: people change, and so does the person of a participant.
+-- group_participants: a change of people also changes the people of participants.
 create trigger group_participants_10_broadcast
 after update on private.group_participants
 referencing old table as gone new table as changed
@@ -18876,7 +18892,7 @@ after delete on public.attachments
 referencing old table as removed
 for each statement execute function private.retire_ids_trigger();
 
--- message_files: the row of a message goes, and with it its files. A deleted message keeps its row (350_redaction).
+-- message_files: the files are deleted with the row of their message. A deleted message keeps its row (350_redaction).
 create trigger message_files_10_drop_unused
 after delete on private.message_files
 for each row execute function private.drop_unused_file_trigger();
@@ -19056,7 +19072,7 @@ grant select, update (is_muted, is_pinned) on public.member_states to authentica
 grant select on public.message_edits to authenticated;
 grant select on public.message_events to authenticated;
 grant select on public.message_mentions to authenticated;
--- What a trigger named refuse stops is granted, so that clients get its hint.
+-- Grants also the statements that a trigger named refuse stops, so that clients get its hint.
 grant select, delete, insert (message_id, pinned_by), update (message_id, pinned_by)
 on public.message_pins to authenticated;
 grant select, delete, insert (id, message_id, user_id, emoji), update (id, message_id, user_id, emoji)
@@ -19407,7 +19423,7 @@ grant select, insert, delete on public.person_identifiers to service_role;
 grant select on public.twin_deliveries to service_role;
 grant select, delete on public.twin_webhooks to service_role;
 grant select on public.user_events to service_role;
--- A profile goes with its user: without it, messages would lose their author.
+-- Only the deletion of a user deletes the profile, because messages would otherwise lose their author.
 grant select, insert, update on public.user_profiles to service_role;
 grant select, insert, update, delete on public.workspace_members to service_role;
 grant

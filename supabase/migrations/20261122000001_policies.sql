@@ -200,8 +200,8 @@ using (
     or exists (select from private.my_managed_channels as mine where mine.id = channel_twins.channel_id)
 );
 
--- OFFSET 0 here and in the policies of other tables of a channel: one look-up for each row that is read. Without it the
--- planner reads all channels of the caller first, which are thousands for some (decision 0007).
+-- OFFSET 0 here and in the policies of other tables of a channel makes one look-up per row. Without it the planner
+-- first reads all channels of the caller, for some callers thousands (decision 0007).
 create policy messages_select_member on public.messages
 for select to authenticated
 using (
@@ -213,7 +213,7 @@ with check (
     exists (select from private.my_channels as mine where mine.id = messages.channel_id)
     and (
         user_id = (select auth.uid())
-        -- A function, so that a message of a user does not start the look-up of a twin (decision 0007).
+        -- A function, because a message of a user then does not start the look-up of a twin (decision 0007).
         or user_id is null and private.is_my_twin_in(ai_twin_id, channel_id)
     )
 );

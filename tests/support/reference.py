@@ -62,7 +62,7 @@ HEAD = """\
 # Functions and tables of the Data API
 
 Written by `make reference` from the comments of the database. Supabase clients call a function with `rpc` and named
-arguments; those with `?` may be left out, and a null counts as left out:
+arguments; arguments with `?` are optional, and null is the same as leaving one out:
 
 ```js
 const { data } = await supabase.rpc("list_channel_events", { channel_id, since });
@@ -73,8 +73,8 @@ answer = client.rpc("list_channel_events", {"channel_id": channel_id, "since": s
 ```
 
 `createClient<Database>` with [the shipped types](../../supabase/types/database.ts) checks names and types. Functions
-that are also calls of `/api/v2` return what [those](messages.md) answer: `success`, `data`, `meta`. If the request has
-a field that is no argument, such a function takes the whole body, as `/api/v2` does, and ignores that field.
+that are also calls of `/api/v2` return what [those](messages.md) answer: `success`, `data`, `meta`. They ignore a
+field of the request that is not an argument, as `/api/v2` does.
 
 Call with POST, as `rpc` does. With GET, PostgREST keeps `limit` and `offset` for itself.
 """
@@ -94,8 +94,8 @@ def render(db: Db) -> str:
     parts += [
         "## Tables",
         "",
-        "What signed-in users may do to rows that row-level security shows them. If a function does what a refused"
-        " statement would do, the hint of the error names it.",
+        "What signed-in users may do with rows that row-level security shows them. If a statement is refused and a"
+        " function does the same, the hint of the error names that function.",
         "",
         "| table | may | |",
         "|---|---|---|",

@@ -55,7 +55,7 @@ def paths() -> dict[str, Path]:
 
 @cache
 def read(path: Path, _changed: int) -> File:
-    """Return a file. In a clone it may have changed: then `_changed` is another."""
+    """Return a file. `_changed` differs after a change of the file in a clone, so that the cache reads it again."""
     content = path.read_bytes()
     tag = hashlib.sha256(content).hexdigest()[:32]
     return File(content, gzip.compress(content, 9, mtime=0), TYPES[path.suffix], f'"{tag}"')

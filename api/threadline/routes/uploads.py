@@ -128,7 +128,7 @@ async def sign(request: HttpRequest) -> ASGIApp:
 
 @get("/attachments/{attachment_id:str}")
 async def open_file(request: HttpRequest) -> ASGIApp:
-    """Redirect to a new link: this path stands in messages, and asks for the rights of each reader."""
+    """Redirect to a new link. Messages contain this path, which checks the rights of each reader."""
     found, url = await _sign(request)
     if found.status != 200:
         return answer(found)

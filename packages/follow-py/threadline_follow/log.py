@@ -15,11 +15,11 @@ class LogError(Exception):
 
 
 class LogMissingError(Exception):
-    """The channel is not there, or not for this user."""
+    """The channel does not exist, or the user has left it."""
 
 
 class CursorExpiredError(Exception):
-    """A backup was restored, so the cursor of the inbox is of no use."""
+    """A backup was restored, so the cursor of the inbox is not valid any more."""
 
 
 class LogUnavailableError(Exception):
