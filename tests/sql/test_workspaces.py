@@ -403,7 +403,7 @@ def test_users_deleted_together_leave_no_channel_ownerless(db: Db) -> None:
     channel = guest_channel(db, guest, other)
     # Postgres checks these foreign keys again only because the rows are of this transaction.
     db.execute("update public.channels set created_by = null where id = %s", (channel,))
-    db.execute("update public.workspace_invitations set invited_by = null")
+    db.execute("update public.workspace_invitations set invited_by = null, accepted_by = null")
     db.execute("delete from auth.users where id = any(%s)", ([MATTY, BOB, CAROL, guest],))
     assert owners(db, channel) == [other]
 
