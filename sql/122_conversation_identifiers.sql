@@ -223,3 +223,81 @@ $$;
 comment on function public.participants(public.conversations) is
 'Computed field: who is or was in a group, as an array of identifier, name, identifiers, has_left, at, person_id and
 matched_by. identifier is the sender of the messages.';
+
+create function private.list_identifiers(p_conversation_id uuid) returns private.identifier[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select row(known.kind, known.value, known.app)::private.identifier
+        from public.conversation_identifiers as known
+        where known.conversation_id = p_conversation_id
+    );
+end
+$$;
+comment on function private.list_identifiers(uuid) is
+'What was seen of the participant of a conversation besides participant_identifier.';
+
+create function private.record_earlier_identifier_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_identifiers(
+        array[new.id], array[private.identify_any(old.platform, old.participant_identifier)]
+    );
+    return null;
+end
+$$;
+comment on function private.record_earlier_identifier_trigger() is
+'Trigger: keeps the identifier that a conversation had before.';
+
+create function private.identify_any(p_platform text, p_text text) returns private.identifier
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_identifier private.identifier := private.identify(p_platform, p_text);
+begin
+    return case
+        when v_identifier.value is null then row('other', p_text, '')::private.identifier
+        when v_identifier.kind = 'phone'
+            then row('phone', private.phone_text(v_identifier.value), '')::private.identifier
+        else v_identifier
+    end;
+end
+$$;
+comment on function private.identify_any(text, text) is
+'As identify, with the kind other for a text that identifies no person.';
+
+create function private.record_identifiers(p_ids uuid[], p_identifiers private.identifier[]) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_changed uuid[];
+begin
+    with added as (
+        insert into public.conversation_identifiers (conversation_id, workspace_id, kind, value, app, key)
+        select
+            conversation.id, conversation.workspace_id, given.kind, given.value, given.app,
+            private.identifier_key(nullif(given.kind, 'other'), given.value, given.app)
+        from unnest(p_ids, p_identifiers) as given (conversation_id, kind, value, app)
+        inner join public.conversations as conversation on given.conversation_id = conversation.id
+        where (given.kind, given.value, given.app)::private.identifier
+            <> private.identify_any(conversation.platform, conversation.participant_identifier)
+        order by conversation.id, given.kind, given.app, given.value
+        on conflict do nothing
+        returning conversation_id
+    )
+
+    select array_agg(distinct added.conversation_id) into v_changed from added;
+    return coalesce(v_changed, '{}');
+end
+$$;
+comment on function private.record_identifiers(uuid[], private.identifier[]) is
+'Keeps identifiers of participants, each with its conversation. Returns the conversations for which one was new.';

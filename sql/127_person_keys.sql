@@ -1,4 +1,4 @@
--- Keeps the keys of people up to date, and matches conversations again.
+-- Keeps the keys of people up to date, and matches conversations again after people or identifiers change.
 -- Promise: person_keys always agrees with people and person_identifiers.
 
 create function private.refresh_person_keys(p_people uuid[]) returns void
@@ -123,3 +123,161 @@ $$;
 comment on function private.reread_numbers_trigger() is
 'Trigger: reads the numbers of people again after the default country or the home country of their workspace has
 changed.';
+
+-- Definer, because ingest may not read the keys of people.
+create function private.rematch_identified_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if current_setting('threadline.matches_later', true) = 'on' then
+        insert into private.late_matches (conversation_id, workspace_id)
+        select distinct changed.conversation_id, changed.workspace_id from changed where changed.key is not null
+        on conflict do nothing;
+    else
+        perform private.update_matches(array(
+            select distinct changed.conversation_id from changed where changed.key is not null
+        ));
+    end if;
+    return null;
+end
+$$;
+comment on function private.rematch_identified_trigger() is
+'Trigger: matches conversations again whose participant got an identifier.';
+
+create function private.update_matches(p_ids uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from public.conversations as conversation
+    where conversation.id = any(p_ids)
+    order by conversation.id
+    for no key update;
+
+    update public.conversations as conversation
+    set person_id = matched.person_id, matched_by = matched.reason
+    from (
+        select known.id, (private.match_conversation(known)).*
+        from public.conversations as known
+        where known.id = any(p_ids)
+        -- OFFSET 0 calls the function once for each row.
+        offset 0
+    ) as matched
+    where conversation.id = matched.id
+        and (conversation.person_id, conversation.matched_by) is distinct from (matched.person_id, matched.reason);
+end
+$$;
+comment on function private.update_matches(uuid[]) is 'Locks conversations in the order of ids and matches them again.';
+
+-- Definer, because ingest may not read the keys of people.
+create function private.match_group_participants(p_ids uuid[], p_keys text[]) returns uuid[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_changed uuid[];
+begin
+    with found as (
+        select
+            known.conversation_id, known.identifier, private.match_identifiers(
+                known.workspace_id, conversation.platform,
+                private.identify(conversation.platform, known.identifier)
+                || private.list_given_identifiers(known.identifiers)
+            ) as match
+        from private.group_participants as known
+        inner join public.conversations as conversation on known.conversation_id = conversation.id
+        where (p_ids is null or known.conversation_id = any(p_ids)) and (p_keys is null or known.keys && p_keys)
+        -- OFFSET 0 calls the function once for each row.
+        offset 0
+    ), matched as (
+        update private.group_participants as known
+        set person_id = (found.match).person_id, matched_by = (found.match).reason
+        from found
+        where known.conversation_id = found.conversation_id and known.identifier = found.identifier
+            and (known.person_id, known.matched_by)
+            is distinct from ((found.match).person_id, (found.match).reason)
+        returning known.conversation_id
+    )
+
+    select array_agg(distinct matched.conversation_id) into v_changed from matched;
+    return coalesce(v_changed, '{}');
+end
+$$;
+comment on function private.match_group_participants(uuid[], text[]) is
+'Matches participants of these groups, or those with one of these keys, to people. Returns the groups in which one
+changed.';
+
+create function private.rematch_conversations(p_keys private.person_key[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.update_matches(array(
+        select found.id
+        from (select distinct given.workspace_id, given.key from unnest(p_keys) as given) as changed
+        cross join lateral (
+            -- OFFSET 0 makes one look-up in the index for each key, even if the statistics are old.
+            select conversation.id from public.conversations as conversation
+            where conversation.workspace_id = changed.workspace_id and conversation.participant_key = changed.key
+            offset 0
+        ) as found
+        union
+        select found.conversation_id
+        from (select distinct given.workspace_id, given.key from unnest(p_keys) as given) as changed
+        cross join lateral (
+            select known.conversation_id from public.conversation_identifiers as known
+            where known.workspace_id = changed.workspace_id and known.key = changed.key
+            offset 0
+        ) as found
+    ));
+    perform private.match_group_participants(null, array(
+        select distinct given.key from unnest(p_keys) as given where given.key is not null
+    ));
+end
+$$;
+comment on function private.rematch_conversations(private.person_key[]) is
+'Matches conversations again whose participants have one of these keys.';
+
+create function private.match_late_conversations(p_limit integer) returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_workspace_id uuid;
+    v_ids uuid[];
+    v_count bigint := 0;
+begin
+    for v_workspace_id in
+        select distinct late.workspace_id from private.late_matches as late order by late.workspace_id limit p_limit
+    loop
+        -- Does not wait: a later round does the workspaces whose people are changing now.
+        continue when not pg_try_advisory_xact_lock_shared(private.matching_lock(v_workspace_id));
+        v_ids := array(
+            select conversation.id
+            from private.late_matches as late
+            inner join public.conversations as conversation on late.conversation_id = conversation.id
+            where late.workspace_id = v_workspace_id
+            order by conversation.id
+            limit p_limit - v_count
+            for no key update of conversation skip locked
+        );
+        perform private.update_matches(v_ids);
+        delete from private.late_matches as late
+        where late.workspace_id = v_workspace_id and (
+            late.conversation_id = any(v_ids)
+            or not exists (
+                select from public.conversations as conversation where conversation.id = late.conversation_id
+            )
+        );
+        v_count := v_count + cardinality(v_ids);
+        exit when v_count >= p_limit;
+    end loop;
+    return v_count;
+end
+$$;
+comment on function private.match_late_conversations(integer) is
+'Matches conversations that ingest stored without matching, at most p_limit, and returns their number.';

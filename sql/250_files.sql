@@ -5,14 +5,6 @@ insert into storage.buckets (id, name, public, file_size_limit)
 values ('attachments', 'attachments', false, 52428800)
 on conflict (id) do update set public = false;
 
-create table private.retired_ids (
-    id uuid primary key
-);
-comment on table private.retired_ids is
-'Ids of deleted files. A client chooses the id of a file, and messages may still name a deleted one: a new file with
-its id would take its place there.';
-alter table private.retired_ids enable row level security;
-
 create table public.attachments (
     id uuid primary key default gen_random_uuid(),
     channel_id uuid not null references public.channels (id) on delete cascade,
@@ -75,24 +67,6 @@ end
 $$;
 comment on function private.is_my_folder(text, boolean) is
 'Whether a path begins with the id of a channel of the caller, or of one that the caller manages.';
-
--- Definer, because no client reads the retired ids.
-create function private.is_retired_file(p_path text) returns boolean
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_id text := split_part(p_path, '/', 2);
-begin
-    return private.is_uuid(v_id) and exists (
-        select from private.retired_ids as retired where retired.id = v_id::uuid
-    );
-end
-$$;
-comment on function private.is_retired_file(text) is
-'Whether a path belongs to a deleted file, which Storage keeps until the sweep.';
 
 -- Runs with the rights of its owner, like the views of channels (200_channels).
 create view private.my_posted_files
@@ -212,42 +186,6 @@ as restrictive for update to authenticated, anon
 using (id is distinct from 'attachments') with check (id is distinct from 'attachments');
 create policy buckets_delete_attachments_none on storage.buckets
 as restrictive for delete to authenticated, anon using (id is distinct from 'attachments');
-
--- Definer, because it also runs when Supabase Auth deletes a user.
-create function private.retire_ids_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    insert into private.retired_ids (id) select removed.id from removed
-    on conflict do nothing;
-    return null;
-end
-$$;
-comment on function private.retire_ids_trigger() is
-'Keeps the ids of deleted files, so that no new file can have them.';
-
--- Definer, because no client reads the retired ids.
-create function private.reject_retired_id_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    -- Only for callers of an API: a superuser may restore or seed deleted files.
-    if auth.role() is not null
-        and exists (select from private.retired_ids as retired where retired.id = new.id)
-    then
-        perform private.fail(
-            409, 'id_retired', 'This id belonged to a deleted file. Choose another id.', 'id'
-        );
-    end if;
-    return null;
-end
-$$;
-comment on function private.reject_retired_id_trigger() is
-'Rejects ids of deleted files. Runs after the insert, so it waits for a concurrent delete.';
 
 create function private.set_attachment_details_trigger() returns trigger
 language plpgsql

@@ -3547,6 +3547,84 @@ comment on function public.participants(public.conversations) is
 'Computed field: who is or was in a group, as an array of identifier, name, identifiers, has_left, at, person_id and
 matched_by. identifier is the sender of the messages.';
 
+create function private.list_identifiers(p_conversation_id uuid) returns private.identifier[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select row(known.kind, known.value, known.app)::private.identifier
+        from public.conversation_identifiers as known
+        where known.conversation_id = p_conversation_id
+    );
+end
+$$;
+comment on function private.list_identifiers(uuid) is
+'What was seen of the participant of a conversation besides participant_identifier.';
+
+create function private.record_earlier_identifier_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_identifiers(
+        array[new.id], array[private.identify_any(old.platform, old.participant_identifier)]
+    );
+    return null;
+end
+$$;
+comment on function private.record_earlier_identifier_trigger() is
+'Trigger: keeps the identifier that a conversation had before.';
+
+create function private.identify_any(p_platform text, p_text text) returns private.identifier
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_identifier private.identifier := private.identify(p_platform, p_text);
+begin
+    return case
+        when v_identifier.value is null then row('other', p_text, '')::private.identifier
+        when v_identifier.kind = 'phone'
+            then row('phone', private.phone_text(v_identifier.value), '')::private.identifier
+        else v_identifier
+    end;
+end
+$$;
+comment on function private.identify_any(text, text) is
+'As identify, with the kind other for a text that identifies no person.';
+
+create function private.record_identifiers(p_ids uuid[], p_identifiers private.identifier[]) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_changed uuid[];
+begin
+    with added as (
+        insert into public.conversation_identifiers (conversation_id, workspace_id, kind, value, app, key)
+        select
+            conversation.id, conversation.workspace_id, given.kind, given.value, given.app,
+            private.identifier_key(nullif(given.kind, 'other'), given.value, given.app)
+        from unnest(p_ids, p_identifiers) as given (conversation_id, kind, value, app)
+        inner join public.conversations as conversation on given.conversation_id = conversation.id
+        where (given.kind, given.value, given.app)::private.identifier
+            <> private.identify_any(conversation.platform, conversation.participant_identifier)
+        order by conversation.id, given.kind, given.app, given.value
+        on conflict do nothing
+        returning conversation_id
+    )
+
+    select array_agg(distinct added.conversation_id) into v_changed from added;
+    return coalesce(v_changed, '{}');
+end
+$$;
+comment on function private.record_identifiers(uuid[], private.identifier[]) is
+'Keeps identifiers of participants, each with its conversation. Returns the conversations for which one was new.';
+
 -- Files of ingested messages in the bucket `attachments`: their paths, and which of them are stored.
 -- Promise: a message has one file, however often it is uploaded.
 
@@ -4035,22 +4113,6 @@ $$;
 comment on function private.match_identifiers(uuid, text, private.identifier[]) is
 'The person of a workspace whom these identifiers of a participant match best.';
 
-create function private.list_identifiers(p_conversation_id uuid) returns private.identifier[]
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return array(
-        select row(known.kind, known.value, known.app)::private.identifier
-        from public.conversation_identifiers as known
-        where known.conversation_id = p_conversation_id
-    );
-end
-$$;
-comment on function private.list_identifiers(uuid) is
-'What was seen of the participant of a conversation besides participant_identifier.';
-
 create function private.match_conversation(p_conversation public.conversations) returns private.person_match
 language plpgsql
 stable
@@ -4202,226 +4264,6 @@ end
 $$;
 comment on function private.lock_matching_trigger() is
 'Trigger: takes the matching locks of the signed-in user''s workspaces before people change.';
-
-create function private.record_earlier_identifier_trigger() returns trigger
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform private.record_identifiers(
-        array[new.id], array[private.identify_any(old.platform, old.participant_identifier)]
-    );
-    return null;
-end
-$$;
-comment on function private.record_earlier_identifier_trigger() is
-'Trigger: keeps the identifier that a conversation had before.';
-
-create function private.identify_any(p_platform text, p_text text) returns private.identifier
-language plpgsql
-immutable
-parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_identifier private.identifier := private.identify(p_platform, p_text);
-begin
-    return case
-        when v_identifier.value is null then row('other', p_text, '')::private.identifier
-        when v_identifier.kind = 'phone'
-            then row('phone', private.phone_text(v_identifier.value), '')::private.identifier
-        else v_identifier
-    end;
-end
-$$;
-comment on function private.identify_any(text, text) is
-'As identify, with the kind other for a text that identifies no person.';
-
-create function private.record_identifiers(p_ids uuid[], p_identifiers private.identifier[]) returns uuid[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_changed uuid[];
-begin
-    with added as (
-        insert into public.conversation_identifiers (conversation_id, workspace_id, kind, value, app, key)
-        select
-            conversation.id, conversation.workspace_id, given.kind, given.value, given.app,
-            private.identifier_key(nullif(given.kind, 'other'), given.value, given.app)
-        from unnest(p_ids, p_identifiers) as given (conversation_id, kind, value, app)
-        inner join public.conversations as conversation on given.conversation_id = conversation.id
-        where (given.kind, given.value, given.app)::private.identifier
-            <> private.identify_any(conversation.platform, conversation.participant_identifier)
-        order by conversation.id, given.kind, given.app, given.value
-        on conflict do nothing
-        returning conversation_id
-    )
-
-    select array_agg(distinct added.conversation_id) into v_changed from added;
-    return coalesce(v_changed, '{}');
-end
-$$;
-comment on function private.record_identifiers(uuid[], private.identifier[]) is
-'Keeps identifiers of participants, each with its conversation. Returns the conversations for which one was new.';
-
--- Definer, because ingest may not read the keys of people.
-create function private.rematch_identified_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if current_setting('threadline.matches_later', true) = 'on' then
-        insert into private.late_matches (conversation_id, workspace_id)
-        select distinct changed.conversation_id, changed.workspace_id from changed where changed.key is not null
-        on conflict do nothing;
-    else
-        perform private.update_matches(array(
-            select distinct changed.conversation_id from changed where changed.key is not null
-        ));
-    end if;
-    return null;
-end
-$$;
-comment on function private.rematch_identified_trigger() is
-'Trigger: matches conversations again whose participant got an identifier.';
-
-create function private.update_matches(p_ids uuid[]) returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform from public.conversations as conversation
-    where conversation.id = any(p_ids)
-    order by conversation.id
-    for no key update;
-
-    update public.conversations as conversation
-    set person_id = matched.person_id, matched_by = matched.reason
-    from (
-        select known.id, (private.match_conversation(known)).*
-        from public.conversations as known
-        where known.id = any(p_ids)
-        -- OFFSET 0 calls the function once for each row.
-        offset 0
-    ) as matched
-    where conversation.id = matched.id
-        and (conversation.person_id, conversation.matched_by) is distinct from (matched.person_id, matched.reason);
-end
-$$;
-comment on function private.update_matches(uuid[]) is 'Locks conversations in the order of ids and matches them again.';
-
--- Definer, because ingest may not read the keys of people.
-create function private.match_group_participants(p_ids uuid[], p_keys text[]) returns uuid[]
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
-as $$
-declare
-    v_changed uuid[];
-begin
-    with found as (
-        select
-            known.conversation_id, known.identifier, private.match_identifiers(
-                known.workspace_id, conversation.platform,
-                private.identify(conversation.platform, known.identifier)
-                || private.list_given_identifiers(known.identifiers)
-            ) as match
-        from private.group_participants as known
-        inner join public.conversations as conversation on known.conversation_id = conversation.id
-        where (p_ids is null or known.conversation_id = any(p_ids)) and (p_keys is null or known.keys && p_keys)
-        -- OFFSET 0 calls the function once for each row.
-        offset 0
-    ), matched as (
-        update private.group_participants as known
-        set person_id = (found.match).person_id, matched_by = (found.match).reason
-        from found
-        where known.conversation_id = found.conversation_id and known.identifier = found.identifier
-            and (known.person_id, known.matched_by)
-            is distinct from ((found.match).person_id, (found.match).reason)
-        returning known.conversation_id
-    )
-
-    select array_agg(distinct matched.conversation_id) into v_changed from matched;
-    return coalesce(v_changed, '{}');
-end
-$$;
-comment on function private.match_group_participants(uuid[], text[]) is
-'Matches participants of these groups, or those with one of these keys, to people. Returns the groups in which one
-changed.';
-
-create function private.rematch_conversations(p_keys private.person_key[]) returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform private.update_matches(array(
-        select found.id
-        from (select distinct given.workspace_id, given.key from unnest(p_keys) as given) as changed
-        cross join lateral (
-            -- OFFSET 0 makes one look-up in the index for each key, even if the statistics are old.
-            select conversation.id from public.conversations as conversation
-            where conversation.workspace_id = changed.workspace_id and conversation.participant_key = changed.key
-            offset 0
-        ) as found
-        union
-        select found.conversation_id
-        from (select distinct given.workspace_id, given.key from unnest(p_keys) as given) as changed
-        cross join lateral (
-            select known.conversation_id from public.conversation_identifiers as known
-            where known.workspace_id = changed.workspace_id and known.key = changed.key
-            offset 0
-        ) as found
-    ));
-    perform private.match_group_participants(null, array(
-        select distinct given.key from unnest(p_keys) as given where given.key is not null
-    ));
-end
-$$;
-comment on function private.rematch_conversations(private.person_key[]) is
-'Matches conversations again whose participants have one of these keys.';
-
-create function private.match_late_conversations(p_limit integer) returns bigint
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_workspace_id uuid;
-    v_ids uuid[];
-    v_count bigint := 0;
-begin
-    for v_workspace_id in
-        select distinct late.workspace_id from private.late_matches as late order by late.workspace_id limit p_limit
-    loop
-        -- Does not wait: a later round does the workspaces whose people are changing now.
-        continue when not pg_try_advisory_xact_lock_shared(private.matching_lock(v_workspace_id));
-        v_ids := array(
-            select conversation.id
-            from private.late_matches as late
-            inner join public.conversations as conversation on late.conversation_id = conversation.id
-            where late.workspace_id = v_workspace_id
-            order by conversation.id
-            limit p_limit - v_count
-            for no key update of conversation skip locked
-        );
-        perform private.update_matches(v_ids);
-        delete from private.late_matches as late
-        where late.workspace_id = v_workspace_id and (
-            late.conversation_id = any(v_ids)
-            or not exists (
-                select from public.conversations as conversation where conversation.id = late.conversation_id
-            )
-        );
-        v_count := v_count + cardinality(v_ids);
-        exit when v_count >= p_limit;
-    end loop;
-    return v_count;
-end
-$$;
-comment on function private.match_late_conversations(integer) is
-'Matches conversations that ingest stored without matching, at most p_limit, and returns their number.';
 
 -- Calls about people that a member can undo: two entries are one person, or a person got another number.
 -- Promise: an undo restores the people and the matches as they would be without the call.
@@ -4634,7 +4476,7 @@ $$;
 comment on function public.undo_number_change(jsonb) is
 'Undoes the last change_number of person_id.';
 
--- Keeps the keys of people up to date, and matches conversations again.
+-- Keeps the keys of people up to date, and matches conversations again after people or identifiers change.
 -- Promise: person_keys always agrees with people and person_identifiers.
 
 create function private.refresh_person_keys(p_people uuid[]) returns void
@@ -4759,6 +4601,164 @@ $$;
 comment on function private.reread_numbers_trigger() is
 'Trigger: reads the numbers of people again after the default country or the home country of their workspace has
 changed.';
+
+-- Definer, because ingest may not read the keys of people.
+create function private.rematch_identified_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if current_setting('threadline.matches_later', true) = 'on' then
+        insert into private.late_matches (conversation_id, workspace_id)
+        select distinct changed.conversation_id, changed.workspace_id from changed where changed.key is not null
+        on conflict do nothing;
+    else
+        perform private.update_matches(array(
+            select distinct changed.conversation_id from changed where changed.key is not null
+        ));
+    end if;
+    return null;
+end
+$$;
+comment on function private.rematch_identified_trigger() is
+'Trigger: matches conversations again whose participant got an identifier.';
+
+create function private.update_matches(p_ids uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from public.conversations as conversation
+    where conversation.id = any(p_ids)
+    order by conversation.id
+    for no key update;
+
+    update public.conversations as conversation
+    set person_id = matched.person_id, matched_by = matched.reason
+    from (
+        select known.id, (private.match_conversation(known)).*
+        from public.conversations as known
+        where known.id = any(p_ids)
+        -- OFFSET 0 calls the function once for each row.
+        offset 0
+    ) as matched
+    where conversation.id = matched.id
+        and (conversation.person_id, conversation.matched_by) is distinct from (matched.person_id, matched.reason);
+end
+$$;
+comment on function private.update_matches(uuid[]) is 'Locks conversations in the order of ids and matches them again.';
+
+-- Definer, because ingest may not read the keys of people.
+create function private.match_group_participants(p_ids uuid[], p_keys text[]) returns uuid[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_changed uuid[];
+begin
+    with found as (
+        select
+            known.conversation_id, known.identifier, private.match_identifiers(
+                known.workspace_id, conversation.platform,
+                private.identify(conversation.platform, known.identifier)
+                || private.list_given_identifiers(known.identifiers)
+            ) as match
+        from private.group_participants as known
+        inner join public.conversations as conversation on known.conversation_id = conversation.id
+        where (p_ids is null or known.conversation_id = any(p_ids)) and (p_keys is null or known.keys && p_keys)
+        -- OFFSET 0 calls the function once for each row.
+        offset 0
+    ), matched as (
+        update private.group_participants as known
+        set person_id = (found.match).person_id, matched_by = (found.match).reason
+        from found
+        where known.conversation_id = found.conversation_id and known.identifier = found.identifier
+            and (known.person_id, known.matched_by)
+            is distinct from ((found.match).person_id, (found.match).reason)
+        returning known.conversation_id
+    )
+
+    select array_agg(distinct matched.conversation_id) into v_changed from matched;
+    return coalesce(v_changed, '{}');
+end
+$$;
+comment on function private.match_group_participants(uuid[], text[]) is
+'Matches participants of these groups, or those with one of these keys, to people. Returns the groups in which one
+changed.';
+
+create function private.rematch_conversations(p_keys private.person_key[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.update_matches(array(
+        select found.id
+        from (select distinct given.workspace_id, given.key from unnest(p_keys) as given) as changed
+        cross join lateral (
+            -- OFFSET 0 makes one look-up in the index for each key, even if the statistics are old.
+            select conversation.id from public.conversations as conversation
+            where conversation.workspace_id = changed.workspace_id and conversation.participant_key = changed.key
+            offset 0
+        ) as found
+        union
+        select found.conversation_id
+        from (select distinct given.workspace_id, given.key from unnest(p_keys) as given) as changed
+        cross join lateral (
+            select known.conversation_id from public.conversation_identifiers as known
+            where known.workspace_id = changed.workspace_id and known.key = changed.key
+            offset 0
+        ) as found
+    ));
+    perform private.match_group_participants(null, array(
+        select distinct given.key from unnest(p_keys) as given where given.key is not null
+    ));
+end
+$$;
+comment on function private.rematch_conversations(private.person_key[]) is
+'Matches conversations again whose participants have one of these keys.';
+
+create function private.match_late_conversations(p_limit integer) returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_workspace_id uuid;
+    v_ids uuid[];
+    v_count bigint := 0;
+begin
+    for v_workspace_id in
+        select distinct late.workspace_id from private.late_matches as late order by late.workspace_id limit p_limit
+    loop
+        -- Does not wait: a later round does the workspaces whose people are changing now.
+        continue when not pg_try_advisory_xact_lock_shared(private.matching_lock(v_workspace_id));
+        v_ids := array(
+            select conversation.id
+            from private.late_matches as late
+            inner join public.conversations as conversation on late.conversation_id = conversation.id
+            where late.workspace_id = v_workspace_id
+            order by conversation.id
+            limit p_limit - v_count
+            for no key update of conversation skip locked
+        );
+        perform private.update_matches(v_ids);
+        delete from private.late_matches as late
+        where late.workspace_id = v_workspace_id and (
+            late.conversation_id = any(v_ids)
+            or not exists (
+                select from public.conversations as conversation where conversation.id = late.conversation_id
+            )
+        );
+        v_count := v_count + cardinality(v_ids);
+        exit when v_count >= p_limit;
+    end loop;
+    return v_count;
+end
+$$;
+comment on function private.match_late_conversations(integer) is
+'Matches conversations that ingest stored without matching, at most p_limit, and returns their number.';
 
 -- Broadcasts to the owner's inbox, and to the team, when conversations change.
 -- Promise: each change of a conversation is sent, and one ingest request sends each conversation once.
@@ -11391,12 +11391,7 @@ comment on function public.list_my_channels(integer, integer) is
 'Lists the channels of the caller with unread and mention counts (up to 100), last message, members, muted and pinned:
 pinned ones first, then by the last event. Takes max_channels (1 to 1000) and skip.';
 
--- Files of a channel in the Storage bucket `attachments`. Only members see them, and a file never changes.
-
--- Makes an existing bucket private too, so that files open only with a signed link.
-insert into storage.buckets (id, name, public, file_size_limit)
-values ('attachments', 'attachments', false, 52428800)
-on conflict (id) do update set public = false;
+-- The ids of files that are deleted. Storage keeps the contents until the sweep, and no file takes such an id again.
 
 create table private.retired_ids (
     id uuid primary key
@@ -11405,6 +11400,67 @@ comment on table private.retired_ids is
 'Ids of deleted files. A client chooses the id of a file, and messages may still name a deleted one: a new file with
 its id would take its place there.';
 alter table private.retired_ids enable row level security;
+
+-- Definer, because no client reads the retired ids.
+create function private.is_retired_file(p_path text) returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id text := split_part(p_path, '/', 2);
+begin
+    return private.is_uuid(v_id) and exists (
+        select from private.retired_ids as retired where retired.id = v_id::uuid
+    );
+end
+$$;
+comment on function private.is_retired_file(text) is
+'Whether a path belongs to a deleted file, which Storage keeps until the sweep.';
+
+-- Definer, because it also runs when Supabase Auth deletes a user.
+create function private.retire_ids_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into private.retired_ids (id) select removed.id from removed
+    on conflict do nothing;
+    return null;
+end
+$$;
+comment on function private.retire_ids_trigger() is
+'Keeps the ids of deleted files, so that no new file can have them.';
+
+-- Definer, because no client reads the retired ids.
+create function private.reject_retired_id_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Only for callers of an API: a superuser may restore or seed deleted files.
+    if auth.role() is not null
+        and exists (select from private.retired_ids as retired where retired.id = new.id)
+    then
+        perform private.fail(
+            409, 'id_retired', 'This id belonged to a deleted file. Choose another id.', 'id'
+        );
+    end if;
+    return null;
+end
+$$;
+comment on function private.reject_retired_id_trigger() is
+'Rejects ids of deleted files. Runs after the insert, so it waits for a concurrent delete.';
+
+-- Files of a channel in the Storage bucket `attachments`. Only members see them, and a file never changes.
+
+-- Makes an existing bucket private too, so that files open only with a signed link.
+insert into storage.buckets (id, name, public, file_size_limit)
+values ('attachments', 'attachments', false, 52428800)
+on conflict (id) do update set public = false;
 
 create table public.attachments (
     id uuid primary key default gen_random_uuid(),
@@ -11469,24 +11525,6 @@ $$;
 comment on function private.is_my_folder(text, boolean) is
 'Whether a path begins with the id of a channel of the caller, or of one that the caller manages.';
 
--- Definer, because no client reads the retired ids.
-create function private.is_retired_file(p_path text) returns boolean
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_id text := split_part(p_path, '/', 2);
-begin
-    return private.is_uuid(v_id) and exists (
-        select from private.retired_ids as retired where retired.id = v_id::uuid
-    );
-end
-$$;
-comment on function private.is_retired_file(text) is
-'Whether a path belongs to a deleted file, which Storage keeps until the sweep.';
-
 -- Runs with the rights of its owner, like the views of channels (200_channels).
 create view private.my_posted_files
 with (security_barrier = true) as
@@ -11517,42 +11555,6 @@ end
 $$;
 comment on function private.is_posted_to_me(text) is
 'Whether a path belongs to a file in a message of the caller''s channels.';
-
--- Definer, because it also runs when Supabase Auth deletes a user.
-create function private.retire_ids_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    insert into private.retired_ids (id) select removed.id from removed
-    on conflict do nothing;
-    return null;
-end
-$$;
-comment on function private.retire_ids_trigger() is
-'Keeps the ids of deleted files, so that no new file can have them.';
-
--- Definer, because no client reads the retired ids.
-create function private.reject_retired_id_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    -- Only for callers of an API: a superuser may restore or seed deleted files.
-    if auth.role() is not null
-        and exists (select from private.retired_ids as retired where retired.id = new.id)
-    then
-        perform private.fail(
-            409, 'id_retired', 'This id belonged to a deleted file. Choose another id.', 'id'
-        );
-    end if;
-    return null;
-end
-$$;
-comment on function private.reject_retired_id_trigger() is
-'Rejects ids of deleted files. Runs after the insert, so it waits for a concurrent delete.';
 
 create function private.set_attachment_details_trigger() returns trigger
 language plpgsql
@@ -13708,6 +13710,133 @@ $$;
 comment on function private.spend_project_summary() is
 'Counts one summary for the project. PT429 above the daily limit; the error also rolls back the count.';
 
+-- What the model reads of a channel or a conversation, as JSON lines with as much of the newest text as fits.
+
+create function private.render_transcript(
+    p_channel_id uuid, p_last_seq bigint, p_count integer, p_max_bytes integer, p_recent_days integer
+) returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with newest as (
+        select recent.*
+        from (
+            select message.*, row_number() over (order by message.seq desc) as age
+            from public.messages as message
+            where message.channel_id = p_channel_id
+                and message.deleted_at is null
+                and message.seq <= p_last_seq
+            order by message.seq desc
+            limit case p_count when 0 then 10000 else p_count end
+        ) as recent
+        where p_count > 0
+            or recent.age <= 50
+            or recent.created_at > now() - make_interval(days => p_recent_days)
+    ),
+
+    measured as (
+        select
+            newest.*,
+            sum(octet_length(newest.content)) over (order by newest.seq desc) as bytes_so_far,
+            row_number() over (order by newest.seq desc) as place
+        from newest
+    ),
+
+    sent as (
+        select * from measured where measured.bytes_so_far <= p_max_bytes or measured.place = 1
+    )
+
+    select jsonb_build_object(
+        'messages', coalesce(jsonb_agg(jsonb_build_object(
+            'id', sent.id,
+            'parent_id', sent.parent_message_id,
+            'author', coalesce(author.display_name, 'former member'),
+            'at', private.format_time(sent.created_at),
+            'content', sent.content
+        ) order by sent.seq), '[]'),
+        'scope', jsonb_build_object(
+            'messageCount', count(*),
+            'timeRange', jsonb_build_object(
+                'from', private.format_time(min(sent.created_at)),
+                'to', private.format_time(max(sent.created_at))
+            ),
+            'truncated', count(*) < (select count(*) from newest),
+            'omittedCount', (select count(*) from newest) - count(*)
+        )
+    )
+    from sent
+    left join private.list_author_names(array(select sent.id from sent)) as author
+        on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
+        and author.is_twin = (sent.user_id is null)
+$$;
+comment on function private.render_transcript(uuid, bigint, integer, integer, integer) is
+'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover: p_count
+messages, or if p_count is 0 those of p_recent_days and at least 50. The newest message is always included.';
+
+create function private.render_conversation_transcript(
+    p_conversation_id uuid, p_count integer, p_max_bytes integer, p_recent_days integer
+) returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with newest as (
+        select recent.*
+        from (
+            select
+                stored.*, coalesce(nullif(stored.message ->> 'content', ''), private.message_preview(stored.message))
+                    as content,
+                row_number() over (
+                    order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
+                ) as age
+            from public.conversation_messages as stored
+            where stored.conversation_id = p_conversation_id and stored.deleted_at is null
+            order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
+            limit case p_count when 0 then 10000 else p_count end
+        ) as recent
+        where p_count > 0
+            or recent.age <= 50
+            or recent.sent_at > now() - make_interval(days => p_recent_days)
+    ),
+
+    measured as (
+        select newest.*, sum(octet_length(newest.content)) over (order by newest.age) as bytes_so_far from newest
+    ),
+
+    sent as (
+        select * from measured where measured.bytes_so_far <= p_max_bytes or measured.age = 1
+    )
+
+    select jsonb_build_object(
+        'messages', coalesce(jsonb_agg(jsonb_build_object(
+            'id', sent.external_id,
+            'parent_id', sent.message ->> 'reply_to',
+            'author', case
+                when sent.message -> 'direction' = '"outbound"' then 'us'
+                else coalesce(
+                    nullif(sent.sender, ''), conversation.participant_name, conversation.participant_identifier
+                )
+            end,
+            'at', private.format_time(sent.sent_at),
+            'content', sent.content
+        ) order by sent.age desc), '[]'),
+        'scope', jsonb_build_object(
+            'messageCount', count(*),
+            'timeRange', jsonb_build_object(
+                'from', private.format_time(min(sent.sent_at)),
+                'to', private.format_time(max(sent.sent_at))
+            ),
+            'truncated', count(*) < (select count(*) from newest),
+            'omittedCount', (select count(*) from newest) - count(*)
+        )
+    )
+    from sent
+    inner join public.conversations as conversation on sent.conversation_id = conversation.id
+$$;
+comment on function private.render_conversation_transcript(uuid, integer, integer, integer) is
+'As render_transcript, for the newest messages of a conversation.';
+
 -- Summaries: what Claude wrote about the newest messages of a channel, stored for a day.
 -- Promise: at most one caller at a time asks the model about one state of a channel. It has the lease; the others poll
 -- for its answer. A lease that expires goes to the next caller, so a process that dies blocks no caller.
@@ -13852,131 +13981,6 @@ as $$
 $$;
 comment on function private.find_summary(uuid, bigint, integer, text, integer) is
 'Finds the summary of a state of a channel. answer is null until the model has answered.';
-
-create function private.render_transcript(
-    p_channel_id uuid, p_last_seq bigint, p_count integer, p_max_bytes integer, p_recent_days integer
-) returns jsonb
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    with newest as (
-        select recent.*
-        from (
-            select message.*, row_number() over (order by message.seq desc) as age
-            from public.messages as message
-            where message.channel_id = p_channel_id
-                and message.deleted_at is null
-                and message.seq <= p_last_seq
-            order by message.seq desc
-            limit case p_count when 0 then 10000 else p_count end
-        ) as recent
-        where p_count > 0
-            or recent.age <= 50
-            or recent.created_at > now() - make_interval(days => p_recent_days)
-    ),
-
-    measured as (
-        select
-            newest.*,
-            sum(octet_length(newest.content)) over (order by newest.seq desc) as bytes_so_far,
-            row_number() over (order by newest.seq desc) as place
-        from newest
-    ),
-
-    sent as (
-        select * from measured where measured.bytes_so_far <= p_max_bytes or measured.place = 1
-    )
-
-    select jsonb_build_object(
-        'messages', coalesce(jsonb_agg(jsonb_build_object(
-            'id', sent.id,
-            'parent_id', sent.parent_message_id,
-            'author', coalesce(author.display_name, 'former member'),
-            'at', private.format_time(sent.created_at),
-            'content', sent.content
-        ) order by sent.seq), '[]'),
-        'scope', jsonb_build_object(
-            'messageCount', count(*),
-            'timeRange', jsonb_build_object(
-                'from', private.format_time(min(sent.created_at)),
-                'to', private.format_time(max(sent.created_at))
-            ),
-            'truncated', count(*) < (select count(*) from newest),
-            'omittedCount', (select count(*) from newest) - count(*)
-        )
-    )
-    from sent
-    left join private.list_author_names(array(select sent.id from sent)) as author
-        on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
-        and author.is_twin = (sent.user_id is null)
-$$;
-comment on function private.render_transcript(uuid, bigint, integer, integer, integer) is
-'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover: p_count
-messages, or if p_count is 0 those of p_recent_days and at least 50. The newest message is always included.';
-
-create function private.render_conversation_transcript(
-    p_conversation_id uuid, p_count integer, p_max_bytes integer, p_recent_days integer
-) returns jsonb
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    with newest as (
-        select recent.*
-        from (
-            select
-                stored.*, coalesce(nullif(stored.message ->> 'content', ''), private.message_preview(stored.message))
-                    as content,
-                row_number() over (
-                    order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
-                ) as age
-            from public.conversation_messages as stored
-            where stored.conversation_id = p_conversation_id and stored.deleted_at is null
-            order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
-            limit case p_count when 0 then 10000 else p_count end
-        ) as recent
-        where p_count > 0
-            or recent.age <= 50
-            or recent.sent_at > now() - make_interval(days => p_recent_days)
-    ),
-
-    measured as (
-        select newest.*, sum(octet_length(newest.content)) over (order by newest.age) as bytes_so_far from newest
-    ),
-
-    sent as (
-        select * from measured where measured.bytes_so_far <= p_max_bytes or measured.age = 1
-    )
-
-    select jsonb_build_object(
-        'messages', coalesce(jsonb_agg(jsonb_build_object(
-            'id', sent.external_id,
-            'parent_id', sent.message ->> 'reply_to',
-            'author', case
-                when sent.message -> 'direction' = '"outbound"' then 'us'
-                else coalesce(
-                    nullif(sent.sender, ''), conversation.participant_name, conversation.participant_identifier
-                )
-            end,
-            'at', private.format_time(sent.sent_at),
-            'content', sent.content
-        ) order by sent.age desc), '[]'),
-        'scope', jsonb_build_object(
-            'messageCount', count(*),
-            'timeRange', jsonb_build_object(
-                'from', private.format_time(min(sent.sent_at)),
-                'to', private.format_time(max(sent.sent_at))
-            ),
-            'truncated', count(*) < (select count(*) from newest),
-            'omittedCount', (select count(*) from newest) - count(*)
-        )
-    )
-    from sent
-    inner join public.conversations as conversation on sent.conversation_id = conversation.id
-$$;
-comment on function private.render_conversation_transcript(uuid, integer, integer, integer) is
-'As render_transcript, for the newest messages of a conversation.';
 
 create function private.empty_summary() returns jsonb
 language sql
