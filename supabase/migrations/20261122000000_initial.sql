@@ -4809,37 +4809,42 @@ set timezone = 'UTC'
 as $$
 begin
     insert into realtime.messages (topic, extension, event, payload, private)
-    select
-        unnest(private.conversation_topics(found.conversation)),
-        'broadcast',
-        -- Both are the time of this transaction for a conversation that it has made.
-        case
-            when (found.conversation).created_at = now() then 'conversation.created'
-            else 'conversation.updated'
-        end,
-        private.render_conversation(found.conversation, counted.added, case
-            when counted.added <= (select settings.broadcast_max_messages from private.settings)
-                and octet_length(counted.messages::text) <= (select settings.broadcast_max_bytes from private.settings)
-                then counted.messages
-        end),
-        true
+    select topic.name, 'broadcast', rendered.event, rendered.payload, true
     from (
         select
-            changed.conversation_id,
-            count(*) as added,
-            jsonb_agg(
-                changed.message
-                order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
-            ) as messages
-        from changed
-        group by changed.conversation_id
-    ) as counted
-    cross join lateral (
-        -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
-        select conversation from public.conversations as conversation
-        where conversation.id = counted.conversation_id
-        limit 1
-    ) as found;
+            found.conversation,
+            -- Both are the time of this transaction for a conversation that it has made.
+            case
+                when (found.conversation).created_at = now() then 'conversation.created'
+                else 'conversation.updated'
+            end as event,
+            private.render_conversation(found.conversation, counted.added, case
+                when counted.added <= (select settings.broadcast_max_messages from private.settings)
+                    and octet_length(counted.messages::text)
+                    <= (select settings.broadcast_max_bytes from private.settings)
+                    then counted.messages
+            end) as payload
+        from (
+            select
+                changed.conversation_id,
+                count(*) as added,
+                jsonb_agg(
+                    changed.message
+                    order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
+                ) as messages
+            from changed
+            group by changed.conversation_id
+        ) as counted
+        cross join lateral (
+            -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
+            select conversation from public.conversations as conversation
+            where conversation.id = counted.conversation_id
+            limit 1
+        ) as found
+        -- Renders once, and not for each topic.
+        offset 0
+    ) as rendered
+    cross join lateral unnest(private.conversation_topics(rendered.conversation)) as topic (name);
     return null;
 exception
     when others then
