@@ -1,17 +1,26 @@
-"""Asks Claude for summaries: the prompt, the parts of a long transcript, and its errors in terms of HTTP."""
+"""Asks Claude for summaries: the prompts, the calls, and their errors in terms of HTTP."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from threadline import metrics
 from threadline.settings import Settings
+from threadline.transcripts import (
+    Block,
+    Statement,
+    break_markup,
+    divide,
+    list_threads,
+    merge_answers,
+    read_statements,
+    render_document,
+    strip_ends,
+)
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -45,14 +54,6 @@ MERGE_TASK = """\
 The conversation was long. The document holds summaries of its parts, in order, sentence by sentence. Make one summary
 of them."""
 
-# A client that renders a summary as HTML or Markdown must not load an address with what other messages say in it.
-# Brackets stay as they are, unless a link or the address of one could follow.
-_MARKUP = (
-    (re.compile(r"<(?=[A-Za-z/!?])"), "\u2039"),
-    (re.compile(r"!+(?=\[)"), ""),
-    (re.compile(r"\](?=[(:])"), "] "),
-)
-
 
 class SummaryFailedError(Exception):
     """The model gave no summary; the caller gets this status, code and message. It is paid if any call returned."""
@@ -61,22 +62,6 @@ class SummaryFailedError(Exception):
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
         self.is_paid = False
-
-
-@dataclass(frozen=True)
-class Statement:
-    """A piece of a summary, and the ids of the messages that the model cites for it."""
-
-    text: str
-    citations: list[str]
-
-
-@dataclass(frozen=True)
-class Block:
-    """A block of a document that the model can cite: its text, and the ids of the messages that it stands for."""
-
-    text: str
-    ids: list[str]
 
 
 @dataclass(frozen=True)
@@ -133,17 +118,17 @@ class Summarizer:
             raise
 
     async def _summarize(self, messages: Sequence[dict[str, Any]], paid: list[Message]) -> Summary:
-        parts = list(_parts(_threads(messages), self._part_bytes))
+        parts = list(divide(list_threads(messages), self._part_bytes))
         try:
             async with asyncio.timeout(self.timeout):
                 answers = await self._ask_about_parts(parts, paid)
                 blocks = parts[0]
                 if len(answers) > 1:
-                    blocks = list(_merged(answers, parts))
+                    blocks = list(merge_answers(answers, parts))
                     answers.append(await self._ask(blocks, MERGE_TASK, paid))
         except TimeoutError as error:
             raise _too_slow() from error
-        if not (statements := _stripped(_plain(_statements(answers[-1], blocks)))):
+        if not (statements := strip_ends(break_markup(read_statements(answers[-1], blocks)))):
             raise SummaryFailedError(502, "summary_failed", "The model gave an empty summary. Try again.")
         is_cut = any(each.stop_reason != "end_turn" for each in answers)
         return Summary(statements, answers[-1].model, is_cut)
@@ -173,7 +158,7 @@ class Summarizer:
                 model=self.model,
                 max_tokens=MAX_TOKENS,
                 system=PROMPT,
-                messages=[{"role": "user", "content": [_document(blocks), {"type": "text", "text": task}]}],
+                messages=[{"role": "user", "content": [render_document(blocks), {"type": "text", "text": task}]}],
                 **self._effort(),
             ) as events:
                 async for _ in events:
@@ -221,107 +206,6 @@ def _connect(settings: Settings) -> AsyncAnthropic:
         # Traces can hold transcripts if the environment enables them.
         open_telemetry=False,
     )
-
-
-def _statements(answer: Message, blocks: Sequence[Block]) -> list[Statement]:
-    """Return the pieces of an answer, each with the messages of the blocks that it cites."""
-    statements = []
-    for piece in answer.content:
-        if piece.type == "text":
-            ids = [
-                each
-                for citation in piece.citations or ()
-                if citation.type == "content_block_location"
-                for block in blocks[citation.start_block_index : citation.end_block_index]
-                for each in block.ids
-            ]
-            statements.append(Statement(piece.text, list(dict.fromkeys(ids))))
-    return statements
-
-
-def _merged(answers: Sequence[Message], parts: Sequence[list[Block]]) -> Iterator[Block]:
-    """Return the statements about all parts as blocks."""
-    for number, (answer, part) in enumerate(zip(answers, parts, strict=True), start=1):
-        for statement in _statements(answer, part):
-            if statement.text.strip():
-                yield Block(_line({"part": number, "summary": statement.text.strip()}), statement.citations)
-
-
-def _plain(statements: Iterable[Statement]) -> Iterator[Statement]:
-    """Break HTML tags, and Markdown images and links: a message may have made the model write one."""
-    before = ""
-    for statement in statements:
-        text = _break_markup(statement.text)
-        # A link may begin in one statement and end in the next.
-        if _break_markup(before[-1:] + text) != before[-1:] + text:
-            text = f" {text}"
-        before = text or before
-        yield Statement(text, statement.citations)
-
-
-def _break_markup(text: str) -> str:
-    for pattern, replacement in _MARKUP:
-        text = pattern.sub(replacement, text)
-    return text
-
-
-def _stripped(statements: Iterable[Statement]) -> list[Statement]:
-    """Remove white space at both ends, and statements without text there."""
-    found = list(statements)
-    while found and not found[0].text.strip():
-        found.pop(0)
-    while found and not found[-1].text.strip():
-        found.pop()
-    if found:
-        found[0] = Statement(found[0].text.lstrip(), found[0].citations)
-        found[-1] = Statement(found[-1].text.rstrip(), found[-1].citations)
-    return found
-
-
-def _line(values: dict[str, Any]) -> str:
-    # Escaped, so that no message can close a tag around its document.
-    return json.dumps(values, ensure_ascii=False).replace("<", "\\u003c")
-
-
-def _document(blocks: Iterable[Block]) -> dict[str, Any]:
-    """Return a document whose blocks the model can cite. The API keeps it apart from the task."""
-    content = [{"type": "text", "text": block.text} for block in blocks]
-    return {"type": "document", "source": {"type": "content", "content": content}, "citations": {"enabled": True}}
-
-
-def _threads(messages: Sequence[dict[str, Any]]) -> list[list[Block]]:
-    """Return the blocks of each thread. A message without replies is a thread too."""
-    numbers: dict[str, int] = {}
-    roots: dict[str, str] = {}
-    threads: dict[str, list[Block]] = {}
-    for number, message in enumerate(messages, start=1):
-        parent = message["parent_id"]
-        numbers[message["id"]] = number
-        # Replies to a parent that is older than the transcript stay together too.
-        root = roots[message["id"]] = message["id"] if parent is None else roots.get(parent, parent)
-        values = {"n": number, "at": message["at"], "from": message["author"], "text": message["content"]}
-        if parent is not None:
-            values["in_reply_to"] = numbers.get(parent, "an earlier message")
-        threads.setdefault(root, []).append(Block(_line(values), [message["id"]]))
-    return list(threads.values())
-
-
-def _parts(threads: Iterable[list[Block]], limit: int) -> Iterator[list[Block]]:
-    """Group blocks into parts of at most `limit` bytes. Only a thread that is longer than that is divided."""
-    part: list[Block] = []
-    size = 0
-    for thread in threads:
-        for piece in [thread] if _size(thread) <= limit else [[block] for block in thread]:
-            if part and size + _size(piece) > limit:
-                yield part
-                part, size = [], 0
-            part.extend(piece)
-            size += _size(piece)
-    yield part
-
-
-def _size(blocks: Iterable[Block]) -> int:
-    return sum(len(block.text.encode()) + 1 for block in blocks)
 
 
 def _too_slow() -> SummaryFailedError:
