@@ -38,6 +38,13 @@ BUGS = {
                 " select counter.workspace_id into v_workspace_id from private.channel_counters as counter"
                 " where counter.channel_id = p_channel_id;",
             ),
+            "private.admit_message_trigger": (
+                r"update private.channel_counters as counter[^;]+;",
+                "new.seq := nextval('faults.numbers'); new.created_at := clock_timestamp();"
+                " new.updated_at := new.created_at; perform pg_sleep(random() / 4);"
+                " select counter.workspace_id into new.workspace_id from private.channel_counters as counter"
+                " where counter.channel_id = new.channel_id;",
+            ),
             "private.lock_channel": (r"for no key update", ""),
         },
         do="create sequence faults.numbers; grant usage on sequence faults.numbers to public; "

@@ -111,6 +111,7 @@ def test_last_word_may_be_unfinished(db: Db, query: str, contents: list[str]) ->
         ),
         ("pl", "kot", ["*kot", "koty"]),
     ],
+    ids=["de", "es", "fr-CA", "ru", "pl"],
 )
 @pytest.mark.parametrize("holder", ["channel", "workspace", "project"])
 def test_channel_has_its_language(db: Db, holder: str, language: str, query: str, contents: list[str]) -> None:

@@ -179,7 +179,7 @@ HINTS = [
 ]
 
 
-@pytest.mark.parametrize(("statement", "function"), HINTS)
+@pytest.mark.parametrize(("statement", "function"), HINTS, ids=[f"{n} {each[1]}" for n, each in enumerate(HINTS)])
 def test_refused_statement_names_the_function(db: Db, statement: str, function: str | None) -> None:
     said = send(db)
     become(db, MATTY)
