@@ -85,7 +85,8 @@ class Protocol(HttpToolsProtocol):
 
     def _end_slow_head(self) -> None:
         if not self.transport.is_closing():
-            if self.cycle is None or self.cycle.response_complete:
+            # Not for a body that no route reads: its request is answered.
+            if self._is_in_head and (self.cycle is None or self.cycle.response_complete):
                 self.transport.write(TOO_SLOW)
             self.transport.close()
 
