@@ -239,7 +239,9 @@ begin
         last_message_at = summary.last_message_at,
         last_message_preview = summary.last_message_preview
     from unnest(p_summaries) as summary
-    where conversation.id = summary.conversation_id;
+    where conversation.id = summary.conversation_id
+        -- Else a plan for few conversations reads the whole index.
+        and conversation.id = any(array(select given.conversation_id from unnest(p_summaries) as given));
 end
 $$;
 comment on function private.update_summaries(private.conversation_summary[], integer) is

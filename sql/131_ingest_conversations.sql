@@ -290,6 +290,8 @@ begin
             where existing.id = any(p_ids)
         ) as merged
         where target.id = merged.id
+            -- Else a plan for few conversations reads the whole index.
+            and target.id = any(p_ids)
             and (merged.is_identified or merged.is_named or merged.is_group and target.kind = 'direct')
         returning target.id, (merged.old_identifier, merged.old_name, merged.old_kind)
         is distinct from (target.participant_identifier, target.participant_name, target.kind) as is_changed

@@ -209,7 +209,8 @@ begin
         select existing.id, private.identify_any(p_platform, line.identifier) as identifier
         from unnest(p_conversations) as line
         inner join public.conversations as existing on p_ids[line.position] = existing.id
-        where line.identifier <> existing.participant_identifier
+        -- Else a plan for few conversations reads the whole index.
+        where existing.id = any(p_ids) and line.identifier <> existing.participant_identifier
         union all
         select p_ids[line.position], extra::private.identifier
         from unnest(p_conversations) as line

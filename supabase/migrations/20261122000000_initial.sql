@@ -3085,7 +3085,9 @@ begin
         last_message_at = summary.last_message_at,
         last_message_preview = summary.last_message_preview
     from unnest(p_summaries) as summary
-    where conversation.id = summary.conversation_id;
+    where conversation.id = summary.conversation_id
+        -- Else a plan for few conversations reads the whole index.
+        and conversation.id = any(array(select given.conversation_id from unnest(p_summaries) as given));
 end
 $$;
 comment on function private.update_summaries(private.conversation_summary[], integer) is
@@ -5746,6 +5748,8 @@ begin
             where existing.id = any(p_ids)
         ) as merged
         where target.id = merged.id
+            -- Else a plan for few conversations reads the whole index.
+            and target.id = any(p_ids)
             and (merged.is_identified or merged.is_named or merged.is_group and target.kind = 'direct')
         returning target.id, (merged.old_identifier, merged.old_name, merged.old_kind)
         is distinct from (target.participant_identifier, target.participant_name, target.kind) as is_changed
@@ -6896,7 +6900,8 @@ begin
         select existing.id, private.identify_any(p_platform, line.identifier) as identifier
         from unnest(p_conversations) as line
         inner join public.conversations as existing on p_ids[line.position] = existing.id
-        where line.identifier <> existing.participant_identifier
+        -- Else a plan for few conversations reads the whole index.
+        where existing.id = any(p_ids) and line.identifier <> existing.participant_identifier
         union all
         select p_ids[line.position], extra::private.identifier
         from unnest(p_conversations) as line

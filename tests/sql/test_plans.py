@@ -160,10 +160,14 @@ def test_ingest_reads_only_its_own_rows(crowd: Db) -> None:
         ingest(crowd, new, old)
 
 
-def test_plans_of_an_empty_database_read_only_their_rows(db: Db) -> None:
+@pytest.mark.parametrize("is_analyzed", [False, True], ids=["empty", "analyzed"])
+def test_plans_of_a_small_database_read_only_their_rows(db: Db, is_analyzed: bool) -> None:
     def batch(name: str) -> list[dict[str, Any]]:
         return [conversation(message(name), external_id=f"thread{number}") for number in range(3)]
 
+    if is_analyzed:
+        ingest(db, *batch("first"))
+        db.execute("analyze")
     for name in "aabcdefgg":
         ingest(db, *batch(name))
     db.execute(
