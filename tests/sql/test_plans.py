@@ -161,7 +161,14 @@ def test_ingest_reads_only_its_own_rows(crowd: Db) -> None:
 
 
 @pytest.mark.parametrize("is_analyzed", [False, True], ids=["empty", "analyzed"])
-def test_plans_of_a_small_database_read_only_their_rows(db: Db, is_analyzed: bool) -> None:
+def test_plans_of_a_small_database_read_only_their_rows(cluster: TestCluster, template: str, is_analyzed: bool) -> None:
+    with session_with("select", cluster, template) as db:
+        check_plans_of_a_small_database(db, is_analyzed=is_analyzed)
+
+
+def check_plans_of_a_small_database(db: Db, *, is_analyzed: bool) -> None:
+    """Ingest while the table is small, and again after it has grown."""
+
     def batch(name: str) -> list[dict[str, Any]]:
         return [conversation(message(name), external_id=f"thread{number}") for number in range(3)]
 
