@@ -199,7 +199,7 @@ def _webp_size(head: bytes) -> tuple[int, ...] | None:
     kind = head[12:16]
     if kind == b"VP8 " and head[23:26] == b"\x9d\x01\x2a":
         return tuple(side & 0x3FFF for side in struct.unpack_from("<HH", head, 26))
-    if kind == b"VP8L" and head[20] == 0x2F:
+    if kind == b"VP8L" and head[20:21] == b"\x2f":
         (bits,) = struct.unpack_from("<I", head, 21)
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     if kind == b"VP8X" and len(head) >= 30:

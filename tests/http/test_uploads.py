@@ -218,9 +218,10 @@ def test_path_in_a_message_leads_to_the_file(bob: Uploader, mallory: Uploader) -
         (b"\xff\xd8\xff\xe1\x27\x10" + bytes(9998) + b"\xff\xc2\x00\x11\x08\x01\xe0\x02\x80", (640, 480)),
         (b"\xff\xd8\xff\xe0" + bytes(100), None),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", None),
+        (b"RIFF\x00\x00\x00\x00WEBPVP8L", None),
         (b"", None),
     ],
-    ids=["PNG", "GIF", "WebP", "WebP extended", "WebP lossless", "JPEG with a preview", "JPEG", "PNG cut", "empty"],
+    ids=["PNG", "GIF", "WebP", "WebP extended", "WebP lossless", "JPEG with a preview", "JPEG", "PNG cut", "WebP cut", "empty"],
 )
 def test_image_size_is_read_from_the_file(content: bytes, size: tuple[int, int] | None) -> None:
     assert image_size(BytesIO(content)) == size
