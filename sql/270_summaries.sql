@@ -186,12 +186,13 @@ begin
         from private.find_summary(p_subject_id, p_last_seq, p_count, v_model, v_prompt_version);
         return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
     end if;
-    v_task := case
-        when p_request ? 'conversation_id' then private.render_conversation_transcript(
-            p_subject_id, p_count, v_lease.max_bytes, v_lease.recent_days
-        )
-        else private.render_transcript(p_subject_id, p_last_seq, p_count, v_lease.max_bytes, v_lease.recent_days)
-    end || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
+    v_task := private.render_transcript(
+        case
+            when p_request ? 'conversation_id' then private.list_conversation_lines(p_subject_id, p_count)
+            else private.list_channel_lines(p_subject_id, p_last_seq, p_count)
+        end,
+        p_count, v_lease.max_bytes, v_lease.recent_days
+    ) || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
     -- Last, because it locks a row that all summaries of the project need.
     perform private.spend_project_summary();
     return private.succeed(v_task, null, 201);
