@@ -338,3 +338,16 @@ end
 $$;
 comment on function private.succeed(jsonb, jsonb, integer) is
 'Renders the envelope of an answer from data and meta, and sets the HTTP status.';
+
+create function private.succeed_page(p_rows jsonb[], p_limit integer) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.succeed(
+        to_jsonb(p_rows[1:p_limit]), jsonb_build_object('has_more', cardinality(p_rows) > p_limit)
+    );
+end
+$$;
+comment on function private.succeed_page(jsonb[], integer) is
+'Renders a page from its rows and one more: meta.has_more says whether there was one.';

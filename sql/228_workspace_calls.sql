@@ -70,7 +70,7 @@ as $$
     with mine as materialized (
         select
             member.role, known as workspace,
-            row_number() over (order by known.is_personal desc, known.name, known.id) - p_offset as place
+            row_number() over (order by known.is_personal desc, known.name, known.id) as place
         from public.workspace_members as member
         inner join public.workspaces as known on member.workspace_id = known.id
         where member.user_id = (select auth.uid())
@@ -92,16 +92,11 @@ as $$
 declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
-    v_page record;
 begin
     perform private.require_user();
-    select
-        coalesce(jsonb_agg(mine.workspace order by mine.place) filter (where mine.place <= v_limit), '[]')
-            as workspaces,
-        count(*) > v_limit as has_more
-    into v_page
-    from private.list_workspaces(v_limit + 1, v_offset) as mine;
-    return private.succeed(v_page.workspaces, jsonb_build_object('has_more', v_page.has_more));
+    return private.succeed_page(array(
+        select mine.workspace from private.list_workspaces(v_limit + 1, v_offset) as mine order by mine.place
+    ), v_limit);
 end
 $$;
 comment on function private.list_workspaces(jsonb) is
@@ -212,27 +207,22 @@ declare
     v_search text := nullif(private.parse_text($1, 'search', 200, ''), '');
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
-    v_page record;
 begin
     perform private.require_user();
     perform private.require_workspace(v_id);
-    select
-        coalesce(jsonb_agg(jsonb_build_object(
-            'user_id', found.user_id,
-            'role', found.role,
-            'display_name', found.display_name,
-            'avatar_url', found.avatar_url,
-            'joined_at', private.format_time(found.joined_at)
-        ) order by found.place) filter (where found.place <= v_limit), '[]') as members,
-        count(*) > v_limit as has_more
-    into v_page
-    from (
-        select member.*, row_number() over () - v_offset as place
+    return private.succeed_page(array(
+        select jsonb_build_object(
+            'user_id', member.user_id,
+            'role', member.role,
+            'display_name', member.display_name,
+            'avatar_url', member.avatar_url,
+            'joined_at', private.format_time(member.joined_at)
+        )
+        -- The function gives them in their order.
         from private.list_workspace_members(v_id, v_search) as member
         limit v_limit + 1
         offset v_offset
-    ) as found;
-    return private.succeed(v_page.members, jsonb_build_object('has_more', v_page.has_more));
+    ), v_limit);
 end
 $$;
 comment on function private.list_workspace_members(jsonb) is

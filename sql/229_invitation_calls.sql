@@ -45,7 +45,6 @@ declare
     v_workspace_id uuid := private.parse_uuid($1, 'workspace_id', v_channel_id is null);
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
-    v_page record;
 begin
     perform private.require_user();
     if v_channel_id is null then
@@ -55,28 +54,20 @@ begin
             404, 'channel_not_found', 'You manage no such channel. Check channel_id.', 'channel_id'
         );
     end if;
-    select
-        coalesce(jsonb_agg(found.invitation order by found.place) filter (where found.place <= v_limit), '[]')
-            as invitations,
-        count(*) > v_limit as has_more
-    into v_page
-    from (
-        select
-            jsonb_build_object(
-                'id', open.id, 'workspace_id', open.workspace_id, 'channel_id', open.channel_id,
-                'email', open.email, 'role', open.role, 'invited_by', open.invited_by,
-                'created_at', private.format_time(open.created_at),
-                'expires_at', private.format_time(open.expires_at)
-            ) as invitation,
-            row_number() over (order by open.created_at desc, open.id) - v_offset as place
+    return private.succeed_page(array(
+        select jsonb_build_object(
+            'id', open.id, 'workspace_id', open.workspace_id, 'channel_id', open.channel_id,
+            'email', open.email, 'role', open.role, 'invited_by', open.invited_by,
+            'created_at', private.format_time(open.created_at),
+            'expires_at', private.format_time(open.expires_at)
+        )
         from public.workspace_invitations as open
         where (open.channel_id = v_channel_id or v_channel_id is null and open.workspace_id = v_workspace_id)
             and open.accepted_at is null and open.revoked_at is null and open.expires_at > now()
         order by open.created_at desc, open.id
         limit v_limit + 1
         offset v_offset
-    ) as found;
-    return private.succeed(v_page.invitations, jsonb_build_object('has_more', v_page.has_more));
+    ), v_limit);
 end
 $$;
 comment on function private.list_invitations(jsonb) is
@@ -105,23 +96,15 @@ as $$
 declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
-    v_page record;
 begin
     perform private.require_user();
-    select
-        coalesce(jsonb_agg(
-            to_jsonb(own) - 'place' || jsonb_build_object('expires_at', private.format_time(own.expires_at))
-            order by own.place
-        ) filter (where own.place <= v_limit), '[]') as invitations,
-        count(*) > v_limit as has_more
-    into v_page
-    from (
-        select mine.*, row_number() over () - v_offset as place
+    return private.succeed_page(array(
+        select to_jsonb(mine) || jsonb_build_object('expires_at', private.format_time(mine.expires_at))
+        -- The function gives them in their order.
         from private.list_my_invitations() as mine
         limit v_limit + 1
         offset v_offset
-    ) as own;
-    return private.succeed(v_page.invitations, jsonb_build_object('has_more', v_page.has_more));
+    ), v_limit);
 end
 $$;
 comment on function private.list_my_invitations(jsonb) is

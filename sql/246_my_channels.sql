@@ -169,7 +169,7 @@ as $$
             'topic', 'channel:' || channel.id
                 || case when mine.sealed_until > clock_timestamp() then ':' || mine.topic_turn else '' end
         ),
-        mine.place - p_offset
+        mine.place
     from mine
     inner join public.channels as channel on mine.channel_id = channel.id
 $$;
@@ -183,15 +183,11 @@ as $$
 declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
-    v_page record;
 begin
     perform private.require_actor($1);
-    select
-        coalesce(jsonb_agg(mine.channel order by mine.place) filter (where mine.place <= v_limit), '[]') as channels,
-        count(*) > v_limit as has_more
-    into v_page
-    from private.list_my_channels(v_limit + 1, v_offset) as mine;
-    return private.succeed(v_page.channels, jsonb_build_object('has_more', v_page.has_more));
+    return private.succeed_page(array(
+        select mine.channel from private.list_my_channels(v_limit + 1, v_offset) as mine order by mine.place
+    ), v_limit);
 end
 $$;
 comment on function private.list_my_channels(jsonb) is

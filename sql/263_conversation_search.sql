@@ -1,7 +1,7 @@
 -- Search in conversations: their messages are entries of the same index as those of channels.
 -- Promise: search stops finding a message at the moment of its deletion, and finds a new text some seconds later.
--- Ingest only notes which messages are new, because indexing costs more than storing. The service or pg_cron indexes
--- them.
+-- Ingest only notes which messages are new, because indexing costs more than storing. The service indexes them
+-- within seconds, or pg_cron every minute (420_clean_up).
 
 create table private.word_backlog (
     change_id bigint primary key references private.inbox_changes (id) on delete cascade,
@@ -308,16 +308,3 @@ comment on function public.search_conversations(jsonb) is
 'GET /api/v2/conversations/search: query, and optionally conversation_id, limit (1 to 100), offset. The query is written
 as that of search_messages; from:, in: and mentions: find nothing, because they name users and channels. Best rank
 first, then newest. Considers and counts the newest 1,000 messages that fit.';
-
--- With pg_cron, as on Supabase, the database indexes every minute by itself. The service indexes within seconds.
-do $$
-begin
-    if exists (select from pg_available_extensions where name = 'pg_cron') then
-        create extension if not exists pg_cron;
-        perform cron.schedule('threadline_index', '* * * * *', 'select private.index_conversations(1000)');
-    end if;
-exception
-    when others then
-        raise notice 'pg_cron is not used: %', sqlerrm;
-end
-$$;

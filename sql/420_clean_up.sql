@@ -176,12 +176,13 @@ comment on function public.clean_up(jsonb) is
 'For the service: runs one round of clean-up. Takes limit (rows of each kind, default 10000). Returns the number of
 removed rows by kind.';
 
--- With pg_cron, as on Supabase, the database runs the rounds itself. Without it, only the service does.
+-- With pg_cron, as on Supabase, the database cleans up and indexes by itself. Without it, only the service does.
 do $$
 begin
     if exists (select from pg_available_extensions where name = 'pg_cron') then
         create extension if not exists pg_cron;
         perform cron.schedule('threadline_clean_up', '*/5 * * * *', 'select private.clean_up()');
+        perform cron.schedule('threadline_index', '* * * * *', 'select private.index_conversations(1000)');
     end if;
 exception
     when others then

@@ -341,7 +341,7 @@ grant execute on function
     private.begin_summary(jsonb),
     private.empty_summary(),
     private.is_my_conversation(uuid),
-    private.render_conversation_transcript(uuid, integer, integer, integer),
+    private.list_conversation_lines(uuid, integer),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
     private.create_plain_message(bytea),
@@ -447,7 +447,8 @@ grant execute on function
     private.render_hits(uuid[], tsquery, regdictionary[]),
     private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
-    private.render_transcript(uuid, bigint, integer, integer, integer),
+    private.list_channel_lines(uuid, bigint, integer),
+    private.render_transcript(private.transcript_line[], integer, integer, integer),
     private.require_actor(jsonb),
     private.parse_uuid(jsonb, text, boolean),
     private.is_uuid(text),
@@ -475,7 +476,8 @@ grant execute on function
     private.replay_twin_deliveries(uuid, uuid),
     private.split_words(text, boolean),
     private.set_twin_webhook(uuid, text),
-    private.succeed(jsonb, jsonb, integer)
+    private.succeed(jsonb, jsonb, integer),
+    private.succeed_page(jsonb[], integer)
 to authenticated;
 
 -- service_role: the key of the service and of the Edge Function. It bypasses row-level security.
@@ -646,7 +648,7 @@ grant execute on function
     private.begin_summary(jsonb),
     private.empty_summary(),
     private.is_my_conversation(uuid),
-    private.render_conversation_transcript(uuid, integer, integer, integer),
+    private.list_conversation_lines(uuid, integer),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
     private.is_used_up(),
@@ -784,7 +786,8 @@ grant execute on function
     private.render_hits(uuid[], tsquery, regdictionary[]),
     private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
-    private.render_transcript(uuid, bigint, integer, integer, integer),
+    private.list_channel_lines(uuid, bigint, integer),
+    private.render_transcript(private.transcript_line[], integer, integer, integer),
     private.require_actor(jsonb),
     private.parse_uuid(jsonb, text, boolean),
     private.is_uuid(text),
@@ -841,6 +844,7 @@ grant execute on function
     private.refresh_messages(private.ingest_update[], uuid[]),
     private.set_twin_webhook(uuid, text),
     private.succeed(jsonb, jsonb, integer),
+    private.succeed_page(jsonb[], integer),
     private.update_participants(uuid[], private.ingest_participant[])
 to service_role;
 

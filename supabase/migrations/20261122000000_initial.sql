@@ -706,6 +706,19 @@ $$;
 comment on function private.succeed(jsonb, jsonb, integer) is
 'Renders the envelope of an answer from data and meta, and sets the HTTP status.';
 
+create function private.succeed_page(p_rows jsonb[], p_limit integer) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.succeed(
+        to_jsonb(p_rows[1:p_limit]), jsonb_build_object('has_more', cardinality(p_rows) > p_limit)
+    );
+end
+$$;
+comment on function private.succeed_page(jsonb[], integer) is
+'Renders a page from its rows and one more: meta.has_more says whether there was one.';
+
 -- Ids of rows that many tenants write.
 -- Promise: an id that a client reads tells its time and nothing about other tenants. Gaps in a sequence would tell how
 -- much the others write; a house rule in tests/schema reports such a column.
@@ -9108,7 +9121,7 @@ as $$
     with mine as materialized (
         select
             member.role, known as workspace,
-            row_number() over (order by known.is_personal desc, known.name, known.id) - p_offset as place
+            row_number() over (order by known.is_personal desc, known.name, known.id) as place
         from public.workspace_members as member
         inner join public.workspaces as known on member.workspace_id = known.id
         where member.user_id = (select auth.uid())
@@ -9130,16 +9143,11 @@ as $$
 declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
-    v_page record;
 begin
     perform private.require_user();
-    select
-        coalesce(jsonb_agg(mine.workspace order by mine.place) filter (where mine.place <= v_limit), '[]')
-            as workspaces,
-        count(*) > v_limit as has_more
-    into v_page
-    from private.list_workspaces(v_limit + 1, v_offset) as mine;
-    return private.succeed(v_page.workspaces, jsonb_build_object('has_more', v_page.has_more));
+    return private.succeed_page(array(
+        select mine.workspace from private.list_workspaces(v_limit + 1, v_offset) as mine order by mine.place
+    ), v_limit);
 end
 $$;
 comment on function private.list_workspaces(jsonb) is
@@ -9250,27 +9258,22 @@ declare
     v_search text := nullif(private.parse_text($1, 'search', 200, ''), '');
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
-    v_page record;
 begin
     perform private.require_user();
     perform private.require_workspace(v_id);
-    select
-        coalesce(jsonb_agg(jsonb_build_object(
-            'user_id', found.user_id,
-            'role', found.role,
-            'display_name', found.display_name,
-            'avatar_url', found.avatar_url,
-            'joined_at', private.format_time(found.joined_at)
-        ) order by found.place) filter (where found.place <= v_limit), '[]') as members,
-        count(*) > v_limit as has_more
-    into v_page
-    from (
-        select member.*, row_number() over () - v_offset as place
+    return private.succeed_page(array(
+        select jsonb_build_object(
+            'user_id', member.user_id,
+            'role', member.role,
+            'display_name', member.display_name,
+            'avatar_url', member.avatar_url,
+            'joined_at', private.format_time(member.joined_at)
+        )
+        -- The function gives them in their order.
         from private.list_workspace_members(v_id, v_search) as member
         limit v_limit + 1
         offset v_offset
-    ) as found;
-    return private.succeed(v_page.members, jsonb_build_object('has_more', v_page.has_more));
+    ), v_limit);
 end
 $$;
 comment on function private.list_workspace_members(jsonb) is
@@ -9385,7 +9388,6 @@ declare
     v_workspace_id uuid := private.parse_uuid($1, 'workspace_id', v_channel_id is null);
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
-    v_page record;
 begin
     perform private.require_user();
     if v_channel_id is null then
@@ -9395,28 +9397,20 @@ begin
             404, 'channel_not_found', 'You manage no such channel. Check channel_id.', 'channel_id'
         );
     end if;
-    select
-        coalesce(jsonb_agg(found.invitation order by found.place) filter (where found.place <= v_limit), '[]')
-            as invitations,
-        count(*) > v_limit as has_more
-    into v_page
-    from (
-        select
-            jsonb_build_object(
-                'id', open.id, 'workspace_id', open.workspace_id, 'channel_id', open.channel_id,
-                'email', open.email, 'role', open.role, 'invited_by', open.invited_by,
-                'created_at', private.format_time(open.created_at),
-                'expires_at', private.format_time(open.expires_at)
-            ) as invitation,
-            row_number() over (order by open.created_at desc, open.id) - v_offset as place
+    return private.succeed_page(array(
+        select jsonb_build_object(
+            'id', open.id, 'workspace_id', open.workspace_id, 'channel_id', open.channel_id,
+            'email', open.email, 'role', open.role, 'invited_by', open.invited_by,
+            'created_at', private.format_time(open.created_at),
+            'expires_at', private.format_time(open.expires_at)
+        )
         from public.workspace_invitations as open
         where (open.channel_id = v_channel_id or v_channel_id is null and open.workspace_id = v_workspace_id)
             and open.accepted_at is null and open.revoked_at is null and open.expires_at > now()
         order by open.created_at desc, open.id
         limit v_limit + 1
         offset v_offset
-    ) as found;
-    return private.succeed(v_page.invitations, jsonb_build_object('has_more', v_page.has_more));
+    ), v_limit);
 end
 $$;
 comment on function private.list_invitations(jsonb) is
@@ -9445,23 +9439,15 @@ as $$
 declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
-    v_page record;
 begin
     perform private.require_user();
-    select
-        coalesce(jsonb_agg(
-            to_jsonb(own) - 'place' || jsonb_build_object('expires_at', private.format_time(own.expires_at))
-            order by own.place
-        ) filter (where own.place <= v_limit), '[]') as invitations,
-        count(*) > v_limit as has_more
-    into v_page
-    from (
-        select mine.*, row_number() over () - v_offset as place
+    return private.succeed_page(array(
+        select to_jsonb(mine) || jsonb_build_object('expires_at', private.format_time(mine.expires_at))
+        -- The function gives them in their order.
         from private.list_my_invitations() as mine
         limit v_limit + 1
         offset v_offset
-    ) as own;
-    return private.succeed(v_page.invitations, jsonb_build_object('has_more', v_page.has_more));
+    ), v_limit);
 end
 $$;
 comment on function private.list_my_invitations(jsonb) is
@@ -11359,7 +11345,7 @@ as $$
             'topic', 'channel:' || channel.id
                 || case when mine.sealed_until > clock_timestamp() then ':' || mine.topic_turn else '' end
         ),
-        mine.place - p_offset
+        mine.place
     from mine
     inner join public.channels as channel on mine.channel_id = channel.id
 $$;
@@ -11373,15 +11359,11 @@ as $$
 declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
-    v_page record;
 begin
     perform private.require_actor($1);
-    select
-        coalesce(jsonb_agg(mine.channel order by mine.place) filter (where mine.place <= v_limit), '[]') as channels,
-        count(*) > v_limit as has_more
-    into v_page
-    from private.list_my_channels(v_limit + 1, v_offset) as mine;
-    return private.succeed(v_page.channels, jsonb_build_object('has_more', v_page.has_more));
+    return private.succeed_page(array(
+        select mine.channel from private.list_my_channels(v_limit + 1, v_offset) as mine order by mine.place
+    ), v_limit);
 end
 $$;
 comment on function private.list_my_channels(jsonb) is
@@ -13323,8 +13305,8 @@ word open). Best rank first, then newest. Considers and counts the newest 1,000 
 
 -- Search in conversations: their messages are entries of the same index as those of channels.
 -- Promise: search stops finding a message at the moment of its deletion, and finds a new text some seconds later.
--- Ingest only notes which messages are new, because indexing costs more than storing. The service or pg_cron indexes
--- them.
+-- Ingest only notes which messages are new, because indexing costs more than storing. The service indexes them
+-- within seconds, or pg_cron every minute (420_clean_up).
 
 create table private.word_backlog (
     change_id bigint primary key references private.inbox_changes (id) on delete cascade,
@@ -13632,19 +13614,6 @@ comment on function public.search_conversations(jsonb) is
 as that of search_messages; from:, in: and mentions: find nothing, because they name users and channels. Best rank
 first, then newest. Considers and counts the newest 1,000 messages that fit.';
 
--- With pg_cron, as on Supabase, the database indexes every minute by itself. The service indexes within seconds.
-do $$
-begin
-    if exists (select from pg_available_extensions where name = 'pg_cron') then
-        create extension if not exists pg_cron;
-        perform cron.schedule('threadline_index', '* * * * *', 'select private.index_conversations(1000)');
-    end if;
-exception
-    when others then
-        raise notice 'pg_cron is not used: %', sqlerrm;
-end
-$$;
-
 -- How many new summaries a user and the project may start in a UTC day.
 -- Promise: a summary counts once Claude has returned anything, also if it failed.
 
@@ -13720,132 +13689,108 @@ $$;
 comment on function private.spend_project_summary() is
 'Counts one summary for the project. PT429 above the daily limit; the error also rolls back the count.';
 
--- What the model reads of a channel or a conversation, as JSON lines with as much of the newest text as fits.
+-- What the model reads of a channel or a conversation: the newest messages that fit, and the scope that they cover.
+
+create type private.transcript_line as (id text, parent_id text, author text, at timestamptz, content text);
+comment on type private.transcript_line is
+'A message as the model reads it.';
 
 create function private.render_transcript(
-    p_channel_id uuid, p_last_seq bigint, p_count integer, p_max_bytes integer, p_recent_days integer
+    p_lines private.transcript_line[], p_count integer, p_max_bytes integer, p_recent_days integer
 ) returns jsonb
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
     with newest as (
-        select recent.*
-        from (
-            select message.*, row_number() over (order by message.seq desc) as age
-            from public.messages as message
-            where message.channel_id = p_channel_id
-                and message.deleted_at is null
-                and message.seq <= p_last_seq
-            order by message.seq desc
-            limit case p_count when 0 then 10000 else p_count end
-        ) as recent
-        where p_count > 0
-            or recent.age <= 50
-            or recent.created_at > now() - make_interval(days => p_recent_days)
-    ),
-
-    measured as (
-        select
-            newest.*,
-            sum(octet_length(newest.content)) over (order by newest.seq desc) as bytes_so_far,
-            row_number() over (order by newest.seq desc) as place
-        from newest
-    ),
-
-    sent as (
-        select * from measured where measured.bytes_so_far <= p_max_bytes or measured.place = 1
+        select line.*, sum(octet_length(line.content)) over (order by line.age) as bytes_so_far
+        from unnest(p_lines) with ordinality as line (id, parent_id, author, at, content, age)
+        where p_count > 0 or line.age <= 50 or line.at > now() - make_interval(days => p_recent_days)
+    ), sent as (
+        select * from newest where newest.bytes_so_far <= p_max_bytes or newest.age = 1
     )
 
     select jsonb_build_object(
         'messages', coalesce(jsonb_agg(jsonb_build_object(
             'id', sent.id,
-            'parent_id', sent.parent_message_id,
-            'author', coalesce(author.display_name, 'former member'),
-            'at', private.format_time(sent.created_at),
-            'content', sent.content
-        ) order by sent.seq), '[]'),
-        'scope', jsonb_build_object(
-            'messageCount', count(*),
-            'timeRange', jsonb_build_object(
-                'from', private.format_time(min(sent.created_at)),
-                'to', private.format_time(max(sent.created_at))
-            ),
-            'truncated', count(*) < (select count(*) from newest),
-            'omittedCount', (select count(*) from newest) - count(*)
-        )
-    )
-    from sent
-    left join private.list_author_names(array(select sent.id from sent)) as author
-        on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
-        and author.is_twin = (sent.user_id is null)
-$$;
-comment on function private.render_transcript(uuid, bigint, integer, integer, integer) is
-'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover: p_count
-messages, or if p_count is 0 those of p_recent_days and at least 50. The newest message is always included.';
-
-create function private.render_conversation_transcript(
-    p_conversation_id uuid, p_count integer, p_max_bytes integer, p_recent_days integer
-) returns jsonb
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    with newest as (
-        select recent.*
-        from (
-            select
-                stored.*, coalesce(nullif(stored.message ->> 'content', ''), private.message_preview(stored.message))
-                    as content,
-                row_number() over (
-                    order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
-                ) as age
-            from public.conversation_messages as stored
-            where stored.conversation_id = p_conversation_id and stored.deleted_at is null
-            order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
-            limit case p_count when 0 then 10000 else p_count end
-        ) as recent
-        where p_count > 0
-            or recent.age <= 50
-            or recent.sent_at > now() - make_interval(days => p_recent_days)
-    ),
-
-    measured as (
-        select newest.*, sum(octet_length(newest.content)) over (order by newest.age) as bytes_so_far from newest
-    ),
-
-    sent as (
-        select * from measured where measured.bytes_so_far <= p_max_bytes or measured.age = 1
-    )
-
-    select jsonb_build_object(
-        'messages', coalesce(jsonb_agg(jsonb_build_object(
-            'id', sent.external_id,
-            'parent_id', sent.message ->> 'reply_to',
-            'author', case
-                when sent.message -> 'direction' = '"outbound"' then 'us'
-                else coalesce(
-                    nullif(sent.sender, ''), conversation.participant_name, conversation.participant_identifier
-                )
-            end,
-            'at', private.format_time(sent.sent_at),
+            'parent_id', sent.parent_id,
+            'author', sent.author,
+            'at', private.format_time(sent.at),
             'content', sent.content
         ) order by sent.age desc), '[]'),
         'scope', jsonb_build_object(
             'messageCount', count(*),
             'timeRange', jsonb_build_object(
-                'from', private.format_time(min(sent.sent_at)),
-                'to', private.format_time(max(sent.sent_at))
+                'from', private.format_time(min(sent.at)), 'to', private.format_time(max(sent.at))
             ),
             'truncated', count(*) < (select count(*) from newest),
             'omittedCount', (select count(*) from newest) - count(*)
         )
     )
     from sent
-    inner join public.conversations as conversation on sent.conversation_id = conversation.id
 $$;
-comment on function private.render_conversation_transcript(uuid, integer, integer, integer) is
-'As render_transcript, for the newest messages of a conversation.';
+comment on function private.render_transcript(private.transcript_line[], integer, integer, integer) is
+'Renders the messages that fit in p_max_bytes, oldest first, and the scope that they cover. p_lines has the newest
+p_count messages, newest first. If p_count is 0, those of p_recent_days count, and at least 50. The newest message is
+always included.';
+
+create function private.list_channel_lines(p_channel_id uuid, p_last_seq bigint, p_count integer)
+returns private.transcript_line[]
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with newest as (
+        select message.*
+        from public.messages as message
+        where message.channel_id = p_channel_id and message.deleted_at is null and message.seq <= p_last_seq
+        order by message.seq desc
+        limit case p_count when 0 then 10000 else p_count end
+    )
+
+    select array_agg(
+        (
+            newest.id, newest.parent_message_id, coalesce(author.display_name, 'former member'), newest.created_at,
+            newest.content
+        )::private.transcript_line
+        order by newest.seq desc
+    )
+    from newest
+    left join private.list_author_names(array(select newest.id from newest)) as author
+        on author.author_id = coalesce(newest.user_id, newest.ai_twin_id)
+        and author.is_twin = (newest.user_id is null)
+$$;
+comment on function private.list_channel_lines(uuid, bigint, integer) is
+'The newest messages of a channel up to a number, newest first: p_count, or 10,000 if that is 0.';
+
+create function private.list_conversation_lines(p_conversation_id uuid, p_count integer)
+returns private.transcript_line[]
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select array(
+        select (
+            stored.external_id,
+            stored.message ->> 'reply_to',
+            case
+                when stored.message -> 'direction' = '"outbound"' then 'us'
+                else coalesce(
+                    nullif(stored.sender, ''), conversation.participant_name, conversation.participant_identifier
+                )
+            end,
+            stored.sent_at,
+            coalesce(nullif(stored.message ->> 'content', ''), private.message_preview(stored.message))
+        )::private.transcript_line
+        from public.conversation_messages as stored
+        inner join public.conversations as conversation on stored.conversation_id = conversation.id
+        where stored.conversation_id = p_conversation_id and stored.deleted_at is null
+        order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
+        limit case p_count when 0 then 10000 else p_count end
+    )
+$$;
+comment on function private.list_conversation_lines(uuid, integer) is
+'The newest messages of a conversation, newest first: p_count, or 10,000 if that is 0.';
 
 -- Summaries: what Claude wrote about the newest messages of a channel, stored for a day.
 -- Promise: at most one caller at a time asks the model about one state of a channel. It has the lease; the others poll
@@ -14035,12 +13980,13 @@ begin
         from private.find_summary(p_subject_id, p_last_seq, p_count, v_model, v_prompt_version);
         return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
     end if;
-    v_task := case
-        when p_request ? 'conversation_id' then private.render_conversation_transcript(
-            p_subject_id, p_count, v_lease.max_bytes, v_lease.recent_days
-        )
-        else private.render_transcript(p_subject_id, p_last_seq, p_count, v_lease.max_bytes, v_lease.recent_days)
-    end || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
+    v_task := private.render_transcript(
+        case
+            when p_request ? 'conversation_id' then private.list_conversation_lines(p_subject_id, p_count)
+            else private.list_channel_lines(p_subject_id, p_last_seq, p_count)
+        end,
+        p_count, v_lease.max_bytes, v_lease.recent_days
+    ) || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
     -- Last, because it locks a row that all summaries of the project need.
     perform private.spend_project_summary();
     return private.succeed(v_task, null, 201);
@@ -17070,12 +17016,13 @@ comment on function public.clean_up(jsonb) is
 'For the service: runs one round of clean-up. Takes limit (rows of each kind, default 10000). Returns the number of
 removed rows by kind.';
 
--- With pg_cron, as on Supabase, the database runs the rounds itself. Without it, only the service does.
+-- With pg_cron, as on Supabase, the database cleans up and indexes by itself. Without it, only the service does.
 do $$
 begin
     if exists (select from pg_available_extensions where name = 'pg_cron') then
         create extension if not exists pg_cron;
         perform cron.schedule('threadline_clean_up', '*/5 * * * *', 'select private.clean_up()');
+        perform cron.schedule('threadline_index', '* * * * *', 'select private.index_conversations(1000)');
     end if;
 exception
     when others then
@@ -19262,7 +19209,7 @@ grant execute on function
     private.begin_summary(jsonb),
     private.empty_summary(),
     private.is_my_conversation(uuid),
-    private.render_conversation_transcript(uuid, integer, integer, integer),
+    private.list_conversation_lines(uuid, integer),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
     private.create_plain_message(bytea),
@@ -19368,7 +19315,8 @@ grant execute on function
     private.render_hits(uuid[], tsquery, regdictionary[]),
     private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
-    private.render_transcript(uuid, bigint, integer, integer, integer),
+    private.list_channel_lines(uuid, bigint, integer),
+    private.render_transcript(private.transcript_line[], integer, integer, integer),
     private.require_actor(jsonb),
     private.parse_uuid(jsonb, text, boolean),
     private.is_uuid(text),
@@ -19396,7 +19344,8 @@ grant execute on function
     private.replay_twin_deliveries(uuid, uuid),
     private.split_words(text, boolean),
     private.set_twin_webhook(uuid, text),
-    private.succeed(jsonb, jsonb, integer)
+    private.succeed(jsonb, jsonb, integer),
+    private.succeed_page(jsonb[], integer)
 to authenticated;
 
 -- service_role: the key of the service and of the Edge Function. It bypasses row-level security.
@@ -19567,7 +19516,7 @@ grant execute on function
     private.begin_summary(jsonb),
     private.empty_summary(),
     private.is_my_conversation(uuid),
-    private.render_conversation_transcript(uuid, integer, integer, integer),
+    private.list_conversation_lines(uuid, integer),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
     private.is_used_up(),
@@ -19705,7 +19654,8 @@ grant execute on function
     private.render_hits(uuid[], tsquery, regdictionary[]),
     private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
-    private.render_transcript(uuid, bigint, integer, integer, integer),
+    private.list_channel_lines(uuid, bigint, integer),
+    private.render_transcript(private.transcript_line[], integer, integer, integer),
     private.require_actor(jsonb),
     private.parse_uuid(jsonb, text, boolean),
     private.is_uuid(text),
@@ -19762,6 +19712,7 @@ grant execute on function
     private.refresh_messages(private.ingest_update[], uuid[]),
     private.set_twin_webhook(uuid, text),
     private.succeed(jsonb, jsonb, integer),
+    private.succeed_page(jsonb[], integer),
     private.update_participants(uuid[], private.ingest_participant[])
 to service_role;
 

@@ -440,7 +440,9 @@ drop function
     private.list_all_keys(uuid, text, private.identifier[], boolean),
     private.list_author_names(uuid[]),
     private.list_channel_events(uuid, bigint, integer, integer),
+    private.list_channel_lines(uuid, bigint, integer),
     private.list_compounds(text),
+    private.list_conversation_lines(uuid, integer),
     private.list_conversations(jsonb),
     private.list_due_queues(integer),
     private.list_given_identifiers(jsonb),
@@ -605,7 +607,6 @@ drop function
     private.render_attachment(public.attachments),
     private.render_author(uuid, uuid),
     private.render_conversation(public.conversations, bigint, jsonb),
-    private.render_conversation_transcript(uuid, integer, integer, integer),
     private.render_created(public.messages),
     private.render_delivery(public.twin_deliveries, uuid),
     private.render_event(public.message_events, public.messages),
@@ -627,7 +628,7 @@ drop function
     private.render_receipts(public.conversation_updates[]),
     private.render_results(private.ingest_result[]),
     private.render_snippet(text, text[], text, text, regdictionary[]),
-    private.render_transcript(uuid, bigint, integer, integer, integer),
+    private.render_transcript(private.transcript_line[], integer, integer, integer),
     private.render_uploads(jsonb),
     private.render_user_event(public.user_events),
     private.render_workspace(public.workspaces, text),
@@ -702,6 +703,7 @@ drop function
     private.strip_country_code(text, private.phone_regions),
     private.strip_trunk_prefix(text, private.phone_regions),
     private.succeed(jsonb, jsonb, integer),
+    private.succeed_page(jsonb[], integer),
     private.summarize_conversations_trigger(),
     private.sweep_attachments(integer, interval),
     private.undo_number_change(uuid),
@@ -899,6 +901,7 @@ drop type
     private.person_match,
     private.phone_number,
     private.phone_reading,
+    private.transcript_line,
     private.written_phone;
 
 do $$
