@@ -186,16 +186,15 @@ def stack() -> Iterator[RunningStack]:
         yield running
 
 
-@pytest.fixture(autouse=True)
-def _open_channels(request: pytest.FixtureRequest) -> Iterator[None]:
-    # A channel that lost a member sends only pointers for an hour, also to the next test of the shared stack.
+@pytest.fixture
+def open_channels(stack: RunningStack) -> Iterator[None]:
+    """End the sealing of channels that lose a member in a test: they would send only pointers to the next one."""
     yield
-    if "stack" in request.fixturenames:
-        with psycopg.connect(request.getfixturevalue("stack").database_url()) as connection:
-            connection.execute(
-                "update private.channel_counters set sealed_until = default, sealed_after = default"
-                " where sealed_until > '-infinity'"
-            )
+    with psycopg.connect(stack.database_url()) as connection:
+        connection.execute(
+            "update private.channel_counters set sealed_until = default, sealed_after = default"
+            " where sealed_until > '-infinity'"
+        )
 
 
 @pytest.fixture(scope="session")

@@ -90,7 +90,7 @@ class Visitors:
 
 
 @pytest.fixture
-def visitors(browser: Browser, stack: RunningStack) -> Iterator[Visitors]:
+def visitors(browser: Browser, stack: RunningStack, open_channels: None) -> Iterator[Visitors]:
     visiting = Visitors(browser, stack)
     yield visiting
     visiting.close()

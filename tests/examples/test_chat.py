@@ -61,7 +61,7 @@ Enter = Callable[[str], Page]
 
 
 @pytest.fixture
-def enter(browser: Browser, url: str) -> Iterator[Enter]:
+def enter(browser: Browser, url: str, open_channels: None) -> Iterator[Enter]:
     """Return a function that signs a user in with a browser of its own; errors in the page fail the test."""
     errors: list[str] = []
     pages: list[Page] = []
