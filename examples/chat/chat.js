@@ -65,7 +65,7 @@ async function loadChannels() {
 let reloading;
 function reloadChannels() {
   clearTimeout(reloading);
-  reloading = setTimeout(loadChannels, 200); // many topics join at once
+  reloading = setTimeout(() => loadChannels().catch(() => {}), 200); // many topics join at once, and again after a failure
 }
 
 // A list needs no log: a broadcast changes the count, and each join reads the list again.
@@ -73,7 +73,7 @@ function watch(id) {
   return listen(supabase, `channel:${id}`, {
     joined: reloadChannels,
     lost: () => {},
-    hear: ({ event, payload }) => {
+    received: ({ event, payload }) => {
       const channel = channels.get(id);
       if (!channel || payload.seq <= channel.last_seq) return;
       channel.last_seq = payload.seq;

@@ -50,7 +50,7 @@ export function follow(client: SupabaseClient<any, any, any>, options: Options):
 
 export interface Listener {
   /** A broadcast came. */
-  hear(message: { event: EventName; payload: Payload }): unknown;
+  received(message: { event: EventName; payload: Payload }): unknown;
   /** Broadcasts come from now on. It is called after each join. */
   joined(): unknown;
   /** They do not come any more. isRefused: Realtime refused the join. */

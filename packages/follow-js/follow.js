@@ -79,12 +79,13 @@ class Follower {
     this.seq = this.#isNumbered && since !== "now" ? Number(since) : 0;
     this.cursor = typeof since === "string" && since !== "now" ? since : undefined;
     this.#leave = listen(client, this.#topic, {
-      hear: (message) => this.#hear(message, false),
+      received: (message) => this.#receive(message, false),
       joined: () => this.#joined(),
       lost: (error) => this.#lost(error),
     });
     this.#ticker = setInterval(() => this.#tick(), TICK_SECONDS * 1000);
     globalThis.addEventListener?.("online", this.#woke);
+    globalThis.addEventListener?.("offline", this.#cut);
     globalThis.document?.addEventListener("visibilitychange", this.#woke);
     this.#work();
   }
@@ -93,7 +94,7 @@ class Follower {
     await this.#end("stopped");
   }
 
-  #hear(message, isTurn) {
+  #receive(message, isTurn) {
     const { event, payload } = message;
     if (this.#isNumbered && payload.truncated && payload.topic) {
       this.#pointer = payload.seq;
@@ -273,7 +274,7 @@ class Follower {
     this.#leaveTurn();
     const turn = { name, isJoined: false };
     turn.leave = listen(this.#client, name, {
-      hear: (message) => this.#turn === turn && this.#hear(message, true),
+      received: (message) => this.#turn === turn && this.#receive(message, true),
       joined: () => {
         turn.isJoined = true;
         this.#read();
@@ -313,6 +314,9 @@ class Follower {
     }
   };
 
+  // The browser knows at once; the connection may look alive for half a minute.
+  #cut = () => this.#tell("offline", {});
+
   #tell(state, detail = {}) {
     if (this.#state === state || this.#state === "ended") return;
     this.#state = state;
@@ -327,6 +331,7 @@ class Follower {
     this.#wake();
     clearInterval(this.#ticker);
     globalThis.removeEventListener?.("online", this.#woke);
+    globalThis.removeEventListener?.("offline", this.#cut);
     globalThis.document?.removeEventListener("visibilitychange", this.#woke);
     await Promise.all([this.#leave(), this.#leaveTurn()]);
   }

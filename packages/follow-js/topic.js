@@ -13,7 +13,7 @@ const topics = new WeakMap(); // of each client: its topics by name
  * @param client a Supabase client
  * @param name the topic, without "realtime:"
  * @param listener
- *   hear(message): a broadcast came;
+ *   received(message): a broadcast came;
  *   joined(): broadcasts come from now on;
  *   lost(error, isRefused): they do not come any more; Realtime refused the join, or the connection broke
  * @returns a function that ends it
@@ -87,7 +87,7 @@ class Topic {
     });
     this.#channel = channel;
     channel
-      .on("broadcast", { event: "*" }, (message) => this.#tell((listener) => listener.hear(message)))
+      .on("broadcast", { event: "*" }, (message) => this.#tell((listener) => listener.received(message)))
       .on("system", {}, ({ status, message }) => {
         if (this.#channel !== channel) return;
         if (status === "ok") this.#ready();

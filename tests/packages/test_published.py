@@ -32,7 +32,7 @@ const following = follow(client, {
   onState: (state, { reason }) => state === "ended" && reason === "deleted",
 });
 const seq: number = following.seq;
-const end: () => Promise<void> = listen(client, "channel:1", { hear: () => 0, joined: () => 0, lost: () => 0 });
+const end: () => Promise<void> = listen(client, "channel:1", { received: () => 0, joined: () => 0, lost: () => 0 });
 // @ts-expect-error: the handler is required
 follow(client, { channelId: "1" });
 console.log(seq, end);

@@ -160,7 +160,7 @@ class Following:
         await self._tell("ended")
         raise StopAsyncIteration
 
-    def hear(self, event: str, payload: dict[str, Any], is_turn: bool) -> None:
+    def received(self, event: str, payload: dict[str, Any], is_turn: bool) -> None:
         """Take a broadcast."""
         if self._is_numbered and payload.get("truncated") and payload.get("topic"):
             self._pointer = payload["seq"]
@@ -282,23 +282,26 @@ class Following:
         return self._admit(event, payload)
 
     def _take_conversation(self, event: str, payload: dict[str, Any]) -> Event | None:
-        conversation = payload.get("conversation", {})
-        version, known = conversation.get("version"), self._versions.get(conversation.get("id"))
+        version, known = self._compare_versions(payload)
         if version is not None and known is not None and version > known + 1:
             self._must_read = True
             return None
         return self._admit(event, payload)
+
+    def _compare_versions(self, payload: dict[str, Any]) -> tuple[int | None, int | None]:
+        """Return the version of the conversation that came, and the one that was handed over before."""
+        conversation = payload.get("conversation") or {}
+        return conversation.get("version"), self._versions.get(conversation.get("id"))
 
     def _admit(self, event: str, payload: dict[str, Any]) -> Event | None:
         # Broadcasts and the log overlap.
         if self._is_numbered:
             is_seen = payload.get("seq", self.seq + 1) <= self.seq
         else:
-            conversation = payload.get("conversation") or {}
-            version, known = conversation.get("version"), self._versions.get(conversation.get("id"))
+            version, known = self._compare_versions(payload)
             is_seen = None not in (version, known) and version <= known and not payload.get("removed")
             if version is not None:
-                self._versions[conversation["id"]] = version
+                self._versions[payload["conversation"]["id"]] = version
         return None if is_seen else Event(event, payload)
 
     async def _wait(self) -> None:

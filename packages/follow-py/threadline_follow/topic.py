@@ -27,7 +27,7 @@ FAILURES = (OSError, WebSocketException, NotConnectedError, httpx.HTTPError)  # 
 class Listener(Protocol):
     """What learns of a topic."""
 
-    def hear(self, event: str, payload: dict[str, Any], is_turn: bool) -> None:
+    def received(self, event: str, payload: dict[str, Any], is_turn: bool) -> None:
         """Take a broadcast of the topic, or of the turn of a sealed channel."""
 
     def joined(self) -> None:
@@ -134,7 +134,7 @@ class Topic:
             "private": True,
         }
         channel = self._socket.channel(name, {"config": config})
-        channel.on_broadcast("*", lambda sent: self._listener.hear(sent["event"], sent["payload"], is_turn))
+        channel.on_broadcast("*", lambda sent: self._listener.received(sent["event"], sent["payload"], is_turn))
         return channel
 
     def _notice(self, socket: AsyncRealtimeClient, status: RealtimeSubscribeStates, error: Exception | None) -> None:
