@@ -221,7 +221,18 @@ def test_path_in_a_message_leads_to_the_file(bob: Uploader, mallory: Uploader) -
         (b"RIFF\x00\x00\x00\x00WEBPVP8L", None),
         (b"", None),
     ],
-    ids=["PNG", "GIF", "WebP", "WebP extended", "WebP lossless", "JPEG with a preview", "JPEG", "PNG cut", "WebP cut", "empty"],
+    ids=[
+        "PNG",
+        "GIF",
+        "WebP",
+        "WebP extended",
+        "WebP lossless",
+        "JPEG with a preview",
+        "JPEG",
+        "PNG cut",
+        "WebP cut",
+        "empty",
+    ],
 )
 def test_image_size_is_read_from_the_file(content: bytes, size: tuple[int, int] | None) -> None:
     assert image_size(BytesIO(content)) == size

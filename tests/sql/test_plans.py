@@ -126,6 +126,13 @@ def crowded_session(cluster: TestCluster, template: str) -> Iterator[Db]:
 
 
 @pytest.fixture
+def small(cluster: TestCluster, template: str) -> Iterator[Db]:
+    """Open a session where nothing was ingested yet."""
+    with session_with("select", cluster, template) as session:
+        yield session
+
+
+@pytest.fixture
 def crowd(crowded_session: Db) -> Iterator[Db]:
     """Use the session for one test, and roll back."""
     with crowded_session.transaction(force_rollback=True):
@@ -161,23 +168,16 @@ def test_ingest_reads_only_its_own_rows(crowd: Db) -> None:
 
 
 @pytest.mark.parametrize("is_analyzed", [False, True], ids=["empty", "analyzed"])
-def test_plans_of_a_small_database_read_only_their_rows(cluster: TestCluster, template: str, is_analyzed: bool) -> None:
-    with session_with("select", cluster, template) as db:
-        check_plans_of_a_small_database(db, is_analyzed=is_analyzed)
-
-
-def check_plans_of_a_small_database(db: Db, *, is_analyzed: bool) -> None:
-    """Ingest while the table is small, and again after it has grown."""
-
+def test_plans_of_a_small_database_read_only_their_rows(small: Db, is_analyzed: bool) -> None:
     def batch(name: str) -> list[dict[str, Any]]:
         return [conversation(message(name), external_id=f"thread{number}") for number in range(3)]
 
     if is_analyzed:
-        ingest(db, *batch("first"))
-        db.execute("analyze")
+        ingest(small, *batch("first"))
+        small.execute("analyze")
     for name in "aabcdefgg":
-        ingest(db, *batch(name))
-    db.execute(
+        ingest(small, *batch(name))
+    small.execute(
         """
         insert into public.conversations
         (user_id, workspace_id, platform, external_conversation_id, participant_identifier)
@@ -187,8 +187,8 @@ def check_plans_of_a_small_database(db: Db, *, is_analyzed: bool) -> None:
         """
     )
     for requests in (batch("a"), batch("z"), [conversation(message("new"), external_id="new")]):
-        with reading_at_most(50, db):
-            ingest(db, *requests)
+        with reading_at_most(50, small):
+            ingest(small, *requests)
 
 
 def test_new_messages_read_no_others_of_a_long_conversation(crowd: Db) -> None:
