@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
@@ -104,41 +105,43 @@ def act(page: Page, text: str, name: str) -> None:
 
 def test_two_people_chat(enter: Enter) -> None:
     matty, bob = enter("matty"), enter("bob")
+    hello = f"Hello {uuid4().hex[:8]}"
+    again = f"{hello} again"
     for page in (matty, bob):
         expect(page.locator("#title")).to_have_text("general")
         expect(page.locator("#show-members")).to_have_text("Members · 2 here")
 
-    matty.get_by_label("Message", exact=True).type("<b>Hello</b> Bob")
+    matty.get_by_label("Message", exact=True).type(f"<b>{hello}</b> Bob")
     expect(bob.locator("#typing")).to_contain_text("is writing")
     matty.get_by_label("Message", exact=True).press("Enter")
-    expect(message(bob, "<b>Hello</b> Bob")).to_be_visible()
+    expect(message(bob, f"<b>{hello}</b> Bob")).to_be_visible()
     expect(bob.locator("#messages strong").last).to_contain_text("Matty")
     expect(bob.locator("#typing")).to_have_text("")
 
-    act(bob, "Hello", "👍")
-    expect(message(matty, "Hello").locator(".reactions")).to_contain_text("👍 1")
-    act(bob, "Hello", "👍")
-    expect(message(matty, "Hello").locator(".reactions")).not_to_contain_text("👍")
+    act(bob, hello, "👍")
+    expect(message(matty, hello).locator(".reactions")).to_contain_text("👍 1")
+    act(bob, hello, "👍")
+    expect(message(matty, hello).locator(".reactions")).not_to_contain_text("👍")
 
-    act(matty, "Hello", "Edit")
-    say(matty, "Hello again")
-    expect(message(bob, "Hello again (edited)")).to_be_visible()
-    act(matty, "Hello again", "Pin")
-    expect(bob.locator("#messages .pinned")).to_contain_text("Hello again")
+    act(matty, hello, "Edit")
+    say(matty, again)
+    expect(message(bob, f"{again} (edited)")).to_be_visible()
+    act(matty, again, "Pin")
+    expect(bob.locator("#messages .pinned", has_text=again)).to_be_visible()
     bob.get_by_role("button", name="Pins").click()
-    expect(bob.locator("#panel-list")).to_contain_text("Hello again")
+    expect(bob.locator("#panel-list")).to_contain_text(again)
 
-    act(bob, "Hello again", "Reply")
+    act(bob, again, "Reply")
     say(bob, "Hello Matty", "Reply")
     expect(bob.locator("#panel-list")).to_contain_text("Hello Matty")
-    message(matty, "Hello again").get_by_role("button", name="1 reply").click()
+    message(matty, again).get_by_role("button", name="1 reply").click()
     expect(matty.locator("#panel-list")).to_contain_text("Hello Matty")
     say(matty, "How are you?", "Reply")
     expect(bob.locator("#panel-list")).to_contain_text("How are you?")
-    expect(message(bob, "Hello again")).to_contain_text("2 replies")
+    expect(message(bob, again)).to_contain_text("2 replies")
 
-    act(matty, "Hello again", "Delete")
-    expect(message(bob, "Hello again")).to_have_count(0)
+    act(matty, again, "Delete")
+    expect(message(bob, again)).to_have_count(0)
     expect(bob.locator("#panel")).to_be_hidden()
 
 
@@ -154,12 +157,15 @@ def test_files_reach_the_other_side(enter: Enter, tmp_path: Path) -> None:
 
 
 def test_search_shows_channel_and_author(enter: Enter) -> None:
-    bob = enter("bob")
-    bob.get_by_label("Search").fill("marketing")
+    matty, bob = enter("matty"), enter("bob")
+    word = f"harbour{uuid4().hex[:8]}"
+    say(matty, f"Meet me at {word}")
+    expect(message(bob, word)).to_be_visible()
+    bob.get_by_label("Search").fill(word)
     bob.get_by_label("Search").press("Enter")
     expect(bob.locator("#panel-title")).to_have_text("1 found")
     expect(bob.locator("#panel-list")).to_contain_text("Matty")
-    expect(bob.locator("#panel-list mark")).to_have_text("marketing")
+    expect(bob.locator("#panel-list mark")).to_have_text(word)
 
 
 def test_channels_members_and_unread_are_live(enter: Enter) -> None:

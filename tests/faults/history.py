@@ -174,18 +174,20 @@ def reads(history: History, outcome: Outcome) -> Iterator[str]:
 def listeners(history: History, outcome: Outcome) -> Iterator[str]:
     """Each listener got the same events as a fresh read, once each and in order."""
     fresh = [event["payload"]["seq"] for event in outcome.log]
+    deleted = {message.id for message in outcome.messages if message.is_deleted}
     for name, heard in outcome.heard.items():
         got = [event["payload"]["seq"] for event in heard]
         if got != fresh:
             yield f"{name} heard {len(got)} of {len(fresh)} events, missed {sorted(set(fresh) - set(got))[:5]}"
-        elif [_lasting(event) for event in heard] != [_lasting(event) for event in outcome.log]:
+        elif [_lasting(event, deleted) for event in heard] != [_lasting(event, deleted) for event in outcome.log]:
             yield f"{name} heard something else than the log says"
 
 
-def _lasting(event: dict[str, Any]) -> tuple[Any, ...]:
-    """Return the parts of an event that never change; contents are read from the message."""
+def _lasting(event: dict[str, Any], deleted: set[str]) -> tuple[Any, ...]:
+    """Return the parts of an event that never change. A deletion clears the text and the emoji in older events."""
     payload = event["payload"]
-    return event["event"], payload["seq"], payload.get("id"), payload.get("emoji")
+    emoji = None if payload.get("message_id") in deleted else payload.get("emoji")
+    return event["event"], payload["seq"], payload.get("id"), emoji
 
 
 def twins(history: History, outcome: Outcome) -> Iterator[str]:

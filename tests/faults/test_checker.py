@@ -115,3 +115,14 @@ def test_checker_accepts_either_state_of_unanswered_calls() -> None:
     log = [*LOG, event(4, "message.created", "L")]
     outcome = replace(RIGHT, messages=[A, B, late], log=log, heard={}, told=[*RIGHT.told, ("L", 4)])
     assert violations(History(CALLS), outcome) == []
+
+
+def test_checker_accepts_an_emoji_that_a_deletion_cleared() -> None:
+    reaction = {"seq": 4, "id": "R", "message_id": "B"}
+    heard = [*LOG, {"event": "reaction.added", "payload": {**reaction, "emoji": "fire"}}]
+    log = [*LOG, {"event": "reaction.added", "payload": {**reaction, "emoji": None}}]
+    kept = replace(RIGHT, log=log, heard={"socket": heard})
+    deleted = replace(kept, messages=[A, replace(B, content="", is_deleted=True)])
+    calls = [*CALLS, call("delete", "b", True, 20)]
+    assert violations(History(calls), deleted) == []
+    assert violations(History(CALLS), kept) == ["listeners: socket heard something else than the log says"]
