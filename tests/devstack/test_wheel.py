@@ -49,7 +49,7 @@ def test_wheel_ships_migrations_and_function(wheel: ZipFile) -> None:
     removal = {
         name.rpartition("/")[2] for name in wheel.namelist() if name.endswith(".sql") and "/supabase/" not in name
     }
-    assert removal == {"keep_data.sql", "remove.sql", "taken_names.sql"}
+    assert removal == {"keep_data.sql", "lock_tables.sql", "remove.sql", "taken_names.sql"}
 
 
 def test_wheel_adds_to_a_project_from_an_empty_venv(built: Path, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from threadline.project import shipped
 
 from tests.support import schema, tools
 from tests.support.cluster import TestCluster
@@ -19,6 +21,7 @@ from tests.support.own_project import (
     succeed,
     threadline,
 )
+from tests.support.twin import until
 
 pytestmark = pytest.mark.skipif(tools.supabase_cli() is None, reason=tools.why_not("supabase"))
 
@@ -162,6 +165,27 @@ def test_add_refuses_a_database_it_cannot_read_or_place(
     said = threadline(folder, "add", "--yes", "--database-url", cluster.url(template, "postgres")).output
     assert 'supabase/migrations does not; run "npx supabase@3 migration fetch --remote" first' in said
     assert list_migrations(folder) == []
+
+
+def test_removal_lets_running_requests_finish(cluster: TestCluster, template: str) -> None:
+    """A request reads a table that the removal needs late, and then one that it needs early."""
+    url = cluster.url(cluster.create(template), "postgres")
+
+    def remove() -> None:
+        with psycopg.connect(url) as db:
+            db.execute(shipped.removal(with_data=True))
+
+    with ThreadPoolExecutor() as pool, psycopg.connect(url) as request:
+        request.execute("select from private.settings")
+        removal = pool.submit(remove)
+        waiting = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        with psycopg.connect(url, autocommit=True) as observer:
+            until(lambda: observer.execute(waiting).fetchone() is not None)
+        request.execute("select from public.ai_twins")
+        request.commit()
+        removal.result()
+    with psycopg.connect(url) as db:
+        assert db.execute("select to_regnamespace('private')").fetchone() == (None,)
 
 
 def test_rows_and_files_are_kept_unless_named(cluster: TestCluster, database: str, tmp_path: Path) -> None:

@@ -24,6 +24,31 @@ HEADER = "-- Written from sql/ by `make migration`; change it there.\n\n"
 RECORD = "private.created_objects"  # goes last: it says which shared objects to drop
 OUTPUT = {FunctionParameterMode.FUNC_PARAM_OUT, FunctionParameterMode.FUNC_PARAM_TABLE}
 
+# A request may hold one of these locks and wait for another. So each attempt gives up soon and lets go of all of them.
+LOCK_TABLES = """\
+do $$
+begin
+    set local lock_timeout = '100ms';
+    for v_attempt in 1..100 loop
+        begin
+            lock table
+{tables}
+            in access exclusive mode;
+{shared}
+            set local lock_timeout = '5s';
+            return;
+        exception
+            when lock_not_available then
+                perform pg_sleep(0.1);
+        end;
+    end loop;
+    raise lock_not_available using
+        message = 'Requests keep the tables of Threadline locked, and this migration has changed nothing.',
+        hint = 'Stop the service of Threadline, then push again.';
+end
+$$;
+
+"""
 # SQL cannot delete the files of Storage, only their rows.
 SHARED_BEFORE = """\
 do $$
@@ -73,11 +98,6 @@ end
 $$;
 """
 KEEP_DATA = """\
--- Before the rows are counted, so that no row comes in between.
-lock table
-{names}
-in access exclusive mode;
-
 do $$
 declare
     v_filled text;
@@ -97,7 +117,7 @@ $$;
 
 
 def removal() -> dict[str, str]:
-    """Return the two files: what refuses to drop rows, and what drops the objects."""
+    """Return the three files: what locks the tables, what refuses to drop rows, and what drops the objects."""
     statements = list(_statements())
     created = [statement for statement, _ in statements]
     needed = "".join(text for statement, text in statements if isinstance(statement, CreateStmt | IndexStmt))
@@ -107,9 +127,13 @@ def removal() -> dict[str, str]:
     tables = [_qualified(each.relation) for each in created if isinstance(each, CreateStmt) and not each.partbound]
     views = [_qualified(each.view) for each in created if isinstance(each, ViewStmt)]
     types = [_qualified(each.typevar) for each in created if isinstance(each, CompositeTypeStmt)]
+    attached = [
+        *((_qualified(each.table), f"policy {each.policy_name}") for each in _all(created, CreatePolicyStmt)),
+        *((_qualified(each.relation), f"trigger {each.trigname}") for each in _all(created, CreateTrigStmt)),
+    ]
+    shared = "\n".join(f"drop {each} on {table};" for table, each in attached if table not in tables)
     drops = [
-        *(f"drop policy {each.policy_name} on {_qualified(each.table)};" for each in _all(created, CreatePolicyStmt)),
-        *(f"drop trigger {each.trigname} on {_qualified(each.relation)};" for each in _all(created, CreateTrigStmt)),
+        *(f"drop {each} on {table};" for table, each in attached if table in tables),
         *(f"drop view {name};" for name in reversed(views)),
         _drop("function", early),
         _drop("table", (name for name in tables if name != RECORD)),
@@ -120,15 +144,14 @@ def removal() -> dict[str, str]:
     public = sorted(name for name in tables if name.startswith("public."))
     filled = "\n        union all\n        ".join(map(_filled, public))
     return {
-        "keep_data.sql": HEADER + schema.SETTINGS + KEEP_DATA.format(names=_listed(public), tables=filled),
-        "remove.sql": HEADER
+        "lock_tables.sql": HEADER
         + schema.SETTINGS
-        + SHARED_BEFORE
-        + "\n".join(drops)
-        + "\n"
-        + SHARED_AFTER
-        + last
-        + schema.RESETS,
+        + LOCK_TABLES.format(
+            tables=textwrap.indent(_listed(tables), " " * 12),
+            shared=textwrap.indent(shared, " " * 12),
+        ),
+        "keep_data.sql": HEADER + KEEP_DATA.format(tables=filled),
+        "remove.sql": HEADER + SHARED_BEFORE + "\n".join(drops) + "\n" + SHARED_AFTER + last + schema.RESETS,
     }
 
 

@@ -1,8 +1,5 @@
 -- Written from sql/ by `make migration`; change it there.
 
-set lock_timeout = '5s';
-set search_path = pg_catalog, pg_temp;
-
 do $$
 begin
     if exists (select from private.created_objects where name = 'bucket attachments') then
@@ -78,23 +75,6 @@ drop policy message_mentions_select_member on public.message_mentions;
 drop policy attachments_select_member on public.attachments;
 drop policy attachments_insert_uploader on public.attachments;
 drop policy attachments_delete_uploader_or_manager on public.attachments;
-drop policy objects_select_attachment on storage.objects;
-drop policy objects_insert_attachment on storage.objects;
-drop policy objects_delete_attachment on storage.objects;
-drop policy objects_select_attachment_member on storage.objects;
-drop policy objects_insert_attachment_member on storage.objects;
-drop policy objects_update_attachment_none on storage.objects;
-drop policy objects_delete_attachment_owner_or_manager on storage.objects;
-drop policy objects_attachment_anon on storage.objects;
-drop policy buckets_insert_attachments_none on storage.buckets;
-drop policy buckets_update_attachments_none on storage.buckets;
-drop policy buckets_delete_attachments_none on storage.buckets;
-drop policy messages_select_listener on realtime.messages;
-drop policy messages_insert_live_member on realtime.messages;
-drop policy messages_select_listener_only on realtime.messages;
-drop policy messages_insert_live_member_only on realtime.messages;
-drop policy messages_select_anon on realtime.messages;
-drop policy messages_insert_anon on realtime.messages;
 drop policy twin_webhooks_select_owner on public.twin_webhooks;
 drop policy twin_webhooks_delete_owner on public.twin_webhooks;
 drop policy twin_deliveries_select_owner on public.twin_deliveries;
@@ -128,9 +108,6 @@ drop policy user_profiles_select_executed on public.user_profiles;
 drop policy workspace_invitations_select_executed on public.workspace_invitations;
 drop policy workspace_members_select_executed on public.workspace_members;
 drop policy workspaces_select_executed on public.workspaces;
-drop trigger threadline_10_create_profile on auth.users;
-drop trigger threadline_20_create_workspace on auth.users;
-drop trigger threadline_30_hand_over on auth.users;
 drop trigger workspaces_10_refuse on public.workspaces;
 drop trigger workspaces_10_stamp on public.workspaces;
 drop trigger workspaces_20_protect_retention on public.workspaces;
