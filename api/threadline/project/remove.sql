@@ -475,6 +475,7 @@ drop function
     private.list_updates(uuid, text, text),
     private.list_user_events(jsonb),
     private.list_user_messages(uuid),
+    private.list_versions(uuid[]),
     private.list_word_forms(text, text, regdictionary[]),
     private.list_workspace_members(jsonb),
     private.list_workspace_members(uuid, text),
