@@ -228,12 +228,14 @@ comment on function private.record_given_identifiers(text, private.ingest_conver
 The caller has locked the rows.';
 
 -- enable_seqscan, because an ingest looks everything up by keys. The planner would read a nearly empty table whole, and
--- the session would keep that plan (decision 0003).
+-- the session would keep that plan (decision 0003). jit, because the planner overestimates updates, and compiling their
+-- statements takes ten times as long as running them.
 create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = 'off'
+set jit = 'off'
 as $$
 declare
     v_conversations private.ingest_conversation[] := private.read_conversations(p_source, p_conversations);
