@@ -1,5 +1,5 @@
 -- All identifiers that were ever seen of the participant of a conversation.
--- Promise: nothing is removed from here while the conversation lives.
+-- Promise: nothing is removed from here while the conversation lives, unless a user separates it from another one.
 
 create table public.conversation_identifiers (
     conversation_id uuid not null references public.conversations (id) on delete cascade,

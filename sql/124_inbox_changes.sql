@@ -10,7 +10,8 @@ create table private.inbox_changes (
     created_at timestamptz not null default clock_timestamp(),
     conversation_ids uuid[] not null,
     external_ids text[],
-    senders text[]
+    senders text[],
+    versions bigint[]
 );
 comment on table private.inbox_changes is
 'What changed in conversations: one row per workspace and statement, with ids and no texts.';
@@ -18,8 +19,33 @@ comment on column private.inbox_changes.xid is 'The transaction that made the ch
 comment on column private.inbox_changes.conversation_ids is
 'The changed conversations; with external_ids, the conversation of each changed message. The log keeps deleted ones.';
 comment on column private.inbox_changes.external_ids is 'The ids of the changed messages; null if none changed.';
+comment on column private.inbox_changes.versions is
+'The versions of the changed conversations, by their ids; null if the change raised none because rows were deleted.';
 create index inbox_changes_workspace_id_xid_idx on private.inbox_changes (workspace_id, xid, id);
 alter table private.inbox_changes enable row level security;
+
+create function private.list_versions(p_ids uuid[]) returns bigint[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select known.version
+        from (select distinct given.id from unnest(p_ids) as given (id)) as changed
+        left join lateral (
+            -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
+            select conversation.version
+            from public.conversations as conversation
+            where conversation.id = changed.id
+            limit 1
+        ) as known on true
+        order by changed.id
+    );
+end
+$$;
+comment on function private.list_versions(uuid[]) is
+'The versions of these conversations, each once, ordered by id.';
 
 -- Definer, because no role writes the log.
 create function private.note_conversations(p_ids uuid[]) returns void
@@ -28,8 +54,10 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    insert into private.inbox_changes (workspace_id, conversation_ids)
-    select conversation.workspace_id, array_agg(conversation.id order by conversation.id)
+    insert into private.inbox_changes (workspace_id, conversation_ids, versions)
+    select
+        conversation.workspace_id, array_agg(conversation.id order by conversation.id),
+        array_agg(conversation.version order by conversation.id)
     from public.conversations as conversation
     where conversation.id = any(p_ids)
     group by conversation.workspace_id;
@@ -175,7 +203,7 @@ declare
 begin
     with entry as (
         select line.xid, line.id, changed.place::integer as place, changed.conversation_id, changed.external_ids,
-            changed.senders
+            changed.senders, changed.version
         from (
             select log.* from private.inbox_changes as log
             where log.workspace_id = any(v_workspaces)
@@ -187,6 +215,7 @@ begin
         cross join lateral (
             select
                 given.conversation_id, row_number() over (order by min(given.position)) as place,
+                line.versions[(row_number() over (order by given.conversation_id))::integer] as version,
                 array_agg(given.external_id order by given.position) filter (where given.external_id is not null)
                     as external_ids,
                 array_agg(given.sender order by given.position) filter (where given.external_id is not null) as senders
@@ -202,7 +231,8 @@ begin
     select
         count(*) as number,
         coalesce(jsonb_agg(
-            private.render_inbox_change(entry.conversation_id, coalesce(entry.external_ids, '{}'), entry.senders)
+            jsonb_strip_nulls(jsonb_build_object('version', entry.version))
+            || private.render_inbox_change(entry.conversation_id, coalesce(entry.external_ids, '{}'), entry.senders)
             order by entry.xid, entry.id, entry.place
         ), '[]') as data,
         (array_agg(entry.xid || '.' || entry.id || '.' || entry.place order by

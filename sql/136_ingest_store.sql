@@ -228,12 +228,14 @@ comment on function private.record_given_identifiers(text, private.ingest_conver
 The caller has locked the rows.';
 
 -- enable_seqscan, because an ingest looks everything up by keys. The planner would read a nearly empty table whole, and
--- the session would keep that plan (decision 0003).
+-- the session would keep that plan (decision 0003). jit, because the planner overestimates updates, and compiling their
+-- statements takes ten times as long as running them.
 create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = 'off'
+set jit = 'off'
 as $$
 declare
     v_conversations private.ingest_conversation[] := private.read_conversations(p_source, p_conversations);
@@ -264,6 +266,9 @@ begin
     -- The lock order stands in the head of 131_ingest_conversations.sql.
     perform private.lock_source(p_source);
     v_created := private.create_conversations(p_source, v_participants);
+    if v_created <> '{}' then
+        perform private.require_first_names(p_source, v_created);
+    end if;
     v_ids := private.complete_ids(p_source, v_conversations, v_ids, v_created);
     v_existing := array(
         select v_ids[given.position]
@@ -277,6 +282,13 @@ begin
     v_changed := v_changed || private.record_given_identifiers(
         p_source.platform, v_conversations, v_ids, v_existing = '{}'
     ) || private.record_group_participants(v_conversations, p_conversations, v_messages, v_ids);
+    -- Also for names that came since the request was read.
+    if current_setting('threadline.has_names', true) = 'on' or exists (
+        select from private.conversation_aliases as alias
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+    ) then
+        perform private.record_names(p_source, p_conversations, v_conversations, v_messages, v_updates, v_ids);
+    end if;
     if v_has_updates then
         v_counts := private.record_updates(v_updates, v_ids);
     end if;

@@ -32,10 +32,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     with noted as (
-        insert into private.inbox_changes (workspace_id, conversation_ids, external_ids, senders)
+        insert into private.inbox_changes (workspace_id, conversation_ids, external_ids, senders, versions)
         select
             changed.workspace_id, array_agg(changed.conversation_id), array_agg(changed.external_id),
-            array_agg(changed.sender)
+            array_agg(changed.sender), private.list_versions(array_agg(changed.conversation_id))
         from changed
         group by changed.workspace_id
         returning id
@@ -102,10 +102,10 @@ begin
         and (known.conversation_id, known.external_id, known.sender)
         = (changed.conversation_id, changed.external_id, changed.sender);
     with noted as (
-        insert into private.inbox_changes (workspace_id, conversation_ids, external_ids, senders)
+        insert into private.inbox_changes (workspace_id, conversation_ids, external_ids, senders, versions)
         select
             changed.workspace_id, array_agg(changed.conversation_id), array_agg(changed.external_id),
-            array_agg(changed.sender)
+            array_agg(changed.sender), private.list_versions(array_agg(changed.conversation_id))
         from changed
         group by changed.workspace_id
         returning id

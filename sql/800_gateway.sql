@@ -27,6 +27,7 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('list_messages', 'public', true, false, false),
 ('search_messages', 'public', true, false, false),
 ('search_conversations', 'public', true, false, false),
+('separate_conversation', 'public', true, false, false),
 ('index_conversations', 'public', true, false, false),
 ('list_inbox_changes', 'public', true, false, false),
 ('get_message', 'public', true, false, false),

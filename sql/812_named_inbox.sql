@@ -37,6 +37,22 @@ comment on function public.search_conversations(text, uuid, integer, integer) is
 'Finds messages of the caller''s conversations, the best first. Considers the newest 1,000 that fit. limit is 1 to 100,
 default 20.';
 
+create function public.separate_conversation(conversation_id uuid, external_conversation_id text default null)
+returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.separate_conversation(jsonb_build_object(
+        'conversation_id', separate_conversation.conversation_id,
+        'external_conversation_id', separate_conversation.external_conversation_id
+    ));
+end
+$$;
+comment on function public.separate_conversation(uuid, text) is
+'Undoes continues: the conversation that was joined last with conversation_id, or the one named
+external_conversation_id, is its own again.';
+
 create function public.index_conversations("limit" integer default null) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -1,6 +1,7 @@
 // @ts-self-types="./follow.d.ts"
 // Follow a topic of Threadline: each event once and in order, whatever happens to the connection.
 
+import { Changes } from "./changes.js";
 import { listen } from "./topic.js";
 
 export { listen };
@@ -8,6 +9,7 @@ export { listen };
 const NOW = Number.MAX_SAFE_INTEGER; // the log answers the number of its last event
 const MAX_WAITING = 500; // broadcasts that wait for the handler; the log has the rest
 const POINTER_SECONDS = 1; // how long the turn of a sealed channel may take to bring what a pointer names
+const HELD_SECONDS = 1; // the log shows a change when all transactions that began before it have ended
 const TICK_SECONDS = 5;
 const RETRY_SECONDS = [1, 2, 5, 10];
 const READ_SECONDS = [3, 3, 10, 20, 40]; // after a sleep, the first requests may wait on dead connections
@@ -43,7 +45,7 @@ class Follower {
   #id;
   #readLog;
   #isNumbered; // whether its events have numbers; else they are changes of conversations, or have no log
-  #versions = new Map(); // of the conversations that were handed over
+  #changes = new Changes();
   #onEvent;
   #onState;
   #checkSeconds;
@@ -117,6 +119,7 @@ class Follower {
   #joined() {
     this.#isJoined = true;
     this.#read();
+    if (!this.#isNumbered) this.#readLater();
   }
 
   #lost(error) {
@@ -130,6 +133,10 @@ class Follower {
     this.#checked = Date.now();
     this.#wake();
     this.#work();
+  }
+
+  #readLater() {
+    if (this.#readLog) setTimeout(() => this.#state !== "ended" && this.#read(), HELD_SECONDS * 1000);
   }
 
   // All work is done here, one piece after the other, so that the handler never runs twice at once.
@@ -186,10 +193,10 @@ class Follower {
     if (!answer) return;
     const isFirst = this.cursor === undefined;
     for (const change of answer.data) {
-      const { conversation_id: id, conversation } = change;
-      if (!change.deleted && !change.removed && conversation.version <= this.#versions.get(id)) continue; // seen
+      if (this.#state === "ended") return;
+      if (this.#changes.has(change)) continue;
       await this.#onEvent("conversation.changed", change);
-      if (conversation) this.#versions.set(id, conversation.version);
+      this.#changes.add(change);
     }
     this.cursor = answer.meta.next_cursor;
     this.#mustRead ||= answer.meta.has_more;
@@ -212,6 +219,7 @@ class Follower {
     }
     if (error.code === "PT409" && this.cursor) {
       this.cursor = undefined; // a backup was restored
+      this.#changes.clear();
       this.#mustRead = true;
       return;
     }
@@ -237,14 +245,16 @@ class Follower {
         return;
       }
     }
-    const { id, version } = payload.conversation ?? {};
-    if (version <= this.#versions.get(id)) return;
-    if (version > this.#versions.get(id) + 1) {
+    const { conversation } = payload;
+    if (conversation && this.#changes.isOld(conversation)) return;
+    if (conversation && !this.#changes.isNext(conversation)) {
+      // Changes before this one were missed. The log has them, in order.
       this.#mustRead = true;
+      this.#readLater();
       return;
     }
     await this.#hand(event, payload);
-    if (version) this.#versions.set(id, version);
+    if (conversation) this.#changes.addBroadcast(conversation);
   }
 
   async #hand(event, payload) {

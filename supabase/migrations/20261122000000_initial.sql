@@ -3341,7 +3341,7 @@ comment on function private.render_present_message(jsonb, public.conversation_up
 'A message as it is after its updates. The result does not depend on their order.';
 
 -- All identifiers that were ever seen of the participant of a conversation.
--- Promise: nothing is removed from here while the conversation lives.
+-- Promise: nothing is removed from here while the conversation lives, unless a user separates it from another one.
 
 create table public.conversation_identifiers (
     conversation_id uuid not null references public.conversations (id) on delete cascade,
@@ -3766,7 +3766,8 @@ create table private.inbox_changes (
     created_at timestamptz not null default clock_timestamp(),
     conversation_ids uuid[] not null,
     external_ids text[],
-    senders text[]
+    senders text[],
+    versions bigint[]
 );
 comment on table private.inbox_changes is
 'What changed in conversations: one row per workspace and statement, with ids and no texts.';
@@ -3774,8 +3775,33 @@ comment on column private.inbox_changes.xid is 'The transaction that made the ch
 comment on column private.inbox_changes.conversation_ids is
 'The changed conversations; with external_ids, the conversation of each changed message. The log keeps deleted ones.';
 comment on column private.inbox_changes.external_ids is 'The ids of the changed messages; null if none changed.';
+comment on column private.inbox_changes.versions is
+'The versions of the changed conversations, by their ids; null if the change raised none because rows were deleted.';
 create index inbox_changes_workspace_id_xid_idx on private.inbox_changes (workspace_id, xid, id);
 alter table private.inbox_changes enable row level security;
+
+create function private.list_versions(p_ids uuid[]) returns bigint[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select known.version
+        from (select distinct given.id from unnest(p_ids) as given (id)) as changed
+        left join lateral (
+            -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
+            select conversation.version
+            from public.conversations as conversation
+            where conversation.id = changed.id
+            limit 1
+        ) as known on true
+        order by changed.id
+    );
+end
+$$;
+comment on function private.list_versions(uuid[]) is
+'The versions of these conversations, each once, ordered by id.';
 
 -- Definer, because no role writes the log.
 create function private.note_conversations(p_ids uuid[]) returns void
@@ -3784,8 +3810,10 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    insert into private.inbox_changes (workspace_id, conversation_ids)
-    select conversation.workspace_id, array_agg(conversation.id order by conversation.id)
+    insert into private.inbox_changes (workspace_id, conversation_ids, versions)
+    select
+        conversation.workspace_id, array_agg(conversation.id order by conversation.id),
+        array_agg(conversation.version order by conversation.id)
     from public.conversations as conversation
     where conversation.id = any(p_ids)
     group by conversation.workspace_id;
@@ -3931,7 +3959,7 @@ declare
 begin
     with entry as (
         select line.xid, line.id, changed.place::integer as place, changed.conversation_id, changed.external_ids,
-            changed.senders
+            changed.senders, changed.version
         from (
             select log.* from private.inbox_changes as log
             where log.workspace_id = any(v_workspaces)
@@ -3943,6 +3971,7 @@ begin
         cross join lateral (
             select
                 given.conversation_id, row_number() over (order by min(given.position)) as place,
+                line.versions[(row_number() over (order by given.conversation_id))::integer] as version,
                 array_agg(given.external_id order by given.position) filter (where given.external_id is not null)
                     as external_ids,
                 array_agg(given.sender order by given.position) filter (where given.external_id is not null) as senders
@@ -3958,7 +3987,8 @@ begin
     select
         count(*) as number,
         coalesce(jsonb_agg(
-            private.render_inbox_change(entry.conversation_id, coalesce(entry.external_ids, '{}'), entry.senders)
+            jsonb_strip_nulls(jsonb_build_object('version', entry.version))
+            || private.render_inbox_change(entry.conversation_id, coalesce(entry.external_ids, '{}'), entry.senders)
             order by entry.xid, entry.id, entry.place
         ), '[]') as data,
         (array_agg(entry.xid || '.' || entry.id || '.' || entry.place order by
@@ -5776,22 +5806,9 @@ comment on function private.update_participants(uuid[], private.ingest_participa
 'Sets identifier and name of participants where the request has newer ones. Returns the ids of the conversations that
 look different now. The caller has locked the rows.';
 
--- Ingest: the participants of groups and their people, and conversations that continue under another name.
+-- Ingest: the participants of groups and their people.
 -- Promise: the result does not depend on the order in which requests arrive. A message proves that its sender was in
 -- the group.
-
--- On some platforms, a user with a new number or id begins a new conversation. Here both are one conversation.
-create table private.conversation_aliases (
-    scope_id uuid not null,
-    platform text not null,
-    external_id text collate "C" not null,
-    conversation_id uuid not null references public.conversations (id) on delete cascade,
-    primary key (scope_id, platform, external_id, conversation_id)
-);
-comment on table private.conversation_aliases is
-'Further ids of conversations on their platform, from the field continues of requests.';
-create index conversation_aliases_conversation_id_idx on private.conversation_aliases (conversation_id);
-alter table private.conversation_aliases enable row level security;
 
 create function private.list_group_changes(
     p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
@@ -5930,154 +5947,6 @@ comment on function private.record_group_participants(
 ) is
 'Stores what a request says about participants of groups, and matches them to people. Returns the groups that changed.
 The caller has locked the conversations.';
-
-create function private.find_conversation(p_source private.ingest_source, p_external_id text) returns uuid
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return coalesce((
-        select conversation.id
-        from private.conversation_aliases as alias
-        inner join public.conversations as conversation on alias.conversation_id = conversation.id
-        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
-            and alias.external_id = p_external_id collate "C" and conversation.user_id = p_source.user_id
-        limit 1
-    ), (
-        select conversation.id
-        from public.conversations as conversation
-        where conversation.platform = p_source.platform
-            and conversation.external_conversation_id = p_external_id collate "C"
-            and conversation.user_id = p_source.user_id and conversation.scope_id = p_source.scope_id
-    ));
-end
-$$;
-comment on function private.find_conversation(private.ingest_source, text) is
-'The conversation of a connection with this name or alias; null if none exists.';
-
--- Definer, because the backend may not change stored messages.
-create function private.join_conversation(p_from uuid, p_into uuid) returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
-as $$
-begin
-    perform from public.conversations as conversation
-    where conversation.id in (p_from, p_into)
-    order by conversation.id
-    for update;
-    insert into public.conversation_updates (
-        conversation_id, external_id, sender, type, actor, version, at, sequence, value, received_at
-    )
-    select
-        p_into, given.external_id, given.sender, given.type, given.actor, given.version, given.at, given.sequence,
-        given.value, given.received_at
-    from public.conversation_updates as given
-    where given.conversation_id = p_from
-    on conflict (conversation_id, external_id, sender, type, actor, version) do nothing;
-    insert into public.conversation_messages (
-        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, stated_at, sequence,
-        message, original, deleted_at
-    )
-    select
-        p_into, stored.external_id, stored.sender, stored.workspace_id, stored.connection_id, stored.sent_at,
-        stored.received_at, stored.stated_at, stored.sequence, stored.message, stored.original, stored.deleted_at
-    from public.conversation_messages as stored
-    where stored.conversation_id = p_from
-    on conflict (conversation_id, external_id, sender) do nothing;
-    perform private.record_identifiers(
-        array(select p_into from unnest(private.list_identifiers(p_from))), private.list_identifiers(p_from)
-    );
-    perform private.record_identifiers(array[p_into], array[private.identify_any(
-        conversation.platform, conversation.participant_identifier
-    )])
-    from public.conversations as conversation
-    where conversation.id = p_from;
-    update private.conversation_media as known set conversation_id = p_into where known.conversation_id = p_from;
-    delete from public.conversations as conversation where conversation.id = p_from;
-end
-$$;
-comment on function private.join_conversation(uuid, uuid) is
-'Moves the messages, updates and identifiers of one conversation into another one and deletes it.';
-
--- Definer, because no role writes the table.
-create function private.record_aliases(p_source private.ingest_source, p_conversations jsonb) returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_given record;
-    v_into uuid;
-    v_from uuid;
-begin
-    for v_given in
-        select distinct given.value ->> 'external_conversation_id' as name, given.value ->> 'continues' as former
-        from jsonb_array_elements(p_conversations) as given
-        where jsonb_typeof(given.value -> 'continues') = 'string'
-            and given.value ->> 'continues' <> given.value ->> 'external_conversation_id'
-            and char_length(given.value ->> 'external_conversation_id') between 1 and 500
-        order by 1, 2
-    loop
-        v_into := private.find_conversation(p_source, v_given.former);
-        v_from := private.find_conversation(p_source, v_given.name);
-        if v_into is null and v_from is not null and char_length(v_given.former) between 1 and 500 then
-            -- The messages of the former name come later.
-            update public.conversations as conversation set external_conversation_id = v_given.former
-            where conversation.id = v_from;
-            v_into := v_from;
-        elsif v_from is not null and v_from <> v_into then
-            perform private.join_conversation(v_from, v_into);
-        end if;
-        if v_into is not null then
-            insert into private.conversation_aliases (scope_id, platform, external_id, conversation_id)
-            values (p_source.scope_id, p_source.platform, v_given.name, v_into)
-            on conflict do nothing;
-        end if;
-    end loop;
-end
-$$;
-comment on function private.record_aliases(private.ingest_source, jsonb) is
-'Stores which conversations of a request continue an earlier one, and joins the two if both exist.';
-
-create function private.read_conversations(p_source private.ingest_source, p_conversations jsonb)
-returns private.ingest_conversation[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_parsed private.ingest_conversation[] := private.parse_conversations(p_conversations);
-    v_name text;
-begin
-    if p_conversations @? '$[*].continues' then
-        -- In the lock order of 131_ingest_conversations.sql.
-        perform private.lock_source(p_source);
-        perform private.record_aliases(p_source, p_conversations);
-    elsif not exists (
-        select from private.conversation_aliases as alias
-        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
-    ) then
-        return v_parsed;
-    end if;
-    for v_place in 1..cardinality(v_parsed) loop
-        select conversation.external_conversation_id into v_name
-        from private.conversation_aliases as alias
-        inner join public.conversations as conversation on alias.conversation_id = conversation.id
-        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
-            and alias.external_id = v_parsed[v_place].external_id collate "C"
-            and conversation.user_id = p_source.user_id
-        limit 1;
-        if found and v_parsed[v_place].error is null then
-            v_parsed[v_place].external_id := v_name;
-        end if;
-    end loop;
-    return v_parsed;
-end
-$$;
-comment on function private.read_conversations(private.ingest_source, jsonb) is
-'The conversations of a request (parse_conversations), with the ids under which they are stored.';
 
 -- Ingest, third part: what happened to messages after they were sent.
 -- Promise: an update counts once, in any order, also before its message has come.
@@ -6932,12 +6801,14 @@ comment on function private.record_given_identifiers(text, private.ingest_conver
 The caller has locked the rows.';
 
 -- enable_seqscan, because an ingest looks everything up by keys. The planner would read a nearly empty table whole, and
--- the session would keep that plan (decision 0003).
+-- the session would keep that plan (decision 0003). jit, because the planner overestimates updates, and compiling their
+-- statements takes ten times as long as running them.
 create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = 'off'
+set jit = 'off'
 as $$
 declare
     v_conversations private.ingest_conversation[] := private.read_conversations(p_source, p_conversations);
@@ -6968,6 +6839,9 @@ begin
     -- The lock order stands in the head of 131_ingest_conversations.sql.
     perform private.lock_source(p_source);
     v_created := private.create_conversations(p_source, v_participants);
+    if v_created <> '{}' then
+        perform private.require_first_names(p_source, v_created);
+    end if;
     v_ids := private.complete_ids(p_source, v_conversations, v_ids, v_created);
     v_existing := array(
         select v_ids[given.position]
@@ -6981,6 +6855,13 @@ begin
     v_changed := v_changed || private.record_given_identifiers(
         p_source.platform, v_conversations, v_ids, v_existing = '{}'
     ) || private.record_group_participants(v_conversations, p_conversations, v_messages, v_ids);
+    -- Also for names that came since the request was read.
+    if current_setting('threadline.has_names', true) = 'on' or exists (
+        select from private.conversation_aliases as alias
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+    ) then
+        perform private.record_names(p_source, p_conversations, v_conversations, v_messages, v_updates, v_ids);
+    end if;
     if v_has_updates then
         v_counts := private.record_updates(v_updates, v_ids);
     end if;
@@ -7132,6 +7013,439 @@ comment on function private.offer_uploads(private.ingest_source, jsonb, private.
 'The same results, each with the upload paths of the files of its messages: at most 100 in a request, and none for
 stored files. The service or the Edge Function adds signed URLs.';
 
+-- Ingest: conversations that continue under another name. On some platforms, a user with a new number or id begins a
+-- new conversation; here both are one.
+-- Promise: each name keeps what it brought, so that 141_separations can part them again.
+
+create table private.conversation_aliases (
+    scope_id uuid not null,
+    platform text not null,
+    external_id text collate "C" not null,
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    continues text collate "C",
+    participant_identifier text collate "C",
+    identified_at timestamptz,
+    participant_name text collate "C",
+    named_at timestamptz,
+    identifiers private.identifier[] not null default '{}',
+    created_at timestamptz not null default clock_timestamp(),
+    primary key (scope_id, platform, external_id, conversation_id)
+);
+comment on table private.conversation_aliases is
+'The names of conversations that continue others, from the field continues of requests, and what requests said about the
+participant under each name. A name is an external_conversation_id.';
+comment on column private.conversation_aliases.continues is 'The former name; null for the first one.';
+create index conversation_aliases_conversation_id_idx on private.conversation_aliases (conversation_id);
+alter table private.conversation_aliases enable row level security;
+
+create table private.continued_messages (
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    external_id text collate "C" not null,
+    sender text collate "C" not null,
+    name text collate "C" not null,
+    primary key (conversation_id, external_id, sender)
+);
+comment on table private.continued_messages is
+'The messages, and the messages that updates wait for, which came under a later name of their conversation.';
+alter table private.continued_messages enable row level security;
+
+create table private.conversation_separations (
+    scope_id uuid not null,
+    platform text not null,
+    external_id text collate "C" not null,
+    continues text collate "C" not null,
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    primary key (scope_id, platform, external_id, continues)
+);
+comment on table private.conversation_separations is
+'Names that a user parted: a repetition of the request does not join them again.';
+create index conversation_separations_conversation_id_idx on private.conversation_separations (conversation_id);
+alter table private.conversation_separations enable row level security;
+
+create function private.find_conversation(p_source private.ingest_source, p_external_id text) returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return coalesce((
+        select conversation.id
+        from private.conversation_aliases as alias
+        inner join public.conversations as conversation on alias.conversation_id = conversation.id
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+            and alias.external_id = p_external_id collate "C" and conversation.user_id = p_source.user_id
+        limit 1
+    ), (
+        select conversation.id
+        from public.conversations as conversation
+        where conversation.platform = p_source.platform
+            and conversation.external_conversation_id = p_external_id collate "C"
+            and conversation.user_id = p_source.user_id and conversation.scope_id = p_source.scope_id
+    ));
+end
+$$;
+comment on function private.find_conversation(private.ingest_source, text) is
+'The conversation of a connection with this name or alias; null if none exists.';
+
+-- Definer, because the backend may not change stored messages.
+create function private.join_conversation(p_from uuid, p_into uuid) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    perform from public.conversations as conversation
+    where conversation.id in (p_from, p_into)
+    order by conversation.id
+    for update;
+    insert into public.conversation_updates (
+        conversation_id, external_id, sender, type, actor, version, at, sequence, value, received_at
+    )
+    select
+        p_into, given.external_id, given.sender, given.type, given.actor, given.version, given.at, given.sequence,
+        given.value, given.received_at
+    from public.conversation_updates as given
+    where given.conversation_id = p_from
+    on conflict (conversation_id, external_id, sender, type, actor, version) do nothing;
+    insert into public.conversation_messages (
+        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, stated_at, sequence,
+        message, original, deleted_at
+    )
+    select
+        p_into, stored.external_id, stored.sender, stored.workspace_id, stored.connection_id, stored.sent_at,
+        stored.received_at, stored.stated_at, stored.sequence, stored.message, stored.original, stored.deleted_at
+    from public.conversation_messages as stored
+    where stored.conversation_id = p_from
+    on conflict (conversation_id, external_id, sender) do nothing;
+    perform private.record_identifiers(
+        array(select p_into from unnest(private.list_identifiers(p_from))), private.list_identifiers(p_from)
+    );
+    perform private.record_identifiers(array[p_into], array[private.identify_any(
+        conversation.platform, conversation.participant_identifier
+    )])
+    from public.conversations as conversation
+    where conversation.id = p_from;
+    update private.conversation_media as known set conversation_id = p_into where known.conversation_id = p_from;
+    update private.conversation_aliases as alias set conversation_id = p_into where alias.conversation_id = p_from;
+    insert into private.continued_messages (conversation_id, external_id, sender, name)
+    select p_into, known.external_id, known.sender, known.name
+    from private.continued_messages as known
+    where known.conversation_id = p_from
+    on conflict do nothing;
+    delete from public.conversations as conversation where conversation.id = p_from;
+end
+$$;
+comment on function private.join_conversation(uuid, uuid) is
+'Moves the messages, updates, identifiers and names of one conversation into another one and deletes it.';
+
+-- Definer, because no role writes the table.
+create function private.record_aliases(p_source private.ingest_source, p_conversations jsonb) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_given record;
+    v_into uuid;
+    v_from uuid;
+begin
+    -- Most requests repeat what is known.
+    if not exists (
+        select from jsonb_array_elements(p_conversations) as given
+        where jsonb_typeof(given.value -> 'continues') = 'string' and not exists (
+            select from private.conversation_aliases as alias
+            where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+                and alias.external_id = given.value ->> 'external_conversation_id' collate "C"
+                and alias.continues = given.value ->> 'continues' collate "C"
+        )
+    ) then
+        return;
+    end if;
+    -- Waits for running requests of the workspace, because they may create a conversation that this one joins.
+    perform private.lock_matching(array[p_source.workspace_id]);
+    -- In the lock order of 131_ingest_conversations.sql.
+    perform private.lock_source(p_source);
+    for v_given in
+        select distinct given.value ->> 'external_conversation_id' as name, given.value ->> 'continues' as former
+        from jsonb_array_elements(p_conversations) as given
+        where jsonb_typeof(given.value -> 'continues') = 'string'
+            and given.value ->> 'continues' <> given.value ->> 'external_conversation_id'
+            and char_length(given.value ->> 'external_conversation_id') between 1 and 500
+            and char_length(given.value ->> 'continues') between 1 and 500
+            and not exists (
+                select from private.conversation_separations as parted
+                where parted.scope_id = p_source.scope_id and parted.platform = p_source.platform
+                    and parted.external_id = given.value ->> 'external_conversation_id' collate "C"
+                    and parted.continues = given.value ->> 'continues' collate "C"
+            )
+        order by 1, 2
+    loop
+        v_into := private.find_conversation(p_source, v_given.former);
+        v_from := private.find_conversation(p_source, v_given.name);
+        if v_into is null and v_from is not null then
+            -- The messages of the former name come later.
+            perform private.record_name(v_from, v_given.name, v_given.former, true);
+            perform private.record_name(v_from, v_given.former, null, false);
+            perform private.record_continued_messages(v_from, v_from, v_given.name);
+            update public.conversations as conversation set external_conversation_id = v_given.former
+            where conversation.id = v_from;
+        elsif v_into is not null then
+            if not exists (
+                select from private.conversation_aliases as alias where alias.conversation_id = v_into
+            ) then
+                perform private.record_name(v_into, v_given.former, null, true);
+            end if;
+            if v_from <> v_into then
+                perform private.record_name(v_from, v_given.name, v_given.former, true);
+                perform private.record_continued_messages(v_from, v_into, v_given.name);
+                perform private.join_conversation(v_from, v_into);
+            elsif v_from is null then
+                perform private.record_name(v_into, v_given.name, v_given.former, false);
+            end if;
+        end if;
+    end loop;
+end
+$$;
+comment on function private.record_aliases(private.ingest_source, jsonb) is
+'Stores which conversations of a request continue an earlier one, and joins the two if both exist.';
+
+create function private.read_conversations(p_source private.ingest_source, p_conversations jsonb)
+returns private.ingest_conversation[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_parsed private.ingest_conversation[] := private.parse_conversations(p_conversations);
+    v_name text;
+begin
+    if p_conversations @? '$[*].continues' then
+        perform private.record_aliases(p_source, p_conversations);
+    elsif not exists (
+        select from private.conversation_aliases as alias
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+    ) then
+        return v_parsed;
+    end if;
+    perform set_config('threadline.has_names', 'on', true);
+    for v_place in 1..cardinality(v_parsed) loop
+        select conversation.external_conversation_id into v_name
+        from private.conversation_aliases as alias
+        inner join public.conversations as conversation on alias.conversation_id = conversation.id
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+            and alias.external_id = v_parsed[v_place].external_id collate "C"
+            and conversation.user_id = p_source.user_id
+        limit 1;
+        if found and v_parsed[v_place].error is null then
+            v_parsed[v_place].external_id := v_name;
+        end if;
+    end loop;
+    return v_parsed;
+end
+$$;
+comment on function private.read_conversations(private.ingest_source, jsonb) is
+'The conversations of a request (parse_conversations), with the ids under which they are stored.';
+
+-- Ingest: what a request brings under each name of a conversation that continues another one.
+-- Promise: at any time, all that came under a name is known, for the undo in 141_separations.
+
+-- Definer, because no role writes the table.
+create function private.record_name(p_conversation_id uuid, p_name text, p_continues text, p_is_known boolean)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into private.conversation_aliases as alias (
+        scope_id, platform, external_id, conversation_id, continues, participant_identifier, identified_at,
+        participant_name, named_at, identifiers
+    )
+    select
+        conversation.scope_id, conversation.platform, p_name, p_conversation_id, p_continues,
+        case when p_is_known then conversation.participant_identifier end,
+        case when p_is_known then conversation.participant_identified_at end,
+        case when p_is_known then conversation.participant_name end,
+        case when p_is_known then conversation.participant_named_at end,
+        case
+            when p_is_known then private.list_identifiers(p_conversation_id)
+                || private.identify_any(conversation.platform, conversation.participant_identifier)
+            else '{}'
+        end
+    from public.conversations as conversation
+    where conversation.id = p_conversation_id
+    on conflict (scope_id, platform, external_id, conversation_id) do update
+    -- The first name of a conversation may continue another one later.
+    set continues = excluded.continues
+    where alias.continues is null and excluded.continues is not null;
+end
+$$;
+comment on function private.record_name(uuid, text, text, boolean) is
+'Stores a name of a conversation; if it is known, with what the conversation says about its participant now.';
+
+-- Definer, because no role writes the table.
+create function private.record_continued_messages(p_conversation_id uuid, p_into uuid, p_name text) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    insert into private.continued_messages (conversation_id, external_id, sender, name)
+    select p_conversation_id, given.external_id, given.sender, p_name
+    from (
+        select stored.external_id, stored.sender from public.conversation_messages as stored
+        where stored.conversation_id = p_conversation_id
+        union
+        select known.external_id, known.sender from public.conversation_updates as known
+        where known.conversation_id = p_conversation_id
+    ) as given
+    -- The first of two messages with one id counts.
+    where p_into = p_conversation_id or not exists (
+        select from public.conversation_messages as stored
+        where (stored.conversation_id, stored.external_id, stored.sender)
+            = (p_into, given.external_id, given.sender)
+    )
+    on conflict do nothing;
+end
+$$;
+comment on function private.record_continued_messages(uuid, uuid, text) is
+'Gives a name to the messages of a conversation that have none, before it is joined with another one.';
+
+-- Definer, because no role writes the tables.
+create function private.record_names(
+    p_source private.ingest_source, p_conversations jsonb, p_parsed private.ingest_conversation[],
+    p_messages private.ingest_message[], p_updates private.ingest_update[], p_ids uuid[]
+) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_names text[] := array(
+        select given.value ->> 'external_conversation_id'
+        from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
+        order by given.position
+    );
+begin
+    if exists (
+        select from unnest(p_parsed) as given
+        where p_ids[given.position] is not null and v_names[given.position] <> given.external_id
+            and not exists (
+                select from private.conversation_aliases as alias
+                where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+                    and alias.external_id = v_names[given.position] collate "C"
+                    and alias.conversation_id = p_ids[given.position]
+            )
+    ) then
+        raise serialization_failure using message = 'A conversation was separated during the request. Send it again.';
+    end if;
+    insert into private.continued_messages (conversation_id, external_id, sender, name)
+    select distinct on (alias.conversation_id, given.external_id, given.sender)
+        alias.conversation_id, given.external_id, given.sender, alias.external_id
+    from (
+        select line.parent, line.external_id, line.sender from unnest(p_messages) as line
+        union all
+        select line.parent, line.external_id, line.sender from unnest(p_updates) as line
+    ) as given
+    inner join private.conversation_aliases as alias on alias.conversation_id = p_ids[given.parent]
+    where alias.external_id = v_names[given.parent] collate "C" and alias.continues is not null
+        and not exists (
+            select from public.conversation_messages as stored
+            where stored.conversation_id = alias.conversation_id
+                and stored.external_id = given.external_id collate "C"
+                and private.is_same_sender(stored.sender, given.sender)
+        )
+    order by alias.conversation_id, given.external_id, given.sender, given.parent
+    on conflict do nothing;
+    perform private.record_named_participants(p_parsed, v_names, p_ids);
+end
+$$;
+comment on function private.record_names(
+    private.ingest_source, jsonb, private.ingest_conversation[], private.ingest_message[], private.ingest_update[],
+    uuid[]
+) is
+'Keeps what a request brings under each name of a conversation with several. Raises 40001 if the names were separated
+since it was read. The caller has locked the conversations and has not stored the messages.';
+
+-- Definer, because no role writes the table.
+create function private.record_named_participants(
+    p_parsed private.ingest_conversation[], p_names text[], p_ids uuid[]
+) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_given private.ingest_conversation;
+begin
+    -- The rules of update_participants.
+    foreach v_given in array p_parsed loop
+        update private.conversation_aliases as alias
+        set
+            participant_identifier = case
+                when merged.is_identified then v_given.identifier else alias.participant_identifier
+            end,
+            identified_at = case
+                when merged.is_identified then nullif(v_given.newest_at, '-infinity') else alias.identified_at
+            end,
+            participant_name = case when merged.is_named then v_given.name else alias.participant_name end,
+            named_at = case
+                when v_given.name is null then alias.named_at
+                else nullif(greatest(alias.named_at, v_given.newest_at), '-infinity')
+            end,
+            identifiers = merged.all_identifiers
+        from (
+            select
+                known.*,
+                known.participant_identifier is null
+                or (
+                    private.is_phone(known.platform, v_given.identifier), v_given.newest_at, v_given.identifier
+                ) > (
+                    private.is_phone(known.platform, known.participant_identifier),
+                    coalesce(known.identified_at, '-infinity'), known.participant_identifier
+                ) as is_identified,
+                v_given.name is not null and (v_given.newest_at, v_given.name)
+                > (coalesce(known.named_at, '-infinity'), coalesce(known.participant_name, '')) as is_named,
+                array(
+                    select distinct one::private.identifier
+                    from unnest(known.identifiers || v_given.identifiers || private.identify_any(
+                        known.platform, v_given.identifier
+                    )) as one
+                ) as all_identifiers
+            from private.conversation_aliases as known
+            where known.conversation_id = p_ids[v_given.position]
+                and known.external_id = p_names[v_given.position] collate "C"
+        ) as merged
+        where (alias.scope_id, alias.platform, alias.external_id, alias.conversation_id)
+            = (merged.scope_id, merged.platform, merged.external_id, merged.conversation_id);
+    end loop;
+end
+$$;
+comment on function private.record_named_participants(private.ingest_conversation[], text[], uuid[]) is
+'Keeps what a request says about participants, under the names of their conversations.';
+
+create function private.require_first_names(p_source private.ingest_source, p_created jsonb) returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (
+        select from private.conversation_aliases as alias
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+            and alias.external_id = any(array(select jsonb_object_keys(p_created)) collate "C")
+            and alias.continues is not null
+    ) then
+        raise serialization_failure using message = 'A conversation was continued during the request. Send it again.';
+    end if;
+end
+$$;
+comment on function private.require_first_names(private.ingest_source, jsonb) is
+'Raises 40001 if a conversation that a request has created got another one to continue since the request was read.';
+
 -- The ingest log: the requests of each connection, for those who manage it. Kept for 30 days.
 -- Promise: it holds no names, no content and no secrets.
 
@@ -7242,6 +7556,316 @@ end
 $$;
 comment on function private.record_refusal(private.ingest_source, integer) is
 'Writes the log line of a request that was refused.';
+
+-- The undo of continues: a conversation that was joined with an earlier one is its own again.
+-- Promise: both are as they would be without the join: messages, updates, identifiers, and what came since then under
+-- each name. A repetition of the request does not join them again.
+
+create function private.list_later_names(p_conversation_id uuid, p_name text) returns text[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        with recursive later as (
+            select p_name collate "C" as name
+            union
+            select alias.external_id
+            from private.conversation_aliases as alias
+            inner join later on alias.continues = later.name
+            where alias.conversation_id = p_conversation_id
+        )
+
+        select later.name from later
+    );
+end
+$$;
+comment on function private.list_later_names(uuid, text) is
+'A name of a conversation, and the names that continue it.';
+
+create function private.merge_named_participants(
+    p_conversation_id uuid, p_names text[],
+    out identifier text, out identified_at timestamptz, out name text, out named_at timestamptz,
+    out identifiers private.identifier[]
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The rules of update_participants.
+    select
+        (array_agg(alias.participant_identifier order by
+            private.is_phone(alias.platform, alias.participant_identifier) desc,
+            coalesce(alias.identified_at, '-infinity') desc, alias.participant_identifier desc
+        ) filter (where alias.participant_identifier is not null))[1],
+        (array_agg(alias.identified_at order by
+            private.is_phone(alias.platform, alias.participant_identifier) desc,
+            coalesce(alias.identified_at, '-infinity') desc, alias.participant_identifier desc
+        ) filter (where alias.participant_identifier is not null))[1],
+        (array_agg(alias.participant_name order by coalesce(alias.named_at, '-infinity') desc, alias.participant_name desc)
+            filter (where alias.participant_name is not null))[1],
+        max(alias.named_at)
+    into identifier, identified_at, name, named_at
+    from private.conversation_aliases as alias
+    where alias.conversation_id = p_conversation_id and alias.external_id = any(p_names);
+    identifiers := array(
+        select distinct one::private.identifier
+        from private.conversation_aliases as alias
+        cross join unnest(alias.identifiers) as one
+        where alias.conversation_id = p_conversation_id and alias.external_id = any(p_names)
+    );
+end
+$$;
+comment on function private.merge_named_participants(uuid, text[]) is
+'What requests said about the participant of a conversation under some of its names.';
+
+create function private.copy_conversation(p_conversation public.conversations, p_name text, p_names text[]) returns uuid
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_participant record;
+    v_id uuid;
+begin
+    select * into v_participant from private.merge_named_participants(p_conversation.id, p_names);
+    insert into public.conversations (
+        workspace_id, user_id, scope_id, platform, external_conversation_id, kind,
+        participant_identifier, participant_identified_at, participant_name, participant_named_at
+    )
+    values (
+        p_conversation.workspace_id, p_conversation.user_id, p_conversation.scope_id, p_conversation.platform, p_name,
+        p_conversation.kind,
+        coalesce(v_participant.identifier, p_name), v_participant.identified_at,
+        v_participant.name, v_participant.named_at
+    )
+    returning id into v_id;
+    perform private.record_identifiers(
+        array(select v_id from unnest(v_participant.identifiers)), v_participant.identifiers
+    );
+    insert into private.group_participants (
+        conversation_id, workspace_id, identifier, name, named_at, identifiers, keys, has_left, at, person_id,
+        matched_by
+    )
+    select
+        v_id, known.workspace_id, known.identifier, known.name, known.named_at, known.identifiers, known.keys,
+        known.has_left, known.at, known.person_id, known.matched_by
+    from private.group_participants as known
+    where known.conversation_id = p_conversation.id;
+    return v_id;
+end
+$$;
+comment on function private.copy_conversation(public.conversations, text, text[]) is
+'Creates a conversation with what was said about its participant under some names of another one. A group has the same
+participants.';
+
+create function private.move_named_messages(p_from uuid, p_into uuid, p_names text[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    insert into public.conversation_updates (
+        conversation_id, external_id, sender, type, actor, version, at, sequence, value, received_at
+    )
+    select
+        p_into, given.external_id, given.sender, given.type, given.actor, given.version, given.at, given.sequence,
+        given.value, given.received_at
+    from public.conversation_updates as given
+    where given.conversation_id = p_from and exists (
+        select from private.continued_messages as named
+        where named.conversation_id = p_from and named.external_id = given.external_id
+            and named.name = any(p_names) and private.is_same_sender(named.sender, given.sender)
+    );
+    insert into public.conversation_messages (
+        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, stated_at, sequence,
+        message, original, deleted_at
+    )
+    select
+        p_into, stored.external_id, stored.sender, stored.workspace_id, stored.connection_id, stored.sent_at,
+        stored.received_at, stored.stated_at, stored.sequence, stored.message, stored.original, stored.deleted_at
+    from public.conversation_messages as stored
+    inner join private.continued_messages as named using (conversation_id, external_id, sender)
+    where stored.conversation_id = p_from and named.name = any(p_names);
+    update private.conversation_media as known set conversation_id = p_into
+    from private.continued_messages as named
+    where known.conversation_id = p_from and named.name = any(p_names)
+        and (named.conversation_id, named.external_id, named.sender)
+        = (known.conversation_id, known.external_id, known.sender);
+    delete from public.conversation_messages as stored using private.continued_messages as named
+    where stored.conversation_id = p_from and named.name = any(p_names)
+        and (named.conversation_id, named.external_id, named.sender)
+        = (stored.conversation_id, stored.external_id, stored.sender);
+    delete from public.conversation_updates as given
+    where given.conversation_id = p_from and exists (
+        select from private.continued_messages as named
+        where named.conversation_id = p_from and named.external_id = given.external_id
+            and named.name = any(p_names) and private.is_same_sender(named.sender, given.sender)
+    ) and not exists (
+        select from public.conversation_messages as stored
+        where stored.conversation_id = p_from and stored.external_id = given.external_id
+            and private.is_same_sender(stored.sender, given.sender)
+    );
+    update private.continued_messages as named set conversation_id = p_into
+    where named.conversation_id = p_from and named.name = any(p_names);
+end
+$$;
+comment on function private.move_named_messages(uuid, uuid, text[]) is
+'Moves the messages that came under some names of a conversation, and what happened to them, into another one.';
+
+create function private.restore_participant(p_conversation_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_participant record;
+begin
+    select * into v_participant from private.merge_named_participants(p_conversation_id, array(
+        select alias.external_id from private.conversation_aliases as alias
+        where alias.conversation_id = p_conversation_id
+    ));
+    update public.conversations as conversation
+    set
+        participant_identifier = v_participant.identifier,
+        participant_identified_at = v_participant.identified_at,
+        participant_name = v_participant.name,
+        participant_named_at = v_participant.named_at
+    where conversation.id = p_conversation_id and v_participant.identifier is not null;
+    delete from public.conversation_identifiers as known
+    where known.conversation_id = p_conversation_id
+        and (known.kind, known.value, known.app)::private.identifier <> all(v_participant.identifiers);
+    perform private.update_matches(array[p_conversation_id]);
+end
+$$;
+comment on function private.restore_participant(uuid) is
+'Gives a conversation the participant that its remaining names speak of, and matches it again.';
+
+create function private.forget_single_names(p_ids uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from private.conversation_aliases as alias
+    where alias.conversation_id = any(p_ids) and alias.continues is null and not exists (
+        select from private.conversation_aliases as other
+        where other.conversation_id = alias.conversation_id and other.continues is not null
+    );
+    delete from private.continued_messages as named
+    where named.conversation_id = any(p_ids) and not exists (
+        select from private.conversation_aliases as alias
+        where alias.conversation_id = named.conversation_id and alias.external_id = named.name
+            and alias.continues is not null
+    );
+end
+$$;
+comment on function private.forget_single_names(uuid[]) is
+'Forgets the names of conversations that have only one, and which messages came under a first name.';
+
+-- Definer, because clients may read neither the names nor change conversations.
+create function private.separate_conversation(p_conversation_id uuid, p_name text) returns jsonb
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_conversation public.conversations;
+    v_alias private.conversation_aliases;
+    v_names text[];
+    v_id uuid;
+begin
+    v_conversation := private.lock_conversation(p_conversation_id);
+    select * into v_alias
+    from private.conversation_aliases as alias
+    where alias.conversation_id = p_conversation_id and alias.continues is not null
+        and (p_name = '' or alias.external_id = p_name collate "C")
+    order by alias.created_at desc, alias.external_id desc
+    limit 1;
+    if v_alias.external_id is null then
+        perform private.fail(
+            409, 'conversation_not_continued',
+            'No such conversation was joined with this one. Check external_conversation_id.',
+            'external_conversation_id'
+        );
+    end if;
+    v_names := private.list_later_names(p_conversation_id, v_alias.external_id);
+    v_id := private.copy_conversation(v_conversation, v_alias.external_id, v_names);
+    perform private.move_named_messages(p_conversation_id, v_id, v_names);
+    update private.conversation_aliases as alias set conversation_id = v_id
+    where alias.conversation_id = p_conversation_id and alias.external_id = any(v_names);
+    if exists (
+        select from private.conversation_aliases as alias
+        where alias.conversation_id = p_conversation_id and alias.participant_identifier is not null
+    ) then
+        perform private.restore_participant(p_conversation_id);
+    else
+        -- No request has used the former name yet. A request that does so now finds no row, and its client repeats it.
+        delete from public.conversations as conversation where conversation.id = p_conversation_id;
+    end if;
+    update private.conversation_aliases as alias set continues = null
+    where alias.conversation_id = v_id and alias.external_id = v_alias.external_id;
+    perform private.forget_single_names(array[p_conversation_id, v_id]);
+    insert into private.conversation_separations (scope_id, platform, external_id, continues, conversation_id)
+    values (v_alias.scope_id, v_alias.platform, v_alias.external_id, v_alias.continues, v_id)
+    on conflict do nothing;
+    perform private.broadcast_conversations(array[p_conversation_id]);
+    return jsonb_build_object('conversation_id', p_conversation_id, 'separated_conversation_id', v_id,
+        'external_conversation_id', v_alias.external_id);
+end
+$$;
+comment on function private.separate_conversation(uuid, text) is
+'Undoes continues, the last one if the name is empty. PT404 if the conversation is not the caller''s, PT409 if no such
+one was joined with it.';
+
+-- Definer, because clients may not change conversations.
+create function private.lock_conversation(p_conversation_id uuid) returns public.conversations
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_conversation public.conversations;
+begin
+    select * into v_conversation
+    from public.conversations as conversation
+    where conversation.id = p_conversation_id
+        and (
+            (select private.is_service())
+            or exists (select from private.my_workspaces as mine where mine.id = conversation.workspace_id)
+        );
+    if v_conversation.id is not null then
+        -- Requests that run take it, too.
+        perform private.lock_matching(array[v_conversation.workspace_id]);
+        select * into v_conversation
+        from public.conversations as conversation
+        where conversation.id = p_conversation_id
+        for update;
+    end if;
+    if v_conversation.id is null then
+        perform private.fail(
+            404, 'conversation_not_found',
+            'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id'
+        );
+    end if;
+    return v_conversation;
+end
+$$;
+comment on function private.lock_conversation(uuid) is
+'Locks a conversation of the caller, and the matching of its workspace. PT404 if it is not the caller''s.';
+
+create function public.separate_conversation(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.succeed(private.separate_conversation(
+        private.parse_uuid($1, 'conversation_id'), private.parse_text($1, 'external_conversation_id', 500, '')
+    ));
+end
+$$;
+comment on function public.separate_conversation(jsonb) is
+'POST /api/v2/conversations/{conversation_id}/separate: conversation_id, and optionally external_conversation_id.
+Undoes continues: the conversation that was joined last, or the named one, is its own again.';
 
 -- POST /functions/v1/messaging-ingest: checks the key and the limits, stores the request and writes the log.
 -- Promise: the answer says what was stored, and every failed check has the error of the ingest document.
@@ -13337,10 +13961,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     with noted as (
-        insert into private.inbox_changes (workspace_id, conversation_ids, external_ids, senders)
+        insert into private.inbox_changes (workspace_id, conversation_ids, external_ids, senders, versions)
         select
             changed.workspace_id, array_agg(changed.conversation_id), array_agg(changed.external_id),
-            array_agg(changed.sender)
+            array_agg(changed.sender), private.list_versions(array_agg(changed.conversation_id))
         from changed
         group by changed.workspace_id
         returning id
@@ -13407,10 +14031,10 @@ begin
         and (known.conversation_id, known.external_id, known.sender)
         = (changed.conversation_id, changed.external_id, changed.sender);
     with noted as (
-        insert into private.inbox_changes (workspace_id, conversation_ids, external_ids, senders)
+        insert into private.inbox_changes (workspace_id, conversation_ids, external_ids, senders, versions)
         select
             changed.workspace_id, array_agg(changed.conversation_id), array_agg(changed.external_id),
-            array_agg(changed.sender)
+            array_agg(changed.sender), private.list_versions(array_agg(changed.conversation_id))
         from changed
         group by changed.workspace_id
         returning id
@@ -17377,6 +18001,7 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('list_messages', 'public', true, false, false),
 ('search_messages', 'public', true, false, false),
 ('search_conversations', 'public', true, false, false),
+('separate_conversation', 'public', true, false, false),
 ('index_conversations', 'public', true, false, false),
 ('list_inbox_changes', 'public', true, false, false),
 ('get_message', 'public', true, false, false),
@@ -18209,6 +18834,22 @@ comment on function public.search_conversations(text, uuid, integer, integer) is
 'Finds messages of the caller''s conversations, the best first. Considers the newest 1,000 that fit. limit is 1 to 100,
 default 20.';
 
+create function public.separate_conversation(conversation_id uuid, external_conversation_id text default null)
+returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return public.separate_conversation(jsonb_build_object(
+        'conversation_id', separate_conversation.conversation_id,
+        'external_conversation_id', separate_conversation.external_conversation_id
+    ));
+end
+$$;
+comment on function public.separate_conversation(uuid, text) is
+'Undoes continues: the conversation that was joined last with conversation_id, or the one named
+external_conversation_id, is its own again.';
+
 create function public.index_conversations("limit" integer default null) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -18961,6 +19602,7 @@ revoke all on function
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
     public.search_conversations(jsonb),
+    public.separate_conversation(jsonb),
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.sweep_attachments(jsonb),
@@ -19002,6 +19644,7 @@ revoke all on function
     public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
     public.rotate_twin_secret(uuid, integer),
     public.search_conversations(text, uuid, integer, integer),
+    public.separate_conversation(uuid, text),
     public.search_messages(text, uuid, integer, integer, boolean),
     public.set_twin_webhook(uuid, text),
     public.sweep_attachments(integer),
@@ -19130,6 +19773,7 @@ grant execute on function
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
     public.search_conversations(jsonb),
+    public.separate_conversation(jsonb),
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.toggle_reaction(jsonb),
@@ -19165,6 +19809,7 @@ grant execute on function
     public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
     public.rotate_twin_secret(uuid, integer),
     public.search_conversations(text, uuid, integer, integer),
+    public.separate_conversation(uuid, text),
     public.search_messages(text, uuid, integer, integer, boolean),
     public.set_twin_webhook(uuid, text),
     public.toggle_reaction(uuid, text, uuid),
@@ -19269,6 +19914,7 @@ grant execute on function
     private.rotate_twin_secret(uuid, interval),
     private.lock_my_channel(uuid),
     private.search_conversations(private.message_search, uuid),
+    private.separate_conversation(uuid, text),
     private.search_messages(private.message_search),
     private.measure_messages(uuid, bigint, integer),
     private.is_my_folder(text, boolean),
@@ -19438,6 +20084,7 @@ grant execute on function
     public.reply_to_message(jsonb),
     public.rotate_twin_secret(jsonb),
     public.search_conversations(jsonb),
+    public.separate_conversation(jsonb),
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.sweep_attachments(jsonb),
@@ -19479,6 +20126,7 @@ grant execute on function
     public.reply_to_message(uuid, text, text, jsonb, jsonb, uuid, uuid, uuid),
     public.rotate_twin_secret(uuid, integer),
     public.search_conversations(text, uuid, integer, integer),
+    public.separate_conversation(uuid, text),
     public.search_messages(text, uuid, integer, integer, boolean),
     public.set_twin_webhook(uuid, text),
     public.sweep_attachments(integer),
@@ -19578,6 +20226,11 @@ grant execute on function
     private.record_group_participants(private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]),
     private.read_conversations(private.ingest_source, jsonb),
     private.record_aliases(private.ingest_source, jsonb),
+    private.record_names(
+        private.ingest_source, jsonb, private.ingest_conversation[], private.ingest_message[],
+        private.ingest_update[], uuid[]
+    ),
+    private.require_first_names(private.ingest_source, jsonb),
     private.inbox_epoch(),
     private.list_inbox_changes(uuid, xid8, bigint, integer, integer),
     private.parse_inbox_cursor(text),
@@ -19598,6 +20251,7 @@ grant execute on function
     private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
     private.record_refusal(private.ingest_source, integer),
     private.search_conversations(private.message_search, uuid),
+    private.separate_conversation(uuid, text),
     private.search_messages(private.message_search),
     private.matching_lock(uuid),
     private.measure_database(),

@@ -1563,6 +1563,9 @@ export type Database = {
           Args: { "channel_id"?: string; "limit"?: number; "offset"?: number; "prefix"?: boolean; "query": string };
           Returns: Json;
         };
+      "separate_conversation":
+        | { Args: { "conversation_id": string; "external_conversation_id"?: string }; Returns: Json }
+        | { Args: { "": Json }; Returns: Json };
       "set_twin_webhook":
         | { Args: { "ai_twin_id": string; "url": string }; Returns: Json }
         | { Args: { "": Json }; Returns: Json };

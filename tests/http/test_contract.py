@@ -37,6 +37,7 @@ WITHOUT_EXAMPLE = {
     ("POST", "/api/v2/erasures/user"),
     ("POST", "/api/v2/people/{person_id}/number/undo"),
     ("POST", "/api/v2/people/{person_id}/unmerge"),
+    ("POST", "/api/v2/conversations/{conversation_id}/separate"),
     ("GET", "/api/v2/exports/conversations/{conversation_id}"),
 }
 # Codes of functions and tables without a route.

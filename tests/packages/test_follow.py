@@ -285,3 +285,65 @@ def test_inbox_misses_no_conversation_after_a_cut(
         assert counts(agent) == [1, 2, 3, 4, 5, 6, 7]
         assert agent.states()[:2] == ["reload", "live"]
         assert agent.states().count("reload") == 1
+
+
+def changes(db: psycopg.Connection[Any], since: str | None) -> tuple[list[dict[str, Any]], str]:
+    """Return what changed in the inbox of Matty since a cursor, and the cursor of now."""
+    found: list[dict[str, Any]] = []
+    while True:
+        reply = call(db, "list_inbox_changes", MATTY, **({"since": since} if since else {}))
+        found, since = found + reply.data, reply.meta["next_cursor"]
+        if not reply.meta["has_more"]:
+            return found, since
+
+
+def names(payloads: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    """Return which conversations changed, and their versions, in order."""
+    return [
+        (one["conversation"]["id"], one["version"] if "version" in one else one["conversation"]["version"])
+        for one in payloads
+    ]
+
+
+def random_change(chance: random.Random, place: str, step: int) -> dict[str, Any]:
+    """Return a change of one of four conversations that differs from all before."""
+    name = f"{place} {chance.randrange(4)}"
+    at = f"2026-02-01T11:{step // 60:02}:{step % 60:02}Z"
+    edit = {"message_id": "m0", "type": "edited", "at": at, "content": f"{step}"}
+    given = [message(f"m{step}"), message(f"n{step}")][: chance.randrange(3)]
+    # A conversation whose only message waits for its edit changes, too: its name is another one.
+    fields = {"participant_name": f"{step}"} if chance.random() < 0.3 or not given else {}
+    return conversation(*given, external_id=name, updates=[edit] if chance.random() < 0.3 else [], **fields)
+
+
+def test_inbox_follower_misses_and_repeats_nothing_after_cuts(
+    database: psycopg.Connection[Any], calls: psycopg.Connection[Any], line: Line, bob: Bob, language: str
+) -> None:
+    chance = random.Random(5)
+    bob.renew(user_id=MATTY)
+    _, start = changes(calls, None)
+    with bob.following(line, topic=f"inbox:{MATTY}", since=start, checkSeconds=5) as agent:
+        agent.wait_for_state("live")
+        for number in range(4):
+            ingest(calls, conversation(message("m0"), external_id=f"{language} {number}"))
+        for step in range(60):
+            assert ingest(calls, random_change(chance, language, step)).status == 200
+            if chance.random() < 0.2:
+                line.cut()
+            if chance.random() < 0.1:
+                time.sleep(chance.random())
+        written = names(changes(calls, start)[0])
+        agent.wait(lambda _: len(agent.events()) >= len(written))
+        time.sleep(2)
+        payloads = [event["payload"] for event in agent.events()]
+        handed = names(payloads)
+        assert sorted(handed) == sorted(written)
+        assert len(set(handed)) == len(handed)
+        known: dict[str, tuple[int, dict[str, Any]]] = {}
+        for (chat, version), payload in zip(handed, payloads, strict=True):
+            last, lines = known.get(chat, (0, {}))
+            assert version == last + 1
+            known[chat] = (version, lines | {one["id"]: one for one in payload["messages"]})
+        stored = "select c.id::text, c.version, c.messages from public.conversations as c where c.id = any(%s::uuid[])"
+        for chat, version, lines in database.execute(stored, (list(known),)).fetchall():
+            assert known[chat] == (version, {one["id"]: one for one in lines})

@@ -107,6 +107,7 @@ def test_changes_come_in_order_with_their_messages(db: Db, read: Read) -> None:
     assert [[line["id"] for line in one["messages"]] for one in changes] == [
         ["m1", "m2"], ["m3"], ["m1"], ["m1"], [], ["m2"]
     ]  # fmt: skip
+    assert [one["version"] for one in changes] == [1, 2, 3, 4, 5, 6]
     assert {one["conversation"]["version"] for one in changes} == {6}
     assert changes[-1]["messages"][0]["deleted"] is True
     assert read() == []
@@ -140,6 +141,16 @@ def test_deleted_messages_are_a_change(db: Db, read: Read) -> None:
     db.execute("delete from public.conversation_messages where external_id = 'm1'")
     (change,) = read()
     assert (change["removed"], change["messages"], change["conversation"]["message_count"]) == (True, [], 1)
+    assert "version" not in change
+
+
+def test_changes_of_many_conversations_have_their_versions(db: Db, read: Read) -> None:
+    ingest(db, conversation(message("m1"), external_id="old"))
+    db.commit()
+    both = [conversation(message("m2"), external_id=name) for name in ("new", "old")]
+    ingest(db, *both)
+    found = [(one["conversation"]["external_conversation_id"], one["version"]) for one in read(limit=1)]
+    assert sorted(found) == [("new", 1), ("old", 1), ("old", 2)]
 
 
 def test_many_messages_are_a_pointer(db: Db, read: Read) -> None:

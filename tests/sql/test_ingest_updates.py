@@ -129,6 +129,27 @@ def test_repeated_updates_write_no_message(db: Db) -> None:
     assert [rows(db, places.format(table)) for table in ("conversations", "conversation_messages")] == before
 
 
+def test_statements_of_ingest_are_not_compiled(db: Db) -> None:
+    become_postgres(db)
+    db.execute(
+        """
+        create function public.refuse_jit() returns trigger language plpgsql as $$
+        begin
+            if current_setting('jit') = 'on' then
+                raise exception 'JIT takes longer than these statements.';
+            end if;
+            return new;
+        end $$
+        """
+    )
+    db.execute(
+        "create trigger refuse before insert on public.conversation_updates "
+        "for each row execute function public.refuse_jit()"
+    )
+    db.execute("set local jit = on")
+    assert shown(db, update("read")) == {"status": "read", "status_at": AT}
+
+
 def test_preview_follows_updates(db: Db) -> None:
     previews = []
     for one in (

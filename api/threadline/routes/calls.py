@@ -29,6 +29,7 @@ CALLS: tuple[tuple[Method, str, str], ...] = (
     ("DELETE", "/messages/{id:str}/reactions/{emoji:str}", "remove_reaction"),
     ("POST", "/messages/{id:str}/thread", "reply_to_message"),
     ("GET", "/conversations/search", "search_conversations"),
+    ("POST", "/conversations/{conversation_id:str}/separate", "separate_conversation"),
     ("GET", "/inbox/changes", "list_inbox_changes"),
     ("GET", "/channels", "list_my_channels"),
     ("POST", "/channels/direct", "open_direct"),

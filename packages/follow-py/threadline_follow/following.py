@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+from threadline_follow.changes import Handed
 from threadline_follow.log import (
     LATEST,
     Changes,
@@ -24,6 +25,7 @@ State = Literal["live", "offline", "reload", "ended"]
 OnState = Callable[[State, Exception | None], Any]
 
 MAX_WAITING = 500  # broadcasts that wait to be taken; the log has the rest
+HELD_SECONDS = 1.0  # the log shows a change when all transactions that began before it have ended
 POINTER_SECONDS = 1.0  # how long the turn of a sealed channel may take to bring what a pointer names
 TICK_SECONDS = 5.0
 RETRY_SECONDS = [1, 2, 5, 10]
@@ -101,7 +103,7 @@ class Following:
             self._log = Log(url, key, token, channel_id, workspace_id)
         # Else its events are changes of conversations, or have no log.
         self._is_numbered = kind in {"channel", "user"}
-        self._versions: dict[str, int] = {}  # of the conversations that were handed over
+        self._handed = Handed()  # of an inbox or workspace
         self._topic = Topic(url, key, token, topic, self)
         self._on_state, self._check_seconds = on_state, check_seconds
         self._must_find = since == "now" and self._is_numbered
@@ -180,6 +182,8 @@ class Following:
         """Learn that broadcasts come from now on."""
         self._is_joined, self._is_lost = True, False
         self._read()
+        if not self._is_numbered:
+            self._read_later()
 
     def lost(self, error: Exception | None) -> None:
         """Learn that broadcasts do not come any more."""
@@ -192,6 +196,10 @@ class Following:
     def _read(self) -> None:
         self._must_read = True
         self._news.set()
+
+    def _read_later(self) -> None:
+        if self._log:
+            asyncio.get_running_loop().call_later(HELD_SECONDS, self._read)
 
     def _read_up_to(self, seq: int) -> None:
         if self.seq < seq:
@@ -252,6 +260,7 @@ class Following:
                 page = await self._log.read_changes(since)
         except CursorExpiredError:
             self.cursor = None
+            self._handed.clear()
             self._must_read = True
         except LogMissingError:
             with suppress(LogUnavailableError):
@@ -282,26 +291,24 @@ class Following:
         return self._admit(event, payload)
 
     def _take_conversation(self, event: str, payload: dict[str, Any]) -> Event | None:
-        version, known = self._compare_versions(payload)
-        if version is not None and known is not None and version > known + 1:
-            self._must_read = True
-            return None
-        return self._admit(event, payload)
-
-    def _compare_versions(self, payload: dict[str, Any]) -> tuple[int | None, int | None]:
-        """Return the version of the conversation that came, and the one that was handed over before."""
-        conversation = payload.get("conversation") or {}
-        return conversation.get("version"), self._versions.get(conversation.get("id"))
+        if conversation := payload.get("conversation"):
+            if self._handed.is_old(conversation):
+                return None
+            if not self._handed.is_next(conversation):
+                # Changes before this one were missed. The log has them, in order.
+                self._must_read = True
+                self._read_later()
+                return None
+            self._handed.add_broadcast(conversation)
+        return Event(event, payload)
 
     def _admit(self, event: str, payload: dict[str, Any]) -> Event | None:
         # Broadcasts and the log overlap.
         if self._is_numbered:
             is_seen = payload.get("seq", self.seq + 1) <= self.seq
         else:
-            version, known = self._compare_versions(payload)
-            is_seen = None not in (version, known) and version <= known and not payload.get("removed")
-            if version is not None:
-                self._versions[payload["conversation"]["id"]] = version
+            is_seen = self._handed.has(payload)
+            self._handed.add(payload)
         return None if is_seen else Event(event, payload)
 
     async def _wait(self) -> None:

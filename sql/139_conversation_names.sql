@@ -1,0 +1,199 @@
+-- Ingest: what a request brings under each name of a conversation that continues another one.
+-- Promise: at any time, all that came under a name is known, for the undo in 141_separations.
+
+-- Definer, because no role writes the table.
+create function private.record_name(p_conversation_id uuid, p_name text, p_continues text, p_is_known boolean)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into private.conversation_aliases as alias (
+        scope_id, platform, external_id, conversation_id, continues, participant_identifier, identified_at,
+        participant_name, named_at, identifiers
+    )
+    select
+        conversation.scope_id, conversation.platform, p_name, p_conversation_id, p_continues,
+        case when p_is_known then conversation.participant_identifier end,
+        case when p_is_known then conversation.participant_identified_at end,
+        case when p_is_known then conversation.participant_name end,
+        case when p_is_known then conversation.participant_named_at end,
+        case
+            when p_is_known then private.list_identifiers(p_conversation_id)
+                || private.identify_any(conversation.platform, conversation.participant_identifier)
+            else '{}'
+        end
+    from public.conversations as conversation
+    where conversation.id = p_conversation_id
+    on conflict (scope_id, platform, external_id, conversation_id) do update
+    -- The first name of a conversation may continue another one later.
+    set continues = excluded.continues
+    where alias.continues is null and excluded.continues is not null;
+end
+$$;
+comment on function private.record_name(uuid, text, text, boolean) is
+'Stores a name of a conversation; if it is known, with what the conversation says about its participant now.';
+
+-- Definer, because no role writes the table.
+create function private.record_continued_messages(p_conversation_id uuid, p_into uuid, p_name text) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    insert into private.continued_messages (conversation_id, external_id, sender, name)
+    select p_conversation_id, given.external_id, given.sender, p_name
+    from (
+        select stored.external_id, stored.sender from public.conversation_messages as stored
+        where stored.conversation_id = p_conversation_id
+        union
+        select known.external_id, known.sender from public.conversation_updates as known
+        where known.conversation_id = p_conversation_id
+    ) as given
+    -- The first of two messages with one id counts.
+    where p_into = p_conversation_id or not exists (
+        select from public.conversation_messages as stored
+        where (stored.conversation_id, stored.external_id, stored.sender)
+            = (p_into, given.external_id, given.sender)
+    )
+    on conflict do nothing;
+end
+$$;
+comment on function private.record_continued_messages(uuid, uuid, text) is
+'Gives a name to the messages of a conversation that have none, before it is joined with another one.';
+
+-- Definer, because no role writes the tables.
+create function private.record_names(
+    p_source private.ingest_source, p_conversations jsonb, p_parsed private.ingest_conversation[],
+    p_messages private.ingest_message[], p_updates private.ingest_update[], p_ids uuid[]
+) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_names text[] := array(
+        select given.value ->> 'external_conversation_id'
+        from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
+        order by given.position
+    );
+begin
+    if exists (
+        select from unnest(p_parsed) as given
+        where p_ids[given.position] is not null and v_names[given.position] <> given.external_id
+            and not exists (
+                select from private.conversation_aliases as alias
+                where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+                    and alias.external_id = v_names[given.position] collate "C"
+                    and alias.conversation_id = p_ids[given.position]
+            )
+    ) then
+        raise serialization_failure using message = 'A conversation was separated during the request. Send it again.';
+    end if;
+    insert into private.continued_messages (conversation_id, external_id, sender, name)
+    select distinct on (alias.conversation_id, given.external_id, given.sender)
+        alias.conversation_id, given.external_id, given.sender, alias.external_id
+    from (
+        select line.parent, line.external_id, line.sender from unnest(p_messages) as line
+        union all
+        select line.parent, line.external_id, line.sender from unnest(p_updates) as line
+    ) as given
+    inner join private.conversation_aliases as alias on alias.conversation_id = p_ids[given.parent]
+    where alias.external_id = v_names[given.parent] collate "C" and alias.continues is not null
+        and not exists (
+            select from public.conversation_messages as stored
+            where stored.conversation_id = alias.conversation_id
+                and stored.external_id = given.external_id collate "C"
+                and private.is_same_sender(stored.sender, given.sender)
+        )
+    order by alias.conversation_id, given.external_id, given.sender, given.parent
+    on conflict do nothing;
+    perform private.record_named_participants(p_parsed, v_names, p_ids);
+end
+$$;
+comment on function private.record_names(
+    private.ingest_source, jsonb, private.ingest_conversation[], private.ingest_message[], private.ingest_update[],
+    uuid[]
+) is
+'Keeps what a request brings under each name of a conversation with several. Raises 40001 if the names were separated
+since it was read. The caller has locked the conversations and has not stored the messages.';
+
+-- Definer, because no role writes the table.
+create function private.record_named_participants(
+    p_parsed private.ingest_conversation[], p_names text[], p_ids uuid[]
+) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_given private.ingest_conversation;
+begin
+    -- The rules of update_participants.
+    foreach v_given in array p_parsed loop
+        update private.conversation_aliases as alias
+        set
+            participant_identifier = case
+                when merged.is_identified then v_given.identifier else alias.participant_identifier
+            end,
+            identified_at = case
+                when merged.is_identified then nullif(v_given.newest_at, '-infinity') else alias.identified_at
+            end,
+            participant_name = case when merged.is_named then v_given.name else alias.participant_name end,
+            named_at = case
+                when v_given.name is null then alias.named_at
+                else nullif(greatest(alias.named_at, v_given.newest_at), '-infinity')
+            end,
+            identifiers = merged.all_identifiers
+        from (
+            select
+                known.*,
+                known.participant_identifier is null
+                or (
+                    private.is_phone(known.platform, v_given.identifier), v_given.newest_at, v_given.identifier
+                ) > (
+                    private.is_phone(known.platform, known.participant_identifier),
+                    coalesce(known.identified_at, '-infinity'), known.participant_identifier
+                ) as is_identified,
+                v_given.name is not null and (v_given.newest_at, v_given.name)
+                > (coalesce(known.named_at, '-infinity'), coalesce(known.participant_name, '')) as is_named,
+                array(
+                    select distinct one::private.identifier
+                    from unnest(known.identifiers || v_given.identifiers || private.identify_any(
+                        known.platform, v_given.identifier
+                    )) as one
+                ) as all_identifiers
+            from private.conversation_aliases as known
+            where known.conversation_id = p_ids[v_given.position]
+                and known.external_id = p_names[v_given.position] collate "C"
+        ) as merged
+        where (alias.scope_id, alias.platform, alias.external_id, alias.conversation_id)
+            = (merged.scope_id, merged.platform, merged.external_id, merged.conversation_id);
+    end loop;
+end
+$$;
+comment on function private.record_named_participants(private.ingest_conversation[], text[], uuid[]) is
+'Keeps what a request says about participants, under the names of their conversations.';
+
+create function private.require_first_names(p_source private.ingest_source, p_created jsonb) returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (
+        select from private.conversation_aliases as alias
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+            and alias.external_id = any(array(select jsonb_object_keys(p_created)) collate "C")
+            and alias.continues is not null
+    ) then
+        raise serialization_failure using message = 'A conversation was continued during the request. Send it again.';
+    end if;
+end
+$$;
+comment on function private.require_first_names(private.ingest_source, jsonb) is
+'Raises 40001 if a conversation that a request has created got another one to continue since the request was read.';

@@ -1,0 +1,169 @@
+"""sql/141_separations.sql: the undo of continues leaves both conversations as they would be without it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.sql.test_ingest_aliases import NEW, OLD, chat
+from tests.support.calls import call, ingest, post
+from tests.support.database import Db, value
+from tests.support.ingest import message, request
+from tests.support.people import read_conversation
+from tests.support.world import BOB, MATTY
+
+NEWER = "972911111111"
+PEOPLE = {OLD: "Ann", NEW: "Bea", NEWER: "Cal"}
+# Everything that shows, but the ids and times of the database, and what says that something changed.
+STATE = """
+select jsonb_object_agg(c.external_conversation_id, jsonb_build_object(
+    'identifier', c.participant_identifier, 'at', c.participant_identified_at, 'name', c.participant_name,
+    'person', (select full_name from public.people where id = c.person_id), 'matched_by', c.matched_by,
+    'identifiers', (
+        select jsonb_agg(known.value order by known.value) from public.conversation_identifiers as known
+        where known.conversation_id = c.id and known.value <> c.participant_identifier
+    ),
+    'updates', (
+        select jsonb_agg(known.external_id || known.type order by known.external_id, known.type)
+        from public.conversation_updates as known where known.conversation_id = c.id
+    ),
+    'messages', c.messages, 'count', c.message_count, 'last', c.last_message_at, 'preview', c.last_message_preview
+))
+from public.conversations as c where c.external_conversation_id = any(%s)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _people(db: Db) -> None:
+    for phone, name in PEOPLE.items():
+        values = (MATTY, name, f"+{phone}")
+        db.execute("insert into public.people (user_id, full_name, phone) values (%s, %s, %s)", values)
+
+
+def state(db: Db) -> Any:
+    return value(db, STATE, list(PEOPLE))
+
+
+def id_of(db: Db, name: str) -> str:
+    return read_conversation(db, name)["id"]
+
+
+def separate(db: Db, name: str = OLD, **fields: Any) -> Any:
+    return call(db, "separate_conversation", MATTY, conversation_id=id_of(db, name), **fields)
+
+
+def read(message_id: str) -> dict[str, Any]:
+    return {"message_id": message_id, "type": "read", "at": "2026-02-03T10:00:00Z"}
+
+
+def late(message_id: str) -> dict[str, Any]:
+    return message(message_id, sent_at="2026-02-02T10:00:00Z")
+
+
+def lid(digits: str) -> list[dict[str, str]]:
+    return [{"kind": "whatsapp_lid", "value": f"{digits}@lid"}]
+
+
+FIRST = [
+    chat(OLD, message("1"), participant_name="Ann", identifiers=lid("137180000000001")),
+    chat(OLD, updates=[read("1"), read("5")]),
+]
+SECOND = [
+    chat(NEW, late("2"), participant_name="Bea", identifiers=lid("137180000000002")),
+    chat(NEW, updates=[read("2"), read("6")]),
+]
+LATER = [chat(NEW, late("3")), chat(OLD, late("4"), participant_name="Anna"), chat(NEW, late("6"))]
+JOIN = chat(NEW, continues=OLD)
+ORDERS = {
+    "joined before the second": [*FIRST, JOIN, *SECOND, *LATER],
+    "joined after the second": [*FIRST, *SECOND, JOIN, *LATER],
+    "joined before the first": [*SECOND, JOIN, *FIRST, *LATER],
+    "joined in the end": [*FIRST, *SECOND, *LATER, JOIN],
+    "joined with a message": [*FIRST, {**SECOND[0], "continues": OLD}, SECOND[1], *LATER],
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_separation_leaves_what_was_without_the_join(db: Db, order: str) -> None:
+    with db.transaction(force_rollback=True):
+        for one in ORDERS[order]:
+            ingest(db, {field: given for field, given in one.items() if field != "continues"})
+        expected = state(db)
+    for one in ORDERS[order]:
+        assert not ingest(db, one).statuses[0].startswith("error")
+    joined = id_of(db, OLD)
+    assert list(state(db)) == [OLD]
+    reply = separate(db)
+    assert state(db) == expected
+    assert reply.data == {
+        "conversation_id": joined,
+        "separated_conversation_id": id_of(db, NEW),
+        "external_conversation_id": NEW,
+    }
+    for table in ("conversation_aliases", "continued_messages"):
+        assert value(db, f"select count(*) from private.{table}") == 0
+
+
+def test_separated_conversations_stay_apart(db: Db) -> None:
+    for one in [*FIRST, *SECOND, JOIN]:
+        ingest(db, one)
+    separate(db)
+    before = state(db)
+    assert ingest(db, JOIN).statuses == ["no_new_messages"]
+    assert state(db) == before
+    ingest(db, chat(NEW, late("7"), continues=OLD))
+    assert [line["id"] for line in read_conversation(db, OLD)["messages"]] == ["1"]
+
+
+def test_former_name_that_never_came_is_forgotten(db: Db) -> None:
+    for one in SECOND:
+        ingest(db, one)
+    before = state(db)
+    ingest(db, JOIN)
+    separate(db)
+    assert state(db) == before
+    ingest(db, JOIN, FIRST[0])
+    assert sorted(state(db)) == [NEW, OLD]
+
+
+LINKS = [(NEW, OLD), (NEWER, NEW)]
+
+
+@pytest.mark.parametrize("links", [LINKS, LINKS[::-1]], ids=["in order", "reversed"])
+def test_later_names_leave_with_their_former_one(db: Db, links: list[tuple[str, str]]) -> None:
+    for one in [*FIRST, *SECOND, chat(NEWER, late("8"))]:
+        ingest(db, one)
+    for name, former in links:
+        ingest(db, chat(name, continues=former))
+    separate(db, external_conversation_id=NEW)
+    assert sorted(state(db)) == [NEW, OLD]
+    ingest(db, chat(NEWER, late("9")))
+    assert [line["id"] for line in read_conversation(db, NEW)["messages"]] == ["2", "8", "9"]
+    separate(db, NEW)
+    assert sorted(state(db)) == [NEWER, NEW, OLD]
+    assert [line["id"] for line in read_conversation(db, NEWER)["messages"]] == ["8", "9"]
+
+
+def test_last_joined_conversation_is_separated_first(db: Db) -> None:
+    for one in [*FIRST, *SECOND, JOIN, chat(NEWER, late("8"), continues=OLD)]:
+        ingest(db, one)
+    assert separate(db).data["external_conversation_id"] == NEWER
+    assert separate(db).data["external_conversation_id"] == NEW
+    assert separate(db).error == (409, "conversation_not_continued", "external_conversation_id")
+
+
+def test_only_members_separate_a_conversation(db: Db) -> None:
+    for one in [*FIRST, *SECOND, JOIN]:
+        ingest(db, one)
+    reply = call(db, "separate_conversation", BOB, conversation_id=id_of(db, OLD))
+    assert reply.error == (404, "conversation_not_found", "conversation_id")
+    assert separate(db, external_conversation_id=OLD).error[1] == "conversation_not_continued"
+
+
+def test_file_of_a_message_moves_with_it(db: Db) -> None:
+    body = request(FIRST[0], chat(NEW, {**late("2"), "type": "image"}), media_uploads=True)
+    post(db, json.dumps(body).encode())
+    ingest(db, JOIN)
+    separate(db)
+    owner = "select conversation_id::text from private.conversation_media"
+    assert value(db, owner) == id_of(db, NEW)
