@@ -12303,7 +12303,7 @@ comment on function private.list_stems(text[], text[], regdictionary, boolean) i
 'The stems that differ from their words, with the places of the words. p_accented has the same words with accents, which
 stemmers need. Removes Hebrew prefixes only from messages: a query word without a prefix then finds all.';
 
--- Hits: the message, its author, and a snippet around the found words.
+-- Hits: the message, its files and author, and a snippet around the found words.
 
 create function private.list_marks(p_words tsquery, out words text[], out beginnings text, out neighbours text)
 language plpgsql
@@ -12443,6 +12443,7 @@ begin
                 'snippet', private.render_snippet(
                     message.content, v_marks.words, v_marks.beginnings, v_marks.neighbours, p_stemmers
                 ),
+                'attachments', message.attachments,
                 'user_id', message.user_id,
                 'ai_twin_id', message.ai_twin_id,
                 'display_name', author.display_name,
@@ -12460,7 +12461,7 @@ begin
 end
 $$;
 comment on function private.render_hits(uuid[], tsquery, regdictionary[]) is
-'Messages that a search found, in this order, each with its author and a snippet.';
+'Messages that a search found, in this order, each with its files, its author and a snippet.';
 
 -- The search index: the words of each message, in every script.
 -- It holds exactly the messages that are not deleted, with their present text.
