@@ -1,5 +1,20 @@
 -- The language in which search finds other forms of a word: that of the channel, else of its workspace, else
--- settings.default_language.
+-- settings.default_language. A change applies to new messages at once; private.index_languages indexes older ones again.
+
+create table private.language_backlog (
+    channel_id uuid primary key references public.channels (id) on delete cascade,
+    before_seq bigint not null,
+    messages bigint not null,
+    created_at timestamptz not null default clock_timestamp(),
+    indexed_at timestamptz not null default clock_timestamp()
+);
+comment on table private.language_backlog is
+'Channels with messages that search still knows in a former language of the channel.';
+comment on column private.language_backlog.before_seq is 'Messages before this event of the channel wait.';
+comment on column private.language_backlog.messages is 'About how many messages wait.';
+comment on column private.language_backlog.created_at is 'When the language changed last.';
+comment on column private.language_backlog.indexed_at is 'When the last batch was indexed; at first as created_at.';
+alter table private.language_backlog enable row level security;
 
 create view private.channel_languages
 with (security_barrier = true) as
@@ -47,15 +62,27 @@ declare
     );
 begin
     perform private.lock_channels(v_channel_ids);
-    update private.channel_counters as counter set language = private.search_language(spoken.tag)
-    from private.channel_languages as spoken
-    where spoken.channel_id = counter.channel_id
-        and counter.channel_id = any(v_channel_ids)
-        and counter.language is distinct from private.search_language(spoken.tag);
+    with changed as (
+        update private.channel_counters as counter set language = private.search_language(spoken.tag)
+        from private.channel_languages as spoken
+        where spoken.channel_id = counter.channel_id
+            and counter.channel_id = any(v_channel_ids)
+            and counter.language is distinct from private.search_language(spoken.tag)
+        returning counter.channel_id, counter.last_seq, counter.message_count
+    )
+
+    insert into private.language_backlog (channel_id, before_seq, messages)
+    select changed.channel_id, changed.last_seq + 1, changed.message_count
+    from changed
+    where changed.message_count > 0
+    on conflict (channel_id) do update set
+        before_seq = excluded.before_seq, messages = excluded.messages,
+        created_at = excluded.created_at, indexed_at = excluded.indexed_at;
 end
 $$;
 comment on function private.set_search_languages(uuid, uuid) is
-'Copies the language of channels into their counters: of one channel, of a workspace, or, with nulls, of all.';
+'Copies the language of channels into their counters: of one channel, of a workspace, or, with nulls, of all. Notes
+which channels have messages in another language.';
 
 -- Definer, because no client writes counters.
 create function private.set_channel_language_trigger() returns trigger
@@ -69,7 +96,7 @@ begin
 end
 $$;
 comment on function private.set_channel_language_trigger() is
-'Trigger: indexes new messages of a channel in its language.';
+'Trigger: indexes messages of a channel in its language.';
 
 -- Definer, because no client writes counters.
 create function private.set_workspace_language_trigger() returns trigger
@@ -83,7 +110,7 @@ begin
 end
 $$;
 comment on function private.set_workspace_language_trigger() is
-'Trigger: indexes new messages of a workspace in its language.';
+'Trigger: indexes messages of a workspace in its language.';
 
 -- Definer, because no client writes counters.
 create function private.set_default_language_trigger() returns trigger
@@ -97,7 +124,7 @@ begin
 end
 $$;
 comment on function private.set_default_language_trigger() is
-'Trigger: indexes new messages in the language of the project, if no other is set.';
+'Trigger: indexes messages in the language of the project, if no other is set.';
 
 -- Definer, because no client reads the counters.
 create function private.list_stemmers(p_channel_id uuid) returns regdictionary[]
@@ -112,7 +139,7 @@ begin
         from (
             select named.language
             from (
-                -- Always, because older messages of a channel keep the stems of its former language.
+                -- Always, because messages of a channel can wait to be indexed in its new language.
                 select private.search_language(settings.default_language) as language, 9223372036854775807 as channels
                 from private.settings
                 union all

@@ -1,4 +1,4 @@
--- Hits: the message, its author, and a snippet around the found words.
+-- Hits: the message, its files and author, and a snippet around the found words.
 
 create function private.list_marks(p_words tsquery, out words text[], out beginnings text, out neighbours text)
 language plpgsql
@@ -138,6 +138,7 @@ begin
                 'snippet', private.render_snippet(
                     message.content, v_marks.words, v_marks.beginnings, v_marks.neighbours, p_stemmers
                 ),
+                'attachments', message.attachments,
                 'user_id', message.user_id,
                 'ai_twin_id', message.ai_twin_id,
                 'display_name', author.display_name,
@@ -155,4 +156,4 @@ begin
 end
 $$;
 comment on function private.render_hits(uuid[], tsquery, regdictionary[]) is
-'Messages that a search found, in this order, each with its author and a snippet.';
+'Messages that a search found, in this order, each with its files, its author and a snippet.';

@@ -199,24 +199,64 @@ end
 $$;
 comment on function private.delete_message_words_trigger() is 'Removes deleted rows of messages from the search index.';
 
-create function private.index_channel(p_channel_id uuid) returns bigint
+-- Definer, because no client writes the index.
+create function private.index_languages(p_limit integer) returns bigint
 language plpgsql
+security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
+-- A message that changes now is locked until its transaction ends. Then this gives up, and the next round continues.
+set lock_timeout = '100ms'
 as $$
 declare
-    v_language text := (
-        select counter.language from private.channel_counters as counter where counter.channel_id = p_channel_id
-    );
-    v_count bigint;
+    v_backlog private.language_backlog;
+    v_ids uuid[];
+    v_seqs bigint[];
 begin
-    update private.message_words as entry
-    set words = private.index_words(message.content, message.attachments, v_language)
+    select * into v_backlog
+    from private.language_backlog as waiting
+    order by waiting.created_at
+    limit 1
+    for update skip locked;
+    if not found then
+        return 0;
+    end if;
+    select array_agg(batch.id), array_agg(batch.seq order by batch.seq) into v_ids, v_seqs
+    from (
+        select message.id, message.seq
+        from public.messages as message
+        where message.channel_id = v_backlog.channel_id
+            and message.seq < v_backlog.before_seq
+            and message.deleted_at is null
+        order by message.seq desc
+        limit p_limit
+    ) as batch;
+    -- Locks before it reads the texts, so that a change at the same time is either read or written after this.
+    perform from private.message_words as entry
+    where entry.message_id = any(v_ids)
+    order by entry.message_id
+    for no key update;
+    update private.message_words as entry set words = fresh.words
     from public.messages as message
-    where message.id = entry.message_id and message.channel_id = p_channel_id and message.deleted_at is null;
-    get diagnostics v_count = row_count;
-    return v_count;
+    inner join private.channel_counters as counter on message.channel_id = counter.channel_id
+    cross join lateral (
+        select private.index_words(message.content, message.attachments, counter.language) as words
+    ) as fresh
+    where message.id = any(v_ids) and message.deleted_at is null
+        and entry.message_id = message.id and entry.words <> fresh.words;
+    if cardinality(v_ids) = p_limit then
+        update private.language_backlog as waiting
+        set before_seq = v_seqs[1], messages = greatest(waiting.messages - p_limit, 0), indexed_at = clock_timestamp()
+        where waiting.channel_id = v_backlog.channel_id;
+    else
+        delete from private.language_backlog as waiting where waiting.channel_id = v_backlog.channel_id;
+    end if;
+    return coalesce(cardinality(v_ids), 0);
+exception
+    when lock_not_available then
+        return 0;
 end
 $$;
-comment on function private.index_channel(uuid) is
-'Indexes the messages of a channel again, for an operator who has changed its language. Returns their number.';
+comment on function private.index_languages(integer) is
+'Indexes the newest p_limit messages of one channel again that search knows in a former language of the channel. Returns
+their number, and 0 while another transaction changes one of them.';

@@ -121,10 +121,16 @@ begin
         'Age of the oldest message of a conversation that search does not know; 0 if it knows all.',
         jsonb_build_object(), coalesce(extract(epoch from now() - min(noted.created_at)), 0)::double precision
     from private.word_backlog as noted;
+    return query
+    select
+        'threadline_search_former_language_messages',
+        'Messages that search still knows in a former language of their channel.',
+        jsonb_build_object(), coalesce(sum(waiting.messages), 0)::double precision
+    from private.language_backlog as waiting;
 end
 $$;
 comment on function private.measure_search() is
-'Measures how far the search index is behind ingest, in seconds.';
+'Measures how far the search index is behind ingest, in seconds, and behind changes of languages, in messages.';
 
 create function public.read_metrics(jsonb) returns json
 language sql

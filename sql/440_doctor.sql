@@ -91,6 +91,16 @@ as $$
     from (select min(noted.created_at) as since from private.word_backlog as noted) as behind
     where behind.since < now() - interval '15 minutes'
     union all
+    select format(
+        'Search knows about %s messages in a former language of their channel, because no process indexes them again; '
+        'run threadline serve or threadline work, or enable pg_cron.', behind.messages
+    )
+    from (
+        select max(waiting.indexed_at) as last_at, sum(waiting.messages) as messages
+        from private.language_backlog as waiting
+    ) as behind
+    where behind.last_at < now() - interval '15 minutes'
+    union all
     select 'The Storage bucket "attachments" is missing, so uploads fail; create it as in the first migration.'
     where not exists (select from storage.buckets where id = 'attachments')
     union all

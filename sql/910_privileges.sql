@@ -533,6 +533,7 @@ on public.workspaces to service_role;
 grant select on private.clean_ups to service_role;
 grant select on private.conversation_media to service_role;
 grant select on private.word_backlog to service_role;
+grant select on private.language_backlog to service_role;
 grant select on private.conversation_aliases to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;
@@ -711,6 +712,7 @@ grant execute on function
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
     private.index_conversations(integer),
+    private.index_languages(integer),
     private.diagnose_people(jsonb),
     private.diagnose_group_participants(jsonb),
     private.list_group_participants(uuid),

@@ -28,9 +28,9 @@ async def clean(database: Database) -> float:
 
 
 async def index(database: Database) -> float:
-    """Index ingested messages for search (`sql/263_conversation_search.sql`) and return when to continue."""
-    indexed = (await database.ask("index_conversations", limit=INDEX_LIMIT))["indexed"]
-    return 0.1 if indexed >= INDEX_LIMIT else INDEX_PAUSE
+    """Index messages for search (`sql/263_conversation_search.sql`) and return after how many seconds to continue."""
+    done = await database.ask("index_conversations", limit=INDEX_LIMIT)
+    return 0.1 if done["indexed"] >= INDEX_LIMIT or done["reindexed"] > 0 else INDEX_PAUSE
 
 
 async def sweep(database: Database, storage: Storage) -> float:

@@ -59,7 +59,7 @@ class SigningKey:
 def user_claims(
     user: Mapping[str, Any], *, api_url: str, session: uuid.UUID | None = None, signed_in_at: int | None = None
 ) -> dict[str, Any]:
-    """Return the claims of the access token that Supabase Auth gives a user who signed in with a password.
+    """Return the claims of the access token that Supabase Auth gives a user.
 
     Args:
         user: a row of auth.users; its two `raw_*_meta_data` may be JSON text, an object or null.
@@ -68,6 +68,7 @@ def user_claims(
         signed_in_at: seconds since 1970; by default now.
     """
     now = int(time.time())
+    method = "anonymous" if user["is_anonymous"] else "password"
     return {
         "iss": f"{api_url}/auth/v1",
         "sub": str(user["id"]),
@@ -80,7 +81,7 @@ def user_claims(
         "user_metadata": _object(user["raw_user_meta_data"]),
         "role": user["role"] or "authenticated",
         "aal": "aal1",
-        "amr": [{"method": "password", "timestamp": signed_in_at or now}],
+        "amr": [{"method": method, "timestamp": signed_in_at or now}],
         "session_id": str(session or uuid.uuid4()),
         "is_anonymous": bool(user["is_anonymous"]),
     }

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,15 @@ class Project:
     def seed(self) -> Path:
         """Return the seed file, which may be missing."""
         return self.root / "seed.sql"
+
+    def allows_anonymous(self) -> bool:
+        """Read `enable_anonymous_sign_ins` of config.toml, false by default; raise StackError if it is no TOML."""
+        path = self.root / "supabase" / "config.toml"
+        try:
+            config = tomllib.loads(path.read_text()) if path.exists() else {}
+        except ValueError as error:
+            raise StackError(f"{path} is not valid TOML: {error}") from error
+        return config.get("auth", {}).get("enable_anonymous_sign_ins") is True
 
     @classmethod
     def from_environment(cls) -> "Project":

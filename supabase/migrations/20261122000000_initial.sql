@@ -12583,7 +12583,22 @@ without a row, such as those of failed uploads; limit. The caller removes these 
 the rest again.';
 
 -- The language in which search finds other forms of a word: that of the channel, else of its workspace, else
--- settings.default_language.
+-- settings.default_language. A change applies to new messages at once; private.index_languages indexes older ones again.
+
+create table private.language_backlog (
+    channel_id uuid primary key references public.channels (id) on delete cascade,
+    before_seq bigint not null,
+    messages bigint not null,
+    created_at timestamptz not null default clock_timestamp(),
+    indexed_at timestamptz not null default clock_timestamp()
+);
+comment on table private.language_backlog is
+'Channels with messages that search still knows in a former language of the channel.';
+comment on column private.language_backlog.before_seq is 'Messages before this event of the channel wait.';
+comment on column private.language_backlog.messages is 'About how many messages wait.';
+comment on column private.language_backlog.created_at is 'When the language changed last.';
+comment on column private.language_backlog.indexed_at is 'When the last batch was indexed; at first as created_at.';
+alter table private.language_backlog enable row level security;
 
 create view private.channel_languages
 with (security_barrier = true) as
@@ -12631,15 +12646,27 @@ declare
     );
 begin
     perform private.lock_channels(v_channel_ids);
-    update private.channel_counters as counter set language = private.search_language(spoken.tag)
-    from private.channel_languages as spoken
-    where spoken.channel_id = counter.channel_id
-        and counter.channel_id = any(v_channel_ids)
-        and counter.language is distinct from private.search_language(spoken.tag);
+    with changed as (
+        update private.channel_counters as counter set language = private.search_language(spoken.tag)
+        from private.channel_languages as spoken
+        where spoken.channel_id = counter.channel_id
+            and counter.channel_id = any(v_channel_ids)
+            and counter.language is distinct from private.search_language(spoken.tag)
+        returning counter.channel_id, counter.last_seq, counter.message_count
+    )
+
+    insert into private.language_backlog (channel_id, before_seq, messages)
+    select changed.channel_id, changed.last_seq + 1, changed.message_count
+    from changed
+    where changed.message_count > 0
+    on conflict (channel_id) do update set
+        before_seq = excluded.before_seq, messages = excluded.messages,
+        created_at = excluded.created_at, indexed_at = excluded.indexed_at;
 end
 $$;
 comment on function private.set_search_languages(uuid, uuid) is
-'Copies the language of channels into their counters: of one channel, of a workspace, or, with nulls, of all.';
+'Copies the language of channels into their counters: of one channel, of a workspace, or, with nulls, of all. Notes
+which channels have messages in another language.';
 
 -- Definer, because no client writes counters.
 create function private.set_channel_language_trigger() returns trigger
@@ -12653,7 +12680,7 @@ begin
 end
 $$;
 comment on function private.set_channel_language_trigger() is
-'Trigger: indexes new messages of a channel in its language.';
+'Trigger: indexes messages of a channel in its language.';
 
 -- Definer, because no client writes counters.
 create function private.set_workspace_language_trigger() returns trigger
@@ -12667,7 +12694,7 @@ begin
 end
 $$;
 comment on function private.set_workspace_language_trigger() is
-'Trigger: indexes new messages of a workspace in its language.';
+'Trigger: indexes messages of a workspace in its language.';
 
 -- Definer, because no client writes counters.
 create function private.set_default_language_trigger() returns trigger
@@ -12681,7 +12708,7 @@ begin
 end
 $$;
 comment on function private.set_default_language_trigger() is
-'Trigger: indexes new messages in the language of the project, if no other is set.';
+'Trigger: indexes messages in the language of the project, if no other is set.';
 
 -- Definer, because no client reads the counters.
 create function private.list_stemmers(p_channel_id uuid) returns regdictionary[]
@@ -12696,7 +12723,7 @@ begin
         from (
             select named.language
             from (
-                -- Always, because older messages of a channel keep the stems of its former language.
+                -- Always, because messages of a channel can wait to be indexed in its new language.
                 select private.search_language(settings.default_language) as language, 9223372036854775807 as channels
                 from private.settings
                 union all
@@ -12927,7 +12954,7 @@ comment on function private.list_stems(text[], text[], regdictionary, boolean) i
 'The stems that differ from their words, with the places of the words. p_accented has the same words with accents, which
 stemmers need. Removes Hebrew prefixes only from messages: a query word without a prefix then finds all.';
 
--- Hits: the message, its author, and a snippet around the found words.
+-- Hits: the message, its files and author, and a snippet around the found words.
 
 create function private.list_marks(p_words tsquery, out words text[], out beginnings text, out neighbours text)
 language plpgsql
@@ -13067,6 +13094,7 @@ begin
                 'snippet', private.render_snippet(
                     message.content, v_marks.words, v_marks.beginnings, v_marks.neighbours, p_stemmers
                 ),
+                'attachments', message.attachments,
                 'user_id', message.user_id,
                 'ai_twin_id', message.ai_twin_id,
                 'display_name', author.display_name,
@@ -13084,7 +13112,7 @@ begin
 end
 $$;
 comment on function private.render_hits(uuid[], tsquery, regdictionary[]) is
-'Messages that a search found, in this order, each with its author and a snippet.';
+'Messages that a search found, in this order, each with its files, its author and a snippet.';
 
 -- The search index: the words of each message, in every script.
 -- It holds exactly the messages that are not deleted, with their present text.
@@ -13287,27 +13315,67 @@ end
 $$;
 comment on function private.delete_message_words_trigger() is 'Removes deleted rows of messages from the search index.';
 
-create function private.index_channel(p_channel_id uuid) returns bigint
+-- Definer, because no client writes the index.
+create function private.index_languages(p_limit integer) returns bigint
 language plpgsql
+security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
+-- A message that changes now is locked until its transaction ends. Then this gives up, and the next round continues.
+set lock_timeout = '100ms'
 as $$
 declare
-    v_language text := (
-        select counter.language from private.channel_counters as counter where counter.channel_id = p_channel_id
-    );
-    v_count bigint;
+    v_backlog private.language_backlog;
+    v_ids uuid[];
+    v_seqs bigint[];
 begin
-    update private.message_words as entry
-    set words = private.index_words(message.content, message.attachments, v_language)
+    select * into v_backlog
+    from private.language_backlog as waiting
+    order by waiting.created_at
+    limit 1
+    for update skip locked;
+    if not found then
+        return 0;
+    end if;
+    select array_agg(batch.id), array_agg(batch.seq order by batch.seq) into v_ids, v_seqs
+    from (
+        select message.id, message.seq
+        from public.messages as message
+        where message.channel_id = v_backlog.channel_id
+            and message.seq < v_backlog.before_seq
+            and message.deleted_at is null
+        order by message.seq desc
+        limit p_limit
+    ) as batch;
+    -- Locks before it reads the texts, so that a change at the same time is either read or written after this.
+    perform from private.message_words as entry
+    where entry.message_id = any(v_ids)
+    order by entry.message_id
+    for no key update;
+    update private.message_words as entry set words = fresh.words
     from public.messages as message
-    where message.id = entry.message_id and message.channel_id = p_channel_id and message.deleted_at is null;
-    get diagnostics v_count = row_count;
-    return v_count;
+    inner join private.channel_counters as counter on message.channel_id = counter.channel_id
+    cross join lateral (
+        select private.index_words(message.content, message.attachments, counter.language) as words
+    ) as fresh
+    where message.id = any(v_ids) and message.deleted_at is null
+        and entry.message_id = message.id and entry.words <> fresh.words;
+    if cardinality(v_ids) = p_limit then
+        update private.language_backlog as waiting
+        set before_seq = v_seqs[1], messages = greatest(waiting.messages - p_limit, 0), indexed_at = clock_timestamp()
+        where waiting.channel_id = v_backlog.channel_id;
+    else
+        delete from private.language_backlog as waiting where waiting.channel_id = v_backlog.channel_id;
+    end if;
+    return coalesce(cardinality(v_ids), 0);
+exception
+    when lock_not_available then
+        return 0;
 end
 $$;
-comment on function private.index_channel(uuid) is
-'Indexes the messages of a channel again, for an operator who has changed its language. Returns their number.';
+comment on function private.index_languages(integer) is
+'Indexes the newest p_limit messages of one channel again that search knows in a former language of the channel. Returns
+their number, and 0 while another transaction changes one of them.';
 
 -- What a search query means: words, "phrases", -exclusions, OR, and operators such as from: and has:.
 -- Every query is valid: an operator that does not apply is searched as words.
@@ -14126,15 +14194,19 @@ create function public.index_conversations(jsonb) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
 begin
     return private.succeed(jsonb_build_object(
-        'indexed', private.index_conversations(private.parse_integer($1, 'limit', 1, 1000, 100))
+        'indexed', private.index_conversations(v_limit),
+        'reindexed', private.index_languages(10 * v_limit)
     ));
 end
 $$;
 comment on function public.index_conversations(jsonb) is
 'For the service: indexes messages of conversations for search. Takes limit (rows of the backlog, one for each ingest
-request). Returns how many it took.';
+request). Returns how many it took (indexed), and how many messages of a channel it indexed again because the language of
+the channel changed (reindexed, at most ten times limit).';
 
 -- Definer, because no client reads the index. It returns messages of the caller's workspaces only.
 create function private.search_conversations(
@@ -17646,7 +17718,7 @@ begin
     if exists (select from pg_available_extensions where name = 'pg_cron') then
         create extension if not exists pg_cron;
         perform cron.schedule('threadline_clean_up', '*/5 * * * *', 'select private.clean_up()');
-        perform cron.schedule('threadline_index', '* * * * *', 'select private.index_conversations(1000)');
+        perform cron.schedule('threadline_index', '* * * * *', 'select private.index_conversations(1000), private.index_languages(5000)');
     end if;
 exception
     when others then
@@ -17777,10 +17849,16 @@ begin
         'Age of the oldest message of a conversation that search does not know; 0 if it knows all.',
         jsonb_build_object(), coalesce(extract(epoch from now() - min(noted.created_at)), 0)::double precision
     from private.word_backlog as noted;
+    return query
+    select
+        'threadline_search_former_language_messages',
+        'Messages that search still knows in a former language of their channel.',
+        jsonb_build_object(), coalesce(sum(waiting.messages), 0)::double precision
+    from private.language_backlog as waiting;
 end
 $$;
 comment on function private.measure_search() is
-'Measures how far the search index is behind ingest, in seconds.';
+'Measures how far the search index is behind ingest, in seconds, and behind changes of languages, in messages.';
 
 create function public.read_metrics(jsonb) returns json
 language sql
@@ -17895,6 +17973,16 @@ as $$
     )
     from (select min(noted.created_at) as since from private.word_backlog as noted) as behind
     where behind.since < now() - interval '15 minutes'
+    union all
+    select format(
+        'Search knows about %s messages in a former language of their channel, because no process indexes them again; '
+        'run threadline serve or threadline work, or enable pg_cron.', behind.messages
+    )
+    from (
+        select max(waiting.indexed_at) as last_at, sum(waiting.messages) as messages
+        from private.language_backlog as waiting
+    ) as behind
+    where behind.last_at < now() - interval '15 minutes'
     union all
     select 'The Storage bucket "attachments" is missing, so uploads fail; create it as in the first migration.'
     where not exists (select from storage.buckets where id = 'attachments')
@@ -20042,6 +20130,7 @@ on public.workspaces to service_role;
 grant select on private.clean_ups to service_role;
 grant select on private.conversation_media to service_role;
 grant select on private.word_backlog to service_role;
+grant select on private.language_backlog to service_role;
 grant select on private.conversation_aliases to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;
@@ -20220,6 +20309,7 @@ grant execute on function
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
     private.index_conversations(integer),
+    private.index_languages(integer),
     private.diagnose_people(jsonb),
     private.diagnose_group_participants(jsonb),
     private.list_group_participants(uuid),

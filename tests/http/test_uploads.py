@@ -191,10 +191,12 @@ def test_message_takes_an_uploaded_file_as_attachment(bob: Uploader) -> None:
 
 def test_path_in_a_message_leads_to_the_file(bob: Uploader, mallory: Uploader) -> None:
     [file] = bob.send(("chart.png", PNG)).json()["data"]["files"]
-    message = {"channel_id": CHANNEL, "content": "See", "attachments": [{"id": file["id"]}]}
+    word = f"see{file['id'][:8]}"
+    message = {"channel_id": CHANNEL, "content": word, "attachments": [{"id": file["id"]}]}
     said = bob.client.post("/api/v2/messages", json=message).json()["data"]
     page = bob.client.get("/api/v2/messages/history", params={"channel_id": CHANNEL, "limit": 1}).json()["data"]
-    assert page[0]["attachments"] == said["attachments"]
+    hits = bob.client.get("/api/v2/messages/search", params={"query": word}).json()["data"]
+    assert page[0]["attachments"] == hits[0]["attachments"] == said["attachments"]
     url = said["attachments"][0]["url"]
     redirect = bob.client.get(url)
     assert (redirect.status_code, redirect.content) == (302, b"")

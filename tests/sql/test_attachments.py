@@ -335,6 +335,16 @@ def test_search_finds_files_by_name(db: Db) -> None:
         assert (query, found["meta"]["total"]) == (query, count)
 
 
+def test_hits_carry_the_facts_of_their_files(db: Db) -> None:
+    file = upload(db, BOB)
+    db.execute("select private.set_image_size(%s, 640, 480)", (file["id"],))
+    posted = post(db, CHANNEL, {"id": file["id"]}, {"id": "mine"})
+    db.execute(POST, (CHANNEL, None))
+    shown = value(db, "select public.search_messages(query => 'see this')")["data"]
+    assert [hit["attachments"] for hit in shown] == [None, posted]
+    assert (posted[0]["name"], posted[0]["width"], posted[0]["url"][-36:]) == ("report.txt", 640, file["id"])
+
+
 def test_message_cannot_attach_a_file_of_a_hidden_channel(db: Db) -> None:
     file = upload(db, BOB)
     become(db, MALLORY)

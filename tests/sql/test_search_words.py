@@ -2,11 +2,19 @@
 
 from typing import Any
 
+import psycopg
 import pytest
 
-from tests.support.calls import call, send
-from tests.support.database import Db, become_postgres, lift_request_limit, value
+from tests.support.calls import ask, call, send
+from tests.support.cluster import TestCluster
+from tests.support.database import Db, become, become_postgres, lift_request_limit, value
 from tests.support.world import CHANNEL, MATTY
+
+LANGUAGES = {
+    "channel": "update public.channels set language = %s",
+    "workspace": "update public.workspaces set language = %s",
+    "project": "update private.settings set default_language = %s",
+}
 
 # The messages and a query; the expected hits begin with a star.
 CASES: dict[str, tuple[str, list[str]]] = {
@@ -79,6 +87,13 @@ def found(db: Db, query: str, contents: list[str], **more: Any) -> None:
     assert set(hits(db, query, **more)) & {content.removeprefix("*") for content in contents} == expected
 
 
+def set_language(db: Db, holder: str, language: str) -> None:
+    """Set the language of the channel, its workspace, or the project, as the only one."""
+    become_postgres(db)
+    db.execute("update public.workspaces set language = null")
+    db.execute(LANGUAGES[holder], (language,))
+
+
 @pytest.mark.parametrize(("query", "contents"), CASES.values(), ids=CASES)
 def test_search_finds_what_people_mean(db: Db, query: str, contents: list[str]) -> None:
     found(db, query, contents)
@@ -113,26 +128,65 @@ def test_last_word_may_be_unfinished(db: Db, query: str, contents: list[str]) ->
     ],
     ids=["de", "es", "fr-CA", "ru", "pl"],
 )
-@pytest.mark.parametrize("holder", ["channel", "workspace", "project"])
+@pytest.mark.parametrize("holder", LANGUAGES)
 def test_channel_has_its_language(db: Db, holder: str, language: str, query: str, contents: list[str]) -> None:
-    become_postgres(db)
-    table, column = {
-        "channel": ("public.channels", "language"),
-        "workspace": ("public.workspaces", "language"),
-        "project": ("private.settings", "default_language"),
-    }[holder]
-    db.execute("update public.workspaces set language = null")
-    db.execute(f"update {table} set {column} = %s", (language,))
+    set_language(db, holder, language)
     found(db, query, contents)
 
 
-def test_older_messages_keep_their_stems(db: Db) -> None:
-    send(db, "many colourings")
-    db.execute("update public.channels set language = 'de'")
-    assert hits(db, "colour") == ["many colourings"]
-    assert value(db, "select private.index_channel(%s)", CHANNEL) > 0
+def waiting(db: Db) -> float:
+    """Return how many messages search still knows in a former language."""
+    gauges = value(db, "select jsonb_agg(gauge) from private.measure_search() as gauge")
+    return next(gauge["value"] for gauge in gauges if gauge["name"].endswith("_former_language_messages"))
+
+
+@pytest.mark.parametrize("holder", LANGUAGES)
+def test_new_language_reaches_older_messages(db: Db, holder: str) -> None:
+    send(db, "viele H\u00e4user, many colourings")
+    set_language(db, holder, "de")
+    assert hits(db, "Haus") == []
+    assert waiting(db) > 0
+    assert ask(db, None, "index_conversations", limit=1000)["reindexed"] > 0
+    assert hits(db, "Haus") == hits(db, "colourings") == ["viele H\u00e4user, many colourings"]
     assert hits(db, "colour") == []
-    assert hits(db, "colourings") == ["many colourings"]
+    assert waiting(db) == ask(db, None, "index_conversations")["reindexed"] == 0
+
+
+def test_new_language_reaches_messages_in_batches(db: Db) -> None:
+    while value(db, "select private.index_languages(1000)"):
+        pass
+    become(db, MATTY)
+    channel_id = value(db, "insert into public.channels (name) values ('Long') returning id::text")
+    for number in range(5):
+        send(db, f"H\u00e4user {number}", channel_id=channel_id)
+    become_postgres(db)
+    db.execute("update public.channels set language = 'de' where id = %s", (channel_id,))
+    for done, left, found_ in [(2, 3, ["4", "3"]), (2, 1, ["4", "3", "2", "1"]), (1, 0, list("43210"))]:
+        assert value(db, "select private.index_languages(2)") == done
+        assert waiting(db) == left
+        assert [content[-1] for content in hits(db, "Haus")] == found_
+        become_postgres(db)
+
+
+def test_new_language_overwrites_no_edit(cluster: TestCluster, fresh_database: str) -> None:
+    url = cluster.url(fresh_database, "postgres")
+    with psycopg.connect(url) as editor, psycopg.connect(url, autocommit=True) as worker:
+        message_id = send(editor, "many colourings")
+        editor.execute("update public.channels set language = 'de'")
+        editor.commit()
+        call(editor, "edit_message", MATTY, id=message_id, content="viele H\u00e4user")
+        assert value(worker, "select private.index_languages(1000)") == 0
+        editor.commit()
+        assert value(worker, "select private.index_languages(1000)") > 0
+        assert hits(editor, "Haus") == ["viele H\u00e4user"]
+
+
+def test_doctor_reports_messages_in_a_former_language(db: Db) -> None:
+    become_postgres(db)
+    db.execute("update public.channels set language = 'de'")
+    db.execute("update private.language_backlog set indexed_at = now() - interval '20 minutes'")
+    problems = value(db, "select string_agg(problem, ' ') from private.diagnose_platform() as problem")
+    assert "in a former language of their channel" in problems
 
 
 def test_exact_words_rank_before_other_forms(db: Db) -> None:

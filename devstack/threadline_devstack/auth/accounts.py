@@ -37,19 +37,34 @@ with made as (
     insert into auth.users (
         instance_id, id, aud, role, email, encrypted_password, email_confirmed_at, raw_app_meta_data,
         raw_user_meta_data, created_at, updated_at, confirmation_token, recovery_token, email_change_token_new,
-        email_change
+        email_change, is_anonymous
     )
     values (
         '00000000-0000-0000-0000-000000000000', $1, 'authenticated', $2, $3, $4, case when $5 then now() end,
-        $6, $7, now(), now(), '', '', '', ''
+        $6, $7, now(), now(), '', '', '', '', $8::jsonb is null
     )
+    returning id, is_anonymous
+)
+insert into auth.identities (
+    provider_id, user_id, identity_data, provider, last_sign_in_at, created_at, updated_at
+)
+select id, id, $8, 'email', now(), now(), now() from made where not is_anonymous
+"""
+NAME = """
+with named as (
+    update auth.users
+    set
+        email = $2, email_confirmed_at = now(), is_anonymous = false, updated_at = now(),
+        raw_app_meta_data = coalesce(raw_app_meta_data, '{}') || $3::jsonb
+    where id = $1 and is_anonymous
     returning id
 )
 insert into auth.identities (
     provider_id, user_id, identity_data, provider, last_sign_in_at, created_at, updated_at
 )
-select id, id, $8, 'email', now(), now(), now() from made
+select id, id, $4, 'email', now(), now(), now() from named
 """
+PROVIDER = {"provider": "email", "providers": ["email"]}
 # A null in an object removes that member.
 UPDATE = """
 update auth.users
@@ -156,14 +171,25 @@ class Accounts:
     ) -> asyncpg.Record:
         """Store a user and return the row; raise Refusal if the database refuses."""
         user = user or uuid.uuid4()
-        identity = {"sub": str(user), "email": email, "email_verified": False, "phone_verified": False}
         metadata = {**user_metadata, **({"email_verified": True} if is_confirmed else {})}
-        provided = {"provider": "email", "providers": ["email"], **app_metadata}
+        provided = {**PROVIDER, **app_metadata}
         async with self._acting("creating new user") as connection:
             await connection.execute(
-                CREATE, user, role, email, password_hash, is_confirmed, provided, metadata, identity
+                CREATE, user, role, email, password_hash, is_confirmed, provided, metadata, _identity(user, email)
             )
         return await self.find(user)
+
+    async def create_anonymous(self, user_metadata: Mapping[str, Any]) -> asyncpg.Record:
+        """Store a user without an address and return the row; raise Refusal if the database refuses."""
+        user = uuid.uuid4()
+        async with self._acting("creating anonymous user") as connection:
+            await connection.execute(CREATE, user, "authenticated", None, None, False, {}, user_metadata, None)
+        return await self.find(user)
+
+    async def name(self, user: uuid.UUID, email: str) -> None:
+        """Give an anonymous user an address: the user is permanent then."""
+        async with self._acting("updating user") as connection:
+            await connection.execute(NAME, user, email, PROVIDER, _identity(user, email))
 
     async def update(
         self,
@@ -223,6 +249,10 @@ class Accounts:
                 await connection.execute(CLOSE["global"], user)
             else:
                 await connection.execute(CLOSE[scope], user, session)
+
+
+def _identity(user: uuid.UUID, email: str) -> dict[str, Any]:
+    return {"sub": str(user), "email": email, "email_verified": False, "phone_verified": False}
 
 
 async def _read_json(connection: asyncpg.Connection) -> None:

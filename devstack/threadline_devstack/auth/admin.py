@@ -40,7 +40,7 @@ async def _create(accounts: Accounts, wanted: dict[str, Any]) -> Answer:
         raise refusals.invalid("Cannot create a user without either an email or phone")
     email = read_email(wanted)
     if await accounts.find_by_email(email):
-        raise Refusal(422, "email_exists", "A user with this email address has already been registered")
+        raise refusals.email_exists()
     password = wanted.get("password") or secrets.token_urlsafe(32)
     if not isinstance(password, str):
         raise Refusal(400, "bad_json", "Could not parse request body as JSON: password is not a text")

@@ -11,15 +11,19 @@ HEALTH = {
     "name": "GoTrue",
     "description": "GoTrue is a user registration and authentication API",
 }
-SETTINGS = {
-    "external": {"anonymous_users": False, "email": True, "phone": False},
-    "disable_signup": False,
-    "mailer_autoconfirm": True,
-    "phone_autoconfirm": False,
-    "sms_provider": "",
-    "saml_enabled": False,
-    "passkeys_enabled": False,
-}
+
+
+def settings(*, allows_anonymous: bool) -> dict[str, Any]:
+    """Return how users can sign in."""
+    return {
+        "external": {"anonymous_users": allows_anonymous, "email": True, "phone": False},
+        "disable_signup": False,
+        "mailer_autoconfirm": True,
+        "phone_autoconfirm": False,
+        "sms_provider": "",
+        "saml_enabled": False,
+        "passkeys_enabled": False,
+    }
 
 
 def user(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,6 +43,7 @@ class AuthApi:
         """Take the project; nothing is open yet."""
         home = Home(project.home)
         self._api_url = project.ports.api_url
+        self._allows_anonymous = project.allows_anonymous()
         self._key = SigningKey.of(home.signing_key)
         self._refresh_tokens = tokens.RefreshTokens(self._key)
         self._accounts = Accounts(project.ports.database_url(SUPERUSER, home.superuser_password()))
@@ -76,7 +77,7 @@ class AuthApi:
             case "GET", "health":
                 return document(answers.HEALTH)
             case "GET", "settings":
-                return document(answers.SETTINGS)
+                return document(answers.settings(allows_anonymous=self._allows_anonymous))
             case "POST", "signup":
                 return await self._sign_up(await read_json(request), request)
             case "POST", "token":
@@ -94,6 +95,8 @@ class AuthApi:
         return document(Refusal(404, "not_found", "404 page not found").body(None), 404)
 
     async def _sign_up(self, wanted: dict[str, Any], request: Request) -> Answer:
+        if not wanted.get("email") and not wanted.get("phone"):
+            return await self._sign_up_anonymously(wanted, request)
         password = read_password(wanted)
         email = read_email(wanted)
         if await self._accounts.find_by_email(email):
@@ -106,6 +109,11 @@ class AuthApi:
             app_metadata={},
         )
         return await self._sign_in(user, request)
+
+    async def _sign_up_anonymously(self, wanted: dict[str, Any], request: Request) -> Answer:
+        if not self._allows_anonymous:
+            raise Refusal(422, "anonymous_provider_disabled", "Anonymous sign-ins are disabled")
+        return await self._sign_in(await self._accounts.create_anonymous(read_object(wanted, "data")), request)
 
     async def _grant(self, wanted: dict[str, Any], request: Request) -> Answer:
         match request.query_params.get("grant_type"):
@@ -161,9 +169,10 @@ class AuthApi:
     async def _update(self, call: Call) -> Answer:
         user, session = await self._caller(call)
         wanted = await read_json(call.request)
-        if (wanted.get("email") or user["email"]) != user["email"]:
-            raise refusals.invalid("The address cannot be changed here: the devstack sends no mail")
+        email = await self._new_email(user, wanted)
         password = await read_new_password(wanted, user["encrypted_password"])
+        if email:
+            await self._accounts.name(user["id"], email)
         changed = await self._accounts.update(
             user["id"], password_hash=password, user_metadata=read_object(wanted, "data"), app_metadata={}
         )
@@ -172,6 +181,21 @@ class AuthApi:
         if password:
             await self._accounts.close_sessions(user["id"], session, "others")
         return document(answers.user(changed))
+
+    async def _new_email(self, user: asyncpg.Record, wanted: dict[str, Any]) -> str | None:
+        if not user["is_anonymous"]:
+            if (wanted.get("email") or user["email"]) != user["email"]:
+                raise refusals.invalid("The address cannot be changed here: the devstack sends no mail")
+            return None
+        if not wanted.get("email"):
+            if wanted.get("password"):
+                message = "Updating password of an anonymous user without an email or phone is not allowed"
+                raise Refusal(422, "validation_failed", message)
+            return None
+        email = read_email(wanted)
+        if await self._accounts.find_by_email(email):
+            raise refusals.email_exists()
+        return email
 
     async def _sign_out(self, call: Call) -> Answer:
         scope = call.request.query_params.get("scope") or "global"

@@ -87,6 +87,11 @@ def weak_password(shortest: int) -> Refusal:
     return Refusal(422, "weak_password", message, weak_password={"reasons": ["length"]})
 
 
+def email_exists() -> Refusal:
+    """Return the refusal of an address that another user has."""
+    return Refusal(422, "email_exists", "A user with this email address has already been registered")
+
+
 def conflict() -> Refusal:
     """Return the refusal of an id or address that another user has."""
     return Refusal(422, "conflict", "Another user has this id or address")
