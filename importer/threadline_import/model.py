@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from threadline_import.media import File
     from threadline_import.sources import Source
 
 
@@ -37,6 +38,7 @@ class Message:
     sender: str | None = None  # id of the writer, only in groups; a name that can change is no id
     reactions: tuple[Reaction, ...] = ()
     details: dict[str, object] = field(default_factory=dict)  # such as file_name, reply_to, edited_at
+    file: File | None = None  # where the export has it
     wire: dict[str, object] | None = None  # the message as messaging-ingest takes it, where the file has that
 
 

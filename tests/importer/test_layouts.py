@@ -136,6 +136,15 @@ def test_name_with_a_colon_is_one_name(tmp_path: Path) -> None:
     assert (conversation.name, lines(conversation)[0]) == ("Dr: Ada", f"{EVENING} < text: number 18")
 
 
+@pytest.mark.parametrize(
+    "said", [f"{LRM}<attached: 0000000{{}}-PHOTO.jpg>", "Location: https://maps.google.com/?q=1,{}"]
+)
+def test_label_of_whatsapp_is_no_part_of_a_name(tmp_path: Path, said: str) -> None:
+    text = "".join(f"[{day}/03/2024, 21:05:00] Ada: {said.format(day)}\n" for day in (18, 19, 20))
+    _, [conversation] = read(write(tmp_path, f"{text}[21/03/2024, 08:00:00] Shop: ok\n"), shop())
+    assert conversation.name == "Ada"
+
+
 def test_colon_in_a_quoted_subject_is_no_name(tmp_path: Path) -> None:
     text = '18/03/2024, 21:05 - Ada changed the subject to "Trip: Rome"\n19/03/2024, 08:00 - Shop: ok\n'
     assert lines(read(write(tmp_path, text), shop(group="Trip"))[1][0])[0] == "- notices"

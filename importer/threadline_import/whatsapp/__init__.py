@@ -99,6 +99,7 @@ class Reading:
             text=body.content,
             author=author if self._with_author else None,
             details={"file_name": body.file_name, "edited": body.is_edited},
+            file=self._source.file(body.file_name) if body.is_attached and body.file_name else None,
         )
 
     def _moment(self, entry: Entry) -> datetime:

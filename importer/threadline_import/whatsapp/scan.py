@@ -13,6 +13,7 @@ from threadline_import.sources import Source
 from threadline_import.whatsapp.calendars import Written, read_day
 from threadline_import.whatsapp.header import MARKS, Header, find_header
 from threadline_import.whatsapp.kinds import is_group_notice, is_notice
+from threadline_import.whatsapp.words import phrases, plain
 
 QUOTES = re.compile('["“”«»„「」『』]')
 COLON = re.compile("[:：]")
@@ -76,10 +77,16 @@ class _Layout:
         name, rest = split_author(text, frozenset())
         if name:
             self.names[name] += 1
-            second, _ = split_author(rest, frozenset())
+            second = None if _is_label(rest) else split_author(rest, frozenset())[0]
             known = self.longer.setdefault(name, set())
             if len(known) < 3:
                 known.add(second)
+
+
+def _is_label(text: str) -> bool:
+    """Check for a colon that WhatsApp writes: <attached: photo.jpg>, Location: https://..., POLL:."""
+    label = plain(text.partition(":")[0])
+    return text[:1] in {"<", *MARKS} or label in phrases("location") or label in phrases("poll")
 
 
 def lines_of(source: Source) -> Iterator[str]:
