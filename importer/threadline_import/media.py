@@ -49,9 +49,20 @@ class File:
     @property
     def content_type(self) -> str:
         """Return its media type. Storage never shows types that run scripts, so those become plain bytes."""
-        suffix = PurePosixPath(self.name).suffix.lower()
-        found = _TYPES.get(suffix) or mimetypes.guess_type(f"file{suffix}")[0] or "application/octet-stream"
+        found = guess_type(self.name)
         return "application/octet-stream" if _RUNS_SCRIPTS.search(found) else found
+
+
+def guess_type(name: str) -> str:
+    """Return the media type that the end of a name stands for."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return _TYPES.get(suffix) or mimetypes.guess_type(f"file{suffix}")[0] or "application/octet-stream"
+
+
+def kind_of_type(content_type: object) -> str:
+    """Return the kind of a message by the media type of its file."""
+    kind = str(content_type or "").partition("/")[0]
+    return kind if kind in ("image", "audio", "video") else "file"
 
 
 def find_in_folder(folder: Path, name: str) -> File | None:

@@ -43,6 +43,16 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Update:
+    """What happened to a message later, where the file has it apart from the message."""
+
+    message_id: str
+    kind: str  # edited, deleted or reaction
+    at: datetime
+    fields: dict[str, object] = field(default_factory=dict)  # content, emoji, by
+
+
+@dataclass(frozen=True)
 class LeftOut:
     """Something that is not imported on purpose, such as a notice of the app."""
 
@@ -72,7 +82,7 @@ class Conversation:
     id: str
     participant: str  # phone number, or the id on the platform
     name: str
-    entries: Iterator[Message | LeftOut | Unreadable]
+    entries: Iterator[Message | Update | LeftOut | Unreadable]
     is_group: bool = False
 
 

@@ -53,7 +53,7 @@ def _table(survey: Survey) -> Table:
     for row in survey.rows:
         table.add_row(
             Text("\n").join([shown(row.name), shown(row.participant)]),
-            f"{row.messages:,} ({row.outbound:,})",
+            f"{row.messages:,} ({row.outbound:,})" + (f"\n+ {row.updates:,} updates" if row.updates else ""),
             f"{row.first:%Y-%m-%d}\n{row.last:%Y-%m-%d}" if row.first and row.last else "",
             _files(row),
             "\n".join(f"{count:,} {kind}" for kind, count in sorted(row.left_out.items())),
@@ -123,6 +123,7 @@ def _render_row(row: Row) -> dict[str, object]:
         "participant_identifier": row.participant,
         "messages": row.messages,
         "outbound": row.outbound,
+        "updates": row.updates,
         "kinds": _counts(row.kinds),
         "left_out": _counts(row.left_out),
         "files": row.files,

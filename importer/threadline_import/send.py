@@ -15,10 +15,10 @@ from types import TracebackType
 import httpx
 
 from threadline_import.media import KINDS, File
-from threadline_import.model import Conversation, ImportRefusedError, Message
+from threadline_import.model import Conversation, ImportRefusedError, Message, Update
 from threadline_import.patience import ask_patiently, explain
 from threadline_import.upload import Upload, Uploader
-from threadline_import.wire import render_conversation, render_message, render_updates
+from threadline_import.wire import render_conversation, render_message, render_update, render_updates
 
 PATH = "/functions/v1/messaging-ingest"
 MOST_MESSAGES = 1000  # of one request; the endpoint takes 5,000, and a smaller one shows progress
@@ -42,6 +42,13 @@ class Batch:
     media: int = 0  # messages that can have a file
     files: dict[Key, File] = field(default_factory=dict)
 
+    def has_no_room(self, size: int, updates: int, entry: Message | Update, file: File | None) -> bool:
+        """Check whether an entry belongs into the next request."""
+        if not self.conversations:
+            return False
+        is_full = self.messages + self.updates + updates >= MOST_MESSAGES or self.bytes + size > MOST_BYTES
+        return is_full or (self.media >= MOST_OFFERS and _is_media(entry) and bool(self.files or file))
+
 
 @dataclass
 class Outcome:
@@ -63,38 +70,48 @@ def batches(conversations: Iterable[Conversation]) -> Iterator[Batch]:
     batch = Batch()
     for conversation in conversations:
         fields = render_conversation(conversation)
-        taken: list[dict] | None = None
+        target: dict | None = None
         for entry in conversation.entries:
-            if not isinstance(entry, Message):
+            if not isinstance(entry, Message | Update):
                 continue
-            message, updates = render_message(entry), render_updates(entry)
+            message = render_message(entry) if isinstance(entry, Message) else None
+            updates = render_updates(entry) if isinstance(entry, Message) else [render_update(entry)]
+            file = _file(entry)
             # Four bytes for a character is the most that UTF-8 takes.
-            size = 200 + sum(len(str(value)) for value in message.values()) * 2
-            file = entry.file if entry.file and entry.kind in KINDS and not entry.file.is_too_large else None
-            is_full = batch.messages + batch.updates + len(updates) >= MOST_MESSAGES or batch.bytes + size > MOST_BYTES
-            is_full = is_full or (batch.media >= MOST_OFFERS and entry.kind in KINDS and bool(batch.files or file))
-            if batch.messages and is_full:
+            size = 200 + sum(len(str(value)) for given in [message or {}, *updates] for value in given.values()) * 2
+            if batch.has_no_room(size, len(updates), entry, file):
                 yield batch
-                batch, taken = Batch(), None
-            if taken is None:
+                batch, target = Batch(), None
+            if target is None:
                 # A request must not name a conversation twice.
                 if any(known["external_conversation_id"] == conversation.id for known in batch.conversations):
                     yield batch
                     batch = Batch()
-                taken = []
-                batch.conversations.append({**fields, "messages": taken})
+                target = {**fields, "messages": []}
+                batch.conversations.append(target)
                 batch.names.append(conversation.name or conversation.participant)
-            taken.append(message)
-            batch.media += entry.kind in KINDS
-            if file:
-                batch.files[_key(batch.conversations[-1], message)] = file
+            if message:
+                target["messages"].append(message)
+                batch.messages += 1
+            if message and file:
+                batch.files[_key(target, message)] = file
             if updates:
-                batch.conversations[-1].setdefault("updates", []).extend(updates)
-                batch.updates += len(updates)
-            batch.messages += 1
+                target.setdefault("updates", []).extend(updates)
+            batch.updates += len(updates)
+            batch.media += _is_media(entry)
             batch.bytes += size
-    if batch.messages:
+    if batch.conversations:
         yield batch
+
+
+def _is_media(entry: Message | Update) -> bool:
+    return isinstance(entry, Message) and entry.kind in KINDS
+
+
+def _file(entry: Message | Update) -> File | None:
+    if isinstance(entry, Message) and entry.kind in KINDS and entry.file and not entry.file.is_too_large:
+        return entry.file
+    return None
 
 
 def _key(conversation: dict, message: dict) -> Key:

@@ -17,6 +17,7 @@ from threadline_import.model import (
     Reader,
     Refusal,
     Unreadable,
+    Update,
 )
 from threadline_import.readers import find_reader
 from threadline_import.sources import Source
@@ -37,6 +38,7 @@ class Row:
     outbound: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+    updates: int = 0
     unreadable: int = 0
     shown: list[Unreadable] = field(default_factory=list)
     first: datetime | None = None
@@ -46,7 +48,7 @@ class Row:
     without_file: int = 0  # pictures and other media whose file the export has not
     too_large: list[str] = field(default_factory=list)
 
-    def add(self, entry: Message | LeftOut | Unreadable) -> None:
+    def add(self, entry: Message | Update | LeftOut | Unreadable) -> None:
         """Count an entry."""
         if isinstance(entry, Message):
             self.messages += 1
@@ -56,6 +58,8 @@ class Row:
             self.last = max(self.last or entry.at, entry.at)
             if entry.kind in KINDS:
                 self._add_file(entry.file)
+        elif isinstance(entry, Update):
+            self.updates += 1
         elif isinstance(entry, LeftOut):
             self.left_out[entry.kind] += 1
         else:
