@@ -27,7 +27,8 @@ begin
                 counted.conflicts,
                 counted.updates_added,
                 counted.updates_waiting,
-                null::jsonb as uploads
+                null::jsonb as uploads,
+                null::integer as uploads_refused
             from unnest(p_conversations) as given
             left join unnest(p_counts) as counted on given.position = counted.parent
             order by given.position
@@ -57,7 +58,7 @@ begin
                     'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
                     'status', result.status, 'conflicting_message_ids', result.conflicts,
                     'updates_added', result.updates_added, 'updates_waiting', result.updates_waiting,
-                    'uploads', private.render_uploads(result.uploads)
+                    'uploads', private.render_uploads(result.uploads), 'uploads_refused', result.uploads_refused
                 ))
                 when result.conflicts is not null then json_build_object(
                     'conversation_id', result.conversation_id, 'messages_added', result.messages_added,

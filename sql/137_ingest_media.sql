@@ -69,8 +69,10 @@ as $$
 declare
     v_ids uuid[] := array(select result.conversation_id from unnest(p_results) as result);
     v_uploads jsonb;
+    v_has_room boolean;
 begin
     perform private.settle_media(v_ids, 1000);
+    v_has_room := private.has_media_room(p_source.workspace_id);
     with wanted as (
         select
             parent.position, stored.conversation_id, stored.external_id, stored.sender,
@@ -90,13 +92,13 @@ begin
             and stored.message ->> 'media_url' is distinct from private.media_link(
                 private.media_path(stored.conversation_id, stored.external_id, stored.sender)
             )
-            and private.has_media_room(p_source.workspace_id)
         order by parent.position, given.number
         limit 100
     ), reserved as (
         insert into private.conversation_media as known (path, conversation_id, workspace_id, external_id, sender)
         select distinct wanted.path, wanted.conversation_id, p_source.workspace_id, wanted.external_id, wanted.sender
         from wanted
+        where v_has_room
         on conflict (path) do update set stored_at = null where known.stored_at is not null
     )
 
@@ -112,11 +114,14 @@ begin
         select (
             result.conversation_id, result.external_id, result.status, result.messages_added, result.conflicts,
             result.updates_added, result.updates_waiting,
-            case when result.conversation_id is not null then coalesce(v_uploads -> result.position::text, '[]') end
+            case when result.conversation_id is not null then
+                coalesce(case when v_has_room then v_uploads -> result.position::text end, '[]')
+            end,
+            case when not v_has_room then jsonb_array_length(v_uploads -> result.position::text) end
         )::private.ingest_result
         from unnest(p_results) with ordinality as result (
             conversation_id, external_id, status, messages_added, conflicts, updates_added, updates_waiting, uploads,
-            position
+            uploads_refused, position
         )
         order by result.position
     );
@@ -124,4 +129,5 @@ end
 $$;
 comment on function private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]) is
 'The same results, each with the upload paths of the files of its messages: at most 100 in a request, and none for
-stored files. The service or the Edge Function adds signed URLs.';
+stored files. If the workspace is full, uploads_refused counts them instead. The service or the Edge Function adds signed
+URLs.';

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -48,6 +49,7 @@ def _zone(name: str | None) -> ZoneInfo | None:
 @click.option("--conversation", metavar="ID", help="external_conversation_id, instead of the one by the number.")
 @click.option("--date-order", type=click.Choice(["dmy", "mdy", "ymd", "ydm"]), help="Only where a file leaves it open.")
 @click.option("--timezone", metavar="IANA", help="Zone of the phone's clock. WhatsApp: this machine's by default.")
+@click.option("--no-media", is_flag=True, help="Send no pictures and other files.")
 @click.option("--again", is_flag=True, help="Send everything, also what an interrupted run has sent.")
 def import_(
     files: tuple[Path, ...],
@@ -67,6 +69,7 @@ def import_(
     conversation: str | None,
     date_order: str | None,
     timezone: str | None,
+    no_media: bool,
     again: bool,
 ) -> None:
     """Bring chat histories in: exports of WhatsApp, Telegram, Signal and WeChat.
@@ -92,7 +95,7 @@ def import_(
         chat=chat,
     )
     try:
-        sources = list(list_sources(list(files)))
+        sources = [replace(source, has_files=not no_media) for source in list_sources(list(files))]
         if len(sources) > 1 and (None in options.participants or group or conversation):
             raise ImportRefusedError(
                 "--participant NUMBER, --group and --conversation are for one file. For several, give "
@@ -115,9 +118,10 @@ def import_(
             if not (connection and key and platforms):
                 raise ImportRefusedError(_missing(connection, key))
             if not (yes or as_json or not sys.stdin.isatty()):
-                click.confirm(f"Send {survey.messages:,} messages to {url}?", abort=True)
+                files_too = f" and {survey.files:,} files" if survey.files else ""
+                click.confirm(f"Send {survey.messages:,} messages{files_too} to {url}?", abort=True)
             found = conversations(sources, options, reader, survey)
-            outcome = _send(console, found, survey.messages, url, key, platforms.pop(), connection, again=again)
+            outcome = _send(console, found, survey, url, key, platforms.pop(), connection, again=again)
     except ImportRefusedError as problem:
         if as_json:
             click.echo(json.dumps({"ok": False, "error": str(problem)}, ensure_ascii=False))
@@ -139,22 +143,23 @@ def _missing(connection: str | None, key: str | None) -> str:
     return "Say with --platform which platform the conversation is from."
 
 
-def _send(console, found, total, url, key, platform, connection, *, again):
+def _send(console, found, survey, url, key, platform, connection, *, again):
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from threadline_import.model import ImportRefusedError
     from threadline_import.send import Journal, Sender, batches
 
     journal = Journal(url, connection, again=again)
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("messages"), TimeRemainingColumn())
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     with (
         Progress(*columns, console=console) as progress,
         Sender(url, key, platform, connection, journal, progress.console.print) as sender,
     ):
-        task = progress.add_task("", total=total)
+        task = progress.add_task("messages", total=survey.messages)
+        upload = progress.add_task("bytes of files", total=survey.bytes, visible=bool(survey.files))
         try:
             for batch in batches(found):
-                sender.send(batch)
+                sender.send(batch, lambda size: progress.advance(upload, size))
                 progress.advance(task, batch.messages)
         except KeyboardInterrupt as problem:
             raise ImportRefusedError("Stopped. Run the same command again; it goes on.") from problem

@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from threadline_import.media import File
     from threadline_import.sources import Source
 
 
@@ -37,7 +38,18 @@ class Message:
     sender: str | None = None  # id of the writer, only in groups; a name that can change is no id
     reactions: tuple[Reaction, ...] = ()
     details: dict[str, object] = field(default_factory=dict)  # such as file_name, reply_to, edited_at
+    file: File | None = None  # where the export has it
     wire: dict[str, object] | None = None  # the message as messaging-ingest takes it, where the file has that
+
+
+@dataclass(frozen=True)
+class Update:
+    """What happened to a message later, where the file has it apart from the message."""
+
+    message_id: str
+    kind: str  # edited, deleted or reaction
+    at: datetime
+    fields: dict[str, object] = field(default_factory=dict)  # content, emoji, by
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ class Conversation:
     id: str
     participant: str  # phone number, or the id on the platform
     name: str
-    entries: Iterator[Message | LeftOut | Unreadable]
+    entries: Iterator[Message | Update | LeftOut | Unreadable]
     is_group: bool = False
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from threadline_import.jsonl import JSONLines
 from threadline_import.model import ImportRefusedError, Reader
-from threadline_import.signal import SignalCli, SignalDesktop, SignalExport, refuse_by_name
+from threadline_import.signal import SignalDesktop, SignalExport, refuse_by_name
+from threadline_import.signal_cli import SignalCli
 from threadline_import.sources import Source
 from threadline_import.telegram import Telegram
 from threadline_import.wechat import ChatLab, ChatLog, WeChatMsg, WeFlow

@@ -1,7 +1,6 @@
-"""Reads Signal histories in the forms that common tools write.
+"""Reads histories of Signal Desktop.
 
 * signal-export 3 (data.json of each chat): one JSON object per line with date, sender and body.
-* signal-cli 0.11 and later (`--output=json receive`): one envelope per line.
 * Rows of Signal Desktop's own table of messages, as JSON with `conversationId` and `sent_at`.
 """
 
@@ -9,20 +8,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from urllib.parse import unquote
 
-from threadline_import.model import Conversation, ImportRefusedError, LeftOut, Message, Options, Refusal, Unreadable
+from threadline_import.media import File, guess_type, kind_of_type
+from threadline_import.model import (
+    Conversation,
+    ImportRefusedError,
+    LeftOut,
+    Message,
+    Options,
+    Reaction,
+    Refusal,
+    Unreadable,
+)
 from threadline_import.order import Counts, Spread
 from threadline_import.rows import Row, array_rows, first_value, from_unix, json_lines
 from threadline_import.sources import Source
 
 Entry = Message | LeftOut | Unreadable
-KINDS = ("image", "audio", "video")
-
-
-def _kind_of(content_type: object) -> str:
-    kind = str(content_type or "").partition("/")[0]
-    return kind if kind in KINDS else "file"
 
 
 class SignalExport:
@@ -67,7 +72,8 @@ class SignalExport:
                 yield row
                 continue
             try:
-                yield self._entry(row, me, options, spread, equals, is_group=is_group)
+                entry = self._entry(row, me, options, spread, equals, is_group=is_group)
+                yield from with_attachments(entry, list(_attachments(row[1], source)))
             except (KeyError, ValueError, TypeError, AttributeError) as problem:
                 yield Unreadable(f"line {row[0]}", f"{type(problem).__name__}: {problem}")
 
@@ -77,130 +83,69 @@ class SignalExport:
         fields = row[1]
         at = datetime.fromisoformat(str(fields["date"]))
         at = at if at.tzinfo else (at.replace(tzinfo=options.zone) if options.zone else at.astimezone())
-        attachments = fields.get("attachments") or []
-        text = fields.get("body") or ""
-        kind = "text"
-        if attachments:
-            kind = _kind_of(attachments[0].get("content_type") or attachments[0].get("contentType"))
-        elif fields.get("sticker"):
-            kind, text = "sticker", text or fields["sticker"]
-        elif not text:
+        text = (fields.get("body") or "").rstrip(" ")  # the tool adds two spaces
+        sticker = fields.get("sticker")
+        if fields.get("call"):
+            return LeftOut("calls")
+        if fields.get("deleted"):
+            return LeftOut("deleted messages")
+        if sticker and not text:
+            text = sticker.get("emoji") or "" if isinstance(sticker, dict) else str(sticker)
+        elif not text and not fields.get("attachments"):
             return LeftOut("empty messages")
         if fields["sender"] == "No-Sender":
             return LeftOut("notices")
         key = f"{at.isoformat()}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:12]}"
+        quote = "\n".join(line.removeprefix("> ") for line in str(fields.get("quote") or "").strip().split("\n"))
+        moment = spread.apart(at)
         return Message(
             id=f"{key}-{equals.add(key) + 1}",
-            at=spread.apart(at),
+            at=moment,
             is_mine=fields["sender"] == me,
-            kind=kind,
+            kind="sticker" if sticker else "text",
             text=text,
             author=fields["sender"] if is_group else None,
-            details={
-                "file_name": attachments[0].get("name") if attachments else None,
-                "quote": fields.get("quote"),
-            },
+            # The tool writes no time of a reaction.
+            reactions=tuple(Reaction(str(name), moment, emoji) for name, emoji in fields.get("reactions") or []),
+            details={"quote": quote},
         )
 
 
-class SignalCli:
-    """Reads what `signal-cli --output=json receive` prints; one file holds many conversations."""
-
-    title = "signal-cli (JSON lines)"
-    platform = "signal"
-
-    def recognizes(self, source: Source) -> bool:
-        """Check for an envelope in the first line."""
-        first = first_value(source)
-        return isinstance(first, dict) and isinstance(first.get("envelope"), dict)
-
-    def read(self, source: Source, options: Options) -> Iterator[Conversation | LeftOut]:  # noqa: ARG002
-        """Yield one conversation per number, uuid or group; each is a pass over the file."""
-        found: dict[str, tuple[str, str]] = {}
-        left_out = 0
-        unreadable: list[Unreadable] = []
-        for row in json_lines(source):
-            if isinstance(row, Unreadable):
-                unreadable.append(row)
-                continue
-            peer = _peer(row[1])
-            if peer is None:
-                left_out += 1
-            elif peer[0] not in found or not found[peer[0]][1]:
-                found[peer[0]] = peer[1:]
-        for _ in range(left_out):
-            yield LeftOut("receipts, typing and other envelopes")
-        for identity, (participant, name) in found.items():
-            entries = self._entries(source, identity, unreadable if identity == next(iter(found)) else [])
-            yield Conversation(f"signal:{identity}", participant, name, entries, identity.startswith("group:"))
-
-    def _entries(self, source: Source, identity: str, unreadable: list[Unreadable]) -> Iterator[Entry]:
-        yield from unreadable
-        spread = Spread()
-        for row in json_lines(source):
-            if isinstance(row, Unreadable):
-                continue
-            peer = _peer(row[1])
-            if peer and peer[0] == identity:
-                try:
-                    yield self._entry(row[1]["envelope"], spread)
-                except (KeyError, ValueError, TypeError, AttributeError) as problem:
-                    yield Unreadable(f"line {row[0]}", f"{type(problem).__name__}: {problem}")
-
-    def _entry(self, envelope: dict, spread: Spread) -> Message | LeftOut:
-        data, is_mine = _content(envelope)
-        if data is None:
-            return LeftOut("receipts, typing and other envelopes")
-        if data.get("reaction"):
-            return LeftOut("reactions")
-        if data.get("remoteDelete"):
-            return LeftOut("deleted messages")
-        attachments = data.get("attachments") or []
-        text = data.get("message") or ""
-        kind = "text"
-        if attachments:
-            kind = _kind_of(attachments[0].get("contentType"))
-        elif data.get("sticker"):
-            kind = "sticker"
-        elif not text:
-            return LeftOut("empty messages")
-        quote = data.get("quote") or {}
-        source = envelope.get("sourceNumber") or envelope.get("sourceUuid") or envelope.get("source")
-        return Message(
-            id=f"{source}-{data['timestamp']}",
-            at=spread.apart(from_unix(data["timestamp"])),
-            is_mine=is_mine,
-            kind=kind,
-            text=text,
-            author=(envelope.get("sourceName") or source) if data.get("groupInfo") else None,
-            details={
-                "file_name": attachments[0].get("filename") if attachments else None,
-                "reply_to": f"{quote.get('author')}-{quote['id']}" if quote.get("id") else None,
-            },
+def _attachments(fields: dict, source: Source) -> Iterator[Attachment]:
+    for attachment in fields.get("attachments") or []:
+        name = attachment.get("name") or ""
+        kind = kind_of_type(
+            attachment.get("content_type") or attachment.get("contentType") or (guess_type(name) if name else "")
         )
+        path = unquote(attachment.get("path") or "")
+        yield Attachment("image" if attachment.get("missing_kind") == "media" else kind, name, source.file(path))
 
 
-def _content(envelope: dict) -> tuple[dict | None, bool]:
-    sent = (envelope.get("syncMessage") or {}).get("sentMessage")
-    if sent:
-        return sent, True
-    edited = (envelope.get("editMessage") or {}).get("dataMessage")
-    return envelope.get("dataMessage") or edited, False
+@dataclass(frozen=True)
+class Attachment:
+    """A file of a message; a message of Signal can have several."""
+
+    kind: str
+    name: str | None
+    file: File | None = None
 
 
-def _peer(row: dict) -> tuple[str, str, str] | None:
-    """Return id, participant and name of the conversation of an envelope."""
-    envelope = row.get("envelope")
-    data, is_mine = _content(envelope) if isinstance(envelope, dict) else (None, False)
-    if not data:
-        return None
-    if group := data.get("groupInfo"):
-        return f"group:{group['groupId']}", f"signal:group:{group['groupId']}", group.get("groupName") or ""
-    if is_mine:
-        peer = data.get("destinationNumber") or data.get("destinationUuid") or data.get("destination")
-        return (str(peer), str(peer), "") if peer else None
-    peer = envelope.get("sourceNumber") or envelope.get("sourceUuid") or envelope.get("source")
-    return (str(peer), str(peer), envelope.get("sourceName") or "") if peer else None
+def with_attachments(entry: Message | LeftOut, attachments: list[Attachment]) -> Iterator[Message | LeftOut]:
+    """Yield a message with its first file, and a message without text for each other file."""
+    if isinstance(entry, LeftOut) or not attachments:
+        yield entry
+        return
+    for place, attachment in enumerate(attachments):
+        yield replace(
+            entry,
+            id=f"{entry.id}-file{place + 1}" if place else entry.id,
+            at=entry.at + timedelta(milliseconds=place),
+            kind=attachment.kind,
+            text="" if place else entry.text,
+            reactions=() if place else entry.reactions,
+            details={**({} if place else entry.details), "file_name": attachment.name},
+            file=attachment.file,
+        )
 
 
 class SignalDesktop:
@@ -218,7 +163,7 @@ class SignalDesktop:
 
     def read(self, source: Source, options: Options) -> Iterator[Conversation | Refusal | LeftOut]:
         """Yield one conversation per conversationId; `conversations` of the file gives numbers and names."""
-        members, rows = array_rows(source, "messages", "messsages")
+        members, rows = array_rows(source, "messages")
         listed = members.get("conversations")
         known = {str(one.get("id")): one for one in listed or [] if isinstance(one, dict)} if listed else {}
         ids = dict.fromkeys(str(row[1].get("conversationId")) for row in rows if isinstance(row, tuple))
@@ -236,13 +181,18 @@ class SignalDesktop:
             )
 
     def _entries(self, source: Source, identity: str, *, is_group: bool) -> Iterator[Entry]:
-        _, rows = array_rows(source, "messages", "messsages")
+        _, rows = array_rows(source, "messages")
         spread = Spread()
         for row in rows:
             if isinstance(row, Unreadable) or str(row[1].get("conversationId")) != identity:
                 continue
             try:
-                yield self._entry(row[1], spread, is_group=is_group)
+                entry = self._entry(row[1], spread, is_group=is_group)
+                files = [
+                    Attachment(kind_of_type(attachment.get("contentType")), attachment.get("fileName"))
+                    for attachment in row[1].get("attachments") or []
+                ]
+                yield from with_attachments(entry, files)
             except (KeyError, ValueError, TypeError, AttributeError) as problem:
                 yield Unreadable(f"message {row[0]}", f"{type(problem).__name__}: {problem}")
 
@@ -251,22 +201,20 @@ class SignalDesktop:
             return LeftOut(f"{row.get('type') or 'other'} entries")
         if row.get("deletedForEveryone"):
             return LeftOut("deleted messages")
-        attachments = row.get("attachments") or []
+        # Since version 7.60 the attachments stand in a table of their own.
+        has_files = bool(row.get("attachments") or row.get("hasAttachments"))
         text = row.get("body") or ""
-        if not text and not attachments:
+        if not text and not has_files and not row.get("sticker"):
             return LeftOut("empty messages")
         quote = row.get("quote") or {}
         return Message(
             id=str(row["id"]),
             at=spread.apart(from_unix(row["sent_at"])),
             is_mine=row["type"] == "outgoing",
-            kind=_kind_of(attachments[0].get("contentType")) if attachments else "text",
+            kind="sticker" if row.get("sticker") else "file" if has_files else "text",
             text=text,
             author=(row.get("source") or row.get("sourceServiceId") or row.get("sourceUuid")) if is_group else None,
-            details={
-                "file_name": attachments[0].get("fileName") if attachments else None,
-                "quote": quote.get("text"),
-            },
+            details={"quote": quote.get("text")},
         )
 
 

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import BinaryIO
 
+from threadline_import.media import File, find_in_archive, find_in_folder
 from threadline_import.model import ImportRefusedError
 
 HEAD = 65_536  # bytes that are enough to recognize a format
 SUFFIXES = {".txt", ".json", ".jsonl", ".ndjson", ".csv"}
 KEPT_OUT = ("__MACOSX", ".")  # what archives and file managers add
+# Where apps put the files of messages, beside their own file: Telegram, signal-export, WhatsApp on an iPhone.
+ATTACHMENTS = {
+    "result.json": re.compile(r"(?:chats/chat_\d+/)?(?:files|photos|stickers|(?:round_)?video_\w+|voice_messages)/"),
+    "data.json": re.compile(r"media/"),
+    "_chat.txt": re.compile(r"\d{8}-"),
+}
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,7 @@ class Source:
 
     path: Path
     member: str | None = None
+    has_files: bool = True  # False: the user wants no files of messages
 
     @property
     def name(self) -> str:
@@ -41,6 +50,14 @@ class Source:
     def __str__(self) -> str:
         """Return the path, and the member of an archive."""
         return f"{self.path}:{self.member}" if self.member else str(self.path)
+
+    def file(self, name: str) -> File | None:
+        """Find a file of a message by the path that this file gives it."""
+        if not self.has_files or not name:
+            return None
+        if self.member:
+            return find_in_archive(self.path, PurePosixPath(self.member).parent, name)
+        return find_in_folder(self.path.absolute().parent, name)
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
@@ -74,7 +91,9 @@ def list_sources(paths: list[Path]) -> Iterator[Source]:
     """Yield the files to look at; a file that the user names is one whatever its suffix."""
     for path in paths:
         if path.is_dir():
-            found = [source for file in sorted(path.rglob("*")) for source in _sources_in_folder(path, file)]
+            names = [file for file in sorted(path.rglob("*")) if _is_wanted(file.relative_to(path)) and file.is_file()]
+            kept = _without_attachments([PurePosixPath(file.relative_to(path).as_posix()) for file in names])
+            found = [source for name in kept for source in _sources(path / name)]
             if not found:
                 raise ImportRefusedError(f"{path} has no file of a known kind ({', '.join(sorted(SUFFIXES))}, .zip).")
             yield from found
@@ -86,25 +105,38 @@ def list_sources(paths: list[Path]) -> Iterator[Source]:
             yield Source(path)
 
 
-def _sources_in_folder(folder: Path, file: Path) -> Iterator[Source]:
-    if any(part.startswith(KEPT_OUT) for part in file.relative_to(folder).parts) or not file.is_file():
-        return
+def _is_wanted(name: PurePath) -> bool:
+    return name.suffix.lower() in {*SUFFIXES, ".zip"} and not any(part.startswith(KEPT_OUT) for part in name.parts)
+
+
+def _sources(file: Path) -> Iterator[Source]:
     if file.suffix.lower() == ".zip":
         yield from _members(file)
-    elif file.suffix.lower() in SUFFIXES:
+    else:
         yield Source(file)
 
 
 def _members(path: Path) -> Iterator[Source]:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [member.filename for member in archive.infolist() if not member.is_dir()]
+            names = [PurePosixPath(member.filename) for member in archive.infolist() if not member.is_dir()]
     except (zipfile.BadZipFile, OSError) as problem:
         raise ImportRefusedError(f"{path} is not a whole .zip: {problem}.") from problem
-    wanted = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
-    wanted = [name for name in wanted if not any(part.startswith(KEPT_OUT) for part in PurePosixPath(name).parts)]
-    # Text files that were sent in the chat lie beside the chat; its own file says so by its name.
-    chats = [name for name in wanted if PurePosixPath(name).name == "_chat.txt"]
+    wanted = _without_attachments([name for name in names if _is_wanted(name) and name.suffix.lower() != ".zip"])
+    # Android names the chat like the archive; other texts were sent in it.
+    chats = [name for name in wanted if name.suffix == ".txt" and name.stem == path.stem] or [
+        name for name in wanted if name.suffix == ".txt" and "whatsapp" in name.name.lower()
+    ]
     if not wanted:
         raise ImportRefusedError(f"{path} has no file with messages in it.")
-    yield from (Source(path, name) for name in chats or wanted)
+    yield from (Source(path, str(name)) for name in chats or wanted)
+
+
+def _without_attachments(names: list[PurePosixPath]) -> list[PurePosixPath]:
+    """Leave out files that were sent in a chat."""
+    chats = [(name.parent, ATTACHMENTS[name.name]) for name in names if name.name in ATTACHMENTS]
+    return [name for name in names if not any(_is_below(name, folder, inside) for folder, inside in chats)]
+
+
+def _is_below(name: PurePosixPath, folder: PurePosixPath, inside: re.Pattern[str]) -> bool:
+    return name.is_relative_to(folder) and inside.match(str(name.relative_to(folder))) is not None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from threadline_import.media import KINDS, File
 from threadline_import.model import (
     Conversation,
     ImportRefusedError,
@@ -16,6 +17,7 @@ from threadline_import.model import (
     Reader,
     Refusal,
     Unreadable,
+    Update,
 )
 from threadline_import.readers import find_reader
 from threadline_import.sources import Source
@@ -36,12 +38,17 @@ class Row:
     outbound: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+    updates: int = 0
     unreadable: int = 0
     shown: list[Unreadable] = field(default_factory=list)
     first: datetime | None = None
     last: datetime | None = None
+    files: int = 0
+    bytes: int = 0
+    without_file: int = 0  # pictures and other media whose file the export has not
+    too_large: list[str] = field(default_factory=list)
 
-    def add(self, entry: Message | LeftOut | Unreadable) -> None:
+    def add(self, entry: Message | Update | LeftOut | Unreadable) -> None:
         """Count an entry."""
         if isinstance(entry, Message):
             self.messages += 1
@@ -49,12 +56,25 @@ class Row:
             self.kinds[entry.kind] += 1
             self.first = min(self.first or entry.at, entry.at)
             self.last = max(self.last or entry.at, entry.at)
+            if entry.kind in KINDS:
+                self._add_file(entry.file)
+        elif isinstance(entry, Update):
+            self.updates += 1
         elif isinstance(entry, LeftOut):
             self.left_out[entry.kind] += 1
         else:
             self.unreadable += 1
             if len(self.shown) < MOST_SHOWN:
                 self.shown.append(entry)
+
+    def _add_file(self, file: File | None) -> None:
+        if file is None:
+            self.without_file += 1
+        elif file.is_too_large:
+            self.too_large.append(file.name)
+        else:
+            self.files += 1
+            self.bytes += file.size
 
 
 @dataclass
@@ -70,6 +90,16 @@ class Survey:
     def messages(self) -> int:
         """Return how many messages would go in."""
         return sum(row.messages for row in self.rows)
+
+    @property
+    def files(self) -> int:
+        """Return how many files would be uploaded."""
+        return sum(row.files for row in self.rows)
+
+    @property
+    def bytes(self) -> int:
+        """Return how large these files are together."""
+        return sum(row.bytes for row in self.rows)
 
     @property
     def unreadable(self) -> int:

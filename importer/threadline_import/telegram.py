@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from threadline_import.jsonstream import BrokenJSONError, JSONStream
@@ -133,7 +133,7 @@ def _conversations(
     peer = chat.peer
     participant = account.phones.get(peer, f"telegram:{peer}")
     name = _name(chat) or participant
-    entries = _entries(chat, stream, owner, options)
+    entries = _entries(source, chat, stream, owner, options)
     yield Conversation(options.conversation or f"telegram:{peer}", participant, name, entries, chat.is_group)
     for _entry in entries:  # what the caller has not taken
         pass
@@ -276,13 +276,14 @@ def _sender(message: dict) -> str | None:
 
 
 def _entries(
-    chat: Chat, stream: JSONStream, owner: str | None, options: Options
+    source: Source, chat: Chat, stream: JSONStream, owner: str | None, options: Options
 ) -> Iterator[Message | LeftOut | Unreadable]:
     spread = Spread()
     topics: dict[int, str] = {}
     for number, message in enumerate(stream.items(), 1):
         try:
-            yield _entry(message, chat, owner, options, spread, topics)
+            entry = _entry(message, chat, owner, options, spread, topics)
+            yield replace(entry, file=source.file(_path(message))) if isinstance(entry, Message) else entry
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as problem:
             yield Unreadable(f"message {number} of {_name(chat)}", f"{type(problem).__name__}: {problem}")
 
@@ -361,10 +362,14 @@ def flat(text: str | list) -> str:
     return "".join(part["text"] + (f" ({part['href']})" if part.get("href") else "") for part in parts)
 
 
+def _path(message: dict) -> str:
+    """Return the path of an attached file; NOT_THERE stands where the export has left the file out."""
+    path = str(message.get("photo") or message.get("file") or "")
+    return "" if NOT_THERE.search(path) else path
+
+
 def _file_name(message: dict) -> str | None:
-    """Find the name of an attached file; NOT_THERE stands where the export has left the file out."""
-    path = str(message.get("file") or "")
-    return message.get("file_name") or (None if NOT_THERE.search(path) else path.rpartition("/")[2] or None)
+    return message.get("file_name") or _path(message).rpartition("/")[2] or None
 
 
 def _place(message: dict) -> str:

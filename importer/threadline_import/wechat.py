@@ -3,7 +3,7 @@
 * WeChatMsg / MemoTrace (CSV): localId, TalkerId, Type, SubType, IsSender, CreateTime, StrContent, Remark, NickName.
 * WeFlow and EchoTrace (JSON): `session` and `messages` with createTime, isSend and senderUsername.
 * chatlog (JSON of its /api/v1/chatlog): an array with talker, sender, isSelf, time and content.
-* ChatLab 0.0.1 and 0.0.2 (JSON): `chatlab`, `meta`, `members` and `messages`.
+* ChatLab 0.0.1 and 0.0.2: JSON with `chatlab`, `meta`, `members` and `messages`, or a line for each of them.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import PurePosixPath
 
 from threadline_import.model import Conversation, ImportRefusedError, LeftOut, Message, Options, Refusal, Unreadable
 from threadline_import.order import Counts, Spread
-from threadline_import.rows import Row, array_rows, csv_rows, from_unix
+from threadline_import.rows import Row, array_rows, csv_rows, first_value, from_unix, json_lines
 from threadline_import.sources import Source
 
 Entry = Message | LeftOut | Unreadable
@@ -34,7 +35,8 @@ WORDS = {
     "文件": 49,
 }
 LEFT_OUT_WORDS = {"通话": "calls", "系统": "notices", "撤回": "deleted messages"}
-CHATLAB = {0: "text", 1: "image", 2: "audio", 3: "video", 4: "file", 5: "sticker", 7: "text", 8: "location", 25: "text"}
+CHATLAB = {1: "image", 2: "audio", 3: "video", 4: "file", 5: "sticker", 8: "location", 27: "contact"}  # or text
+PATH = re.compile(r"[^\n<>]*[/\\][^\n<>/\\]+\.\w{2,5}")
 TITLE = re.compile(r"<title>(?:<!\[CDATA\[)?(.*?)(?:\]\]>)?</title>", re.DOTALL)
 
 
@@ -134,14 +136,19 @@ class WeFlow:
         is_group = str(wxid).endswith("@chatroom")
         name = session.get("remark") or session.get("displayName") or session.get("nickname") or wxid
 
+        equals = Counts()
+        senders = members.get("senders")
+        names = {one.get("senderID"): one.get("displayName") for one in senders} if isinstance(senders, list) else {}
+
         def entry(row: dict, spread: Spread) -> Message | LeftOut:
-            return _weflow_entry(row, spread, is_group=is_group)
+            author = row.get("senderDisplayName") or row.get("senderUsername") or names.get(row.get("senderID"))
+            return _weflow_entry(row, spread, equals, source, author if is_group else None)
 
         participant = options.participants.get(name) or wxid
         yield Conversation(f"wechat:{wxid}", participant, name, _entries(rows, entry), is_group)
 
 
-def _weflow_entry(row: dict, spread: Spread, *, is_group: bool) -> Message | LeftOut:
+def _weflow_entry(row: dict, spread: Spread, equals: Counts, source: Source, author: str | None) -> Message | LeftOut:
     words = str(row.get("type") or "")
     for word, reason in LEFT_OUT_WORDS.items():
         if word in words:
@@ -149,16 +156,25 @@ def _weflow_entry(row: dict, spread: Spread, *, is_group: bool) -> Message | Lef
     if row.get("isSend") is None:
         return LeftOut("notices")
     kind = next((TYPES[number] for word, number in WORDS.items() if word in words), "text")
-    text = _text_of(kind, str(row.get("content") or ""))
+    content = str(row.get("content") or "")
+    # With its files, the tool writes their paths in place of the text.
+    path = str(row.get("mediaPath") or (content if kind in ("image", "audio", "video", "file") else ""))
+    file = source.file(path)
+    text = "" if file or PATH.fullmatch(path) else _text_of(kind, content)
     if not text and kind == "text":
         return LeftOut("empty messages")
+    at = from_unix(row["createTime"])
+    # localId is a place in this export and another one in the next.
+    key = f"{row['createTime']}-{row.get('senderUsername') or row['isSend']}"
     return Message(
-        id=str(row.get("serverId") or row.get("platformMessageId") or row["localId"]),
-        at=spread.apart(from_unix(row["createTime"])),
+        id=str(row.get("serverId") or row.get("platformMessageId") or f"{key}-{equals.add(key) + 1}"),
+        at=spread.apart(at),
         is_mine=bool(row["isSend"]),
         kind=kind,
         text=text,
-        author=(row.get("senderDisplayName") or row.get("senderUsername")) if is_group else None,
+        author=author,
+        details={"reply_to": row.get("replyToMessageId"), "file_name": PurePosixPath(path).name if file else None},
+        file=file,
     )
 
 
@@ -233,12 +249,9 @@ class ChatLab:
 
     def read(self, source: Source, options: Options) -> Iterator[Conversation | Refusal]:
         """Yield the chat of a file, if it is one of WeChat and says who the owner is."""
-        members, rows = array_rows(source, "messages")
-        meta = members.get("meta")
-        meta = meta if isinstance(meta, dict) else {}
+        meta, people, rows = _chatlab_parts(source)
         if meta.get("platform") not in ("wechat", "weixin"):
             raise ImportRefusedError(f"{source} is a chat of {meta.get('platform')}, which Threadline does not know.")
-        people = [one for one in members.get("members") or [] if isinstance(one, dict)]  # type: ignore[union-attr]
         owner = options.me or meta.get("ownerId")
         if not owner:
             ids = ", ".join(str(one.get("platformId")) for one in people)
@@ -259,6 +272,23 @@ class ChatLab:
         yield Conversation(
             f"wechat:{identity}", participant, str(meta.get("name") or ""), _entries(rows, entry), is_group
         )
+
+
+def _chatlab_parts(source: Source) -> tuple[dict, list[dict], Iterator[Row | Unreadable]]:
+    """Return what a file says about the chat, its people, and its messages."""
+    first = first_value(source)
+    if not (isinstance(first, dict) and first.get("_type") == "header"):
+        members, rows = array_rows(source, "messages")
+        meta, people = members.get("meta"), members.get("members")
+        listed = [one for one in people if isinstance(one, dict)] if isinstance(people, list) else []
+        return meta if isinstance(meta, dict) else {}, listed, rows
+    people = [row[1] for row in json_lines(source) if isinstance(row, tuple) and row[1].get("_type") == "member"]
+    lines = (
+        row
+        for row in json_lines(source)
+        if (row[1].get("_type") == "message" if isinstance(row, tuple) else not row.text.startswith("#"))
+    )
+    return first.get("meta") or {}, people, lines
 
 
 def _chatlab_entry(row: dict, spread: Spread, equals: Counts, owner: str, *, is_group: bool) -> Message | LeftOut:

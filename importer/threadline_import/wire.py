@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from threadline_import.model import Conversation, Message
+from threadline_import.model import Conversation, Message, Update
 
 TYPES = {"animation": "video"}  # kinds of a reader that the contract has no type for
 LONGEST = 500  # characters of an id or a name
@@ -48,6 +48,11 @@ def render_updates(message: Message) -> list[dict[str, object]]:
         {"message_id": message.id, **sender, "type": "reaction", "at": render_time(times[by]), "by": by, "emoji": given}
         for by, given in emojis.items()
     ]
+
+
+def render_update(update: Update) -> dict[str, object]:
+    """Build an update that the file has apart from its message."""
+    return {"message_id": update.message_id, "type": update.kind, "at": render_time(update.at), **update.fields}
 
 
 def render_time(moment: datetime) -> str:

@@ -5231,11 +5231,13 @@ create type private.ingest_result as (
     conflicts json,
     updates_added integer,
     updates_waiting integer,
-    uploads jsonb
+    uploads jsonb,
+    uploads_refused integer
 );
 comment on type private.ingest_result is
 'What became of one conversation of a request; conflicts are the ids of messages that are stored with other content. The
-numbers of updates are null if it has none, and uploads is null unless the request asks for them.';
+numbers of updates are null if it has none, and uploads is null unless the request asks for them. uploads_refused is null
+unless the workspace is full.';
 
 create type private.ingest_update as (
     parent integer,
@@ -6522,7 +6524,8 @@ begin
                 counted.conflicts,
                 counted.updates_added,
                 counted.updates_waiting,
-                null::jsonb as uploads
+                null::jsonb as uploads,
+                null::integer as uploads_refused
             from unnest(p_conversations) as given
             left join unnest(p_counts) as counted on given.position = counted.parent
             order by given.position
@@ -6552,7 +6555,7 @@ begin
                     'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
                     'status', result.status, 'conflicting_message_ids', result.conflicts,
                     'updates_added', result.updates_added, 'updates_waiting', result.updates_waiting,
-                    'uploads', private.render_uploads(result.uploads)
+                    'uploads', private.render_uploads(result.uploads), 'uploads_refused', result.uploads_refused
                 ))
                 when result.conflicts is not null then json_build_object(
                     'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
@@ -6956,8 +6959,10 @@ as $$
 declare
     v_ids uuid[] := array(select result.conversation_id from unnest(p_results) as result);
     v_uploads jsonb;
+    v_has_room boolean;
 begin
     perform private.settle_media(v_ids, 1000);
+    v_has_room := private.has_media_room(p_source.workspace_id);
     with wanted as (
         select
             parent.position, stored.conversation_id, stored.external_id, stored.sender,
@@ -6977,13 +6982,13 @@ begin
             and stored.message ->> 'media_url' is distinct from private.media_link(
                 private.media_path(stored.conversation_id, stored.external_id, stored.sender)
             )
-            and private.has_media_room(p_source.workspace_id)
         order by parent.position, given.number
         limit 100
     ), reserved as (
         insert into private.conversation_media as known (path, conversation_id, workspace_id, external_id, sender)
         select distinct wanted.path, wanted.conversation_id, p_source.workspace_id, wanted.external_id, wanted.sender
         from wanted
+        where v_has_room
         on conflict (path) do update set stored_at = null where known.stored_at is not null
     )
 
@@ -6999,11 +7004,14 @@ begin
         select (
             result.conversation_id, result.external_id, result.status, result.messages_added, result.conflicts,
             result.updates_added, result.updates_waiting,
-            case when result.conversation_id is not null then coalesce(v_uploads -> result.position::text, '[]') end
+            case when result.conversation_id is not null then
+                coalesce(case when v_has_room then v_uploads -> result.position::text end, '[]')
+            end,
+            case when not v_has_room then jsonb_array_length(v_uploads -> result.position::text) end
         )::private.ingest_result
         from unnest(p_results) with ordinality as result (
             conversation_id, external_id, status, messages_added, conflicts, updates_added, updates_waiting, uploads,
-            position
+            uploads_refused, position
         )
         order by result.position
     );
@@ -7011,7 +7019,8 @@ end
 $$;
 comment on function private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]) is
 'The same results, each with the upload paths of the files of its messages: at most 100 in a request, and none for
-stored files. The service or the Edge Function adds signed URLs.';
+stored files. If the workspace is full, uploads_refused counts them instead. The service or the Edge Function adds signed
+URLs.';
 
 -- Ingest: conversations that continue under another name. On some platforms, a user with a new number or id begins a
 -- new conversation; here both are one.

@@ -1,4 +1,4 @@
-"""A stand-in for messaging-ingest that records its requests and stores messages by their ids, as the real one does."""
+"""A stand-in for messaging-ingest and Storage that records requests and stores messages by their ids."""
 
 import gzip
 import json
@@ -6,9 +6,11 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import islice
 from pathlib import Path
 
 import pytest
+from threadline_import.media import KINDS
 
 
 @dataclass
@@ -17,6 +19,9 @@ class Endpoint:
     requests: list[tuple[str, dict, dict]] = field(default_factory=list)
     answers: list[tuple[int, dict, object]] = field(default_factory=list)
     stored: dict[tuple[str, str], dict] = field(default_factory=dict)
+    puts: list[tuple[str, str, bytes]] = field(default_factory=list)
+    put_answers: list[tuple[int, object]] = field(default_factory=list)
+    is_full: bool = False
 
     @property
     def bodies(self) -> list[dict]:
@@ -26,6 +31,8 @@ class Endpoint:
         if self.answers:
             return self.answers.pop(0)
         results = [self._store(conversation) for conversation in body["conversations"]]
+        if body.get("media_uploads"):
+            self._offer(body["conversations"], results)
         return 200, {}, {"success": True, "processed": len(results), "results": results}
 
     def _store(self, conversation: dict) -> dict:
@@ -35,6 +42,28 @@ class Endpoint:
         added = {key: message for key, message in new.items() if key not in self.stored}
         self.stored |= added
         return {"messages_added": len(added), "status": "updated", "conflicting_message_ids": changed}
+
+    def _offer(self, conversations: list[dict], results: list[dict]) -> None:
+        kept = {path for path, _, _ in self.puts}
+        wanted = (
+            (result, message["id"])
+            for conversation, result in zip(conversations, results, strict=True)
+            for message in conversation["messages"]
+            if message["type"] in KINDS and f"/{message['id']}" not in kept
+        )
+        for result in results:
+            result |= {"uploads": [], "conversation_id": "c"}
+        for result, name in islice(wanted, 100):
+            if self.is_full:
+                result["uploads_refused"] = result.get("uploads_refused", 0) + 1
+            else:
+                result["uploads"].append({"message_id": name, "path": name, "url": f"{self.url}/{name}"})
+
+    def put(self, path: str, kind: str, content: bytes) -> tuple[int, object]:
+        if self.put_answers and (answer := self.put_answers.pop(0))[0] != 200:
+            return answer
+        self.puts.append((path, kind, content))
+        return 200, {}
 
 
 @pytest.fixture
@@ -52,6 +81,14 @@ def endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Endpoi
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer.encode() if isinstance(answer, str) else json.dumps(answer).encode())
+
+        def do_PUT(self) -> None:
+            content = self.rfile.read(int(self.headers["Content-Length"]))
+            assert "x-api-key" not in self.headers
+            status, answer = stand_in.put(self.path, self.headers["Content-Type"], content)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
 
         def log_message(self, *_: object) -> None:
             pass

@@ -3,7 +3,7 @@
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from threadline_import.model import Conversation, LeftOut, Message, Options, Reader, Refusal
+from threadline_import.model import Conversation, LeftOut, Message, Options, Reader, Refusal, Update
 from threadline_import.readers import find_reader
 from threadline_import.sources import Source
 
@@ -31,7 +31,7 @@ def read(path: Path, options: Options, reader: Reader | None = None) -> tuple[li
 
 
 def lines(conversation: Conversation) -> list[str]:
-    """One line per entry: `2024-03-27 21:41:35 < text: hello`, `- notices` or `? line 3`."""
+    """One line per entry: `2024-03-27 21:41:35 < text: hello`, `- notices`, `~ edited` or `? line 3`."""
     return [line(entry) for entry in conversation.entries]
 
 
@@ -40,6 +40,8 @@ def line(entry: object) -> str:
         side = ">" if entry.is_mine else "<"
         said = entry.text.replace("\n", " / ")
         return f"{entry.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} {side} {entry.kind}: {said}".rstrip()
+    if isinstance(entry, Update):
+        return f"~ {entry.kind}"
     return f"- {entry.kind}" if isinstance(entry, LeftOut) else f"? {entry.where}"
 
 

@@ -84,6 +84,28 @@ def test_marked_words_of_a_language_are_understood(tmp_path: Path, language: str
     assert found == [*RIGHT[:-1], "> text: ok"]
 
 
+OTHER_WORDS = [
+    ("لم يتم إدراج بطاقة جهة اتصال", "contact:"),
+    ("تم حذف الملصقات", "sticker:"),
+    ("لم يتم إدراج صورة GIF", "video:"),
+    ("لقد حذَفت هذه الرسالة.", "deleted messages"),
+    ("zvukový soubor vynechán", "audio:"),
+    ("Tuto zprávu jste smazal/a.", "deleted messages"),
+    ("Zprávy a hovory jsou opatřeny koncovým šifrováním.", "notices"),
+    ("यह मैसेज डिलीट कर दिया गया है.", "deleted messages"),
+    ("Contacto não revelado", "contact:"),
+    ("บัตรรายชื่อที่ละเว้น", "contact:"),
+    ("Наклейку не додано", "sticker:"),
+    ("Bỏ qua thẻ liên lạc", "contact:"),
+]
+
+
+@pytest.mark.parametrize(("words", "right"), OTHER_WORDS, ids=range(len(OTHER_WORDS)))
+def test_other_words_of_iphones_are_understood(tmp_path: Path, words: str, right: str) -> None:
+    found = lines(read(chat(tmp_path, f"{M}{words}", "hi"), shop())[1][0])[0]
+    assert found.removeprefix("- ").removeprefix("2024-03-13 10:00:00 < ") == right
+
+
 @pytest.mark.parametrize("language", ["cs", "de", "hi", "ru", "zh"])
 def test_deleted_is_understood_without_a_mark(tmp_path: Path, language: str) -> None:
     file = chat(tmp_path, WORDS[language][2])

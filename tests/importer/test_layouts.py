@@ -79,6 +79,8 @@ LAYOUTS = {
     "iphone zh_TW": (f"[2024/3/18{THIN}下午9:05:09] ", f"[2024/3/19{THIN}上午8:00:00] ", SECONDS),
     "iphone ja": ("[2024/03/18 21:05:09] ", "[2024/03/19 8:00:00] ", SECONDS),
     "iphone Japanese calendar": ("[R6/3/18 21:05:09] ", "[R6/3/19 8:00:00] ", SECONDS),
+    "iphone Japanese calendar en_US": ("[3/18/R6, 21:05:09] ", "[3/19/R6, 8:00:00] ", SECONDS),
+    "android before 2014": ("21:05, 18 Mar 2024 - ", "08:00, 19 March 2024 - ", EVENING),
     "iphone Buddhist calendar": ("[18/3/2567 BE, 21:05:09] ", "[19/3/2567 BE, 08:00:00] ", SECONDS),
     "iphone Minguo calendar": ("[民國113/3/18 下午9:05:09] ", "[民國113/3/19 上午8:00:00] ", SECONDS),
     "iphone vi": ("[21:05:09, 18/3/24] ", "[08:00:00, 19/3/24] ", SECONDS),
@@ -130,10 +132,42 @@ def test_pasted_chat_in_another_layout_stays_text(tmp_path: Path) -> None:
     assert lines(read(write(tmp_path, text), shop())[1][0])[0].endswith("look / [1/2/24, 10:00:00] Bo: hi")
 
 
+def test_both_clocks_of_one_phone_are_read(tmp_path: Path) -> None:
+    said = "".join(f"{day}/03/24, 9:05 PM - Ada: hi\n{day}/03/24, 22:05 - Shop: ho\n" for day in range(13, 20))
+    found = lines(read(write(tmp_path, said), shop())[1][0])
+    assert (len(found), found[1]) == (14, "2024-03-13 22:05:00 > text: ho")
+
+
+def test_month_in_another_language_is_listed(tmp_path: Path) -> None:
+    text = "".join(f"21:05, {day} Mar 2014 - Ada: hi\n" for day in range(1, 29))
+    file = write(tmp_path, f"{text}08:00, 2 Paź 2014 - Shop: ok\n")
+    assert lines(read(file, shop())[1][0])[-1] == "? line 29"
+
+
+def test_dates_without_a_year_are_refused_by_name(tmp_path: Path) -> None:
+    for written in ("18 Mar 21:05 - ", "Mar 18, 9:05 PM - "):
+        assert "Its dates have no year" in refusal(write(tmp_path, f"{written}Ada: hi\n"), shop())
+
+
+def test_few_wrong_dates_do_not_hide_the_order(tmp_path: Path) -> None:
+    said = "".join(f"21/03/20, 10:{minute:02} - Ada: hi\n" for minute in range(40))
+    file = write(tmp_path, f"{said}21/03/39, 10:50 - Ada: from the future\n21/03/20, 11:00 - Shop: ok\n")
+    assert [line for line in lines(read(file, shop())[1][0]) if line[0] == "?"] == ["? line 41"]
+
+
 def test_name_with_a_colon_is_one_name(tmp_path: Path) -> None:
     said = "".join(f"{day}/03/2024, 21:05 - Dr: Ada: number {day}\n" for day in (18, 19, 20))
     _, [conversation] = read(write(tmp_path, f"{said}21/03/2024, 08:00 - Shop: ok\n"), shop())
     assert (conversation.name, lines(conversation)[0]) == ("Dr: Ada", f"{EVENING} < text: number 18")
+
+
+@pytest.mark.parametrize(
+    "said", [f"{LRM}<attached: 0000000{{}}-PHOTO.jpg>", "Location: https://maps.google.com/?q=1,{}"]
+)
+def test_label_of_whatsapp_is_no_part_of_a_name(tmp_path: Path, said: str) -> None:
+    text = "".join(f"[{day}/03/2024, 21:05:00] Ada: {said.format(day)}\n" for day in (18, 19, 20))
+    _, [conversation] = read(write(tmp_path, f"{text}[21/03/2024, 08:00:00] Shop: ok\n"), shop())
+    assert conversation.name == "Ada"
 
 
 def test_colon_in_a_quoted_subject_is_no_name(tmp_path: Path) -> None:

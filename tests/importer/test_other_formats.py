@@ -5,10 +5,14 @@ import json
 from pathlib import Path
 
 import pytest
-from threadline_import.model import ImportRefusedError, Options
-from threadline_import.wire import render_message
+from threadline_import.model import ImportRefusedError, Options, Update
+from threadline_import.readers import find_reader
+from threadline_import.send import batches
+from threadline_import.sources import Source
+from threadline_import.wire import render_message, render_update, render_updates
 
 from tests.importer.reading import NUMBER, UTC, lines, read, refusal
+from tests.support.ingest import Sender
 
 AT = 1_707_987_600
 
@@ -38,6 +42,100 @@ def test_signal_export_is_read(tmp_path: Path) -> None:
     ]
 
 
+def test_export_of_signal_export_3_9_is_read(tmp_path: Path) -> None:
+    def row(sender: str, body: str, **more: object) -> dict:
+        about = {"quote": "", "sticker": None, "reactions": [], "attachments": [], "deleted": False, "call": False}
+        return {"date": "2024-02-15T09:00:00", "sender": sender, "body": f"{body}  ", **about, "missed": False, **more}
+
+    photos = [{"name": f"{name}.jpg", "path": f"media/{name}%20.jpg", "missing_kind": None} for name in ("a", "b")]
+    lost = [{"name": "", "path": "", "missing_kind": "media"}]
+    sticker = {"id": "1", "packId": "p", "packKey": "k", "emoji": "🚲", "extension": "webp"}
+    file = write_lines(
+        tmp_path / "Ada" / "data.json",
+        row("Ada", "look", attachments=photos, reactions=[["Me", "👍"]]),
+        row("Me", "", sticker=sticker),
+        row("Ada", "", attachments=lost),
+        row("Ada", "yes", quote="\n\n> ready?\n> really?\n\n"),
+        row("Ada", "Missed voice call", call=True),
+        row("Ada", "", deleted=True),
+        row("Ada", ""),
+    )
+    (tmp_path / "Ada" / "media").mkdir()
+    (tmp_path / "Ada" / "media" / "a .jpg").write_bytes(b"photo")
+    _, [conversation] = read(file, Options(participants={"Ada": NUMBER}, zone=UTC))
+    assert [line.removeprefix("2024-02-15 09:00:00 ") for line in lines(conversation)] == [
+        "< image: look",
+        "< image:",
+        "> sticker: 🚲",
+        "< image:",
+        "< text: yes",
+        "- calls",
+        "- deleted messages",
+        "- empty messages",
+    ]
+    first, second, *_, reply = conversation.entries[:5]
+    assert (first.file.size, second.file, second.id) == (5, None, f"{first.id}-file2")
+    assert render_updates(first)[0]["by"] == "Me"
+    assert reply.details["quote"] == "ready?\nreally?"
+
+
+def test_what_happened_later_in_signal_cli_is_sent(tmp_path: Path) -> None:
+    about = {"sourceNumber": NUMBER, "sourceUuid": "5f1c", "sourceName": "Ada"}
+    target = {"targetAuthorNumber": NUMBER, "targetSentTimestamp": AT * 1000}
+
+    def call(at: int, **fields: object) -> dict:
+        envelope = {**about, "dataMessage": {"timestamp": (AT + at) * 1000, "message": None, **fields}}
+        return {"jsonrpc": "2.0", "method": "receive", "params": {"envelope": envelope}}
+
+    edit = {"targetSentTimestamp": AT * 1000, "dataMessage": {"timestamp": (AT + 1) * 1000, "message": "hi!"}}
+    mine = {"destinationNumber": NUMBER, "editMessage": edit}
+    file = write_lines(
+        tmp_path / "signal.jsonl",
+        call(0, message="hi"),
+        {"envelope": {**about, "editMessage": edit}},
+        {"envelope": {"sourceNumber": "+1 555 201 0002", "syncMessage": {"sentMessage": mine}}},
+        call(2, reaction={"emoji": "👍", "isRemove": False, **target}),
+        call(3, reaction={"emoji": "👍", "isRemove": True, **target}),
+        call(4, remoteDelete={"timestamp": AT * 1000}),
+        call(5, pollCreate={"question": "When?", "allowMultiple": False, "options": ["ten", "one"]}),
+        call(6, contacts=[{"name": {"given": "Bo", "family": "Lind"}}]),
+        call(7, pollVote={"targetSentTimestamp": AT * 1000}),
+    )
+    _, [conversation] = read(file, Options())
+    updates = [render_update(entry) for entry in conversation.entries if isinstance(entry, Update)]
+    assert [(update["message_id"], update["type"]) for update in updates] == [
+        (f"{NUMBER}-{AT * 1000}", "edited"),
+        (f"+1 555 201 0002-{AT * 1000}", "edited"),
+        (f"{NUMBER}-{AT * 1000}", "reaction"),
+        (f"{NUMBER}-{AT * 1000}", "reaction"),
+        (f"{NUMBER}-{AT * 1000}", "deleted"),
+    ]
+    assert [update["emoji"] for update in updates[2:4]] == ["👍", None]
+    assert [line for line in lines(conversation) if line[0] != "~"] == [
+        "2024-02-15 09:00:00 < text: hi",
+        "2024-02-15 09:00:05 < poll: Poll: When? (ten / one)",
+        "2024-02-15 09:00:06 < contact: Bo Lind",
+        "- votes, pins and payments",
+    ]
+
+
+def test_service_takes_updates_of_signal_cli(tmp_path: Path, sender: Sender) -> None:
+    about = {"sourceNumber": NUMBER, "sourceName": "Ada"}
+    edit = {"targetSentTimestamp": AT * 1000, "dataMessage": {"timestamp": (AT + 1) * 1000, "message": "hi!"}}
+    reaction = {"emoji": "👍", "targetAuthorNumber": NUMBER, "targetSentTimestamp": AT * 1000}
+    file = write_lines(
+        tmp_path / "signal.jsonl",
+        {"envelope": {**about, "dataMessage": {"timestamp": AT * 1000, "message": "hi"}}},
+        {"envelope": {**about, "editMessage": edit}},
+        {"envelope": {**about, "dataMessage": {"timestamp": (AT + 2) * 1000, "reaction": reaction}}},
+    )
+    [batch] = batches(find_reader(Source(file), None).read(Source(file), Options()))
+    [answer] = sender.post(*batch.conversations).json()["results"]
+    assert (answer["status"], answer["updates_added"]) == ("created", 2)
+    [stored] = sender.stored_messages()
+    assert (stored["content"], stored["reactions"][0]["emoji"]) == ("hi!", "👍")
+
+
 def test_signal_cli_is_read(tmp_path: Path) -> None:
     def envelope(**fields: object) -> dict:
         about = {"sourceNumber": NUMBER, "sourceUuid": "5f1c", "sourceName": "Ada"}
@@ -51,12 +149,12 @@ def test_signal_cli_is_read(tmp_path: Path) -> None:
             syncMessage={"sentMessage": {"timestamp": AT * 1000 + 1, "message": "yes", "destinationNumber": NUMBER}}
         ),
         envelope(dataMessage={"timestamp": AT * 1000 + 2, "message": "all?", "groupInfo": group}),
-        envelope(dataMessage={"timestamp": AT * 1000 + 3, "reaction": {"emoji": "👍"}}),
+        envelope(dataMessage={"timestamp": AT * 1000 + 3, "reaction": {"emoji": "👍", "targetSentTimestamp": AT}}),
         envelope(receiptMessage={"when": AT}),
     )
     others, [person, team] = read(file, Options())
     assert (person.participant, person.name, team.name) == (NUMBER, "Ada", "Team")
-    assert lines(person) == ["2024-02-15 09:00:00 < text: hi", "2024-02-15 09:00:00 > text: yes", "- reactions"]
+    assert lines(person) == ["2024-02-15 09:00:00 < text: hi", "2024-02-15 09:00:00 > text: yes", "~ reaction"]
     assert [entry.author for entry in team.entries] == ["Ada"]
     assert [other.kind for other in others] == ["receipts, typing and other envelopes"]
 
@@ -68,10 +166,14 @@ def test_rows_of_signal_desktop_are_read(tmp_path: Path) -> None:
     file = tmp_path / "messages.json"
     about = {"id": "c1", "type": "private", "e164": NUMBER, "name": "Ada"}
     rows = [row("incoming", "hi", 1), row("outgoing", "yes", 2), row("keychange", None, 3)]
+    files = [{"contentType": "image/png", "fileName": "a.png"}, {"contentType": "audio/aac"}]
+    rows += [{**row("incoming", None, 4), "attachments": files}, {**row("incoming", None, 5), "hasAttachments": 1}]
     file.write_text(json.dumps({"conversations": [about], "messages": rows}))
     _, [conversation] = read(file, Options())
     assert (conversation.participant, conversation.name) == (NUMBER, "Ada")
-    assert [line[20:] for line in lines(conversation)] == ["< text: hi", "> text: yes", ""]
+    assert [line[20:] for line in lines(conversation)] == [
+        "< text: hi", "> text: yes", "", "< image:", "< audio:", "< file:",
+    ]  # fmt: skip
 
 
 def test_csv_of_wechatmsg_is_read(tmp_path: Path) -> None:
@@ -127,6 +229,27 @@ def test_json_of_weflow_is_read(tmp_path: Path) -> None:
     assert [line[20:] for line in lines(conversation)] == ["< text: 你好", "> image:", ""]
 
 
+def test_files_of_weflow_are_found_and_ids_last(tmp_path: Path) -> None:
+    def row(place: int, kind: str, content: str, **more: object) -> dict:
+        about = {"localId": place, "type": kind, "isSend": 0, "senderUsername": "wxid_ming", "content": content}
+        return {**about, "createTime": AT + 9, **more}
+
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "a.jpg").write_bytes(b"photo")
+    ids = []
+    for start in (1, 5):
+        rows = [row(start, "图片消息", "media/a.jpg"), row(start + 1, "图片消息", "media/gone.jpg")]
+        rows += [row(start + 2, "语音消息", "[语音消息]", mediaPath="media/b.mp3", platformMessageId="77")]
+        file = tmp_path / "ming.json"
+        file.write_text(json.dumps({"session": {"wxid": "wxid_ming"}, "messages": rows}))
+        _, [conversation] = read(file, Options())
+        assert [line[20:] for line in lines(conversation)] == ["< image:", "< image:", "< audio:"]
+        assert [entry.file.size if entry.file else None for entry in conversation.entries] == [5, None, None]
+        ids.append([entry.id for entry in conversation.entries])
+    assert ids[0] == ids[1]
+    assert ids[0][2] == "77"
+
+
 def test_json_of_chatlog_is_read(tmp_path: Path) -> None:
     def row(place: int, *, mine: bool, kind: int = 1, content: str = "") -> dict:
         return {
@@ -161,6 +284,24 @@ def test_chatlab_file_asks_who_you_are(tmp_path: Path) -> None:
     _, [conversation] = read(file, Options(me="wxid_me"))
     assert conversation.id == "wechat:wxid_ming"
     assert [line[20:] for line in lines(conversation)] == ["< text: hi", "> text: yes"]
+
+
+def test_lines_of_chatlab_are_read(tmp_path: Path) -> None:
+    file = write_lines(
+        tmp_path / "chatlab.jsonl",
+        {"_type": "header", "chatlab": {"version": "0.0.2"},
+         "meta": {"name": "小明", "platform": "wechat", "type": "private", "ownerId": "wxid_me"}},
+        {"_type": "member", "platformId": "wxid_me"},
+        {"_type": "member", "platformId": "wxid_ming"},
+        {"_type": "message", "sender": "wxid_ming", "timestamp": AT, "type": 0, "content": "hi"},
+        {"_type": "message", "sender": "wxid_me", "timestamp": AT, "type": 27, "content": "小红"},
+    )  # fmt: skip
+    file.write_text(file.read_text() + "# a note\nbroken\n")
+    _, [conversation] = read(file, Options())
+    assert (conversation.id, lines(conversation)) == (
+        "wechat:wxid_ming",
+        ["2024-02-15 09:00:00 < text: hi", "2024-02-15 09:00:00 > contact: 小红", "? line 7"],
+    )
 
 
 def test_own_export_comes_back_as_it_was(tmp_path: Path) -> None:

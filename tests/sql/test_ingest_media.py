@@ -166,7 +166,12 @@ def test_full_workspace_gets_no_invitation(db: Db) -> None:
     upload(db, file["path"], size=100)
     offered(db, conversation(image()))
     db.execute("update private.settings set workspace_media_megabytes = 0")
-    assert offered(db, conversation(image("m2"))) == []
+    given = [conversation(message("m0"), image("m2"), image("m3")), conversation(image("m1"))]
+    full, stored = (
+        post(db, json.dumps(request(one, media_uploads=True)).encode()).body["results"][0] for one in given
+    )
+    assert (full["uploads"], full["uploads_refused"]) == ([], 2)
+    assert (stored["uploads"], "uploads_refused" in stored) == ([], False)
     measured = {one["name"]: one["value"] for one in ask(db, None, "read_metrics")}
     assert (measured["threadline_media_files"], measured["threadline_media_bytes"]) == (1, 100)
 

@@ -19,7 +19,7 @@ from threadline_import.model import Conversation, ImportRefusedError, LeftOut, M
 from threadline_import.order import Counts, Spread
 from threadline_import.sources import Source
 from threadline_import.whatsapp.calendars import ORDERS, Written, is_plausible, read_day
-from threadline_import.whatsapp.header import find_header
+from threadline_import.whatsapp.header import LONGEST, NO_YEAR, find_header, flatten
 from threadline_import.whatsapp.kinds import interpret
 from threadline_import.whatsapp.scan import Entry, Scan, clean_name, entries, lines_of, scan, split_author
 
@@ -35,7 +35,10 @@ class WhatsApp:
     def recognizes(self, source: Source) -> bool:
         """Check whether a line near the beginning has a date and a time as WhatsApp writes them."""
         head = source.head()
-        return not head.lstrip().startswith("{") and any(find_header(line) for line in head.split("\n")[:400])
+        lines = head.split("\n")[:400]
+        if head.lstrip().startswith("{"):
+            return False
+        return any(find_header(line) or NO_YEAR.match(flatten(line[:LONGEST])) for line in lines)
 
     def read(self, source: Source, options: Options) -> Iterator[Conversation | Refusal]:
         """Yield the chat of a file."""
@@ -66,7 +69,7 @@ class Reading:
 
     def entries(self) -> Iterator[Message | LeftOut | Unreadable]:
         """Yield what each entry of the file is."""
-        for entry in entries(lines_of(self._source), self._found.layout):
+        for entry in entries(lines_of(self._source), self._found.layouts):
             yield from [entry] if isinstance(entry, Unreadable) else self._entry(entry)
 
     def _entry(self, entry: Entry) -> Iterator[Message | LeftOut | Unreadable]:
@@ -99,6 +102,7 @@ class Reading:
             text=body.content,
             author=author if self._with_author else None,
             details={"file_name": body.file_name, "edited": body.is_edited},
+            file=self._source.file(body.file_name) if body.is_attached and body.file_name else None,
         )
 
     def _moment(self, entry: Entry) -> datetime:
@@ -123,11 +127,14 @@ class Reading:
 
 def choose_order(found: Scan, wanted: str | None, today: date) -> str:
     """Return the order of day, month and year that the file proves; refuse where it leaves two."""
-    dates = list(found.dates)
-    fits = {order: sum(is_plausible(written, order, today) for written in dates) for order in ORDERS}
+    dates, total = list(found.dates), found.dates.total()
+    fits = {
+        order: sum(count for written, count in found.dates.items() if is_plausible(written, order, today))
+        for order in ORDERS
+    }
     example = "/".join(dates[0][:3])
     if wanted:
-        if fits[wanted] * 2 < len(dates):
+        if fits[wanted] * 2 < total:
             raise ImportRefusedError(
                 f"With --date-order {wanted} most dates of the file, such as {example}, are no days from 2009 to "
                 f"today. Try another order."
@@ -135,7 +142,7 @@ def choose_order(found: Scan, wanted: str | None, today: date) -> str:
         return wanted
     best = max(fits.values())
     possible = [order for order, count in fits.items() if count == best]
-    if best < len(dates) * 0.95 or best == 0:
+    if best < total * 0.95 or best == 0:
         raise ImportRefusedError(
             f"No order of day, month and year suits the dates of the file; the first is {example}. Choose one with "
             f"--date-order; the table then lists the lines with other dates."
@@ -143,8 +150,8 @@ def choose_order(found: Scan, wanted: str | None, today: date) -> str:
     # No language writes the day between year and month; only dates that allow nothing else prove it.
     if len(possible) > 1 and "ydm" in possible:
         possible.remove("ydm")
-    # No language writes the month first and a full stop behind it.
-    if found.layout[2] == "." and "dmy" in possible and "mdy" in possible:
+    # No language writes the month first and a full stop behind it; the name of a month stands behind the day.
+    if found.layouts[0][2] in (".", " ") and "dmy" in possible and "mdy" in possible:
         possible.remove("mdy")
     if "ymd" in possible and len(possible) > 1:
         possible = _by_variety(dates, possible)

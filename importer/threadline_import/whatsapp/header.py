@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from threadline_import.whatsapp.calendars import ERAS
+
 MARK = "\u200e"  # stands for each invisible mark
 MARKS = "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff\u200b\u2060"
 SPACES = "\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000\t"
@@ -22,7 +24,10 @@ _PLAIN = {
     **{ord(wide): narrow for wide, narrow in zip("／：．［］，،、", "/:.[],,,", strict=True)},
 }
 _M = r"[ \u200e]*"
-_DATE = rf"(?P<a>\d{{1,4}}){_M}(?P<s1>[./年-]|년){_M}(?P<b>\d{{1,2}}){_M}(?P<s2>[./月-]|월){_M}(?P<c>\d{{1,4}})"
+_YEAR = r"(?P<era>[RrHh]?)(?P<c>\d{1,4})"
+_DATE = rf"(?P<a>\d{{1,4}}){_M}(?P<s1>[./年-]|년){_M}(?P<b>\d{{1,2}}){_M}(?P<s2>[./月-]|월){_M}{_YEAR}"
+# Android wrote the name of the month until 2014: 19:23, 28 Aug 2013
+_NAMED_DATE = r"(?P<a>\d{1,2})(?P<s1> )(?P<b>[^\W\d_]{3,12})\.?(?P<s2> )(?P<era>)(?P<c>\d{4})"
 _TIME = r"(?P<hour>\d{1,2})[:.](?P<minute>\d{2})(?:[:.](?P<second>\d{2}))?"
 _WORD = r"[^\d\[\]:/]{,24}?"
 _START = r"(?P<mark>\u200e*)(?P<bracket>\[)?[ \u200e]*"
@@ -31,6 +36,9 @@ DATE_FIRST = re.compile(
     rf"{_START}(?P<before>[RrHh]|令和|平成|民[國国])? ?{_DATE}(?P<between>{_WORD}){_TIME}(?P<after>{_WORD}){_END}"
 )
 TIME_FIRST = re.compile(rf"{_START}{_TIME}(?P<between>{_WORD}){_DATE}(?P<after>{_WORD}){_END}")
+NAMED_MONTH = re.compile(rf"{_START}{_TIME}(?P<between>{_WORD}){_NAMED_DATE}(?P<after>{_WORD}){_END}")
+NO_YEAR = re.compile(rf"(?:[^\W\d_]{{3,12}}\.? \d{{1,2}}|\d{{1,2}} [^\W\d_]{{3,12}}\.?),? {_TIME}{_WORD} - ")
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 # What stands between a date and a time, and says nothing about the hour.
 _LATIN = "à às as a la las um klo kl om at ve lúc godz ora ore u h uhr vid den ob da kell plkst val mu saat pukul"
 FILLERS = {*_LATIN.split(" "), "в", "у", "о", "г", "ч", "р", "όρα", "στις", "日", "일", "年", "นาฬิกา", "น", "เวลา"}
@@ -94,7 +102,7 @@ def find_header(line: str) -> Header | None:
     """Read the header of a line, or return None if the line goes on with a message."""
     start = line[:LONGEST]
     head = flatten(start)
-    found = DATE_FIRST.match(head) or TIME_FIRST.match(head)
+    found = DATE_FIRST.match(head) or TIME_FIRST.match(head) or NAMED_MONTH.match(head)
     if not found or (found["s1"] != found["s2"] and found["s1"] in "./-"):
         return None
     words = _words(found["between"], found["after"])
@@ -109,7 +117,7 @@ def find_header(line: str) -> Header | None:
     while rest < len(line) and (line[rest] in SPACES or line[rest] == " ") and rest < found.end() + 1:
         rest += 1
     layout = (
-        found.re is TIME_FIRST,
+        found.re is not DATE_FIRST,
         found["bracket"] is not None,
         found["s1"],
         found["second"] is not None,
@@ -118,7 +126,7 @@ def find_header(line: str) -> Header | None:
     )
     return Header(
         layout,
-        (found["a"], found["b"], found["c"]),
+        (found["a"], _month(found["b"]), _year(found["c"], found["era"])),
         era,
         hour,
         int(found["minute"]),
@@ -127,6 +135,19 @@ def find_header(line: str) -> Header | None:
         MARK in found["mark"],
         found["bracket"] is not None,
     )
+
+
+def _month(written: str) -> str:
+    """Return a month as a number; an unknown name becomes 0, so that its line is listed and not taken for text."""
+    if written.isdecimal():
+        return written
+    name = written.casefold()[:3]
+    return str(MONTHS.index(name) + 1) if name in MONTHS else "0"
+
+
+def _year(written: str, prefix: str) -> str:
+    """Return a year behind the prefix of a Japanese era with four digits."""
+    return str(int(written) + ERAS[ERA_PREFIXES[prefix.upper()]]) if prefix else written
 
 
 def _words(*texts: str) -> tuple[tuple[int, ...], str] | None:

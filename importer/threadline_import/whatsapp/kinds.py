@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from threadline_import.model import LeftOut
 from threadline_import.whatsapp.header import MARKS, SPACES
@@ -49,6 +49,7 @@ class Body:
     identity: str
     file_name: str | None = None
     is_edited: bool = False
+    is_attached: bool = False  # the export has the file, under file_name
 
 
 def interpret(text: str, author: str, *, is_line_marked: bool, is_notice_signer: bool = False) -> Body | LeftOut:
@@ -118,7 +119,8 @@ def _media(text: str, *, is_line_marked: bool, is_edited: bool) -> Body | None:
     attached = ATTACHED_ANDROID.match(text) or ATTACHED_IPHONE.match(text)
     if attached and _is_written_by_whatsapp(attached):
         name = attached["name"].strip(f"{MARKS} ")
-        return _body(_kind_of_name(name), attached["caption"], name, is_edited=is_edited)
+        body = _body(_kind_of_name(name), attached["caption"], name, is_edited=is_edited)
+        return replace(body, is_attached=True)
     if omitted := OMITTED_ANDROID.match(text):
         label = plain(omitted["label"])
         return _body(media_noun(label) or _certain_noun(label), omitted["caption"], None, is_edited=is_edited)

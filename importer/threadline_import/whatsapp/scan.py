@@ -11,8 +11,9 @@ from functools import lru_cache
 from threadline_import.model import ImportRefusedError, Options, Unreadable
 from threadline_import.sources import Source
 from threadline_import.whatsapp.calendars import Written, read_day
-from threadline_import.whatsapp.header import MARKS, Header, find_header
+from threadline_import.whatsapp.header import LONGEST, MARKS, NO_YEAR, Header, find_header, flatten
 from threadline_import.whatsapp.kinds import is_group_notice, is_notice
+from threadline_import.whatsapp.words import phrases, plain
 
 QUOTES = re.compile('["“”«»„「」『』]')
 COLON = re.compile("[:：]")
@@ -38,8 +39,8 @@ class Entry:
 class Scan:
     """What all lines of a file tell together."""
 
-    layout: tuple[object, ...]
-    dates: dict[Written, None]
+    layouts: list[tuple[object, ...]]  # the most usual one first
+    dates: Counter[Written]
     names: frozenset[str]  # known from lines with a space behind the colon, and from the user
     authors: list[str] = field(default_factory=list)
     notice_signers: list[str] = field(default_factory=list)
@@ -62,7 +63,7 @@ class Scan:
 @dataclass
 class _Layout:
     count: int = 0
-    dates: dict[Written, None] = field(default_factory=dict)
+    dates: Counter[Written] = field(default_factory=Counter)
     changes: list[Written] = field(default_factory=list)
     names: Counter[str] = field(default_factory=Counter)
     longer: dict[str, set[str | None]] = field(default_factory=dict)  # name: what a second colon would make of it
@@ -70,16 +71,29 @@ class _Layout:
     def add(self, header: Header, text: str) -> None:
         self.count += 1
         written = (*header.date, header.era)
-        self.dates[written] = None
+        self.dates[written] += 1
         if not self.changes or self.changes[-1] != written:
             self.changes.append(written)
         name, rest = split_author(text, frozenset())
         if name:
             self.names[name] += 1
-            second, _ = split_author(rest, frozenset())
+            second = None if _is_label(rest) else split_author(rest, frozenset())[0]
             known = self.longer.setdefault(name, set())
             if len(known) < 3:
                 known.add(second)
+
+    def join(self, other: _Layout) -> None:
+        """Add what another layout of the same file has."""
+        self.dates += other.dates
+        self.names += other.names
+        for name, seconds in other.longer.items():
+            self.longer.setdefault(name, set()).update(seconds)
+
+
+def _is_label(text: str) -> bool:
+    """Check for a colon that WhatsApp writes: <attached: photo.jpg>, Location: https://..., POLL:."""
+    label = plain(text.partition(":")[0])
+    return text[:1] in {"<", *MARKS} or label in phrases("location") or label in phrases("poll")
 
 
 def lines_of(source: Source) -> Iterator[str]:
@@ -101,12 +115,24 @@ def scan(source: Source, options: Options) -> Scan:
         if header := find_header(line):
             layouts.setdefault(header.layout, _Layout()).add(header, line[header.rest :])
     if not layouts:
-        raise ImportRefusedError("No line of the file looks like a WhatsApp message.")
-    # A dated line in another layout is pasted text.
+        raise ImportRefusedError(
+            "Its dates have no year, as in exports before 2014. Export the chat again."
+            if any(NO_YEAR.match(flatten(line[:LONGEST])) for line in lines_of(source))
+            else "No line of the file looks like a WhatsApp message."
+        )
     layout, usual = max(layouts.items(), key=lambda item: item[1].count)
-    found = Scan(layout, usual.dates, _names(usual, options), _changes=usual.changes)
+    # A dated line in another layout is pasted text, but some phones write both 8:05 PM and 20:05.
+    same = [other for other in layouts if _is_alike(other, layout) and layouts[other].count * 10 >= usual.count]
+    for other in same:
+        usual.join(layouts[other])
+    found = Scan([layout, *same], usual.dates, _names(usual, options), _changes=usual.changes)
     _find_authors(found, source)
     return found
+
+
+def _is_alike(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
+    # All but seconds and the word for the time of day.
+    return one != other and (one[:3], one[5:]) == (other[:3], other[5:])
 
 
 def _names(usual: _Layout, options: Options) -> frozenset[str]:
@@ -126,7 +152,7 @@ def _find_authors(found: Scan, source: Source) -> None:
     signers: set[str] = set()
     for line in lines_of(source):
         header = find_header(line)
-        if not header or header.layout != found.layout:
+        if not header or header.layout not in found.layouts:
             continue
         author, text = split_author(line[header.rest :], found.names)
         if not author:
@@ -143,12 +169,12 @@ def _find_authors(found: Scan, source: Source) -> None:
     found.authors = [name for name in messages if name not in found.notice_signers]
 
 
-def entries(lines: Iterable[str], layout: tuple[object, ...]) -> Iterator[Entry | Unreadable]:
+def entries(lines: Iterable[str], layouts: list[tuple[object, ...]]) -> Iterator[Entry | Unreadable]:
     """Cut a file into entries; lines before the first one are unreadable."""
     entry: Entry | None = None
     for number, line in enumerate(lines, 1):
         header = find_header(line)
-        if header and header.layout == layout:
+        if header and header.layout in layouts:
             if entry:
                 yield entry
             entry = Entry(number, header, [line])

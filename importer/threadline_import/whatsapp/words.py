@@ -13,7 +13,7 @@ from threadline_import.whatsapp.header import MARKS, SPACES
 LONGEST_LABEL = 60
 PARTICLES = "は이가을를은는 "  # between the noun and the verb
 NOUNS = ("image", "video", "audio", "sticker", "gif", "document", "contact")
-_INVISIBLE = re.compile(f"[{MARKS}]")
+_INVISIBLE = re.compile(f"[{MARKS}\u064b-\u0652]")  # marks, and the vowels of Arabic, which are written or not
 _SPACES = re.compile(f"[{SPACES} ]+")
 
 
