@@ -266,13 +266,9 @@ begin
     -- The lock order stands in the head of 131_ingest_conversations.sql.
     perform private.lock_source(p_source);
     v_created := private.create_conversations(p_source, v_participants);
-    if v_created <> '{}' then
-        perform private.require_first_names(p_source, v_created);
-    end if;
     v_ids := private.complete_ids(p_source, v_conversations, v_ids, v_created);
     v_existing := array(
-        select v_ids[given.position]
-        from unnest(v_conversations) as given
+        select v_ids[given.position] from unnest(v_conversations) as given
         where given.error is null and not v_created ? given.external_id
     );
     if v_existing <> '{}' then
@@ -282,18 +278,12 @@ begin
     v_changed := v_changed || private.record_given_identifiers(
         p_source.platform, v_conversations, v_ids, v_existing = '{}'
     ) || private.record_group_participants(v_conversations, p_conversations, v_messages, v_ids);
-    -- Also for names that came since the request was read.
-    if current_setting('threadline.has_names', true) = 'on' or exists (
-        select from private.conversation_aliases as alias
-        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
-    ) then
-        perform private.record_names(p_source, p_conversations, v_conversations, v_messages, v_updates, v_ids);
-    end if;
+    perform private.record_names(p_source, p_conversations, v_conversations, v_messages, v_updates, v_ids)
+    where private.has_names(p_source, v_created);
     if v_has_updates then
         v_counts := private.record_updates(v_updates, v_ids);
     end if;
-    if v_has_updates
-        or private.has_updates(v_existing)
+    if v_has_updates or private.has_updates(v_existing)
         or exists (select from unnest(v_conversations) as given where given.has_future)
     then
         v_messages := private.apply_known_updates(private.place_messages(v_messages, v_ids), v_ids);

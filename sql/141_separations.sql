@@ -45,8 +45,9 @@ begin
             private.is_phone(alias.platform, alias.participant_identifier) desc,
             coalesce(alias.identified_at, '-infinity') desc, alias.participant_identifier desc
         ) filter (where alias.participant_identifier is not null))[1],
-        (array_agg(alias.participant_name order by coalesce(alias.named_at, '-infinity') desc, alias.participant_name desc)
-            filter (where alias.participant_name is not null))[1],
+        (array_agg(alias.participant_name order by
+            coalesce(alias.named_at, '-infinity') desc, alias.participant_name desc
+        ) filter (where alias.participant_name is not null))[1],
         max(alias.named_at)
     into identifier, identified_at, name, named_at
     from private.conversation_aliases as alias

@@ -723,7 +723,6 @@ grant execute on function
         private.ingest_source, jsonb, private.ingest_conversation[], private.ingest_message[],
         private.ingest_update[], uuid[]
     ),
-    private.require_first_names(private.ingest_source, jsonb),
     private.inbox_epoch(),
     private.list_inbox_changes(uuid, xid8, bigint, integer, integer),
     private.parse_inbox_cursor(text),
@@ -841,6 +840,7 @@ grant execute on function
     private.merge_counts(
         private.ingest_count[], private.ingest_update[], private.ingest_update[], uuid[]
     ),
+    private.has_names(private.ingest_source, jsonb),
     private.has_updates(uuid[]),
     private.list_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_count[]),
     private.find_edit_time(jsonb),

@@ -11,19 +11,21 @@ WRAPPED = ("ephemeralMessage", "viewOnceMessageV2", "documentWithCaptionMessage"
 
 def to_conversations(webhook: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the conversations of one webhook, whatever it reports."""
-    data = webhook["data"] if isinstance(webhook["data"], list) else [webhook["data"]]
+    data, at = webhook["data"] if isinstance(webhook["data"], list) else [webhook["data"]], webhook["date_time"]
     match webhook["event"]:
         case "messages.upsert":
             return [_conversation(one["key"], one, **_read_message(one)) for one in data]
-        case "messages.update":
+        case "messages.update" | "messages.delete":
             known = [(one, STATES[one["status"]]) for one in data if one["status"] in STATES]
-            return [_conversation(one, **_update(one, kind, webhook["date_time"])) for one, kind in known]
-        case "messages.delete":
-            return [_conversation(one, **_update(one, "deleted", webhook["date_time"])) for one in data]
+            return [_conversation(one, **_update(one, kind, at)) for one, kind in known]
         case "messages.edited":
             return [_conversation(one["key"], **_read_protocol(one)) for one in data]
         case "groups.upsert" | "groups.update":
-            return [{**_conversation({"remoteJid": one["id"]}), "title": one.get("subject")} for one in data]
+            return [_conversation({"remoteJid": one["id"]}, title=one.get("subject")) for one in data]
+        case "group-participants.update":
+            known = {"state": "left" if data[0]["action"] == "remove" else "joined", "at": at}
+            people = [{"identifier": one, **known} for one in data[0]["participants"]]
+            return [_conversation({"remoteJid": data[0]["id"]}, participants=people)]
     return []
 
 
@@ -43,10 +45,9 @@ def _read_message(given: dict[str, Any]) -> dict[str, Any]:
     at = datetime.fromtimestamp(int(given["messageTimestamp"]), UTC).isoformat()
     if "protocolMessage" in body:
         return _read_protocol(body["protocolMessage"], at)
-    if "reactionMessage" in body:
-        by, reaction = key.get("participant") or key["remoteJid"], body["reactionMessage"]
-        emoji = {"emoji": reaction["text"] or None}
-        return _update(reaction["key"], "reaction", at, by="me" if key["fromMe"] else by, **emoji)
+    if reaction := body.get("reactionMessage"):
+        by = "me" if key["fromMe"] else key.get("participant") or key["remoteJid"]
+        return _update(reaction["key"], "reaction", at, by=by, emoji=reaction["text"] or None)
     if pin := body.get("pinInChatMessage"):
         return _update(pin["key"], "pinned" if pin["type"] in (1, "PIN_FOR_ALL") else "unpinned", at)
     kind = next((one for one in TYPES if one in body), None)

@@ -15,24 +15,25 @@ def to_conversations(notification: dict[str, Any]) -> list[dict[str, Any]]:
         kind = "delivered" if receipt["isDelivery"] else "read" if receipt["isRead"] else "played"
         known = {"type": kind, "at": _time(receipt["when"])}
         return [_conversation(other, {}, updates=[{"message_id": str(one), **known} for one in receipt["timestamps"]])]
-    if "callMessage" in envelope:
-        call = {"type": "call", "content": "", **_head(envelope["timestamp"], "inbound")}
-        return [_conversation(other, {}, messages=[call])] if "offerMessage" in envelope["callMessage"] else []
+    if "offerMessage" in (envelope.get("callMessage") or {}):
+        call = _head(envelope["timestamp"], "inbound") | {"type": "call", "content": ""}
+        return [_conversation(other, {}, messages=[call])]
     if sent := (envelope.get("syncMessage") or {}).get("sentMessage"):
         other = {"number": sent.get("destinationNumber"), "uuid": sent.get("destinationUuid")}
-    given = sent or envelope
-    edit = given.get("editMessage")
+    edit = (sent or envelope).get("editMessage")
     data = edit["dataMessage"] if edit else sent or envelope.get("dataMessage")
-    if not data:
-        return []
-    content = _read_data(data, edit, envelope["sourceUuid"], "outbound" if sent else "inbound")
-    return [_conversation(other, data.get("groupInfo"), **content)]
+    content = _read_data(data, edit, envelope["sourceUuid"], "outbound" if sent else "inbound") if data else {}
+    return [_conversation(other, data.get("groupInfo"), **content)] if data else []
 
 
 def _conversation(other: dict[str, Any], group: dict[str, Any] | None, **content: Any) -> dict[str, Any]:
     if group:
+        # signal-cli says that a group changed, and not who came or left: the participants are those who write.
+        phones = [{"kind": "phone", "value": other["number"]}] if other["number"] else []
+        person = {"identifier": other["uuid"], "name": other.get("name"), "identifiers": phones}
         named = {"external_conversation_id": group["groupId"], "participant_identifier": group["groupId"]}
-        return {**named, "kind": "group", "title": group.get("groupName"), "messages": [], **content}
+        named |= {"kind": "group", "title": group.get("groupName"), "participants": [person] if "name" in other else []}
+        return {**named, "messages": [], **content}
     # The uuid stays when the number changes.
     known = {"external_conversation_id": other["uuid"], "participant_identifier": other["number"] or other["uuid"]}
     known |= {"identifiers": [{"kind": "signal_uuid", "value": other["uuid"]}], "participant_name": other.get("name")}
@@ -66,9 +67,8 @@ def _read_data(data: dict[str, Any], edit: dict[str, Any] | None, author: str, d
 
 
 def _kind(data: dict[str, Any], files: list[dict[str, Any]]) -> str:
-    if "sticker" in data or "contacts" in data:
-        return "sticker" if "sticker" in data else "contact"
-    return KINDS.get(files[0]["contentType"].partition("/")[0], "file") if files else "text"
+    named = "sticker" if "sticker" in data else "contact" if "contacts" in data else "text"
+    return KINDS.get(files[0]["contentType"].partition("/")[0], "file") if files and named == "text" else named
 
 
 def _head(timestamp: int, direction: str) -> dict[str, Any]:

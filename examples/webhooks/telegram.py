@@ -16,17 +16,15 @@ NOTICES = {
 
 def to_conversations(update: dict[str, Any], arrived_at: str) -> list[dict[str, Any]]:
     """Return the conversations of one update. Telegram does not say when messages were deleted."""
-    for field in MESSAGES:
-        if field in update:
-            return [_conversation(update[field]["chat"], **_read_message(update[field]))]
+    if given := next((update[field] for field in MESSAGES if field in update), None):
+        return [_conversation(given["chat"], **_read_message(given))]
     if reaction := update.get("message_reaction"):
         actor = reaction.get("user") or reaction["actor_chat"]
         emoji = [one.get("emoji") or one.get("custom_emoji_id") or one["type"] for one in reaction["new_reaction"]]
         known = {"message_id": str(reaction["message_id"]), "type": "reaction", "at": _time(reaction["date"])}
         return [_conversation(reaction["chat"], updates=[{**known, "emoji": emoji, "by": str(actor["id"])}])]
     if deleted := update.get("deleted_business_messages"):
-        known = {"type": "deleted", "at": arrived_at}
-        updates = [{"message_id": str(one), **known} for one in deleted["message_ids"]]
+        updates = [{"message_id": str(one), "type": "deleted", "at": arrived_at} for one in deleted["message_ids"]]
         return [_conversation(deleted["chat"], updates=updates)]
     return []
 
@@ -37,8 +35,7 @@ def _conversation(chat: dict[str, Any], **content: Any) -> dict[str, Any]:
     if chat["type"] != "private":
         return {**found, "kind": "group", "title": chat.get("title")}
     found["participant_name"] = " ".join(chat[part] for part in ("first_name", "last_name") if part in chat)
-    if "username" in chat:
-        found["identifiers"] = [{"kind": "telegram_username", "value": chat["username"]}]
+    found["identifiers"] = [{"kind": "telegram_username", "value": chat["username"]}] if "username" in chat else []
     return found
 
 
@@ -57,18 +54,22 @@ def _read_message(given: dict[str, Any]) -> dict[str, Any]:
     kind = next((field for field in TYPES if field in given), "text")
     message["type"] = "system" if notice else TYPES.get(kind, "text")
     message["content"] = notice or given.get("text") or given.get("caption") or _description(given.get(kind))
-    if "reply_to_message" in given:
-        message["reply_to"] = str(given["reply_to_message"]["message_id"])
-    if "forward_origin" in given:
-        message["forwarded"] = True
+    message |= {"reply_to": str(given["reply_to_message"]["message_id"])} if "reply_to_message" in given else {}
+    message |= {"forwarded": True} if "forward_origin" in given else {}
     message |= {"edit_date": given["edit_date"]} if "edit_date" in given else {}
     file = given["photo"][-1] if "photo" in given else given.get(kind)
-    return {"messages": [message | ({"media_id": file["file_id"]} if kind != "text" and "file_id" in file else {})]}
+    message |= {"media_id": file["file_id"]} if kind != "text" and "file_id" in file else {}
+    moved = [(one, "joined") for one in given.get("new_chat_members", [])]
+    moved += [(given["left_chat_member"], "left")] if "left_chat_member" in given else []
+    known = {"at": message["sent_at"]}
+    people = [
+        {"identifier": str(one["id"]), "name": one["first_name"], "state": state, **known} for one, state in moved
+    ]
+    return {"messages": [message], **({"participants": people} if people else {})}
 
 
 def _description(body: Any) -> str:
-    if not isinstance(body, dict):
-        return ""
+    body = body if isinstance(body, dict) else {}
     if "latitude" in body:
         return f"{body['latitude']},{body['longitude']}"
     words = [body.get(field) for field in ("title", "question", "first_name", "phone_number", "emoji", "file_name")]

@@ -33,10 +33,8 @@ def _receipts(form: dict[str, str], status: str, at: str) -> list[dict[str, Any]
 def _read_messages(form: dict[str, str], at: str) -> list[dict[str, Any]]:
     first = {"id": form["MessageSid"], "direction": "inbound", "type": "text", "content": form.get("Body", "")}
     first["sent_at"] = at
-    if "OriginalRepliedMessageSid" in form:
-        first["reply_to"] = form["OriginalRepliedMessageSid"]
-    if form.get("Forwarded") == "true":
-        first["forwarded"] = True
+    first |= {"reply_to": form["OriginalRepliedMessageSid"]} if "OriginalRepliedMessageSid" in form else {}
+    first |= {"forwarded": True} if form.get("Forwarded") == "true" else {}
     if "Latitude" in form:
         place = form.get("Label") or form.get("Address") or f"{form['Latitude']},{form['Longitude']}"
         return [{**first, "type": "location", "content": place}]
@@ -67,12 +65,16 @@ def _read_event(form: dict[str, str]) -> list[dict[str, Any]]:
             for file in json.loads(form.get("Media", "[]"))[:1]:
                 given |= {"type": _kind(file["ContentType"]), "media_id": file["Sid"]}
             return [{**conversation, "messages": [given]}]
-        case "onMessageUpdated":
+        case "onMessageUpdated" | "onMessageRemoved" as event:
             known = {"message_id": form["MessageSid"], "sender": form["Author"], "at": form["DateUpdated"]}
-            return [{**conversation, "updates": [{**known, "type": "edited", "content": form["Body"]}]}]
-        case "onMessageRemoved":
-            known = {"message_id": form["MessageSid"], "sender": form["Author"], "at": form["DateUpdated"]}
-            return [{**conversation, "updates": [{**known, "type": "deleted"}]}]
+            change = {"type": "edited", "content": form["Body"]} if event == "onMessageUpdated" else {"type": "deleted"}
+            return [{**conversation, "updates": [known | change]}]
+        case "onParticipantAdded" | "onParticipantRemoved":
+            known = {"identifier": form.get("MessagingBinding.Address") or form["Identity"]}
+            known |= (
+                {"state": "left", "at": form["DateRemoved"]} if "DateRemoved" in form else {"at": form["DateCreated"]}
+            )
+            return [{**conversation, "participants": [known]}]
         case "onDeliveryUpdated":
             return [{**conversation, "updates": _receipts(form, form["Status"], form["DateUpdated"])}]
     return []

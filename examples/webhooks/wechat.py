@@ -52,9 +52,11 @@ def archive_to_conversations(given: dict[str, Any]) -> list[dict[str, Any]]:
     outside = next((one for one in people if one.startswith(("wm", "wo"))), people[-1])
     name = given["roomid"] or outside
     found = {"external_conversation_id": name, "participant_identifier": name, "messages": []}
-    found |= {"kind": "group"} if given["roomid"] else {}
-    sender = {"sender": given["from"]} if given["roomid"] else {}
     at, kind = _time(given["msgtime"] / 1000), given["msgtype"]
+    if given["roomid"]:
+        # A message goes to all who are in the group. The archive does not say who left.
+        found |= {"kind": "group", "participants": [{"identifier": one, "at": at} for one in people]}
+    sender = {"sender": given["from"]} if given["roomid"] else {}
     if given["action"] == "recall":
         update = {"message_id": given["revoke"]["pre_msgid"], "type": "deleted", "at": at, **sender}
         return [{**found, "updates": [update]}]

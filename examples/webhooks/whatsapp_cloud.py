@@ -3,36 +3,43 @@
 from datetime import UTC, datetime
 from typing import Any
 
+Fields = dict[str, Any]
 TYPES = {"document": "file", "contacts": "contact", "audio": "audio", "video": "video", "system": "system"}
+STATES = ("delivered", "read", "played", "failed")
+MOVES = {"group_participants_add": "joined", "group_participants_remove": "left"}
 TYPES |= {"image": "image", "sticker": "sticker", "location": "location"}
 
 
-def to_conversations(webhook: dict[str, Any]) -> list[dict[str, Any]]:
+def to_conversations(webhook: Fields) -> list[Fields]:
     """Return the conversations of one webhook, whatever it reports."""
     return [one for entry in webhook["entry"] for change in entry["changes"] for one in _read_change(change["value"])]
 
 
-def _read_change(value: dict[str, Any]) -> list[dict[str, Any]]:
+def _read_change(value: Fields) -> list[Fields]:
     found = []
     for given in value.get("messages", []):
         found.append(_conversation(given, value, given.get("from"), given.get("from_user_id"), **_read_message(given)))
-        found += _moved(given) if given["type"] == "system" else []
+        if given["type"] == "system" and (new := given["system"].get("wa_id") or given["system"].get("user_id")):
+            # A user with a new number goes on in the same conversation.
+            found.append({**_conversation({}, value, new), "continues": given["from"]})
     for given in value.get("message_echoes", []):
-        found.append(_conversation(given, value, given["to"], None, **_read_message(given, "outbound")))
-    for given in value.get("statuses", []):
-        if given["status"] in ("delivered", "read", "played", "failed"):
-            group = {"group_id": given["recipient_id"]} if given.get("recipient_type") == "group" else {}
-            update = {"message_id": given["id"], "type": given["status"], "at": _time(given)}
-            update |= {"by": given["recipient_participant_id"]} if "recipient_participant_id" in given else {}
-            update |= {"reason": "{code}: {title}".format(**given["errors"][0])} if "errors" in given else {}
-            number, user_id = given.get("recipient_id"), given.get("recipient_user_id")
-            found.append(_conversation(group, value, number, user_id, updates=[update]))
+        found += [_conversation(given, value, given["to"], **_read_message(given, "outbound"))]
+    for given in [one for one in value.get("groups", []) if one["type"] in MOVES]:
+        known = {"state": MOVES[given["type"]], "at": _time(given)}
+        moved = given.get("added_participants") or given.get("removed_participants") or []
+        people = [{"identifier": one.get("wa_id") or one["input"], **known} for one in moved]
+        found.append(_conversation(given, value, participants=people))
+    for given in [one for one in value.get("statuses", []) if one["status"] in STATES]:
+        group = {"group_id": given["recipient_id"]} if given.get("recipient_type") == "group" else {}
+        update = {"message_id": given["id"], "type": given["status"], "at": _time(given)}
+        update |= {"by": given["recipient_participant_id"]} if "recipient_participant_id" in given else {}
+        update |= {"reason": "{code}: {title}".format(**given["errors"][0])} if "errors" in given else {}
+        ids = [given.get("recipient_id"), given.get("recipient_user_id")]
+        found.append(_conversation(group, value, *ids, updates=[update]))
     return found
 
 
-def _conversation(
-    given: dict[str, Any], value: dict[str, Any], number: str | None, user_id: str | None, **content: Any
-) -> dict[str, Any]:
+def _conversation(given: Fields, value: Fields, number: Any = None, user_id: Any = None, **content: Any) -> Fields:
     name = given.get("group_id") or number or user_id
     known = {"external_conversation_id": name, "participant_identifier": name, "messages": [], **content}
     if "group_id" in given:
@@ -42,7 +49,7 @@ def _conversation(
     return {**known, "participant_name": names[0] if names else None}
 
 
-def _read_message(given: dict[str, Any], direction: str = "inbound") -> dict[str, Any]:
+def _read_message(given: Fields, direction: str = "inbound") -> Fields:
     kind, at = given["type"], _time(given)
     sender = {"sender": given["from"]} if "group_id" in given else {}
     if kind == "reaction":
@@ -59,7 +66,7 @@ def _read_message(given: dict[str, Any], direction: str = "inbound") -> dict[str
     return {"messages": [{**message, "sent_at": at, **sender}]}
 
 
-def _text(given: dict[str, Any]) -> str:
+def _text(given: Fields) -> str:
     body = given.get(given["type"]) or {}
     if isinstance(body, list):
         return ", ".join(f"{one['name']['formatted_name']} {one['phones'][0]['phone']}" for one in body)
@@ -68,12 +75,5 @@ def _text(given: dict[str, Any]) -> str:
     return next((body[one] for one in ("body", "caption", "text", "name") if body.get(one)), chosen.get("title", place))
 
 
-def _moved(given: dict[str, Any]) -> list[dict[str, Any]]:
-    """A user with a new number goes on in the same conversation."""
-    new = given["system"].get("wa_id") or given["system"].get("user_id")
-    known = {"external_conversation_id": new, "participant_identifier": new, "continues": given["from"]}
-    return [{**known, "messages": []}] if new else []
-
-
-def _time(given: dict[str, Any]) -> str:
+def _time(given: Fields) -> str:
     return datetime.fromtimestamp(int(given["timestamp"]), UTC).isoformat()

@@ -6300,6 +6300,277 @@ $$;
 comment on function private.apply_known_updates(private.ingest_message[], uuid[]) is
 'The same messages as earlier updates make them, for those that come after their updates.';
 
+-- Ingest: what a request brings under each name of a conversation that continues another one.
+-- Promise: at any time, all that came under a name is known, for the undo in 141_separations.
+
+create table private.conversation_aliases (
+    scope_id uuid not null,
+    platform text not null,
+    external_id text collate "C" not null,
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    continues text collate "C",
+    participant_identifier text collate "C",
+    identified_at timestamptz,
+    participant_name text collate "C",
+    named_at timestamptz,
+    identifiers private.identifier[] not null default '{}',
+    created_at timestamptz not null default clock_timestamp(),
+    primary key (scope_id, platform, external_id, conversation_id)
+);
+comment on table private.conversation_aliases is
+'The names of conversations that continue others, from the field continues of requests, and what requests said about the
+participant under each name. A name is an external_conversation_id.';
+comment on column private.conversation_aliases.continues is 'The former name; null for the first one.';
+create index conversation_aliases_conversation_id_idx on private.conversation_aliases (conversation_id);
+alter table private.conversation_aliases enable row level security;
+
+create table private.continued_messages (
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    external_id text collate "C" not null,
+    sender text collate "C" not null,
+    name text collate "C" not null,
+    primary key (conversation_id, external_id, sender)
+);
+comment on table private.continued_messages is
+'The messages, and the messages that updates wait for, which came under a later name of their conversation.';
+alter table private.continued_messages enable row level security;
+
+create table private.conversation_separations (
+    scope_id uuid not null,
+    platform text not null,
+    external_id text collate "C" not null,
+    continues text collate "C" not null,
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    primary key (scope_id, platform, external_id, continues)
+);
+comment on table private.conversation_separations is
+'Names that a user parted: a repetition of the request does not join them again.';
+create index conversation_separations_conversation_id_idx on private.conversation_separations (conversation_id);
+alter table private.conversation_separations enable row level security;
+
+-- Definer, because no role writes the table.
+create function private.record_name(p_conversation_id uuid, p_name text, p_continues text, p_is_known boolean)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into private.conversation_aliases as alias (
+        scope_id, platform, external_id, conversation_id, continues, participant_identifier, identified_at,
+        participant_name, named_at, identifiers
+    )
+    select
+        conversation.scope_id, conversation.platform, p_name, p_conversation_id, p_continues,
+        case when p_is_known then conversation.participant_identifier end,
+        case when p_is_known then conversation.participant_identified_at end,
+        case when p_is_known then conversation.participant_name end,
+        case when p_is_known then conversation.participant_named_at end,
+        case
+            when p_is_known then private.list_identifiers(p_conversation_id)
+                || private.identify_any(conversation.platform, conversation.participant_identifier)
+            else '{}'
+        end
+    from public.conversations as conversation
+    where conversation.id = p_conversation_id
+    on conflict (scope_id, platform, external_id, conversation_id) do update
+    -- The first name of a conversation may continue another one later.
+    set continues = excluded.continues
+    where alias.continues is null and excluded.continues is not null;
+end
+$$;
+comment on function private.record_name(uuid, text, text, boolean) is
+'Stores a name of a conversation; if it is known, with what the conversation says about its participant now.';
+
+-- Definer, because no role writes the table.
+create function private.record_continued_messages(p_conversation_id uuid, p_into uuid, p_name text) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    insert into private.continued_messages (conversation_id, external_id, sender, name)
+    select p_conversation_id, given.external_id, given.sender, p_name
+    from (
+        select stored.external_id, stored.sender from public.conversation_messages as stored
+        where stored.conversation_id = p_conversation_id
+        union
+        select known.external_id, known.sender from public.conversation_updates as known
+        where known.conversation_id = p_conversation_id
+    ) as given
+    -- The first of two messages with one id counts.
+    where p_into = p_conversation_id or not exists (
+        select from public.conversation_messages as stored
+        where (stored.conversation_id, stored.external_id, stored.sender)
+            = (p_into, given.external_id, given.sender)
+    )
+    on conflict do nothing;
+end
+$$;
+comment on function private.record_continued_messages(uuid, uuid, text) is
+'Gives a name to the messages of a conversation that have none, before it is joined with another one.';
+
+-- Definer, because no role writes the tables.
+create function private.record_names(
+    p_source private.ingest_source, p_conversations jsonb, p_parsed private.ingest_conversation[],
+    p_messages private.ingest_message[], p_updates private.ingest_update[], p_ids uuid[]
+) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_names text[] := array(
+        select given.value ->> 'external_conversation_id'
+        from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
+        order by given.position
+    );
+begin
+    if exists (
+        select from unnest(p_parsed) as given
+        where p_ids[given.position] is not null and v_names[given.position] <> given.external_id
+            and not exists (
+                select from private.conversation_aliases as alias
+                where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+                    and alias.external_id = v_names[given.position] collate "C"
+                    and alias.conversation_id = p_ids[given.position]
+            )
+    ) then
+        raise serialization_failure using message = 'A conversation was separated during the request. Send it again.';
+    end if;
+    insert into private.continued_messages (conversation_id, external_id, sender, name)
+    select distinct on (alias.conversation_id, given.external_id, given.sender)
+        alias.conversation_id, given.external_id, given.sender, alias.external_id
+    from (
+        select line.parent, line.external_id, line.sender from unnest(p_messages) as line
+        union all
+        select line.parent, line.external_id, line.sender from unnest(p_updates) as line
+    ) as given
+    inner join private.conversation_aliases as alias on alias.conversation_id = p_ids[given.parent]
+    where alias.external_id = v_names[given.parent] collate "C" and alias.continues is not null
+        and not exists (
+            select from public.conversation_messages as stored
+            where stored.conversation_id = alias.conversation_id
+                and stored.external_id = given.external_id collate "C"
+                and private.is_same_sender(stored.sender, given.sender)
+        )
+    order by alias.conversation_id, given.external_id, given.sender, given.parent
+    on conflict do nothing;
+    perform private.record_named_participants(p_parsed, v_names, p_ids);
+end
+$$;
+comment on function private.record_names(
+    private.ingest_source, jsonb, private.ingest_conversation[], private.ingest_message[], private.ingest_update[],
+    uuid[]
+) is
+'Keeps what a request brings under each name of a conversation with several. Raises 40001 if the names were separated
+since it was read. The caller has locked the conversations and has not stored the messages.';
+
+-- Definer, because no role writes the table.
+create function private.record_named_participants(
+    p_parsed private.ingest_conversation[], p_names text[], p_ids uuid[]
+) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_given private.ingest_conversation;
+begin
+    -- The rules of update_participants.
+    foreach v_given in array p_parsed loop
+        update private.conversation_aliases as alias
+        set
+            participant_identifier = case
+                when merged.is_identified then v_given.identifier else alias.participant_identifier
+            end,
+            identified_at = case
+                when merged.is_identified then nullif(v_given.newest_at, '-infinity') else alias.identified_at
+            end,
+            participant_name = case when merged.is_named then v_given.name else alias.participant_name end,
+            named_at = case
+                when v_given.name is null then alias.named_at
+                else nullif(greatest(alias.named_at, v_given.newest_at), '-infinity')
+            end,
+            identifiers = merged.all_identifiers
+        from (
+            select
+                known.*,
+                known.participant_identifier is null
+                or (
+                    private.is_phone(known.platform, v_given.identifier), v_given.newest_at, v_given.identifier
+                ) > (
+                    private.is_phone(known.platform, known.participant_identifier),
+                    coalesce(known.identified_at, '-infinity'), known.participant_identifier
+                ) as is_identified,
+                v_given.name is not null and (v_given.newest_at, v_given.name)
+                > (coalesce(known.named_at, '-infinity'), coalesce(known.participant_name, '')) as is_named,
+                array(
+                    select distinct one::private.identifier
+                    from unnest(known.identifiers || v_given.identifiers || private.identify_any(
+                        known.platform, v_given.identifier
+                    )) as one
+                ) as all_identifiers
+            from private.conversation_aliases as known
+            where known.conversation_id = p_ids[v_given.position]
+                and known.external_id = p_names[v_given.position] collate "C"
+        ) as merged
+        where (alias.scope_id, alias.platform, alias.external_id, alias.conversation_id)
+            = (merged.scope_id, merged.platform, merged.external_id, merged.conversation_id);
+    end loop;
+end
+$$;
+comment on function private.record_named_participants(private.ingest_conversation[], text[], uuid[]) is
+'Keeps what a request says about participants, under the names of their conversations.';
+
+create function private.knows_names(p_source private.ingest_source, p_conversations jsonb) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return not exists (
+        select from jsonb_array_elements(p_conversations) as given
+        where jsonb_typeof(given.value -> 'continues') = 'string' and not exists (
+            select from private.conversation_aliases as alias
+            where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+                and alias.external_id = given.value ->> 'external_conversation_id' collate "C"
+                and alias.continues = given.value ->> 'continues' collate "C"
+        )
+    );
+end
+$$;
+comment on function private.knows_names(private.ingest_source, jsonb) is
+'Whether a request only repeats which conversations continue others, as most do.';
+
+create function private.has_names(p_source private.ingest_source, p_created jsonb) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_created <> '{}' and exists (
+        select from private.conversation_aliases as alias
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+            and alias.external_id = any(array(select jsonb_object_keys(p_created)) collate "C")
+            and alias.continues is not null
+    ) then
+        raise serialization_failure using message = 'A conversation was continued during the request. Send it again.';
+    end if;
+    -- The first for a request whose names were separated since it was read, the second for names that came since.
+    return current_setting('threadline.has_names', true) = 'on' or exists (
+        select from private.conversation_aliases as alias
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+    );
+end
+$$;
+comment on function private.has_names(private.ingest_source, jsonb) is
+'Whether conversations of a connection have several names. Raises 40001 if one that the request has created got another
+one to continue since the request was read.';
+
 -- Ingest, fourth part: brings messages and updates together.
 -- Promise: a stored message shows all of its updates when the request ends.
 
@@ -6494,6 +6765,185 @@ comment on function private.settle_updates(
 ) is
 'Writes the messages of the updates of a request as they are now, also of messages that it repeats with other content.
 The caller has locked the conversations.';
+
+-- Ingest: conversations that continue under another name. On some platforms, a user with a new number or id begins a
+-- new conversation; here both are one.
+-- Promise: the result does not depend on the order in which requests arrive.
+
+create function private.find_conversation(p_source private.ingest_source, p_external_id text) returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return coalesce((
+        select conversation.id
+        from private.conversation_aliases as alias
+        inner join public.conversations as conversation on alias.conversation_id = conversation.id
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+            and alias.external_id = p_external_id collate "C" and conversation.user_id = p_source.user_id
+        limit 1
+    ), (
+        select conversation.id
+        from public.conversations as conversation
+        where conversation.platform = p_source.platform
+            and conversation.external_conversation_id = p_external_id collate "C"
+            and conversation.user_id = p_source.user_id and conversation.scope_id = p_source.scope_id
+    ));
+end
+$$;
+comment on function private.find_conversation(private.ingest_source, text) is
+'The conversation of a connection with this name or alias; null if none exists.';
+
+-- Definer, because the backend may not change stored messages.
+create function private.join_conversation(p_from uuid, p_into uuid) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    perform from public.conversations as conversation
+    where conversation.id in (p_from, p_into)
+    order by conversation.id
+    for update;
+    insert into public.conversation_updates (
+        conversation_id, external_id, sender, type, actor, version, at, sequence, value, received_at
+    )
+    select
+        p_into, given.external_id, given.sender, given.type, given.actor, given.version, given.at, given.sequence,
+        given.value, given.received_at
+    from public.conversation_updates as given
+    where given.conversation_id = p_from
+    on conflict (conversation_id, external_id, sender, type, actor, version) do nothing;
+    insert into public.conversation_messages (
+        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, stated_at, sequence,
+        message, original, deleted_at
+    )
+    select
+        p_into, stored.external_id, stored.sender, stored.workspace_id, stored.connection_id, stored.sent_at,
+        stored.received_at, stored.stated_at, stored.sequence, stored.message, stored.original, stored.deleted_at
+    from public.conversation_messages as stored
+    where stored.conversation_id = p_from
+    on conflict (conversation_id, external_id, sender) do nothing;
+    perform private.record_identifiers(
+        array(select p_into from unnest(private.list_identifiers(p_from))), private.list_identifiers(p_from)
+    );
+    perform private.record_identifiers(array[p_into], array[private.identify_any(
+        conversation.platform, conversation.participant_identifier
+    )])
+    from public.conversations as conversation
+    where conversation.id = p_from;
+    update private.conversation_media as known set conversation_id = p_into where known.conversation_id = p_from;
+    update private.conversation_aliases as alias set conversation_id = p_into where alias.conversation_id = p_from;
+    insert into private.continued_messages (conversation_id, external_id, sender, name)
+    select p_into, known.external_id, known.sender, known.name
+    from private.continued_messages as known
+    where known.conversation_id = p_from
+    on conflict do nothing;
+    delete from public.conversations as conversation where conversation.id = p_from;
+end
+$$;
+comment on function private.join_conversation(uuid, uuid) is
+'Moves the messages, updates, identifiers and names of one conversation into another one and deletes it.';
+
+-- Definer, because no role writes the table.
+create function private.record_aliases(p_source private.ingest_source, p_conversations jsonb) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_given record;
+    v_into uuid;
+    v_from uuid;
+begin
+    if private.knows_names(p_source, p_conversations) then
+        return;
+    end if;
+    -- Waits for running requests of the workspace, because they may create a conversation that this one joins.
+    perform private.lock_matching(array[p_source.workspace_id]);
+    -- In the lock order of 131_ingest_conversations.sql.
+    perform private.lock_source(p_source);
+    for v_given in
+        select distinct given.value ->> 'external_conversation_id' as name, given.value ->> 'continues' as former
+        from jsonb_array_elements(p_conversations) as given
+        where jsonb_typeof(given.value -> 'continues') = 'string'
+            and given.value ->> 'continues' <> given.value ->> 'external_conversation_id'
+            and char_length(given.value ->> 'external_conversation_id') between 1 and 500
+            and char_length(given.value ->> 'continues') between 1 and 500
+            and not exists (
+                select from private.conversation_separations as parted
+                where parted.scope_id = p_source.scope_id and parted.platform = p_source.platform
+                    and parted.external_id = given.value ->> 'external_conversation_id' collate "C"
+                    and parted.continues = given.value ->> 'continues' collate "C"
+            )
+        order by 1, 2
+    loop
+        v_into := private.find_conversation(p_source, v_given.former);
+        v_from := private.find_conversation(p_source, v_given.name);
+        if v_into is null and v_from is not null then
+            -- The messages of the former name come later.
+            perform private.record_name(v_from, v_given.name, v_given.former, true);
+            perform private.record_name(v_from, v_given.former, null, false);
+            perform private.record_continued_messages(v_from, v_from, v_given.name);
+            update public.conversations as conversation set external_conversation_id = v_given.former
+            where conversation.id = v_from;
+        elsif v_into is not null then
+            if not exists (
+                select from private.conversation_aliases as alias where alias.conversation_id = v_into
+            ) then
+                perform private.record_name(v_into, v_given.former, null, true);
+            end if;
+            if v_from <> v_into then
+                perform private.record_name(v_from, v_given.name, v_given.former, true);
+                perform private.record_continued_messages(v_from, v_into, v_given.name);
+                perform private.join_conversation(v_from, v_into);
+            elsif v_from is null then
+                perform private.record_name(v_into, v_given.name, v_given.former, false);
+            end if;
+        end if;
+    end loop;
+end
+$$;
+comment on function private.record_aliases(private.ingest_source, jsonb) is
+'Stores which conversations of a request continue an earlier one, and joins the two if both exist.';
+
+create function private.read_conversations(p_source private.ingest_source, p_conversations jsonb)
+returns private.ingest_conversation[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_parsed private.ingest_conversation[] := private.parse_conversations(p_conversations);
+    v_name text;
+begin
+    if p_conversations @? '$[*].continues' then
+        perform private.record_aliases(p_source, p_conversations);
+    elsif not exists (
+        select from private.conversation_aliases as alias
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+    ) then
+        return v_parsed;
+    end if;
+    perform set_config('threadline.has_names', 'on', true);
+    for v_place in 1..cardinality(v_parsed) loop
+        select conversation.external_conversation_id into v_name
+        from private.conversation_aliases as alias
+        inner join public.conversations as conversation on alias.conversation_id = conversation.id
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+            and alias.external_id = v_parsed[v_place].external_id collate "C"
+            and conversation.user_id = p_source.user_id
+        limit 1;
+        if found and v_parsed[v_place].error is null then
+            v_parsed[v_place].external_id := v_name;
+        end if;
+    end loop;
+    return v_parsed;
+end
+$$;
+comment on function private.read_conversations(private.ingest_source, jsonb) is
+'The conversations of a request (parse_conversations), with the ids under which they are stored.';
 
 -- Ingest, fifth part: what became of each conversation of a request, and the answer that says it.
 -- Promise: one result for each conversation, in the order of the request.
@@ -6842,13 +7292,9 @@ begin
     -- The lock order stands in the head of 131_ingest_conversations.sql.
     perform private.lock_source(p_source);
     v_created := private.create_conversations(p_source, v_participants);
-    if v_created <> '{}' then
-        perform private.require_first_names(p_source, v_created);
-    end if;
     v_ids := private.complete_ids(p_source, v_conversations, v_ids, v_created);
     v_existing := array(
-        select v_ids[given.position]
-        from unnest(v_conversations) as given
+        select v_ids[given.position] from unnest(v_conversations) as given
         where given.error is null and not v_created ? given.external_id
     );
     if v_existing <> '{}' then
@@ -6858,18 +7304,12 @@ begin
     v_changed := v_changed || private.record_given_identifiers(
         p_source.platform, v_conversations, v_ids, v_existing = '{}'
     ) || private.record_group_participants(v_conversations, p_conversations, v_messages, v_ids);
-    -- Also for names that came since the request was read.
-    if current_setting('threadline.has_names', true) = 'on' or exists (
-        select from private.conversation_aliases as alias
-        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
-    ) then
-        perform private.record_names(p_source, p_conversations, v_conversations, v_messages, v_updates, v_ids);
-    end if;
+    perform private.record_names(p_source, p_conversations, v_conversations, v_messages, v_updates, v_ids)
+    where private.has_names(p_source, v_created);
     if v_has_updates then
         v_counts := private.record_updates(v_updates, v_ids);
     end if;
-    if v_has_updates
-        or private.has_updates(v_existing)
+    if v_has_updates or private.has_updates(v_existing)
         or exists (select from unnest(v_conversations) as given where given.has_future)
     then
         v_messages := private.apply_known_updates(private.place_messages(v_messages, v_ids), v_ids);
@@ -7021,439 +7461,6 @@ comment on function private.offer_uploads(private.ingest_source, jsonb, private.
 'The same results, each with the upload paths of the files of its messages: at most 100 in a request, and none for
 stored files. If the workspace is full, uploads_refused counts them instead. The service or the Edge Function adds signed
 URLs.';
-
--- Ingest: conversations that continue under another name. On some platforms, a user with a new number or id begins a
--- new conversation; here both are one.
--- Promise: each name keeps what it brought, so that 141_separations can part them again.
-
-create table private.conversation_aliases (
-    scope_id uuid not null,
-    platform text not null,
-    external_id text collate "C" not null,
-    conversation_id uuid not null references public.conversations (id) on delete cascade,
-    continues text collate "C",
-    participant_identifier text collate "C",
-    identified_at timestamptz,
-    participant_name text collate "C",
-    named_at timestamptz,
-    identifiers private.identifier[] not null default '{}',
-    created_at timestamptz not null default clock_timestamp(),
-    primary key (scope_id, platform, external_id, conversation_id)
-);
-comment on table private.conversation_aliases is
-'The names of conversations that continue others, from the field continues of requests, and what requests said about the
-participant under each name. A name is an external_conversation_id.';
-comment on column private.conversation_aliases.continues is 'The former name; null for the first one.';
-create index conversation_aliases_conversation_id_idx on private.conversation_aliases (conversation_id);
-alter table private.conversation_aliases enable row level security;
-
-create table private.continued_messages (
-    conversation_id uuid not null references public.conversations (id) on delete cascade,
-    external_id text collate "C" not null,
-    sender text collate "C" not null,
-    name text collate "C" not null,
-    primary key (conversation_id, external_id, sender)
-);
-comment on table private.continued_messages is
-'The messages, and the messages that updates wait for, which came under a later name of their conversation.';
-alter table private.continued_messages enable row level security;
-
-create table private.conversation_separations (
-    scope_id uuid not null,
-    platform text not null,
-    external_id text collate "C" not null,
-    continues text collate "C" not null,
-    conversation_id uuid not null references public.conversations (id) on delete cascade,
-    primary key (scope_id, platform, external_id, continues)
-);
-comment on table private.conversation_separations is
-'Names that a user parted: a repetition of the request does not join them again.';
-create index conversation_separations_conversation_id_idx on private.conversation_separations (conversation_id);
-alter table private.conversation_separations enable row level security;
-
-create function private.find_conversation(p_source private.ingest_source, p_external_id text) returns uuid
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return coalesce((
-        select conversation.id
-        from private.conversation_aliases as alias
-        inner join public.conversations as conversation on alias.conversation_id = conversation.id
-        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
-            and alias.external_id = p_external_id collate "C" and conversation.user_id = p_source.user_id
-        limit 1
-    ), (
-        select conversation.id
-        from public.conversations as conversation
-        where conversation.platform = p_source.platform
-            and conversation.external_conversation_id = p_external_id collate "C"
-            and conversation.user_id = p_source.user_id and conversation.scope_id = p_source.scope_id
-    ));
-end
-$$;
-comment on function private.find_conversation(private.ingest_source, text) is
-'The conversation of a connection with this name or alias; null if none exists.';
-
--- Definer, because the backend may not change stored messages.
-create function private.join_conversation(p_from uuid, p_into uuid) returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
-as $$
-begin
-    perform from public.conversations as conversation
-    where conversation.id in (p_from, p_into)
-    order by conversation.id
-    for update;
-    insert into public.conversation_updates (
-        conversation_id, external_id, sender, type, actor, version, at, sequence, value, received_at
-    )
-    select
-        p_into, given.external_id, given.sender, given.type, given.actor, given.version, given.at, given.sequence,
-        given.value, given.received_at
-    from public.conversation_updates as given
-    where given.conversation_id = p_from
-    on conflict (conversation_id, external_id, sender, type, actor, version) do nothing;
-    insert into public.conversation_messages (
-        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, stated_at, sequence,
-        message, original, deleted_at
-    )
-    select
-        p_into, stored.external_id, stored.sender, stored.workspace_id, stored.connection_id, stored.sent_at,
-        stored.received_at, stored.stated_at, stored.sequence, stored.message, stored.original, stored.deleted_at
-    from public.conversation_messages as stored
-    where stored.conversation_id = p_from
-    on conflict (conversation_id, external_id, sender) do nothing;
-    perform private.record_identifiers(
-        array(select p_into from unnest(private.list_identifiers(p_from))), private.list_identifiers(p_from)
-    );
-    perform private.record_identifiers(array[p_into], array[private.identify_any(
-        conversation.platform, conversation.participant_identifier
-    )])
-    from public.conversations as conversation
-    where conversation.id = p_from;
-    update private.conversation_media as known set conversation_id = p_into where known.conversation_id = p_from;
-    update private.conversation_aliases as alias set conversation_id = p_into where alias.conversation_id = p_from;
-    insert into private.continued_messages (conversation_id, external_id, sender, name)
-    select p_into, known.external_id, known.sender, known.name
-    from private.continued_messages as known
-    where known.conversation_id = p_from
-    on conflict do nothing;
-    delete from public.conversations as conversation where conversation.id = p_from;
-end
-$$;
-comment on function private.join_conversation(uuid, uuid) is
-'Moves the messages, updates, identifiers and names of one conversation into another one and deletes it.';
-
--- Definer, because no role writes the table.
-create function private.record_aliases(p_source private.ingest_source, p_conversations jsonb) returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_given record;
-    v_into uuid;
-    v_from uuid;
-begin
-    -- Most requests repeat what is known.
-    if not exists (
-        select from jsonb_array_elements(p_conversations) as given
-        where jsonb_typeof(given.value -> 'continues') = 'string' and not exists (
-            select from private.conversation_aliases as alias
-            where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
-                and alias.external_id = given.value ->> 'external_conversation_id' collate "C"
-                and alias.continues = given.value ->> 'continues' collate "C"
-        )
-    ) then
-        return;
-    end if;
-    -- Waits for running requests of the workspace, because they may create a conversation that this one joins.
-    perform private.lock_matching(array[p_source.workspace_id]);
-    -- In the lock order of 131_ingest_conversations.sql.
-    perform private.lock_source(p_source);
-    for v_given in
-        select distinct given.value ->> 'external_conversation_id' as name, given.value ->> 'continues' as former
-        from jsonb_array_elements(p_conversations) as given
-        where jsonb_typeof(given.value -> 'continues') = 'string'
-            and given.value ->> 'continues' <> given.value ->> 'external_conversation_id'
-            and char_length(given.value ->> 'external_conversation_id') between 1 and 500
-            and char_length(given.value ->> 'continues') between 1 and 500
-            and not exists (
-                select from private.conversation_separations as parted
-                where parted.scope_id = p_source.scope_id and parted.platform = p_source.platform
-                    and parted.external_id = given.value ->> 'external_conversation_id' collate "C"
-                    and parted.continues = given.value ->> 'continues' collate "C"
-            )
-        order by 1, 2
-    loop
-        v_into := private.find_conversation(p_source, v_given.former);
-        v_from := private.find_conversation(p_source, v_given.name);
-        if v_into is null and v_from is not null then
-            -- The messages of the former name come later.
-            perform private.record_name(v_from, v_given.name, v_given.former, true);
-            perform private.record_name(v_from, v_given.former, null, false);
-            perform private.record_continued_messages(v_from, v_from, v_given.name);
-            update public.conversations as conversation set external_conversation_id = v_given.former
-            where conversation.id = v_from;
-        elsif v_into is not null then
-            if not exists (
-                select from private.conversation_aliases as alias where alias.conversation_id = v_into
-            ) then
-                perform private.record_name(v_into, v_given.former, null, true);
-            end if;
-            if v_from <> v_into then
-                perform private.record_name(v_from, v_given.name, v_given.former, true);
-                perform private.record_continued_messages(v_from, v_into, v_given.name);
-                perform private.join_conversation(v_from, v_into);
-            elsif v_from is null then
-                perform private.record_name(v_into, v_given.name, v_given.former, false);
-            end if;
-        end if;
-    end loop;
-end
-$$;
-comment on function private.record_aliases(private.ingest_source, jsonb) is
-'Stores which conversations of a request continue an earlier one, and joins the two if both exist.';
-
-create function private.read_conversations(p_source private.ingest_source, p_conversations jsonb)
-returns private.ingest_conversation[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_parsed private.ingest_conversation[] := private.parse_conversations(p_conversations);
-    v_name text;
-begin
-    if p_conversations @? '$[*].continues' then
-        perform private.record_aliases(p_source, p_conversations);
-    elsif not exists (
-        select from private.conversation_aliases as alias
-        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
-    ) then
-        return v_parsed;
-    end if;
-    perform set_config('threadline.has_names', 'on', true);
-    for v_place in 1..cardinality(v_parsed) loop
-        select conversation.external_conversation_id into v_name
-        from private.conversation_aliases as alias
-        inner join public.conversations as conversation on alias.conversation_id = conversation.id
-        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
-            and alias.external_id = v_parsed[v_place].external_id collate "C"
-            and conversation.user_id = p_source.user_id
-        limit 1;
-        if found and v_parsed[v_place].error is null then
-            v_parsed[v_place].external_id := v_name;
-        end if;
-    end loop;
-    return v_parsed;
-end
-$$;
-comment on function private.read_conversations(private.ingest_source, jsonb) is
-'The conversations of a request (parse_conversations), with the ids under which they are stored.';
-
--- Ingest: what a request brings under each name of a conversation that continues another one.
--- Promise: at any time, all that came under a name is known, for the undo in 141_separations.
-
--- Definer, because no role writes the table.
-create function private.record_name(p_conversation_id uuid, p_name text, p_continues text, p_is_known boolean)
-returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    insert into private.conversation_aliases as alias (
-        scope_id, platform, external_id, conversation_id, continues, participant_identifier, identified_at,
-        participant_name, named_at, identifiers
-    )
-    select
-        conversation.scope_id, conversation.platform, p_name, p_conversation_id, p_continues,
-        case when p_is_known then conversation.participant_identifier end,
-        case when p_is_known then conversation.participant_identified_at end,
-        case when p_is_known then conversation.participant_name end,
-        case when p_is_known then conversation.participant_named_at end,
-        case
-            when p_is_known then private.list_identifiers(p_conversation_id)
-                || private.identify_any(conversation.platform, conversation.participant_identifier)
-            else '{}'
-        end
-    from public.conversations as conversation
-    where conversation.id = p_conversation_id
-    on conflict (scope_id, platform, external_id, conversation_id) do update
-    -- The first name of a conversation may continue another one later.
-    set continues = excluded.continues
-    where alias.continues is null and excluded.continues is not null;
-end
-$$;
-comment on function private.record_name(uuid, text, text, boolean) is
-'Stores a name of a conversation; if it is known, with what the conversation says about its participant now.';
-
--- Definer, because no role writes the table.
-create function private.record_continued_messages(p_conversation_id uuid, p_into uuid, p_name text) returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
-as $$
-begin
-    insert into private.continued_messages (conversation_id, external_id, sender, name)
-    select p_conversation_id, given.external_id, given.sender, p_name
-    from (
-        select stored.external_id, stored.sender from public.conversation_messages as stored
-        where stored.conversation_id = p_conversation_id
-        union
-        select known.external_id, known.sender from public.conversation_updates as known
-        where known.conversation_id = p_conversation_id
-    ) as given
-    -- The first of two messages with one id counts.
-    where p_into = p_conversation_id or not exists (
-        select from public.conversation_messages as stored
-        where (stored.conversation_id, stored.external_id, stored.sender)
-            = (p_into, given.external_id, given.sender)
-    )
-    on conflict do nothing;
-end
-$$;
-comment on function private.record_continued_messages(uuid, uuid, text) is
-'Gives a name to the messages of a conversation that have none, before it is joined with another one.';
-
--- Definer, because no role writes the tables.
-create function private.record_names(
-    p_source private.ingest_source, p_conversations jsonb, p_parsed private.ingest_conversation[],
-    p_messages private.ingest_message[], p_updates private.ingest_update[], p_ids uuid[]
-) returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
-as $$
-declare
-    v_names text[] := array(
-        select given.value ->> 'external_conversation_id'
-        from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
-        order by given.position
-    );
-begin
-    if exists (
-        select from unnest(p_parsed) as given
-        where p_ids[given.position] is not null and v_names[given.position] <> given.external_id
-            and not exists (
-                select from private.conversation_aliases as alias
-                where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
-                    and alias.external_id = v_names[given.position] collate "C"
-                    and alias.conversation_id = p_ids[given.position]
-            )
-    ) then
-        raise serialization_failure using message = 'A conversation was separated during the request. Send it again.';
-    end if;
-    insert into private.continued_messages (conversation_id, external_id, sender, name)
-    select distinct on (alias.conversation_id, given.external_id, given.sender)
-        alias.conversation_id, given.external_id, given.sender, alias.external_id
-    from (
-        select line.parent, line.external_id, line.sender from unnest(p_messages) as line
-        union all
-        select line.parent, line.external_id, line.sender from unnest(p_updates) as line
-    ) as given
-    inner join private.conversation_aliases as alias on alias.conversation_id = p_ids[given.parent]
-    where alias.external_id = v_names[given.parent] collate "C" and alias.continues is not null
-        and not exists (
-            select from public.conversation_messages as stored
-            where stored.conversation_id = alias.conversation_id
-                and stored.external_id = given.external_id collate "C"
-                and private.is_same_sender(stored.sender, given.sender)
-        )
-    order by alias.conversation_id, given.external_id, given.sender, given.parent
-    on conflict do nothing;
-    perform private.record_named_participants(p_parsed, v_names, p_ids);
-end
-$$;
-comment on function private.record_names(
-    private.ingest_source, jsonb, private.ingest_conversation[], private.ingest_message[], private.ingest_update[],
-    uuid[]
-) is
-'Keeps what a request brings under each name of a conversation with several. Raises 40001 if the names were separated
-since it was read. The caller has locked the conversations and has not stored the messages.';
-
--- Definer, because no role writes the table.
-create function private.record_named_participants(
-    p_parsed private.ingest_conversation[], p_names text[], p_ids uuid[]
-) returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
-as $$
-declare
-    v_given private.ingest_conversation;
-begin
-    -- The rules of update_participants.
-    foreach v_given in array p_parsed loop
-        update private.conversation_aliases as alias
-        set
-            participant_identifier = case
-                when merged.is_identified then v_given.identifier else alias.participant_identifier
-            end,
-            identified_at = case
-                when merged.is_identified then nullif(v_given.newest_at, '-infinity') else alias.identified_at
-            end,
-            participant_name = case when merged.is_named then v_given.name else alias.participant_name end,
-            named_at = case
-                when v_given.name is null then alias.named_at
-                else nullif(greatest(alias.named_at, v_given.newest_at), '-infinity')
-            end,
-            identifiers = merged.all_identifiers
-        from (
-            select
-                known.*,
-                known.participant_identifier is null
-                or (
-                    private.is_phone(known.platform, v_given.identifier), v_given.newest_at, v_given.identifier
-                ) > (
-                    private.is_phone(known.platform, known.participant_identifier),
-                    coalesce(known.identified_at, '-infinity'), known.participant_identifier
-                ) as is_identified,
-                v_given.name is not null and (v_given.newest_at, v_given.name)
-                > (coalesce(known.named_at, '-infinity'), coalesce(known.participant_name, '')) as is_named,
-                array(
-                    select distinct one::private.identifier
-                    from unnest(known.identifiers || v_given.identifiers || private.identify_any(
-                        known.platform, v_given.identifier
-                    )) as one
-                ) as all_identifiers
-            from private.conversation_aliases as known
-            where known.conversation_id = p_ids[v_given.position]
-                and known.external_id = p_names[v_given.position] collate "C"
-        ) as merged
-        where (alias.scope_id, alias.platform, alias.external_id, alias.conversation_id)
-            = (merged.scope_id, merged.platform, merged.external_id, merged.conversation_id);
-    end loop;
-end
-$$;
-comment on function private.record_named_participants(private.ingest_conversation[], text[], uuid[]) is
-'Keeps what a request says about participants, under the names of their conversations.';
-
-create function private.require_first_names(p_source private.ingest_source, p_created jsonb) returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if exists (
-        select from private.conversation_aliases as alias
-        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
-            and alias.external_id = any(array(select jsonb_object_keys(p_created)) collate "C")
-            and alias.continues is not null
-    ) then
-        raise serialization_failure using message = 'A conversation was continued during the request. Send it again.';
-    end if;
-end
-$$;
-comment on function private.require_first_names(private.ingest_source, jsonb) is
-'Raises 40001 if a conversation that a request has created got another one to continue since the request was read.';
 
 -- The ingest log: the requests of each connection, for those who manage it. Kept for 30 days.
 -- Promise: it holds no names, no content and no secrets.
@@ -7613,8 +7620,9 @@ begin
             private.is_phone(alias.platform, alias.participant_identifier) desc,
             coalesce(alias.identified_at, '-infinity') desc, alias.participant_identifier desc
         ) filter (where alias.participant_identifier is not null))[1],
-        (array_agg(alias.participant_name order by coalesce(alias.named_at, '-infinity') desc, alias.participant_name desc)
-            filter (where alias.participant_name is not null))[1],
+        (array_agg(alias.participant_name order by
+            coalesce(alias.named_at, '-infinity') desc, alias.participant_name desc
+        ) filter (where alias.participant_name is not null))[1],
         max(alias.named_at)
     into identifier, identified_at, name, named_at
     from private.conversation_aliases as alias
@@ -20329,7 +20337,6 @@ grant execute on function
         private.ingest_source, jsonb, private.ingest_conversation[], private.ingest_message[],
         private.ingest_update[], uuid[]
     ),
-    private.require_first_names(private.ingest_source, jsonb),
     private.inbox_epoch(),
     private.list_inbox_changes(uuid, xid8, bigint, integer, integer),
     private.parse_inbox_cursor(text),
@@ -20447,6 +20454,7 @@ grant execute on function
     private.merge_counts(
         private.ingest_count[], private.ingest_update[], private.ingest_update[], uuid[]
     ),
+    private.has_names(private.ingest_source, jsonb),
     private.has_updates(uuid[]),
     private.list_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_count[]),
     private.find_edit_time(jsonb),

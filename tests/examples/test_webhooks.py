@@ -51,6 +51,19 @@ where conversation.user_id = %s
 order by conversation.external_conversation_id
 """
 
+PARTICIPANTS = """
+select conversation.external_conversation_id, json_object_agg(
+    known.identifier, concat_ws(' ', case when known.has_left then 'left' else 'joined' end, known.name, (
+        select string_agg(extra.value ->> 'value', ' ') from jsonb_array_elements(known.identifiers) as extra
+    ))
+    order by known.identifier
+)
+from public.conversations as conversation
+inner join private.group_participants as known on conversation.id = known.conversation_id
+where conversation.user_id = %s
+group by conversation.id
+"""
+
 
 def to_conversations(name: str, webhook: Any) -> list[dict[str, Any]]:
     """Call the mapping of an example for one webhook."""
@@ -67,6 +80,12 @@ def read_threads(sender: Sender) -> list[dict[str, Any]]:
     """Return the conversations of a sender as they are stored."""
     with psycopg.connect(sender.database_url) as connection:
         return [thread for (thread,) in connection.execute(THREADS, [sender.user_id])]
+
+
+def read_participants(sender: Sender) -> dict[str, dict[str, str]]:
+    """Return who is or was in each group of a sender, and what is known of them."""
+    with psycopg.connect(sender.database_url) as connection:
+        return dict(connection.execute(PARTICIPANTS, [sender.user_id]).fetchall())
 
 
 @pytest.fixture(params=PLATFORMS)
@@ -111,6 +130,12 @@ def test_webhooks_in_reverse_order_become_the_same(name: str, webhooks: list[Any
         # Its webhooks have no times, therefore their arrival is the order.
         found, expected = [[sorted(map(str, one["messages"])) for one in threads] for threads in (found, expected)]
     assert found == expected
+
+
+@pytest.mark.parametrize("step", [1, -1], ids=["in order", "reversed"])
+def test_webhooks_say_who_is_in_a_group(name: str, webhooks: list[Any], sender: Sender, step: int) -> None:
+    send(sender, name, webhooks[::step])
+    assert read_participants(sender) == json.loads((GIVEN / "participants.json").read_text())[name]
 
 
 def test_mapping_is_short(name: str) -> None:

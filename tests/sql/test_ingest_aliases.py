@@ -1,4 +1,4 @@
-"""sql/138_continued_conversations.sql: a conversation that goes on under another name stays one conversation."""
+"""sql/135_continued_conversations.sql: a conversation that goes on under another name stays one conversation."""
 
 from itertools import permutations
 from typing import Any

@@ -172,6 +172,29 @@ def test_different_lines_do_not_match(db: Db, phone: str, identifier: str) -> No
     assert not is_matched(db, phone, identifier)
 
 
+@pytest.mark.parametrize(
+    ("phone", "identifier"),
+    [
+        pytest.param("+1 555 123 4567", "15551234567@s.whatsapp.net", id="a JID of Baileys"),
+        pytest.param("+1 555 123 4567", "15551234567@c.us", id="a JID of WAHA"),
+        pytest.param("+52 55 1234 5678", "whatsapp:+5215512345678", id="an address of Twilio"),
+        pytest.param("+33 (0)6 12 34 56 78", "33612345678", id="a trunk zero in brackets"),
+        pytest.param("+49 4333 633333 ext. 543", "494333633333", id="an extension"),
+        pytest.param("+1 555 123 4567 / +1 555 987 6543", "15559876543", id="the second of two numbers"),
+        pytest.param(
+            "\u0660\u0661\u0660\u0660\u0661\u0662\u0663\u0664\u0665\u0666\u0667", "201001234567", id="Arabic digits"
+        ),
+        pytest.param("+1 555 123 4567\t", "15551234567", id="a tab at the end"),
+    ],
+)
+def test_form_of_a_webhook_or_phone_book_matches(db: Db, phone: str, identifier: str) -> None:
+    assert is_matched(db, phone, identifier)
+
+
+def test_telegram_id_is_no_phone_number(db: Db) -> None:
+    assert not is_matched(db, "+1 617 123 4567", "6171234567", "telegram")
+
+
 @pytest.mark.parametrize("home", [None, "FR", "DE"])
 def test_number_is_read_in_the_country_of_the_other_side(db: Db, home: str | None) -> None:
     db.execute("update private.settings set default_country = %s", (home,))

@@ -1,51 +1,6 @@
 -- Ingest: conversations that continue under another name. On some platforms, a user with a new number or id begins a
 -- new conversation; here both are one.
--- Promise: each name keeps what it brought, so that 141_separations can part them again.
-
-create table private.conversation_aliases (
-    scope_id uuid not null,
-    platform text not null,
-    external_id text collate "C" not null,
-    conversation_id uuid not null references public.conversations (id) on delete cascade,
-    continues text collate "C",
-    participant_identifier text collate "C",
-    identified_at timestamptz,
-    participant_name text collate "C",
-    named_at timestamptz,
-    identifiers private.identifier[] not null default '{}',
-    created_at timestamptz not null default clock_timestamp(),
-    primary key (scope_id, platform, external_id, conversation_id)
-);
-comment on table private.conversation_aliases is
-'The names of conversations that continue others, from the field continues of requests, and what requests said about the
-participant under each name. A name is an external_conversation_id.';
-comment on column private.conversation_aliases.continues is 'The former name; null for the first one.';
-create index conversation_aliases_conversation_id_idx on private.conversation_aliases (conversation_id);
-alter table private.conversation_aliases enable row level security;
-
-create table private.continued_messages (
-    conversation_id uuid not null references public.conversations (id) on delete cascade,
-    external_id text collate "C" not null,
-    sender text collate "C" not null,
-    name text collate "C" not null,
-    primary key (conversation_id, external_id, sender)
-);
-comment on table private.continued_messages is
-'The messages, and the messages that updates wait for, which came under a later name of their conversation.';
-alter table private.continued_messages enable row level security;
-
-create table private.conversation_separations (
-    scope_id uuid not null,
-    platform text not null,
-    external_id text collate "C" not null,
-    continues text collate "C" not null,
-    conversation_id uuid not null references public.conversations (id) on delete cascade,
-    primary key (scope_id, platform, external_id, continues)
-);
-comment on table private.conversation_separations is
-'Names that a user parted: a repetition of the request does not join them again.';
-create index conversation_separations_conversation_id_idx on private.conversation_separations (conversation_id);
-alter table private.conversation_separations enable row level security;
+-- Promise: the result does not depend on the order in which requests arrive.
 
 create function private.find_conversation(p_source private.ingest_source, p_external_id text) returns uuid
 language plpgsql
@@ -135,16 +90,7 @@ declare
     v_into uuid;
     v_from uuid;
 begin
-    -- Most requests repeat what is known.
-    if not exists (
-        select from jsonb_array_elements(p_conversations) as given
-        where jsonb_typeof(given.value -> 'continues') = 'string' and not exists (
-            select from private.conversation_aliases as alias
-            where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
-                and alias.external_id = given.value ->> 'external_conversation_id' collate "C"
-                and alias.continues = given.value ->> 'continues' collate "C"
-        )
-    ) then
+    if private.knows_names(p_source, p_conversations) then
         return;
     end if;
     -- Waits for running requests of the workspace, because they may create a conversation that this one joins.

@@ -1,6 +1,51 @@
 -- Ingest: what a request brings under each name of a conversation that continues another one.
 -- Promise: at any time, all that came under a name is known, for the undo in 141_separations.
 
+create table private.conversation_aliases (
+    scope_id uuid not null,
+    platform text not null,
+    external_id text collate "C" not null,
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    continues text collate "C",
+    participant_identifier text collate "C",
+    identified_at timestamptz,
+    participant_name text collate "C",
+    named_at timestamptz,
+    identifiers private.identifier[] not null default '{}',
+    created_at timestamptz not null default clock_timestamp(),
+    primary key (scope_id, platform, external_id, conversation_id)
+);
+comment on table private.conversation_aliases is
+'The names of conversations that continue others, from the field continues of requests, and what requests said about the
+participant under each name. A name is an external_conversation_id.';
+comment on column private.conversation_aliases.continues is 'The former name; null for the first one.';
+create index conversation_aliases_conversation_id_idx on private.conversation_aliases (conversation_id);
+alter table private.conversation_aliases enable row level security;
+
+create table private.continued_messages (
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    external_id text collate "C" not null,
+    sender text collate "C" not null,
+    name text collate "C" not null,
+    primary key (conversation_id, external_id, sender)
+);
+comment on table private.continued_messages is
+'The messages, and the messages that updates wait for, which came under a later name of their conversation.';
+alter table private.continued_messages enable row level security;
+
+create table private.conversation_separations (
+    scope_id uuid not null,
+    platform text not null,
+    external_id text collate "C" not null,
+    continues text collate "C" not null,
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    primary key (scope_id, platform, external_id, continues)
+);
+comment on table private.conversation_separations is
+'Names that a user parted: a repetition of the request does not join them again.';
+create index conversation_separations_conversation_id_idx on private.conversation_separations (conversation_id);
+alter table private.conversation_separations enable row level security;
+
 -- Definer, because no role writes the table.
 create function private.record_name(p_conversation_id uuid, p_name text, p_continues text, p_is_known boolean)
 returns void
@@ -179,13 +224,33 @@ $$;
 comment on function private.record_named_participants(private.ingest_conversation[], text[], uuid[]) is
 'Keeps what a request says about participants, under the names of their conversations.';
 
-create function private.require_first_names(p_source private.ingest_source, p_created jsonb) returns void
+create function private.knows_names(p_source private.ingest_source, p_conversations jsonb) returns boolean
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if exists (
+    return not exists (
+        select from jsonb_array_elements(p_conversations) as given
+        where jsonb_typeof(given.value -> 'continues') = 'string' and not exists (
+            select from private.conversation_aliases as alias
+            where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+                and alias.external_id = given.value ->> 'external_conversation_id' collate "C"
+                and alias.continues = given.value ->> 'continues' collate "C"
+        )
+    );
+end
+$$;
+comment on function private.knows_names(private.ingest_source, jsonb) is
+'Whether a request only repeats which conversations continue others, as most do.';
+
+create function private.has_names(p_source private.ingest_source, p_created jsonb) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_created <> '{}' and exists (
         select from private.conversation_aliases as alias
         where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
             and alias.external_id = any(array(select jsonb_object_keys(p_created)) collate "C")
@@ -193,7 +258,13 @@ begin
     ) then
         raise serialization_failure using message = 'A conversation was continued during the request. Send it again.';
     end if;
+    -- The first for a request whose names were separated since it was read, the second for names that came since.
+    return current_setting('threadline.has_names', true) = 'on' or exists (
+        select from private.conversation_aliases as alias
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+    );
 end
 $$;
-comment on function private.require_first_names(private.ingest_source, jsonb) is
-'Raises 40001 if a conversation that a request has created got another one to continue since the request was read.';
+comment on function private.has_names(private.ingest_source, jsonb) is
+'Whether conversations of a connection have several names. Raises 40001 if one that the request has created got another
+one to continue since the request was read.';
