@@ -56,6 +56,69 @@ comment on function private.place_messages(private.ingest_message[], uuid[]) is
 'The same messages, with a place behind all that is there for those with a time far beyond their arrival. Such a message
 that comes first gets the epoch, so that all later ones follow it.';
 
+create function private.has_duplicates(
+    p_conversations private.ingest_conversation[], p_messages private.ingest_message[]
+) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select count(distinct given.external_id collate "C") < count(given.external_id)
+        from unnest(p_conversations) as given
+    ) or (
+        -- Collation C compares bytes, which is all that equality needs.
+        select count(*) < cardinality(p_messages)
+        from (
+            select
+            from unnest(p_messages) as given
+            group by given.parent, given.external_id collate "C", given.sender collate "C"
+        ) as different
+    );
+end
+$$;
+comment on function private.has_duplicates(private.ingest_conversation[], private.ingest_message[]) is
+'Whether a request names a conversation twice, or a message of one conversation twice.';
+
+create function private.store_new_messages(
+    p_source private.ingest_source, p_conversations private.ingest_conversation[],
+    p_messages private.ingest_message[], p_ids uuid[]
+) returns private.ingest_count[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
+as $$
+declare
+    v_now timestamptz := clock_timestamp();
+begin
+    -- Tells the triggers that these conversations have the summary of exactly these messages (create_conversations).
+    perform set_config('threadline.is_summarized', 'on', true);
+    insert into public.conversation_messages (
+        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, sequence, message
+    )
+    select
+        p_ids[given.parent], given.external_id, given.sender, p_source.workspace_id, p_source.id,
+        given.sent_at, v_now + given.position * interval '1 microsecond', given.sequence, given.message
+    from unnest(p_messages) with ordinality as given (
+        parent, index, external_id, sender, sent_at, stated_at, sequence, message, present, deleted_at, error, position
+    )
+    -- Conversations with an error have no id here.
+    where p_ids[given.parent] is not null;
+    perform set_config('threadline.is_summarized', '', true);
+    return array(
+        select (given.position, given.message_count, null, null, null)::private.ingest_count
+        from unnest(p_conversations) as given
+        where given.error is null
+    );
+end
+$$;
+comment on function private.store_new_messages(
+    private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[]
+) is
+'Inserts all messages of a request. All of its conversations are new, without duplicates, updates or times far beyond
+arrival: no message needs a look-up, and the conversations have their summaries already.';
+
 -- force_generic_plan, because Postgres prefers custom plans for new conversations, and making them takes longer than
 -- they save: LIMIT 1 decides the look-ups.
 create function private.store_messages(
@@ -239,6 +302,7 @@ declare
     v_conversations private.ingest_conversation[] := private.read_conversations(p_source, p_conversations);
     v_ids uuid[] := private.find_conversations(p_source, v_conversations);
     v_has_updates boolean := exists (select from unnest(v_conversations) as given where given.has_updates);
+    v_has_future boolean;
     v_messages private.ingest_message[];
     v_updates private.ingest_update[] := '{}'::private.ingest_update[];
     v_participants private.ingest_participant[];
@@ -280,15 +344,19 @@ begin
     if v_has_updates then
         v_counts := private.record_updates(v_updates, v_ids);
     end if;
-    if v_has_updates
-        or private.has_updates(v_existing)
-        or exists (select from unnest(v_conversations) as given where given.has_future)
+    v_has_future := exists (select from unnest(v_conversations) as given where given.has_future);
+    if v_existing = '{}' and not v_has_updates and not v_has_future
+        and not private.has_duplicates(v_conversations, v_messages)
     then
-        v_messages := private.apply_known_updates(private.place_messages(v_messages, v_ids), v_ids);
-    end if;
-    v_counts := v_counts || private.store_messages(p_source, v_messages, v_ids, v_existing = '{}');
-    if exists (select from unnest(v_counts) as counted where counted.conflicts is not null or v_has_updates) then
-        v_counts := private.settle_updates(v_messages, v_updates, v_ids, v_counts);
+        v_counts := private.store_new_messages(p_source, v_conversations, v_messages, v_ids);
+    else
+        if v_has_updates or v_has_future or private.has_updates(v_existing) then
+            v_messages := private.apply_known_updates(private.place_messages(v_messages, v_ids), v_ids);
+        end if;
+        v_counts := v_counts || private.store_messages(p_source, v_messages, v_ids, v_existing = '{}');
+        if exists (select from unnest(v_counts) as counted where counted.conflicts is not null or v_has_updates) then
+            v_counts := private.settle_updates(v_messages, v_updates, v_ids, v_counts);
+        end if;
     end if;
     v_results := private.list_results(v_conversations, v_ids, v_created, v_counts);
     perform private.send_changes(v_created, v_changed, v_results);

@@ -820,6 +820,11 @@ grant execute on function
     private.store_conversations(private.ingest_source, jsonb),
     private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb),
     private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),
+    private.store_new_messages(
+        private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[]
+    ),
+    private.has_duplicates(private.ingest_conversation[], private.ingest_message[]),
+    private.match_participants(uuid, text, text[], text[]),
     private.settle_updates(
         private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]
     ),

@@ -3107,6 +3107,48 @@ comment on function private.update_summaries(private.conversation_summary[], int
 'Writes summaries into their conversations and raises their versions by the number of broadcasts that follow: 0 when
 retention deletes messages. The caller has locked the rows.';
 
+create function private.fail_without_conversation() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The row-level security of messages rests on their workspace_id, hence it counts as a part of the key.
+    raise foreign_key_violation using
+        message = 'A message belongs to a conversation that exists, and to its workspace.',
+        constraint = 'conversation_messages_conversation_fkey';
+end
+$$;
+comment on function private.fail_without_conversation() is
+'Raises the foreign key violation (23503) of a message of no conversation, or with another workspace_id than it has.';
+
+-- Definer, as the next one.
+create function private.check_conversations_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (
+        select
+        from (
+            select changed.conversation_id, changed.workspace_id
+            from changed group by changed.conversation_id, changed.workspace_id
+        ) as given
+        left join lateral (
+            -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
+            select known.workspace_id from public.conversations as known where known.id = given.conversation_id limit 1
+        ) as conversation on true
+        where conversation.workspace_id is distinct from given.workspace_id
+    ) then
+        perform private.fail_without_conversation();
+    end if;
+    return null;
+end
+$$;
+comment on function private.check_conversations_trigger() is
+'Trigger: checks that new messages belong to conversations that exist, where ingest has written the summaries already
+(store_new_messages).';
+
 -- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
 create function private.summarize_conversations_trigger() returns trigger
 language plpgsql
@@ -3164,11 +3206,8 @@ begin
             limit 1
         ) as newest on true
     ) as wanted;
-    -- The row-level security of messages rests on their workspace_id, hence it counts as a part of the key.
     if tg_op = 'INSERT' and not v_is_complete then
-        raise foreign_key_violation using
-            message = 'A message belongs to a conversation that exists, and to its workspace.',
-            constraint = 'conversation_messages_conversation_fkey';
+        perform private.fail_without_conversation();
     end if;
     perform private.update_summaries(v_stale, case tg_op when 'DELETE' then 0 else 1 end) where v_stale is not null;
     return null;
@@ -4198,6 +4237,85 @@ $$;
 comment on function private.can_match(uuid) is
 'Takes the shared matching lock of a workspace. False if a change of people holds it for more than a second.';
 
+create function private.lock_person(p_match private.person_match) returns private.person_match
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_match.person_id is not null then
+        -- Waits for a concurrent delete of the person, which then counts as deleted.
+        perform from public.people as person where person.id = p_match.person_id for key share;
+        if not found then
+            return null;
+        end if;
+    end if;
+    return p_match;
+end
+$$;
+comment on function private.lock_person(private.person_match) is
+'The same match, whose person stays until the transaction ends; null if the person is deleted.';
+
+create function private.match_participant(p_workspace_id uuid, p_platform text, p_identifier text, p_key text)
+returns private.person_match
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_people uuid[];
+    v_match private.person_match;
+begin
+    -- Most participants share no key with a person, or only with one person of the same number. This check costs a
+    -- tenth of matching.
+    v_people := array(
+        select known.person_id from private.person_keys as known
+        where known.workspace_id = p_workspace_id and known.key = p_key
+        limit 2
+    );
+    if v_people = '{}' then
+        return null;
+    elsif cardinality(v_people) = 1 and exists (
+        select from private.person_keys as known
+        where known.workspace_id = p_workspace_id
+            and known.key = 'd:' || private.plain_digits(p_platform, p_identifier)
+            and known.person_id = v_people[1]
+    ) then
+        v_match := (v_people[1], 'phone');
+    else
+        v_match := private.match_identifiers(
+            p_workspace_id, p_platform, array[private.identify(p_platform, p_identifier)]
+        );
+    end if;
+    return private.lock_person(v_match);
+end
+$$;
+comment on function private.match_participant(uuid, text, text, text) is
+'The person whom a participant matches by its identifier, which has the key p_key.';
+
+-- Definer, because ingest may not read the keys of people.
+create function private.match_participants(
+    p_workspace_id uuid, p_platform text, p_identifiers text[], p_keys text[]
+) returns private.person_match[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select case
+            when exists (
+                select from private.person_keys as known
+                where known.workspace_id = p_workspace_id and known.key = given.key
+                limit 1
+            ) then private.match_participant(p_workspace_id, p_platform, given.identifier, given.key)
+        end
+        from unnest(p_identifiers, p_keys) with ordinality as given (identifier, key, position)
+        order by given.position
+    );
+end
+$$;
+comment on function private.match_participants(uuid, text, text[], text[]) is
+'The people whom participants match, by position: null for most, who share no key with a person.';
+
 -- Definer, because ingest may not read the keys of people.
 create function private.match_participant_trigger() returns trigger
 language plpgsql
@@ -4205,7 +4323,6 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_people uuid[];
     v_match private.person_match;
 begin
     new.participant_key := case
@@ -4222,43 +4339,19 @@ begin
     end if;
     if tg_op = 'UPDATE' and new.kind = 'direct' then
         -- The earlier identifier stays one of the participant (record_earlier_identifier_trigger).
-        v_match := private.match_identifiers(
+        v_match := private.lock_person(private.match_identifiers(
             new.workspace_id, new.platform,
             private.list_identifiers(new.id)
             || private.identify(new.platform, new.participant_identifier)
             || private.identify(old.platform, old.participant_identifier)
-        );
+        ));
     else
-        -- Most participants share no key with a person, or only with one person of the same number. This check costs a
-        -- tenth of matching.
-        v_people := array(
-            select known.person_id from private.person_keys as known
-            where known.workspace_id = new.workspace_id and known.key = new.participant_key
-            limit 2
+        v_match := private.match_participant(
+            new.workspace_id, new.platform, new.participant_identifier, new.participant_key
         );
-        if cardinality(v_people) = 1 and exists (
-            select from private.person_keys as known
-            where known.workspace_id = new.workspace_id
-                and known.key = 'd:' || private.plain_digits(new.platform, new.participant_identifier)
-                and known.person_id = v_people[1]
-        ) then
-            v_match := (v_people[1], 'phone');
-        elsif v_people <> '{}' then
-            v_match := private.match_identifiers(
-                new.workspace_id, new.platform, array[private.identify(new.platform, new.participant_identifier)]
-            );
-        end if;
     end if;
     new.person_id := v_match.person_id;
     new.matched_by := v_match.reason;
-    if new.person_id is not null then
-        -- Waits for a concurrent delete of the person, which then counts as deleted.
-        perform from public.people as person where person.id = new.person_id for key share;
-        if not found then
-            new.person_id := null;
-            new.matched_by := null;
-        end if;
-    end if;
     return new;
 end
 $$;
@@ -4804,11 +4897,15 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if p_messages is null then
+        return jsonb_build_object(
+            'conversation', to_jsonb(p_conversation), 'messages_added', p_added, 'messages', '[]'::jsonb,
+            'truncated', true
+        );
+    end if;
     return jsonb_build_object(
-        'conversation', to_jsonb(p_conversation),
-        'messages_added', p_added,
-        'messages', coalesce(p_messages, '[]')
-    ) || case when p_messages is null then jsonb_build_object('truncated', true) else '{}' end;
+        'conversation', to_jsonb(p_conversation), 'messages_added', p_added, 'messages', p_messages
+    );
 end
 $$;
 comment on function private.render_conversation(public.conversations, bigint, jsonb) is
@@ -4821,8 +4918,34 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
+set plan_cache_mode = 'force_generic_plan'
 as $$
+declare
+    v_ids uuid[];
+    v_added bigint[];
+    v_messages jsonb[];
 begin
+    select array_agg(counted.conversation_id), array_agg(counted.added)
+    into v_ids, v_added
+    from (
+        select changed.conversation_id, count(*) as added from changed group by changed.conversation_id
+    ) as counted;
+    -- Sorting and joining the messages takes as long as all the rest, so it is left out when there are too many to send.
+    if (select settings.broadcast_max_messages from private.settings) >= any(v_added) then
+        select array_agg(listed.conversation_id), array_agg(listed.added), array_agg(listed.messages)
+        into v_ids, v_added, v_messages
+        from (
+            select
+                changed.conversation_id,
+                count(*) as added,
+                jsonb_agg(
+                    changed.message
+                    order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
+                ) as messages
+            from changed
+            group by changed.conversation_id
+        ) as listed;
+    end if;
     insert into realtime.messages (topic, extension, event, payload, private)
     select topic.name, 'broadcast', rendered.event, rendered.payload, true
     from (
@@ -4839,17 +4962,7 @@ begin
                     <= (select settings.broadcast_max_bytes from private.settings)
                     then counted.messages
             end) as payload
-        from (
-            select
-                changed.conversation_id,
-                count(*) as added,
-                jsonb_agg(
-                    changed.message
-                    order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
-                ) as messages
-            from changed
-            group by changed.conversation_id
-        ) as counted
+        from unnest(v_ids, v_added, v_messages) as counted (conversation_id, added, messages)
         cross join lateral (
             -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
             select conversation from public.conversations as conversation
@@ -5653,35 +5766,45 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_new private.ingest_participant[] := array(
+        select given from unnest(p_participants) as given where given.conversation_id is null
+    );
+    v_keys text[] := array(
+        select case when not given.is_group then private.participant_key(p_source.platform, given.identifier) end
+        from unnest(v_new) as given
+    );
+    v_matches private.person_match[] := '{}'::private.person_match[];
     v_created jsonb;
 begin
-    if not exists (select from unnest(p_participants) as given where given.conversation_id is null) then
+    if v_new = '{}' then
         return '{}'::jsonb;
+    end if;
+    -- One look-up for all, because the trigger of conversations takes a third of the time of an insert. It still runs
+    -- if they are matched later.
+    if current_setting('threadline.matches_later', true) <> 'on' then
+        v_matches := private.match_participants(
+            p_source.workspace_id, p_source.platform, array(select given.identifier from unnest(v_new) as given), v_keys
+        );
+        perform set_config('threadline.is_matched', 'on', true);
     end if;
     with created as (
         insert into public.conversations (
             workspace_id, user_id, scope_id, platform, external_conversation_id,
             participant_identifier, participant_identified_at, participant_name, participant_named_at, kind,
-            message_count, last_message_at, last_message_preview
+            participant_key, person_id, matched_by, message_count, last_message_at, last_message_preview
         )
         select
-            p_source.workspace_id,
-            p_source.user_id,
-            p_source.scope_id,
-            p_source.platform,
-            given.external_id,
-            given.identifier,
-            nullif(given.identified_at, '-infinity'),
-            given.name,
-            nullif(given.named_at, '-infinity'),
-            case when given.is_group then 'group' else 'direct' end,
+            p_source.workspace_id, p_source.user_id, p_source.scope_id, p_source.platform, given.external_id,
+            given.identifier, nullif(given.identified_at, '-infinity'), given.name,
+            nullif(given.named_at, '-infinity'), case when given.is_group then 'group' else 'direct' end,
+            given.key, given.person_id, given.reason,
             -- Saves an update of each new conversation and its indexes. If the request has duplicates or updates, the
             -- trigger of the messages corrects this.
-            given.message_count,
-            nullif(given.last_at, '-infinity'),
-            private.message_preview(given.last_message)
-        from unnest(p_participants) as given
-        where given.conversation_id is null
+            given.message_count, nullif(given.last_at, '-infinity'), private.message_preview(given.last_message)
+        from unnest(v_new, v_keys, v_matches) as given (
+            external_id, conversation_id, identifier, identified_at, name, named_at, is_group, message_count, last_at,
+            last_message, key, person_id, reason
+        )
         order by given.external_id collate "C"
         on conflict on constraint conversations_external_id_unique do nothing
         returning external_conversation_id, id
@@ -5689,7 +5812,7 @@ begin
 
     select jsonb_object_agg(created.external_conversation_id, created.id) into v_created from created;
     -- Tells summarize_conversations_trigger that new conversations have their summaries already.
-    perform set_config('threadline.is_creating', 'on', true);
+    perform set_config('threadline.is_creating', 'on', true), set_config('threadline.is_matched', '', true);
     return coalesce(v_created, '{}');
 end
 $$;
@@ -6760,6 +6883,69 @@ comment on function private.place_messages(private.ingest_message[], uuid[]) is
 'The same messages, with a place behind all that is there for those with a time far beyond their arrival. Such a message
 that comes first gets the epoch, so that all later ones follow it.';
 
+create function private.has_duplicates(
+    p_conversations private.ingest_conversation[], p_messages private.ingest_message[]
+) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select count(distinct given.external_id collate "C") < count(given.external_id)
+        from unnest(p_conversations) as given
+    ) or (
+        -- Collation C compares bytes, which is all that equality needs.
+        select count(*) < cardinality(p_messages)
+        from (
+            select
+            from unnest(p_messages) as given
+            group by given.parent, given.external_id collate "C", given.sender collate "C"
+        ) as different
+    );
+end
+$$;
+comment on function private.has_duplicates(private.ingest_conversation[], private.ingest_message[]) is
+'Whether a request names a conversation twice, or a message of one conversation twice.';
+
+create function private.store_new_messages(
+    p_source private.ingest_source, p_conversations private.ingest_conversation[],
+    p_messages private.ingest_message[], p_ids uuid[]
+) returns private.ingest_count[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
+as $$
+declare
+    v_now timestamptz := clock_timestamp();
+begin
+    -- Tells the triggers that these conversations have the summary of exactly these messages (create_conversations).
+    perform set_config('threadline.is_summarized', 'on', true);
+    insert into public.conversation_messages (
+        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, sequence, message
+    )
+    select
+        p_ids[given.parent], given.external_id, given.sender, p_source.workspace_id, p_source.id,
+        given.sent_at, v_now + given.position * interval '1 microsecond', given.sequence, given.message
+    from unnest(p_messages) with ordinality as given (
+        parent, index, external_id, sender, sent_at, stated_at, sequence, message, present, deleted_at, error, position
+    )
+    -- Conversations with an error have no id here.
+    where p_ids[given.parent] is not null;
+    perform set_config('threadline.is_summarized', '', true);
+    return array(
+        select (given.position, given.message_count, null, null, null)::private.ingest_count
+        from unnest(p_conversations) as given
+        where given.error is null
+    );
+end
+$$;
+comment on function private.store_new_messages(
+    private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[]
+) is
+'Inserts all messages of a request. All of its conversations are new, without duplicates, updates or times far beyond
+arrival: no message needs a look-up, and the conversations have their summaries already.';
+
 -- force_generic_plan, because Postgres prefers custom plans for new conversations, and making them takes longer than
 -- they save: LIMIT 1 decides the look-ups.
 create function private.store_messages(
@@ -6943,6 +7129,7 @@ declare
     v_conversations private.ingest_conversation[] := private.read_conversations(p_source, p_conversations);
     v_ids uuid[] := private.find_conversations(p_source, v_conversations);
     v_has_updates boolean := exists (select from unnest(v_conversations) as given where given.has_updates);
+    v_has_future boolean;
     v_messages private.ingest_message[];
     v_updates private.ingest_update[] := '{}'::private.ingest_update[];
     v_participants private.ingest_participant[];
@@ -6984,15 +7171,19 @@ begin
     if v_has_updates then
         v_counts := private.record_updates(v_updates, v_ids);
     end if;
-    if v_has_updates
-        or private.has_updates(v_existing)
-        or exists (select from unnest(v_conversations) as given where given.has_future)
+    v_has_future := exists (select from unnest(v_conversations) as given where given.has_future);
+    if v_existing = '{}' and not v_has_updates and not v_has_future
+        and not private.has_duplicates(v_conversations, v_messages)
     then
-        v_messages := private.apply_known_updates(private.place_messages(v_messages, v_ids), v_ids);
-    end if;
-    v_counts := v_counts || private.store_messages(p_source, v_messages, v_ids, v_existing = '{}');
-    if exists (select from unnest(v_counts) as counted where counted.conflicts is not null or v_has_updates) then
-        v_counts := private.settle_updates(v_messages, v_updates, v_ids, v_counts);
+        v_counts := private.store_new_messages(p_source, v_conversations, v_messages, v_ids);
+    else
+        if v_has_updates or v_has_future or private.has_updates(v_existing) then
+            v_messages := private.apply_known_updates(private.place_messages(v_messages, v_ids), v_ids);
+        end if;
+        v_counts := v_counts || private.store_messages(p_source, v_messages, v_ids, v_existing = '{}');
+        if exists (select from unnest(v_counts) as counted where counted.conflicts is not null or v_has_updates) then
+            v_counts := private.settle_updates(v_messages, v_updates, v_ids, v_counts);
+        end if;
     end if;
     v_results := private.list_results(v_conversations, v_ids, v_created, v_counts);
     perform private.send_changes(v_created, v_changed, v_results);
@@ -18494,9 +18685,11 @@ create trigger conversations_10_assign_workspace
 before insert on public.conversations
 for each row when (new.workspace_id is null or new.scope_id is null)
 execute function private.set_conversation_workspace_trigger();
+-- Ingest matches the participants of a request at once (create_conversations).
 create trigger conversations_10_match
 before insert on public.conversations
-for each row execute function private.match_participant_trigger();
+for each row when (current_setting('threadline.is_matched', true) is distinct from 'on')
+execute function private.match_participant_trigger();
 create trigger conversations_20_match
 before update of participant_identifier, kind on public.conversations
 for each row when (
@@ -18552,11 +18745,17 @@ referencing new table as changed
 for each statement execute function private.rematch_identified_trigger();
 
 -- conversation_messages: ingest adds messages: counters and preview of the conversation first, then the broadcast
--- that shows them.
+-- that shows them. Ingest creates conversations with the summary of their first messages, which 05 only checks.
+create trigger conversation_messages_05_check
+after insert on public.conversation_messages
+referencing new table as changed
+for each statement when (current_setting('threadline.is_summarized', true) = 'on')
+execute function private.check_conversations_trigger();
 create trigger conversation_messages_10_summarize
 after insert on public.conversation_messages
 referencing new table as changed
-for each statement execute function private.summarize_conversations_trigger();
+for each statement when (current_setting('threadline.is_summarized', true) is distinct from 'on')
+execute function private.summarize_conversations_trigger();
 -- After 10: it sends the row that 10 has updated.
 create trigger conversation_messages_20_broadcast
 after insert on public.conversation_messages
@@ -19688,6 +19887,11 @@ grant execute on function
     private.store_conversations(private.ingest_source, jsonb),
     private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb),
     private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),
+    private.store_new_messages(
+        private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[]
+    ),
+    private.has_duplicates(private.ingest_conversation[], private.ingest_message[]),
+    private.match_participants(uuid, text, text[], text[]),
     private.settle_updates(
         private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]
     ),

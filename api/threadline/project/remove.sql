@@ -155,6 +155,7 @@ drop trigger conversations_50_broadcast on public.conversations;
 drop trigger conversations_60_broadcast on public.conversations;
 drop trigger group_participants_10_broadcast on private.group_participants;
 drop trigger conversation_identifiers_10_match on public.conversation_identifiers;
+drop trigger conversation_messages_05_check on public.conversation_messages;
 drop trigger conversation_messages_10_summarize on public.conversation_messages;
 drop trigger conversation_messages_20_broadcast on public.conversation_messages;
 drop trigger conversation_messages_25_note on public.conversation_messages;
@@ -273,6 +274,7 @@ drop function
     private.can_match(uuid),
     private.change_ingested_trigger(),
     private.change_number(uuid, text),
+    private.check_conversations_trigger(),
     private.choose_avatar_url(jsonb),
     private.choose_display_name(jsonb, text),
     private.claim_deliveries(integer, interval),
@@ -328,6 +330,7 @@ drop function
     private.escape_html(text),
     private.event_clock(),
     private.fail(integer, text, text, text),
+    private.fail_without_conversation(),
     private.find_authors(text),
     private.find_call(text),
     private.find_channel_state(uuid),
@@ -364,6 +367,7 @@ drop function
     private.hand_over_channels(uuid),
     private.hand_over_member_trigger(),
     private.hand_over_user_trigger(),
+    private.has_duplicates(private.ingest_conversation[], private.ingest_message[]),
     private.has_exported(uuid, uuid),
     private.has_huge_number(jsonb),
     private.has_media_room(uuid),
@@ -464,6 +468,7 @@ drop function
     private.lock_matching_trigger(),
     private.lock_member_channel_trigger(),
     private.lock_my_channel(uuid),
+    private.lock_person(private.person_match),
     private.lock_person(uuid, text),
     private.lock_source(private.ingest_source),
     private.lock_twins_trigger(),
@@ -473,7 +478,9 @@ drop function
     private.match_group_participants(uuid[], text[]),
     private.match_identifiers(uuid, text, private.identifier[]),
     private.match_late_conversations(integer),
+    private.match_participant(uuid, text, text, text),
     private.match_participant_trigger(),
+    private.match_participants(uuid, text, text[], text[]),
     private.matching_lock(uuid),
     private.measure_database(),
     private.measure_deliveries(),
@@ -677,6 +684,7 @@ drop function
     private.store_conversations(private.ingest_source, jsonb),
     private.store_mentions(public.messages),
     private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),
+    private.store_new_messages(private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[]),
     private.strip_country_code(text, private.phone_regions),
     private.strip_trunk_prefix(text, private.phone_regions),
     private.succeed(jsonb, jsonb, integer),
