@@ -820,6 +820,10 @@ grant execute on function
     private.store_conversations(private.ingest_source, jsonb),
     private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb),
     private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),
+    private.add_messages(
+        private.ingest_source, private.ingest_conversation[], private.ingest_message[], private.ingest_update[],
+        uuid[], uuid[]
+    ),
     private.store_new_messages(
         private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[]
     ),

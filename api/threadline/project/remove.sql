@@ -244,6 +244,7 @@ drop function
     private.accept_invitation(text, uuid),
     private.acting_user_id(),
     private.add_channel_owner_trigger(),
+    private.add_messages(private.ingest_source, private.ingest_conversation[], private.ingest_message[], private.ingest_update[], uuid[], uuid[]),
     private.admit_invited(public.workspace_invitations),
     private.admit_message_trigger(),
     private.admit_twin_trigger(),
