@@ -258,9 +258,12 @@ comment on function private.lock_conversations(uuid[]) is
 'Locks conversations, ordered by id. Raises 40001 if one of them was deleted. A null in p_ids is a
 conversation that was deleted before it could be found.';
 
-create function private.update_participants(p_ids uuid[], p_participants private.ingest_participant[])
-returns uuid[]
+-- Definer, because the backend may not change summaries.
+create function private.update_participants(
+    p_ids uuid[], p_participants private.ingest_participant[], p_summaries private.conversation_summary[]
+) returns uuid[]
 language plpgsql
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -278,7 +281,12 @@ begin
             end,
             participant_name = case when merged.is_named then merged.name else target.participant_name end,
             participant_named_at = nullif(greatest(target.participant_named_at, merged.named_at), '-infinity'),
-            kind = case when merged.is_group then 'group' else target.kind end
+            kind = case when merged.is_group then 'group' else target.kind end,
+            -- The broadcasts of the transaction that creates a conversation show its first version.
+            version = target.version + (merged.is_summarized and target.created_at <> now())::integer,
+            message_count = merged.new_count,
+            last_message_at = merged.new_last_at,
+            last_message_preview = merged.new_preview
         from (
             select
                 existing.id,
@@ -294,15 +302,23 @@ begin
                     as is_identified,
                 given.name is not null and (given.named_at, given.name)
                 > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
-                    as is_named
+                    as is_named,
+                summary.conversation_id is not null as is_summarized,
+                coalesce(summary.message_count, existing.message_count) as new_count,
+                coalesce(summary.last_message_at, existing.last_message_at) as new_last_at,
+                coalesce(summary.last_message_preview, existing.last_message_preview) as new_preview
             from public.conversations as existing
             inner join unnest(p_participants) as given on existing.external_conversation_id = given.external_id
+            left join unnest(p_summaries) as summary on existing.id = summary.conversation_id
             where existing.id = any(p_ids)
         ) as merged
         where target.id = merged.id
             -- Else a plan for few conversations reads the whole index.
             and target.id = any(p_ids)
-            and (merged.is_identified or merged.is_named or merged.is_group and target.kind = 'direct')
+            and (
+                merged.is_identified or merged.is_named or merged.is_summarized
+                or merged.is_group and target.kind = 'direct'
+            )
         returning target.id, (merged.old_identifier, merged.old_name, merged.old_kind)
         is distinct from (target.participant_identifier, target.participant_name, target.kind) as is_changed
     )
@@ -311,6 +327,8 @@ begin
     return v_changed;
 end
 $$;
-comment on function private.update_participants(uuid[], private.ingest_participant[]) is
-'Sets identifier and name of participants where the request has newer ones. Returns the ids of the conversations that
-look different now. The caller has locked the rows.';
+comment on function private.update_participants(
+    uuid[], private.ingest_participant[], private.conversation_summary[]
+) is
+'Sets identifier and name of participants where the request has newer ones, and the summaries of their conversations.
+Returns the ids of the conversations whose participant looks different now. The caller has locked the rows.';

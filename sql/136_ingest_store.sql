@@ -56,69 +56,6 @@ comment on function private.place_messages(private.ingest_message[], uuid[]) is
 'The same messages, with a place behind all that is there for those with a time far beyond their arrival. Such a message
 that comes first gets the epoch, so that all later ones follow it.';
 
-create function private.has_duplicates(
-    p_conversations private.ingest_conversation[], p_messages private.ingest_message[]
-) returns boolean
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return (
-        select count(distinct given.external_id collate "C") < count(given.external_id)
-        from unnest(p_conversations) as given
-    ) or (
-        -- Collation C compares bytes, which is all that equality needs.
-        select count(*) < cardinality(p_messages)
-        from (
-            select
-            from unnest(p_messages) as given
-            group by given.parent, given.external_id collate "C", given.sender collate "C"
-        ) as different
-    );
-end
-$$;
-comment on function private.has_duplicates(private.ingest_conversation[], private.ingest_message[]) is
-'Whether a request names a conversation twice, or a message of one conversation twice.';
-
-create function private.store_new_messages(
-    p_source private.ingest_source, p_conversations private.ingest_conversation[],
-    p_messages private.ingest_message[], p_ids uuid[]
-) returns private.ingest_count[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_generic_plan'
-as $$
-declare
-    v_now timestamptz := clock_timestamp();
-begin
-    -- Tells the triggers that these conversations have the summary of exactly these messages (create_conversations).
-    perform set_config('threadline.is_summarized', 'on', true);
-    insert into public.conversation_messages (
-        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, sequence, message
-    )
-    select
-        p_ids[given.parent], given.external_id, given.sender, p_source.workspace_id, p_source.id,
-        given.sent_at, v_now + given.position * interval '1 microsecond', given.sequence, given.message
-    from unnest(p_messages) with ordinality as given (
-        parent, index, external_id, sender, sent_at, stated_at, sequence, message, present, deleted_at, error, position
-    )
-    -- Conversations with an error have no id here.
-    where p_ids[given.parent] is not null;
-    perform set_config('threadline.is_summarized', '', true);
-    return array(
-        select (given.position, given.message_count, null, null, null)::private.ingest_count
-        from unnest(p_conversations) as given
-        where given.error is null
-    );
-end
-$$;
-comment on function private.store_new_messages(
-    private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[]
-) is
-'Inserts all messages of a request. All of its conversations are new, without duplicates, updates or times far beyond
-arrival: no message needs a look-up, and the conversations have their summaries already.';
-
 -- force_generic_plan, because Postgres prefers custom plans for new conversations, and making them takes longer than
 -- they save: LIMIT 1 decides the look-ups.
 create function private.store_messages(
@@ -206,11 +143,6 @@ declare
     v_messages private.ingest_message[];
     v_counts private.ingest_count[] := '{}'::private.ingest_count[];
 begin
-    if p_existing = '{}' and not v_has_updates and not v_has_future
-        and not private.has_duplicates(p_conversations, p_messages)
-    then
-        return private.store_new_messages(p_source, p_conversations, p_messages, p_ids);
-    end if;
     if v_has_updates then
         v_counts := private.record_updates(p_updates, p_ids);
     end if;
@@ -230,8 +162,8 @@ comment on function private.add_messages(
     private.ingest_source, private.ingest_conversation[], private.ingest_message[], private.ingest_update[],
     uuid[], uuid[]
 ) is
-'Stores the messages and updates of a request; p_existing are the conversations that it did not create. The caller has
-locked the conversations.';
+'Stores the messages and updates of a request that are not all new. p_existing are the conversations that it did not
+create. The caller has locked them.';
 
 create function private.send_changes(p_created jsonb, p_changed uuid[], p_results private.ingest_result[]) returns void
 language plpgsql
@@ -305,6 +237,8 @@ declare
     v_participants private.ingest_participant[];
     v_created jsonb;
     v_existing uuid[];
+    v_now timestamptz;
+    v_are_new boolean;
     v_changed uuid[] := '{}'::uuid[];
     v_counts private.ingest_count[];
     v_results private.ingest_result[];
@@ -333,12 +267,21 @@ begin
     );
     if v_existing <> '{}' then
         perform private.lock_conversations(v_existing);
-        v_changed := private.update_participants(v_existing, v_participants);
+    end if;
+    v_now := clock_timestamp();
+    v_are_new := private.are_new(v_conversations, v_messages, v_ids, v_existing);
+    if v_existing <> '{}' then
+        v_changed := private.update_participants(v_existing, v_participants, case
+            when v_are_new then private.list_summaries(v_existing, v_participants, v_now) else '{}'
+        end);
     end if;
     v_changed := v_changed || private.record_given_identifiers(
         p_source.platform, v_conversations, v_ids, v_existing = '{}'
     ) || private.record_group_participants(v_conversations, p_conversations, v_messages, v_ids);
-    v_counts := private.add_messages(p_source, v_conversations, v_messages, v_updates, v_ids, v_existing);
+    v_counts := case
+        when v_are_new then private.store_new_messages(p_source, v_conversations, v_messages, v_ids, v_now)
+        else private.add_messages(p_source, v_conversations, v_messages, v_updates, v_ids, v_existing)
+    end;
     v_results := private.list_results(v_conversations, v_ids, v_created, v_counts);
     perform private.send_changes(v_created, v_changed, v_results);
     perform set_config('threadline.is_ingesting', '', true), set_config('threadline.is_creating', '', true);

@@ -825,8 +825,9 @@ grant execute on function
         uuid[], uuid[]
     ),
     private.store_new_messages(
-        private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[]
+        private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], timestamptz
     ),
+    private.are_new(private.ingest_conversation[], private.ingest_message[], uuid[], uuid[]),
     private.has_duplicates(private.ingest_conversation[], private.ingest_message[]),
     private.match_participants(uuid, text, text[], text[]),
     private.settle_updates(
@@ -854,7 +855,8 @@ grant execute on function
     private.set_twin_webhook(uuid, text),
     private.succeed(jsonb, jsonb, integer),
     private.succeed_page(jsonb[], integer),
-    private.update_participants(uuid[], private.ingest_participant[])
+    private.list_summaries(uuid[], private.ingest_participant[], timestamptz),
+    private.update_participants(uuid[], private.ingest_participant[], private.conversation_summary[])
 to service_role;
 
 -- authenticator: the login role of the service. It may call the gateway and become one of the roles above.

@@ -5842,9 +5842,12 @@ comment on function private.lock_conversations(uuid[]) is
 'Locks conversations, ordered by id. Raises 40001 if one of them was deleted. A null in p_ids is a
 conversation that was deleted before it could be found.';
 
-create function private.update_participants(p_ids uuid[], p_participants private.ingest_participant[])
-returns uuid[]
+-- Definer, because the backend may not change summaries.
+create function private.update_participants(
+    p_ids uuid[], p_participants private.ingest_participant[], p_summaries private.conversation_summary[]
+) returns uuid[]
 language plpgsql
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -5862,7 +5865,12 @@ begin
             end,
             participant_name = case when merged.is_named then merged.name else target.participant_name end,
             participant_named_at = nullif(greatest(target.participant_named_at, merged.named_at), '-infinity'),
-            kind = case when merged.is_group then 'group' else target.kind end
+            kind = case when merged.is_group then 'group' else target.kind end,
+            -- The broadcasts of the transaction that creates a conversation show its first version.
+            version = target.version + (merged.is_summarized and target.created_at <> now())::integer,
+            message_count = merged.new_count,
+            last_message_at = merged.new_last_at,
+            last_message_preview = merged.new_preview
         from (
             select
                 existing.id,
@@ -5878,15 +5886,23 @@ begin
                     as is_identified,
                 given.name is not null and (given.named_at, given.name)
                 > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
-                    as is_named
+                    as is_named,
+                summary.conversation_id is not null as is_summarized,
+                coalesce(summary.message_count, existing.message_count) as new_count,
+                coalesce(summary.last_message_at, existing.last_message_at) as new_last_at,
+                coalesce(summary.last_message_preview, existing.last_message_preview) as new_preview
             from public.conversations as existing
             inner join unnest(p_participants) as given on existing.external_conversation_id = given.external_id
+            left join unnest(p_summaries) as summary on existing.id = summary.conversation_id
             where existing.id = any(p_ids)
         ) as merged
         where target.id = merged.id
             -- Else a plan for few conversations reads the whole index.
             and target.id = any(p_ids)
-            and (merged.is_identified or merged.is_named or merged.is_group and target.kind = 'direct')
+            and (
+                merged.is_identified or merged.is_named or merged.is_summarized
+                or merged.is_group and target.kind = 'direct'
+            )
         returning target.id, (merged.old_identifier, merged.old_name, merged.old_kind)
         is distinct from (target.participant_identifier, target.participant_name, target.kind) as is_changed
     )
@@ -5895,9 +5911,11 @@ begin
     return v_changed;
 end
 $$;
-comment on function private.update_participants(uuid[], private.ingest_participant[]) is
-'Sets identifier and name of participants where the request has newer ones. Returns the ids of the conversations that
-look different now. The caller has locked the rows.';
+comment on function private.update_participants(
+    uuid[], private.ingest_participant[], private.conversation_summary[]
+) is
+'Sets identifier and name of participants where the request has newer ones, and the summaries of their conversations.
+Returns the ids of the conversations whose participant looks different now. The caller has locked the rows.';
 
 -- Ingest: the participants of groups and their people, and conversations that continue under another name.
 -- Promise: the result does not depend on the order in which requests arrive. A message proves that its sender was in
@@ -6925,69 +6943,6 @@ comment on function private.place_messages(private.ingest_message[], uuid[]) is
 'The same messages, with a place behind all that is there for those with a time far beyond their arrival. Such a message
 that comes first gets the epoch, so that all later ones follow it.';
 
-create function private.has_duplicates(
-    p_conversations private.ingest_conversation[], p_messages private.ingest_message[]
-) returns boolean
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return (
-        select count(distinct given.external_id collate "C") < count(given.external_id)
-        from unnest(p_conversations) as given
-    ) or (
-        -- Collation C compares bytes, which is all that equality needs.
-        select count(*) < cardinality(p_messages)
-        from (
-            select
-            from unnest(p_messages) as given
-            group by given.parent, given.external_id collate "C", given.sender collate "C"
-        ) as different
-    );
-end
-$$;
-comment on function private.has_duplicates(private.ingest_conversation[], private.ingest_message[]) is
-'Whether a request names a conversation twice, or a message of one conversation twice.';
-
-create function private.store_new_messages(
-    p_source private.ingest_source, p_conversations private.ingest_conversation[],
-    p_messages private.ingest_message[], p_ids uuid[]
-) returns private.ingest_count[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_generic_plan'
-as $$
-declare
-    v_now timestamptz := clock_timestamp();
-begin
-    -- Tells the triggers that these conversations have the summary of exactly these messages (create_conversations).
-    perform set_config('threadline.is_summarized', 'on', true);
-    insert into public.conversation_messages (
-        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, sequence, message
-    )
-    select
-        p_ids[given.parent], given.external_id, given.sender, p_source.workspace_id, p_source.id,
-        given.sent_at, v_now + given.position * interval '1 microsecond', given.sequence, given.message
-    from unnest(p_messages) with ordinality as given (
-        parent, index, external_id, sender, sent_at, stated_at, sequence, message, present, deleted_at, error, position
-    )
-    -- Conversations with an error have no id here.
-    where p_ids[given.parent] is not null;
-    perform set_config('threadline.is_summarized', '', true);
-    return array(
-        select (given.position, given.message_count, null, null, null)::private.ingest_count
-        from unnest(p_conversations) as given
-        where given.error is null
-    );
-end
-$$;
-comment on function private.store_new_messages(
-    private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[]
-) is
-'Inserts all messages of a request. All of its conversations are new, without duplicates, updates or times far beyond
-arrival: no message needs a look-up, and the conversations have their summaries already.';
-
 -- force_generic_plan, because Postgres prefers custom plans for new conversations, and making them takes longer than
 -- they save: LIMIT 1 decides the look-ups.
 create function private.store_messages(
@@ -7075,11 +7030,6 @@ declare
     v_messages private.ingest_message[];
     v_counts private.ingest_count[] := '{}'::private.ingest_count[];
 begin
-    if p_existing = '{}' and not v_has_updates and not v_has_future
-        and not private.has_duplicates(p_conversations, p_messages)
-    then
-        return private.store_new_messages(p_source, p_conversations, p_messages, p_ids);
-    end if;
     if v_has_updates then
         v_counts := private.record_updates(p_updates, p_ids);
     end if;
@@ -7099,8 +7049,8 @@ comment on function private.add_messages(
     private.ingest_source, private.ingest_conversation[], private.ingest_message[], private.ingest_update[],
     uuid[], uuid[]
 ) is
-'Stores the messages and updates of a request; p_existing are the conversations that it did not create. The caller has
-locked the conversations.';
+'Stores the messages and updates of a request that are not all new. p_existing are the conversations that it did not
+create. The caller has locked them.';
 
 create function private.send_changes(p_created jsonb, p_changed uuid[], p_results private.ingest_result[]) returns void
 language plpgsql
@@ -7174,6 +7124,8 @@ declare
     v_participants private.ingest_participant[];
     v_created jsonb;
     v_existing uuid[];
+    v_now timestamptz;
+    v_are_new boolean;
     v_changed uuid[] := '{}'::uuid[];
     v_counts private.ingest_count[];
     v_results private.ingest_result[];
@@ -7202,12 +7154,21 @@ begin
     );
     if v_existing <> '{}' then
         perform private.lock_conversations(v_existing);
-        v_changed := private.update_participants(v_existing, v_participants);
+    end if;
+    v_now := clock_timestamp();
+    v_are_new := private.are_new(v_conversations, v_messages, v_ids, v_existing);
+    if v_existing <> '{}' then
+        v_changed := private.update_participants(v_existing, v_participants, case
+            when v_are_new then private.list_summaries(v_existing, v_participants, v_now) else '{}'
+        end);
     end if;
     v_changed := v_changed || private.record_given_identifiers(
         p_source.platform, v_conversations, v_ids, v_existing = '{}'
     ) || private.record_group_participants(v_conversations, p_conversations, v_messages, v_ids);
-    v_counts := private.add_messages(p_source, v_conversations, v_messages, v_updates, v_ids, v_existing);
+    v_counts := case
+        when v_are_new then private.store_new_messages(p_source, v_conversations, v_messages, v_ids, v_now)
+        else private.add_messages(p_source, v_conversations, v_messages, v_updates, v_ids, v_existing)
+    end;
     v_results := private.list_results(v_conversations, v_ids, v_created, v_counts);
     perform private.send_changes(v_created, v_changed, v_results);
     perform set_config('threadline.is_ingesting', '', true), set_config('threadline.is_creating', '', true);
@@ -7345,6 +7306,141 @@ $$;
 comment on function private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]) is
 'The same results, each with the upload paths of the files of its messages: at most 100 in a request, and none for
 stored files. The service or the Edge Function adds signed URLs.';
+
+-- Ingest, seventh part: requests whose messages are all new, as most are. They need one update for each conversation
+-- and one plain insert.
+-- Promise: the result is the same as that of store_messages and of the trigger that keeps the summaries.
+
+create function private.has_duplicates(
+    p_conversations private.ingest_conversation[], p_messages private.ingest_message[]
+) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select count(distinct given.external_id collate "C") < count(given.external_id)
+        from unnest(p_conversations) as given
+    ) or (
+        -- Collation C compares bytes, which is all that equality needs.
+        select count(*) < cardinality(p_messages)
+        from (
+            select
+            from unnest(p_messages) as given
+            group by given.parent, given.external_id collate "C", given.sender collate "C"
+        ) as different
+    );
+end
+$$;
+comment on function private.has_duplicates(private.ingest_conversation[], private.ingest_message[]) is
+'Whether a request names a conversation twice, or a message of one conversation twice.';
+
+-- force_generic_plan, because LIMIT 1 decides the look-ups.
+create function private.are_new(
+    p_conversations private.ingest_conversation[], p_messages private.ingest_message[], p_ids uuid[],
+    p_existing uuid[]
+) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
+as $$
+begin
+    return not exists (select from unnest(p_conversations) as given where given.has_updates or given.has_future)
+        and (p_existing = '{}' or not private.has_updates(p_existing) and not exists (
+            select
+            from unnest(p_messages) as given
+            cross join lateral (
+                select from public.conversation_messages as known
+                where known.conversation_id = p_ids[given.parent]
+                    and known.external_id = given.external_id and known.sender = given.sender
+                limit 1
+            ) as stored
+        ))
+        and not private.has_duplicates(p_conversations, p_messages);
+end
+$$;
+comment on function private.are_new(
+    private.ingest_conversation[], private.ingest_message[], uuid[], uuid[]
+) is
+'Whether a request only adds messages: none of them is stored, given twice, updated or far beyond its arrival.
+p_existing are the conversations that it did not create. The caller has locked them.';
+
+create function private.list_summaries(
+    p_ids uuid[], p_participants private.ingest_participant[], p_now timestamptz
+) returns private.conversation_summary[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select (
+            existing.id,
+            existing.message_count + given.message_count,
+            case when given.is_last then given.last_at else existing.last_message_at end,
+            case
+                when given.is_last then private.message_preview(given.last_message)
+                else existing.last_message_preview
+            end
+        )::private.conversation_summary
+        from public.conversations as existing
+        cross join lateral (
+            select
+                line.*,
+                coalesce((line.last_at, private.parse_sequence(line.last_message), p_now) > (
+                    select stored.sent_at, stored.sequence, stored.received_at
+                    from public.conversation_messages as stored
+                    where stored.conversation_id = existing.id
+                    order by
+                        stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
+                    limit 1
+                ), true) as is_last
+            from unnest(p_participants) as line
+            where line.external_id = existing.external_conversation_id
+        ) as given
+        where existing.id = any(p_ids) and given.message_count > 0
+    );
+end
+$$;
+comment on function private.list_summaries(uuid[], private.ingest_participant[], timestamptz) is
+'What existing conversations say once the messages of a request, all new and from p_now on, are stored.';
+
+create function private.store_new_messages(
+    p_source private.ingest_source, p_conversations private.ingest_conversation[],
+    p_messages private.ingest_message[], p_ids uuid[], p_now timestamptz
+) returns private.ingest_count[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
+as $$
+begin
+    -- Tells the triggers that the summaries of the conversations include these messages.
+    perform set_config('threadline.is_summarized', 'on', true);
+    insert into public.conversation_messages (
+        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, sequence, message
+    )
+    select
+        p_ids[given.parent], given.external_id, given.sender, p_source.workspace_id, p_source.id,
+        given.sent_at, p_now + given.position * interval '1 microsecond', given.sequence, given.message
+    from unnest(p_messages) with ordinality as given (
+        parent, index, external_id, sender, sent_at, stated_at, sequence, message, present, deleted_at, error, position
+    )
+    -- Conversations with an error have no id here.
+    where p_ids[given.parent] is not null;
+    perform set_config('threadline.is_summarized', '', true);
+    return array(
+        select (given.position, given.message_count, null, null, null)::private.ingest_count
+        from unnest(p_conversations) as given
+        where given.error is null
+    );
+end
+$$;
+comment on function private.store_new_messages(
+    private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], timestamptz
+) is
+'Inserts the messages of a request that are all new (are_new). Its conversations have their summaries already.';
 
 -- The ingest log: the requests of each connection, for those who manage it. Kept for 30 days.
 -- Promise: it holds no names, no content and no secrets.
@@ -19915,8 +20011,9 @@ grant execute on function
         uuid[], uuid[]
     ),
     private.store_new_messages(
-        private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[]
+        private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], timestamptz
     ),
+    private.are_new(private.ingest_conversation[], private.ingest_message[], uuid[], uuid[]),
     private.has_duplicates(private.ingest_conversation[], private.ingest_message[]),
     private.match_participants(uuid, text, text[], text[]),
     private.settle_updates(
@@ -19944,7 +20041,8 @@ grant execute on function
     private.set_twin_webhook(uuid, text),
     private.succeed(jsonb, jsonb, integer),
     private.succeed_page(jsonb[], integer),
-    private.update_participants(uuid[], private.ingest_participant[])
+    private.list_summaries(uuid[], private.ingest_participant[], timestamptz),
+    private.update_participants(uuid[], private.ingest_participant[], private.conversation_summary[])
 to service_role;
 
 -- authenticator: the login role of the service. It may call the gateway and become one of the roles above.
