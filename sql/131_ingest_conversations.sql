@@ -236,9 +236,12 @@ comment on function private.create_conversations(private.ingest_source, private.
 'Creates the missing conversations, ordered by external id, with the summary of their messages. Returns an object of
 external id and id, without those that another request created first.';
 
+-- force_generic_plan, because Postgres prefers a custom plan for a short array, and making it takes longer than the
+-- look-ups.
 create function private.lock_conversations(p_ids uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
     v_locked integer;

@@ -99,7 +99,7 @@ comment on function private.join_identifiers(jsonb, jsonb) is
 
 -- Definer, because no role writes the table.
 create function private.record_group_participants(
-    p_parsed private.ingest_conversation[], p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
+    p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
 ) returns uuid[]
 language plpgsql
 security definer
@@ -108,11 +108,7 @@ set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
     v_changed uuid[];
-    v_ids uuid[] := array(select distinct p_ids[given.position] from unnest(p_parsed) as given where given.is_group);
 begin
-    if v_ids = '{}' then
-        return '{}'::uuid[];
-    end if;
     with recorded as (
         insert into private.group_participants as known (
             conversation_id, workspace_id, identifier, name, named_at, identifiers, has_left, at, keys
@@ -147,9 +143,7 @@ begin
     return coalesce(v_changed, '{}') || private.match_group_participants(v_changed, null);
 end
 $$;
-comment on function private.record_group_participants(
-    private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]
-) is
+comment on function private.record_group_participants(jsonb, private.ingest_message[], uuid[]) is
 'Stores what a request says about participants of groups, and matches them to people. Returns the groups that changed.
 The caller has locked the conversations.';
 

@@ -240,7 +240,6 @@ declare
     v_now timestamptz;
     v_are_new boolean;
     v_changed uuid[] := '{}'::uuid[];
-    v_counts private.ingest_count[];
     v_results private.ingest_result[];
 begin
     if not v_has_updates and private.is_replay(p_conversations, v_conversations, v_ids) then
@@ -277,12 +276,14 @@ begin
     end if;
     v_changed := v_changed || private.record_given_identifiers(
         p_source.platform, v_conversations, v_ids, v_existing = '{}'
-    ) || private.record_group_participants(v_conversations, p_conversations, v_messages, v_ids);
-    v_counts := case
+    );
+    if exists (select from unnest(v_conversations) as given where given.is_group) then
+        v_changed := v_changed || private.record_group_participants(p_conversations, v_messages, v_ids);
+    end if;
+    v_results := private.list_results(v_conversations, v_ids, v_created, case
         when v_are_new then private.store_new_messages(p_source, v_conversations, v_messages, v_ids, v_now)
         else private.add_messages(p_source, v_conversations, v_messages, v_updates, v_ids, v_existing)
-    end;
-    v_results := private.list_results(v_conversations, v_ids, v_created, v_counts);
+    end);
     perform private.send_changes(v_created, v_changed, v_results);
     perform set_config('threadline.is_ingesting', '', true), set_config('threadline.is_creating', '', true);
     return v_results;

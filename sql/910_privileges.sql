@@ -707,7 +707,7 @@ grant execute on function
     private.diagnose_people(jsonb),
     private.diagnose_group_participants(jsonb),
     private.list_group_participants(uuid),
-    private.record_group_participants(private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]),
+    private.record_group_participants(jsonb, private.ingest_message[], uuid[]),
     private.read_conversations(private.ingest_source, jsonb),
     private.record_aliases(private.ingest_source, jsonb),
     private.inbox_epoch(),

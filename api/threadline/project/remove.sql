@@ -556,7 +556,7 @@ drop function
     private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz),
     private.record_export(uuid, uuid, boolean),
     private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean),
-    private.record_group_participants(private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]),
+    private.record_group_participants(jsonb, private.ingest_message[], uuid[]),
     private.record_identifiers(uuid[], private.identifier[]),
     private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
     private.record_invitation_trigger(),
