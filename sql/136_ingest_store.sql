@@ -238,7 +238,7 @@ declare
     v_created jsonb;
     v_existing uuid[];
     v_now timestamptz;
-    v_are_new boolean;
+    v_has_only_new boolean;
     v_changed uuid[] := '{}'::uuid[];
     v_results private.ingest_result[];
 begin
@@ -268,10 +268,10 @@ begin
         perform private.lock_conversations(v_existing);
     end if;
     v_now := clock_timestamp();
-    v_are_new := private.are_new(v_conversations, v_messages, v_ids, v_existing);
+    v_has_only_new := private.has_only_new_messages(v_conversations, v_messages, v_ids, v_existing);
     if v_existing <> '{}' then
         v_changed := private.update_participants(v_existing, v_participants, case
-            when v_are_new then private.list_summaries(v_existing, v_participants, v_now) else '{}'
+            when v_has_only_new then private.list_summaries(v_existing, v_participants, v_now) else '{}'
         end);
     end if;
     v_changed := v_changed || private.record_given_identifiers(
@@ -281,7 +281,7 @@ begin
         v_changed := v_changed || private.record_group_participants(p_conversations, v_messages, v_ids);
     end if;
     v_results := private.list_results(v_conversations, v_ids, v_created, case
-        when v_are_new then private.store_new_messages(p_source, v_conversations, v_messages, v_ids, v_now)
+        when v_has_only_new then private.store_new_messages(p_source, v_conversations, v_messages, v_ids, v_now)
         else private.add_messages(p_source, v_conversations, v_messages, v_updates, v_ids, v_existing)
     end);
     perform private.send_changes(v_created, v_changed, v_results);

@@ -28,7 +28,7 @@ comment on function private.has_duplicates(private.ingest_conversation[], privat
 'Whether a request names a conversation twice, or a message of one conversation twice.';
 
 -- force_generic_plan, because LIMIT 1 decides the look-ups.
-create function private.are_new(
+create function private.has_only_new_messages(
     p_conversations private.ingest_conversation[], p_messages private.ingest_message[], p_ids uuid[],
     p_existing uuid[]
 ) returns boolean
@@ -52,7 +52,7 @@ begin
         and not private.has_duplicates(p_conversations, p_messages);
 end
 $$;
-comment on function private.are_new(
+comment on function private.has_only_new_messages(
     private.ingest_conversation[], private.ingest_message[], uuid[], uuid[]
 ) is
 'Whether a request only adds messages: none of them is stored, given twice, updated or far beyond its arrival.
@@ -131,4 +131,4 @@ $$;
 comment on function private.store_new_messages(
     private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], timestamptz
 ) is
-'Inserts the messages of a request that are all new (are_new). Its conversations have their summaries already.';
+'Inserts the messages of a request that only adds messages. Its conversations have their summaries already.';

@@ -827,7 +827,7 @@ grant execute on function
     private.store_new_messages(
         private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], timestamptz
     ),
-    private.are_new(private.ingest_conversation[], private.ingest_message[], uuid[], uuid[]),
+    private.has_only_new_messages(private.ingest_conversation[], private.ingest_message[], uuid[], uuid[]),
     private.has_duplicates(private.ingest_conversation[], private.ingest_message[]),
     private.match_participants(uuid, text, text[], text[]),
     private.settle_updates(

@@ -7122,7 +7122,7 @@ declare
     v_created jsonb;
     v_existing uuid[];
     v_now timestamptz;
-    v_are_new boolean;
+    v_has_only_new boolean;
     v_changed uuid[] := '{}'::uuid[];
     v_results private.ingest_result[];
 begin
@@ -7152,10 +7152,10 @@ begin
         perform private.lock_conversations(v_existing);
     end if;
     v_now := clock_timestamp();
-    v_are_new := private.are_new(v_conversations, v_messages, v_ids, v_existing);
+    v_has_only_new := private.has_only_new_messages(v_conversations, v_messages, v_ids, v_existing);
     if v_existing <> '{}' then
         v_changed := private.update_participants(v_existing, v_participants, case
-            when v_are_new then private.list_summaries(v_existing, v_participants, v_now) else '{}'
+            when v_has_only_new then private.list_summaries(v_existing, v_participants, v_now) else '{}'
         end);
     end if;
     v_changed := v_changed || private.record_given_identifiers(
@@ -7165,7 +7165,7 @@ begin
         v_changed := v_changed || private.record_group_participants(p_conversations, v_messages, v_ids);
     end if;
     v_results := private.list_results(v_conversations, v_ids, v_created, case
-        when v_are_new then private.store_new_messages(p_source, v_conversations, v_messages, v_ids, v_now)
+        when v_has_only_new then private.store_new_messages(p_source, v_conversations, v_messages, v_ids, v_now)
         else private.add_messages(p_source, v_conversations, v_messages, v_updates, v_ids, v_existing)
     end);
     perform private.send_changes(v_created, v_changed, v_results);
@@ -7335,7 +7335,7 @@ comment on function private.has_duplicates(private.ingest_conversation[], privat
 'Whether a request names a conversation twice, or a message of one conversation twice.';
 
 -- force_generic_plan, because LIMIT 1 decides the look-ups.
-create function private.are_new(
+create function private.has_only_new_messages(
     p_conversations private.ingest_conversation[], p_messages private.ingest_message[], p_ids uuid[],
     p_existing uuid[]
 ) returns boolean
@@ -7359,7 +7359,7 @@ begin
         and not private.has_duplicates(p_conversations, p_messages);
 end
 $$;
-comment on function private.are_new(
+comment on function private.has_only_new_messages(
     private.ingest_conversation[], private.ingest_message[], uuid[], uuid[]
 ) is
 'Whether a request only adds messages: none of them is stored, given twice, updated or far beyond its arrival.
@@ -7438,7 +7438,7 @@ $$;
 comment on function private.store_new_messages(
     private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], timestamptz
 ) is
-'Inserts the messages of a request that are all new (are_new). Its conversations have their summaries already.';
+'Inserts the messages of a request that only adds messages. Its conversations have their summaries already.';
 
 -- The ingest log: the requests of each connection, for those who manage it. Kept for 30 days.
 -- Promise: it holds no names, no content and no secrets.
@@ -20017,7 +20017,7 @@ grant execute on function
     private.store_new_messages(
         private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], timestamptz
     ),
-    private.are_new(private.ingest_conversation[], private.ingest_message[], uuid[], uuid[]),
+    private.has_only_new_messages(private.ingest_conversation[], private.ingest_message[], uuid[], uuid[]),
     private.has_duplicates(private.ingest_conversation[], private.ingest_message[]),
     private.match_participants(uuid, text, text[], text[]),
     private.settle_updates(
