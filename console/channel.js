@@ -1,14 +1,15 @@
 // One channel: its messages as they happen, the thread of a message, who is here, and the box to write in.
 
-import { ask, call, callService, config, db, useLoad, useNames } from "./client.js";
+import { ask, call, callService, config, db, signLinks, useNames } from "./client.js";
 import { channelName, channels } from "./channels.js";
 import { Composer } from "./composer.js";
 import { useFollow, useLive } from "./live.js";
 import { Members } from "./members.js";
 import { Message } from "./message.js";
 import { Scroller, usePages } from "./pages.js";
+import { useLoad } from "./state.js";
 import { Act, Day, Dialog, Head, html, Loading, Text } from "./ui.js";
-import { useEffect, useRef, useState } from "./vendor/hooks.js";
+import { useEffect, useRef, useState } from "./vendor/libraries.js";
 
 const PAGE = 60;
 const FIELDS = "id, seq, user_id, ai_twin_id, content, parent_message_id, attachments, created_at, updated_at, "
@@ -93,8 +94,7 @@ function useFiles(items) {
     (async () => {
       const rows = await ask(db.from("attachments").select("*").in("id", ids));
       if (!rows.length) return;
-      const links = await ask(db.storage.from("attachments").createSignedUrls(rows.map((row) => row.path), 3600));
-      const urlOf = new Map(links.map((each) => [each.path, each.signedUrl]));
+      const urlOf = await signLinks(rows.map((row) => row.path));
       setFiles((old) => new Map([...old, ...rows.map((row) => [row.id, withLink(row, urlOf.get(row.path))])]));
     })().catch(() => {});
   }, [ids.join()]);

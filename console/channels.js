@@ -1,9 +1,10 @@
 // The channels of the user with what is unread, search in all of them, and making a channel or a direct one.
 
-import { ask, call, db, store, useLoad, useNames } from "./client.js";
+import { ask, call, db, useNames } from "./client.js";
 import { Channel } from "./channel.js";
+import { store, useLoad } from "./state.js";
 import { Act, Avatar, Dialog, Empty, Failure, Field, Form, Head, html, Loading, Time } from "./ui.js";
-import { useState } from "./vendor/hooks.js";
+import { useState } from "./vendor/libraries.js";
 
 /** The list that all screens share: { list, error }. */
 export const channels = Object.assign(store({}), {

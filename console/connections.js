@@ -1,10 +1,11 @@
 // Import → Messaging: the connections of a workspace, their keys, and what came in over them.
 
-import { ask, call, config, db, useLoad } from "./client.js";
+import { ask, call, config, db } from "./client.js";
 import { useInbox } from "./inbox.js";
+import { useLoad } from "./state.js";
 import { platformName, PLATFORMS, titleOf } from "./thread.js";
 import { Act, Copy, Dialog, Empty, Field, Form, Head, html, Loading, Time } from "./ui.js";
-import { useState } from "./vendor/hooks.js";
+import { useState } from "./vendor/libraries.js";
 
 const LINES = 50;
 

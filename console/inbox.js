@@ -1,10 +1,11 @@
 // The inbox of a workspace: its conversations, the newest first, and the one that is open.
 
-import { ask, call, db, useLoad } from "./client.js";
+import { ask, call, db } from "./client.js";
 import { useFollow } from "./live.js";
+import { useLoad } from "./state.js";
 import { platformName, PLATFORMS, Thread, titleOf } from "./thread.js";
 import { Avatar, Empty, Field, Head, html, Loading, Time } from "./ui.js";
-import { useEffect, useRef, useState } from "./vendor/hooks.js";
+import { useEffect, useRef, useState } from "./vendor/libraries.js";
 
 const PAGE = 50;
 

@@ -1,9 +1,10 @@
 // The members of a channel, its twins, and guests by invitation.
 
-import { ask, call, db, useLoad, useNames } from "./client.js";
+import { ask, call, db, useNames } from "./client.js";
 import { channels } from "./channels.js";
+import { useLoad } from "./state.js";
 import { Act, Copy, Dialog, Field, Form, html, Loading, Pick } from "./ui.js";
-import { useState } from "./vendor/hooks.js";
+import { useState } from "./vendor/libraries.js";
 
 /** The address that accepts an invitation in this console. */
 export const inviteLink = (token) => `${location.href.replace(/#.*/, "")}#/join/${token}`;

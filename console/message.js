@@ -1,8 +1,9 @@
 // One message of a channel, and what may be done with it.
 
-import { call, useLoad } from "./client.js";
+import { call } from "./client.js";
+import { useLoad } from "./state.js";
 import { Act, Avatar, Dialog, Form, html, Loading, Media, Text, Time } from "./ui.js";
-import { useState } from "./vendor/hooks.js";
+import { useState } from "./vendor/libraries.js";
 
 const QUICK = ["👍", "❤️", "😂", "🎉", "👀", "🙏"];
 const CLOSE = 5 * 60 * 1000; // messages of one author within this time have one head

@@ -1,6 +1,6 @@
 // Long lists of messages: a window of them is loaded, and grows and moves as the user scrolls.
 
-import { useEffect, useLayoutEffect, useRef, useState } from "./vendor/hooks.js";
+import { useEffect, useLayoutEffect, useRef, useState } from "./vendor/libraries.js";
 import { Empty, Failure, html } from "./ui.js";
 
 const MOST = 300; // messages in the page at once

@@ -1,9 +1,10 @@
 // The people of a workspace: their identifiers, entries that are one person, conversations without a person.
 
-import { ask, call, db, useLoad } from "./client.js";
+import { ask, call, db } from "./client.js";
+import { useLoad } from "./state.js";
 import { platformName, REASONS, titleOf } from "./thread.js";
 import { Act, Avatar, Empty, Field, Form, Head, html, Loading, Time } from "./ui.js";
-import { useState } from "./vendor/hooks.js";
+import { useState } from "./vendor/libraries.js";
 
 const KINDS = Object.keys(REASONS).filter((kind) => !["phone_national", "phone_last_ten"].includes(kind));
 

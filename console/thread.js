@@ -1,9 +1,10 @@
 // One conversation: its messages as they are now, with files, edits, reactions and receipts, and why it has its person.
 
-import { ask, db, useLoad } from "./client.js";
+import { ask, db, signLinks } from "./client.js";
 import { Scroller, usePages } from "./pages.js";
+import { useLoad } from "./state.js";
 import { Avatar, Day, Dialog, Failure, Head, html, Loading, Media, Text, Time } from "./ui.js";
-import { useEffect, useState } from "./vendor/hooks.js";
+import { useEffect, useState } from "./vendor/libraries.js";
 
 const PAGE = 100;
 const ORDER = ["sent_at", "sequence", "received_at", "external_id"];
@@ -148,12 +149,13 @@ const STORED = "/storage/v1/object/authenticated/attachments/";
 
 // A file in the project's Storage opens with a link that is valid for an hour.
 function Stored({ type, url, ...rest }) {
-  const options = type === "file" ? { download: true } : {}; // else an SVG could run scripts
-  const link = useLoad(
-    () => ask(db.storage.from("attachments").createSignedUrl(url.slice(STORED.length), 3600, options)), [url],
-  );
-  if (!link.data) return html`<${Loading} ...${link} />`;
-  return html`<${Media} type=${type} url=${link.data.signedUrl} name=${`the ${type}`} ...${rest} />`;
+  const path = url.slice(STORED.length);
+  const links = useLoad(() => signLinks([path]), [path]);
+  if (!links.data) return html`<${Loading} ...${links} />`;
+  const link = links.data.get(path);
+  if (!link) return html`<p class="quiet">This file is no longer available.</p>`;
+  const isSaved = type === "file"; // else an SVG could run scripts
+  return html`<${Media} type=${type} url=${isSaved ? `${link}&download=` : link} name=${`the ${type}`} ...${rest} />`;
 }
 
 export function Thread({ id, connections, updates, around }) {

@@ -1,9 +1,10 @@
 // The twins of the user: their channels, their webhook, what was delivered, and sending it again.
 
-import { ask, call, db, useLoad } from "./client.js";
+import { ask, call, db } from "./client.js";
 import { channelName, channels } from "./channels.js";
+import { useLoad } from "./state.js";
 import { Act, Avatar, Copy, Empty, Field, Form, Head, html, Loading, Time } from "./ui.js";
-import { useState } from "./vendor/hooks.js";
+import { useState } from "./vendor/libraries.js";
 
 const STATES = [["dead", "Failed for good"], ["pending", "Pending"], ["delivered", "Delivered"]];
 

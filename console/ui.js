@@ -1,9 +1,8 @@
 // Small parts that every screen uses. Text of people reaches the page as text nodes only.
 
-import { config, useAct } from "./client.js";
-import htm from "./vendor/htm.js";
-import { useEffect, useId, useRef, useState } from "./vendor/hooks.js";
-import { h } from "./vendor/preact.js";
+import { config } from "./client.js";
+import { useAct } from "./state.js";
+import { h, htm, useEffect, useId, useRef, useState } from "./vendor/libraries.js";
 
 export const html = htm.bind(h);
 
@@ -87,7 +86,7 @@ export function Form({ action, onSend, children, class: name = "form", keep }) {
     event.preventDefault();
     const form = event.target;
     const values = Object.fromEntries(new FormData(form));
-    if ((await act(async () => [await onSend(values)])) && !keep) form.reset();
+    if ((await act(() => onSend(values))) && !keep) form.reset();
   }
   return html`<form class=${name} onSubmit=${submit}>${children}
     <button class="primary" disabled=${isBusy}>${action}</button><${Failure} error=${error} /></form>`;
@@ -105,7 +104,7 @@ export function Act({ children, onPress, confirm, class: name, ...rest }) {
 export function Pick({ label, value, options, onPick }) {
   const { act, error } = useAct();
   async function pick({ target }) {
-    if (!(await act(async () => [await onPick(target.value)]))) target.value = value;
+    if (!(await act(() => onPick(target.value)))) target.value = value;
   }
   return html`<select aria-label=${label} onChange=${pick}>
     ${options.map((each) => html`<option selected=${each === value}>${each}</option>`)}</select>

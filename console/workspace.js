@@ -1,10 +1,11 @@
 // The workspace: its members and their roles, invitations, how long messages are kept, and the audit log.
 
-import { ask, call, db, useLoad, useNames } from "./client.js";
+import { ask, call, db, useNames } from "./client.js";
 import { channels } from "./channels.js";
 import { Invited } from "./members.js";
+import { useLoad } from "./state.js";
 import { Act, Field, Form, Head, html, Loading, Pick, Time } from "./ui.js";
-import { useState } from "./vendor/hooks.js";
+import { useState } from "./vendor/libraries.js";
 
 const ROLES = ["owner", "admin", "member"];
 const LINES = 100;

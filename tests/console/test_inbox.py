@@ -214,8 +214,8 @@ def test_stored_file_opens_with_a_signed_link(visitors: Visitors, send: Callable
     path = "/storage/v1/object/authenticated/attachments/conversations/x/y"
     conversation = send("stored", [message(1, "", type="image", media_url=path)])
     page = visitors.sign_in(MATTY, f"#/inbox/{conversation}")
-    # There is no such file, so the project refuses the link, and the page says that.
-    expect(page.locator(".bubble").get_by_role("alert")).to_contain_text("not found")
+    # There is no such file, so the project gives no link, and the page says that.
+    expect(page.locator(".bubble")).to_contain_text("This file is no longer available.")
 
 
 # The last test: its messages keep the index of words busy.
