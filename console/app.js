@@ -10,7 +10,7 @@ import { session, signOut } from "./session.js";
 import { SignIn } from "./signin.js";
 import { store, useLoad } from "./state.js";
 import { Twins } from "./twins.js";
-import { Failure, Field, html } from "./ui.js";
+import { Count, Failure, Field, html } from "./ui.js";
 import { Workspace } from "./workspace.js";
 import { render, useEffect, useRef, useState } from "./vendor/libraries.js";
 
@@ -102,8 +102,7 @@ function Shell({ user }) {
       <ul>${Object.entries(SCREENS).map(([key, [text, , path]]) => html`<li><a href=${`#/${key}`}
         aria-current=${key === screen ? "page" : null}>
         <svg viewBox="0 0 24 24" aria-hidden="true"><path d=${path} /></svg><span>${text}</span>
-        ${key === "channels" && unread > 0 && html`<b class="count">${unread > 99 ? "99+" : unread}
-          <span class="hidden"> unread</span></b>`}</a></li>`)}</ul>
+        ${key === "channels" && html`<${Count} number=${unread} />`}</a></li>`)}</ul>
       <div class="account">
         ${space && html`<${Field} label="Workspace" value=${space.id} onChange=${(event) => choose(event.target.value)}
           options=${list.map((each) => [each.id, each.name])} />`}

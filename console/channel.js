@@ -1,6 +1,6 @@
 // One channel: its messages as they happen, the thread of a message, who is here, and the box to write in.
 
-import { ask, call, callService, config, db, signLinks, useNames } from "./client.js";
+import { ask, call, config, db, signLinks, useNames } from "./client.js";
 import { channelName, channels } from "./channels.js";
 import { Composer } from "./composer.js";
 import { useFollow, useLive } from "./live.js";
@@ -8,7 +8,8 @@ import { Members } from "./members.js";
 import { Message } from "./message.js";
 import { Scroller, usePages } from "./pages.js";
 import { useLoad } from "./state.js";
-import { Act, Day, Dialog, Head, html, Loading, Text } from "./ui.js";
+import { Summary } from "./summary.js";
+import { Act, Day, Dialog, Head, html, Loading, Menu, Text } from "./ui.js";
 import { useEffect, useRef, useState } from "./vendor/libraries.js";
 
 const PAGE = 60;
@@ -101,23 +102,10 @@ function useFiles(items) {
   return files;
 }
 
-async function summarize(channelId) {
-  const summary = await callService("/messages/summarize", { channel_id: channelId });
-  const ids = summary.citations.slice(0, 100);
-  const cited = await ask(db.from("messages").select("id, seq").in("id", ids));
-  return { ...summary, placeOf: (id) => ids.indexOf(id) + 1, seqOf: new Map(cited.map((each) => [each.id, each.seq])) };
-}
-
-function Summary({ channel, onClose }) {
-  const { data, error } = useLoad(() => summarize(channel.id), []);
-  const cite = (id) => html`<sup><a href=${`#/channels/${channel.id}/${data.seqOf.get(id)}`} onClick=${onClose}
-    aria-label=${`Message ${data.placeOf(id)}`}>${data.placeOf(id)}</a></sup>`;
-  return html`<${Dialog} title="Summary" onClose=${onClose}><${Loading} data=${data} error=${error} />
-    ${data && html`<p class="text" dir="auto">${data.statements.map(({ text, citations }) => html`${text}
-      ${citations.filter((id) => data.seqOf.has(id)).map(cite)}`)}</p>
-      <p class="quiet">Of ${data.messageCount} messages.
-        ${data.omittedCount > 0 && ` ${data.omittedCount} older ones were left out.`}</p>`}
-  </${Dialog}>`;
+// Where the cited messages are.
+async function addresses(channelId, ids) {
+  const rows = await ask(db.from("messages").select("id, seq").in("id", ids));
+  return new Map(rows.map((each) => [each.id, `#/channels/${channelId}/${each.seq}`]));
 }
 
 function Pins({ channel, names, onClose }) {
@@ -145,11 +133,6 @@ function List({ pages, user, channel, names, files, label, onReply, parentId, on
         replies=${replies.get(row.id)} mayMiss=${pages.hasNewer} onReply=${onReply} />`} />`;
 }
 
-// Closes the menu: by its key, or when something in it was chosen.
-const close = (key) => ({ currentTarget, key: pressed }) => {
-  if (pressed === key) currentTarget.closest("details").open = false;
-};
-
 const people = (rows, rest) => [
   [...rows.flatMap((row) => [row.user_id, ...row.reactions.map((each) => each.user_id)]), ...rest],
   rows.map((row) => row.ai_twin_id),
@@ -176,15 +159,11 @@ export function Channel({ channel, around, user }) {
   const [panel, setPanel] = useState();
   const seen = useRef(channel.read_seq);
   const newest = Math.max(channel.last_seq, pages.items.at(-1)?.seq ?? 0);
-  async function read() {
-    if (newest <= seen.current || document.visibilityState === "hidden") return;
+  function read() {
+    if (newest <= seen.current) return;
     seen.current = newest;
-    await call("mark_read", { channel_id: channel.id, seq: newest }).then(channels.load, () => (seen.current = 0));
+    call("mark_read", { channel_id: channel.id, seq: newest }).then(channels.load, () => (seen.current = 0));
   }
-  useEffect(() => {
-    document.addEventListener("visibilitychange", read);
-    return () => document.removeEventListener("visibilitychange", read);
-  });
   const set = (change) => async () => {
     await ask(db.from("member_states").update(change).eq("channel_id", channel.id).eq("user_id", user.id));
     await channels.load();
@@ -200,7 +179,7 @@ export function Channel({ channel, around, user }) {
       <span class="quiet here" title=${others.map((id) => names.get(id)).join(", ")}>${others.length} here</span>
       <button onClick=${() => setPanel("pins")}>Pins</button>
       <button onClick=${() => setPanel("members")}>Members (${channel.member_count})</button>
-      <details class="menu" onKeyDown=${close("Escape")}><summary>More</summary><div onClick=${close()}>
+      <${Menu}>
         <${Act} onPress=${set({ is_muted: !channel.is_muted })}>${channel.is_muted ? "Unmute" : "Mute"}</${Act}>
         <${Act} onPress=${set({ is_pinned: !channel.is_pinned })}>
           ${channel.is_pinned ? "Stop keeping at the top" : "Keep at the top"}</${Act}>
@@ -210,7 +189,7 @@ export function Channel({ channel, around, user }) {
             await ask(db.from("channel_members").delete().eq("channel_id", channel.id).eq("user_id", user.id));
             await channels.load();
             location.hash = "#/channels";
-          }}>${channel.kind === "dm" ? "Hide" : "Leave"}</${Act}></div></details>
+          }}>${channel.kind === "dm" ? "Hide" : "Leave"}</${Act}></${Menu}>
     </${Head}>
     <${List} pages=${pages} user=${user} channel=${channel} names=${names} files=${files} onReply=${setParent}
       label=${`Messages of ${channelName(channel, user.id)}`} onRead=${read} />
@@ -224,6 +203,7 @@ export function Channel({ channel, around, user }) {
     ${panel === "members" && html`<${Members} channel=${channel} here=${here} user=${user}
       onClose=${() => setPanel()} />`}
     ${panel === "pins" && html`<${Pins} channel=${channel} names=${names} onClose=${() => setPanel()} />`}
-    ${panel === "summary" && html`<${Summary} channel=${channel} onClose=${() => setPanel()} />`}
+    ${panel === "summary" && html`<${Summary} path="/messages/summarize" body=${{ channel_id: channel.id }}
+      find=${(ids) => addresses(channel.id, ids)} onClose=${() => setPanel()} />`}
   </div>`;
 }

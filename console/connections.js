@@ -4,7 +4,7 @@ import { ask, call, config, db } from "./client.js";
 import { useInbox } from "./inbox.js";
 import { useLoad } from "./state.js";
 import { platformName, PLATFORMS, titleOf } from "./thread.js";
-import { Act, Copy, Dialog, Empty, Field, Form, Head, html, Loading, Time } from "./ui.js";
+import { Act, Copy, Dialog, Empty, Field, Form, Head, html, Loading, Once, Section, Table, Time } from "./ui.js";
 import { useState } from "./vendor/libraries.js";
 
 const LINES = 50;
@@ -36,9 +36,8 @@ function Secret({ connection, space, user, onClose }) {
     if (added && conversation.platform === connection.platform) setArrived(conversation);
   });
   return html`<${Dialog} title=${`Secret of ${connection.connection_id}`} onClose=${onClose}>
-    <p>Copy the secret now. It is shown only once; the database keeps only its hash.</p>
-    <p class="secret"><code>${connection.api_secret}</code><${Copy} text=${connection.api_secret}
-      label="Copy secret" /></p>
+    <${Once} text=${connection.api_secret} label="Copy secret">Copy the secret now. It is shown only once; the database
+      keeps only its hash.</${Once}>
     <h3>Send a first message</h3>
     <p>Paste this into a terminal:</p>
     <pre tabindex="0"><code>${curl}</code></pre>
@@ -86,15 +85,13 @@ function Connection({ each, space, onDone, onSecret }) {
 
 function Log({ lines }) {
   if (!lines.length) return html`<${Empty} title="Nothing came in yet" />`;
-  return html`<div class="wide" tabindex="0" role="region" aria-label="Lines of the ingest log"><table>
-    <thead><tr><th>Time</th><th>Connection</th><th>Answer</th><th>Conversations</th><th>New messages</th>
-      <th>Errors</th></tr>
-    </thead><tbody>${lines.map((line) => html`<tr key=${line.id}><td><${Time} value=${line.at} both /></td>
+  return html`<${Table} label="Lines of the ingest log"
+    heads=${["Time", "Connection", "Answer", "Conversations", "New messages", "Errors"]}>${lines.map((line) => html`
+      <tr key=${line.id}><td><${Time} value=${line.at} both /></td>
       <td><bdi>${line.connection_id}</bdi></td>
       <td class=${line.status === 200 ? "" : "bad"}>${line.status}${line.requests > 1 && ` × ${line.requests}`}</td>
       <td>${line.conversations}</td><td>${line.messages_added}</td>
-      <td dir="auto">${line.errors?.join("; ") ?? (line.status === 401 ? "wrong key" : "")}</td></tr>`)}</tbody>
-        </table></div>`;
+      <td dir="auto">${line.errors?.join("; ") ?? (line.status === 401 ? "wrong key" : "")}</td></tr>`)}</${Table}>`;
 }
 
 export function Connections({ space, user }) {
@@ -114,21 +111,21 @@ export function Connections({ space, user }) {
   };
   return html`<div class="page">
     <${Head} title="Import → Messaging" />
-    ${space.isManager ? html`<section aria-label="New connection"><h2>New connection</h2>
+    ${space.isManager ? html`<${Section} title="New connection">
       <${Form} action="Create" class="inline" onSend=${create}>
         <${Field} label="Platform" name="platform" options=${PLATFORMS} />
         <${Field} label="Name" name="connection_id" pattern="[A-Za-z0-9_.\\-]{1,100}" placeholder="made up if empty"
           title="Letters, digits, _ . and -" />
         <${Field} label="Keep its conversations apart" name="is_apart" type="checkbox" />
-      </${Form}></section>` : html`<p class="quiet">Owners and admins of this workspace make connections.</p>`}
-    <section aria-label="Connections"><h2>Connections</h2>
+      </${Form}></${Section}>` : html`<p class="quiet">Owners and admins of this workspace make connections.</p>`}
+    <${Section} title="Connections">
       <${Loading} ...${connections} />
       ${connections.data?.length === 0 && html`<${Empty} title="No connections" />`}
       <ul class="cards">${connections.data?.map((each) => html`<${Connection} key=${each.id} each=${each} space=${space}
-        onDone=${reload} onSecret=${setSecret} />`)}</ul></section>
-    <section aria-label="Histories"><h2>Histories</h2>
+        onDone=${reload} onSecret=${setSecret} />`)}</ul></${Section}>
+    <${Section} title="Histories">
       <p>To import the export of a chat, run <code>threadline import</code> with the file. It first shows what it would
-      send.</p></section>
+      send.</p></${Section}>
     ${space.isManager && html`<section aria-label="Ingest log"><h2>Ingest log${" "}
       <button class="link" onClick=${log.reload}>Reload</button></h2>
       <${Loading} ...${log} />${log.data && html`<${Log} lines=${log.data} />`}</section>`}

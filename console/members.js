@@ -3,15 +3,13 @@
 import { ask, call, db, useNames } from "./client.js";
 import { channels } from "./channels.js";
 import { useLoad } from "./state.js";
-import { Act, Copy, Dialog, Field, Form, html, Loading, Pick } from "./ui.js";
+import { Act, Dialog, Field, Form, html, Loading, Once, Pick } from "./ui.js";
 import { useState } from "./vendor/libraries.js";
 
-/** The address that accepts an invitation in this console. */
-export const inviteLink = (token) => `${location.href.replace(/#.*/, "")}#/join/${token}`;
-
 /** An invitation that was just made: its link is shown once. */
-export const Invited = ({ token }) => token && html`<p class="secret" role="status"><code>${inviteLink(token)}</code>
-  <${Copy} text=${inviteLink(token)} label="Copy link" /><span>Send this link. It is shown only once.</span></p>`;
+export const Invited = ({ token }) => html`<${Once} label="Copy link"
+  text=${token && `${location.href.replace(/#.*/, "")}#/join/${token}`}>Send this link. It is shown only once.
+  </${Once}>`;
 
 export function Members({ channel, here, user, onClose }) {
   const isManager = channel.role !== "member" && channel.kind !== "dm";

@@ -3,7 +3,7 @@
 import { ask, call, db } from "./client.js";
 import { useLoad } from "./state.js";
 import { platformName, REASONS, titleOf } from "./thread.js";
-import { Act, Avatar, Empty, Field, Form, Head, html, Loading, Time } from "./ui.js";
+import { Act, Avatar, Empty, Field, Form, Head, html, Loading, Row, Section } from "./ui.js";
 import { useState } from "./vendor/libraries.js";
 
 const KINDS = Object.keys(REASONS).filter((kind) => !["phone_national", "phone_last_ten"].includes(kind));
@@ -30,12 +30,10 @@ async function read(id) {
 }
 
 function Conversations({ rows, children }) {
-  return html`<ul class="rows">${rows.map((each) => html`<li><a class="row" href=${`#/inbox/${each.id}`}>
-    <span class="row-text"><span class="row-top"><strong><bdi>${titleOf(each)}</bdi></strong>
-      <${Time} value=${each.last_message_at} /></span>
-      <span class="row-sub">
-        ${platformName(each.platform)}${each.matched_by && `, ${REASONS[each.matched_by] ?? each.matched_by}`}
-      </span></span></a>${children?.(each)}</li>`)}</ul>`;
+  return html`<ul class="rows">${rows.map((each) => html`<${Row} href=${`#/inbox/${each.id}`} name=${titleOf(each)}
+    time=${each.last_message_at} below=${children?.(each)}
+    sub=${`${platformName(each.platform)}${each.matched_by ? `, ${REASONS[each.matched_by] ?? each.matched_by}` : ""}`}
+    />`)}</ul>`;
 }
 
 function Person({ id, people, reload }) {
@@ -53,7 +51,7 @@ function Person({ id, people, reload }) {
     ${person.merged_into_id && html`<p class="note">This entry is the same person as
       ${" "}<a href=${`#/people/${person.merged_into_id}`}>another one</a>. <${Act} class="link"
       onPress=${done(() => call("unmerge_people", { person_id: id }))}>Undo</${Act}></p>`}
-    <section aria-label="Identifiers"><h3>Identifiers</h3>
+    <${Section} title="Identifiers" level=${3}>
       <ul class="plain-list">
         <li><bdi>${person.phone ?? "No phone number"}</bdi> <span class="quiet">phone</span>
           ${" "}<${Act} class="link" title="Takes back the last change of the number"
@@ -70,19 +68,19 @@ function Person({ id, people, reload }) {
       <${Form} action="Change the number" class="inline" onSend=${done(({ phone }) => call("change_number",
         { person_id: id, phone }))}>
         <${Field} label="New number" name="phone" type="tel" required hint="The old one still matches." />
-      </${Form}></section>
-    <section aria-label="One person"><h3>One person</h3>
+      </${Form}></${Section}>
+    <${Section} title="Merge" level=${3}>
       <ul class="plain-list">${merged.map((each) => html`<li key=${each.id}><bdi>${each.full_name}</bdi>
         ${" "}<span class="quiet">${each.phone}</span> <${Act} class="link"
         onPress=${done(() => call("unmerge_people", { person_id: each.id }))}>Undo</${Act}></li>`)}</ul>
-      ${!person.merged_into_id && others.length > 0 && html`<${Form} action="Join" class="inline"
+      ${!person.merged_into_id && others.length > 0 && html`<${Form} action="Merge" class="inline"
         onSend=${done((values) => call("merge_people", { person_id: id, ...values }))}>
         <${Field} label="The same person as" name="merged_person_id"
-          options=${others.map((each) => [each.id, `${each.full_name} ${each.phone ?? ""}`])} /></${Form}>`}</section>
-    <section aria-label="Conversations"><h3>Conversations</h3>
-      ${conversations.length ? html`<${Conversations} rows=${conversations} />` : html`<p
-        class="quiet">No conversation matches.</p>`}
-    </section></div>`;
+          options=${others.map((each) => [each.id, `${each.full_name} ${each.phone ?? ""}`])} /></${Form}>`}
+    </${Section}>
+    <${Section} title="Conversations" level=${3}>${conversations.length
+      ? html`<${Conversations} rows=${conversations} />` : html`<p class="quiet">No conversation matches.</p>`}
+    </${Section}></div>`;
 }
 
 function Unmatched({ space, people, conversationId, reload }) {
@@ -150,12 +148,10 @@ export function People({ space, id, sub }) {
       <ul class="rows">
         <li><a class="row" href="#/people/unmatched" aria-current=${id === "unmatched" ? "true" : null}>
           <span class="row-text"><em>Conversations without a person</em></span></a></li>
-        ${rows.map((each) => html`<li key=${each.id}><a class="row" href=${`#/people/${each.id}`}
-          aria-current=${each.id === id ? "true" : null}><${Avatar} name=${each.full_name} />
-          <span class="row-text"><strong><bdi>${each.full_name}</bdi></strong>
-          <span class="row-sub"><bdi>${each.phone ?? "No number"}</bdi>
-            ${each.merged_into_id && ", joined with another"}</span>
-          </span></a></li>`)}</ul>
+        ${rows.map((each) => html`<${Row} key=${each.id} href=${`#/people/${each.id}`} isOpen=${each.id === id}
+          name=${each.full_name} face=${each.full_name}
+          sub=${html`<bdi>${each.phone ?? "No number"}</bdi>${each.merged_into_id && ", merged into another"}`} />`)}
+      </ul>
       ${people.data?.length === 0 && html`<${Empty} title="No person fits" />`}
       <details class="add"><summary>Add a person</summary><${Form} action="Add" onSend=${create}>
         <${Field} label="Name" name="full_name" required maxlength="500" />

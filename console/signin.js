@@ -2,11 +2,12 @@
 
 import { config } from "./client.js";
 import { sendLink, signIn } from "./session.js";
-import { Act, Field, Form, html } from "./ui.js";
+import { Act, Failure, Field, Form, html } from "./ui.js";
 import { useState } from "./vendor/libraries.js";
 
 export function SignIn() {
   const [sent, setSent] = useState();
+  const refused = new URLSearchParams(location.hash.slice(1)).get("error_description"); // by a link of a mail
   const page = location.href.replace(/#.*/, "");
   const mailLink = async ({ email }) => {
     await sendLink(email, page);
@@ -15,6 +16,7 @@ export function SignIn() {
   return html`<main class="sign-in">
     <h1>Threadline</h1>
     <p class="quiet">Sign in to <bdi>${new URL(config.url).host}</bdi>.</p>
+    <${Failure} error=${refused && Error(refused)} />
     ${config.users && html`<section aria-label="Users of the seed"><h2>Users of the seed</h2>
       <ul class="plain-list">${config.users.map((email) => html`<li><${Act}
         onPress=${() => signIn({ email, password: config.password })}>

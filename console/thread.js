@@ -1,10 +1,11 @@
 // One conversation: its messages as they are now, with files, edits, reactions and receipts, and why it has its person.
 
-import { ask, db, signLinks } from "./client.js";
+import { ask, call, config, db, signLinks } from "./client.js";
 import { Scroller, usePages } from "./pages.js";
 import { useLoad } from "./state.js";
-import { Avatar, Day, Dialog, Failure, Head, html, Loading, Media, Text, Time } from "./ui.js";
-import { useEffect, useState } from "./vendor/libraries.js";
+import { Summary } from "./summary.js";
+import { Avatar, Day, Failure, Head, html, Loading, Media, Menu, Text, Time, Versions } from "./ui.js";
+import { useEffect, useRef, useState } from "./vendor/libraries.js";
 
 const PAGE = 100;
 const ORDER = ["sent_at", "sequence", "received_at", "external_id"];
@@ -70,17 +71,12 @@ const read = (id) => ask(
     .eq("id", id).maybeSingle(),
 );
 
-function Earlier({ row, onClose }) {
-  const edits = useLoad(() => ask(
-    db.from("conversation_updates").select("at, value").eq("conversation_id", row.conversation_id)
-      .eq("external_id", row.external_id).eq("sender", row.sender).eq("type", "edited").order("at"),
-  ), []);
-  const versions = edits.data && [{ at: row.original?.sent_at, value: row.original },
-    ...edits.data].filter((each) => each.value);
-  return html`<${Dialog} title="Versions of this message" onClose=${onClose}>
-    <${Loading} ...${edits} />
-    <ol class="versions">${versions?.map((each) => html`<li><${Time} value=${each.at} both />
-      <${Text} text=${each.value.content ?? ""} /></li>`)}</ol></${Dialog}>`;
+async function versions(row) {
+  const edits = await ask(db.from("conversation_updates").select("at, value").match({
+    conversation_id: row.conversation_id, external_id: row.external_id, sender: row.sender, type: "edited",
+  }).order("at"));
+  return [{ at: row.original?.sent_at, value: row.original }, ...edits].filter((each) => each.value)
+    .map(({ at, value }) => ({ at, text: value.content }));
 }
 
 function Reactions({ list }) {
@@ -126,7 +122,7 @@ function Message({ row, before, conversation, via, rows }) {
         title=${new Date(message.status_at).toLocaleString()}>
           ${message.status}${message.failure && `: ${message.failure}`}</span>`}
     </p>
-    ${isOpen && html`<${Earlier} row=${row} onClose=${() => setOpen(false)} />`}
+    ${isOpen && html`<${Versions} load=${() => versions(row)} onClose=${() => setOpen(false)} />`}
   </article>`;
 }
 
@@ -158,7 +154,9 @@ function Stored({ type, url, ...rest }) {
   return html`<${Media} type=${type} url=${isSaved ? `${link}&download=` : link} name=${`the ${type}`} ...${rest} />`;
 }
 
-export function Thread({ id, connections, updates, around }) {
+export function Thread({ id, connections, updates, around, onRead }) {
+  const [isSummed, setSummed] = useState(false);
+  const seen = useRef();
   const conversation = useLoad(() => read(id), [id]);
   const pages = usePages({
     load: (edge, isOlder) => load(id, edge, isOlder), compare, keyOf, size: PAGE, inputs: [id],
@@ -179,6 +177,12 @@ export function Thread({ id, connections, updates, around }) {
     }
   };
   useEffect(() => () => (updates.current = null), []);
+  function markRead() {
+    const at = pages.items.at(-1)?.sent_at;
+    if (!at || at === seen.current) return;
+    seen.current = at;
+    call("mark_conversation_read", { conversation_id: id, at }).then(onRead, () => (seen.current = undefined));
+  }
   const it = conversation.data;
   if (!it) {
     return html`<${Head} title="Conversation" level=${2} back="#/inbox" />
@@ -189,12 +193,17 @@ export function Thread({ id, connections, updates, around }) {
   const isMixed = new Set(pages.items.map((row) => row.connection_id)).size > 1;
   return html`<${Head} level=${2} back="#/inbox" title=${titleOf(it)}>
       <${Avatar} name=${titleOf(it)} />
-      ${it.message_count > PAGE && html`<button onClick=${() => pages.reset("oldest")}>First message</button>`}
+      ${it.message_count > 0 && html`<${Menu}>
+        <button onClick=${() => pages.reset("oldest")}>First message</button>
+        ${config.service && html`<button onClick=${() => setSummed(true)}>Summarize</button>`}</${Menu}>`}
     </${Head}>
     <details class="about"><summary>${it.person
       ? html`Matched to <bdi>${it.person.full_name}</bdi>` : it.kind === "group" ? "Group" : "Matched to no person"}
       </summary><${Facts} conversation=${it} /></details>
     <${Scroller} pages=${pages} keyOf=${keyOf} label=${`Messages with ${titleOf(it)}`} empty="No messages"
+      onEnd=${markRead}
       render=${(row, before) => html`<${Message} row=${row} before=${before} conversation=${it} rows=${pages.items}
-        via=${isMixed && (nameOf.get(row.connection_id) ?? "another connection")} />`} />`;
+        via=${isMixed && (nameOf.get(row.connection_id) ?? "another connection")} />`} />
+    ${isSummed && html`<${Summary} path=${`/conversations/${id}/summarize`} onClose=${() => setSummed(false)}
+      find=${(ids) => new Map(ids.map((each) => [each, `#/inbox/${id}/${encodeURIComponent(each)}`]))} />`}`;
 }

@@ -4,7 +4,7 @@ import { ask, call, db, useNames } from "./client.js";
 import { channels } from "./channels.js";
 import { Invited } from "./members.js";
 import { useLoad } from "./state.js";
-import { Act, Field, Form, Head, html, Loading, Pick, Time } from "./ui.js";
+import { Act, Field, Form, Head, html, Loading, Pick, Section, Table, Time } from "./ui.js";
 import { useState } from "./vendor/libraries.js";
 
 const ROLES = ["owner", "admin", "member"];
@@ -18,13 +18,13 @@ function Join({ token, onDone }) {
 function MyInvitations({ onDone }) {
   const mine = useLoad(() => call("list_my_invitations"), []);
   if (!mine.data?.length) return null;
-  return html`<section aria-label="Invitations to me"><h2>Invitations to me</h2><ul class="cards">
+  return html`<${Section} title="Invitations to me"><ul class="cards">
     ${mine.data.map((each) => html`
     <li class="card" key=${each.id}><p><bdi>${each.invited_by_name}</bdi> invites you to
       ${" "}<strong><bdi>${each.channel_name ?? each.workspace_name}</bdi></strong> as ${each.role}.</p>
     <${Act} class="primary"
       onPress=${async () => { await onDone({ invitation_id: each.id }); await mine.reload(); }}>Accept</${Act}>
-    </li>`)}</ul></section>`;
+    </li>`)}</ul></${Section}>`;
 }
 
 function Members({ space, user, reloadSpaces }) {
@@ -34,10 +34,9 @@ function Members({ space, user, reloadSpaces }) {
     await ask(query());
     await Promise.all([members.reload(), reloadSpaces()]);
   };
-  return html`<section aria-label="Members"><h2>Members</h2><${Loading} ...${members} />
-    <div class="wide"><table><thead><tr><th>Name</th><th>Role</th><th>Since</th><th></th></tr></thead>
-    <tbody>${members.data?.map((each) => html`<tr key=${each.user_id}><td dir="auto">${each.display_name}</td>
-      <td>${space.isManager && !space.is_personal
+  return html`<${Section} title="Members"><${Loading} ...${members} />
+    <${Table} label="List of members" heads=${["Name", "Role", "Since", ""]}>${members.data?.map((each) => html`
+      <tr key=${each.user_id}><td dir="auto">${each.display_name}</td><td>${space.isManager && !space.is_personal
         ? html`<${Pick} label=${`Role of ${each.display_name}`} value=${each.role} options=${ROLES}
           onPick=${(role) => done(() => db.from("workspace_members").update({ role }).match(of(each.user_id)))()} />`
         : each.role}</td>
@@ -45,7 +44,7 @@ function Members({ space, user, reloadSpaces }) {
       <td>${!space.is_personal && (space.isManager || each.user_id === user.id) && html`<${Act}
         confirm=${each.user_id === user.id ? "Leave this workspace?" : "Remove this member from the workspace?"}
         onPress=${done(() => db.from("workspace_members").delete().match(of(each.user_id)))}>${
-        each.user_id === user.id ? "Leave" : "Remove"}</${Act}>`}</td></tr>`)}</tbody></table></div></section>`;
+        each.user_id === user.id ? "Leave" : "Remove"}</${Act}>`}</td></tr>`)}</${Table}></${Section}>`;
 }
 
 function Invitations({ space }) {
@@ -62,7 +61,7 @@ function Invitations({ space }) {
     await call("revoke_invitation", { invitation_id: id });
     await open.reload();
   };
-  return html`<section aria-label="Invitations"><h2>Invitations</h2>
+  return html`<${Section} title="Invitations">
     <${Form} action="Invite" class="inline" onSend=${invite}>
       <${Field} label="Email" name="email" type="email" hint="Without an address, any user with the link can join." />
       <${Field} label="Role" name="role" options=${[...ROLES].reverse().map((role) => [role, role])} /></${Form}>
@@ -71,7 +70,7 @@ function Invitations({ space }) {
       </bdi>,
       ${" "}${each.role}${each.channel && html` of <bdi>${each.channel.name}</bdi>`}, until ${" "}
       <${Time} value=${each.expires_at} both /></span>
-      ${" "}<${Act} class="link" onPress=${() => revoke(each.id)}>Revoke</${Act}></li>`)}</ul></section>`;
+      ${" "}<${Act} class="link" onPress=${() => revoke(each.id)}>Revoke</${Act}></li>`)}</ul></${Section}>`;
 }
 
 function Settings({ space, reloadSpaces }) {
@@ -85,7 +84,7 @@ function Settings({ space, reloadSpaces }) {
     }).eq("id", space.id).select("id").single());
     await reloadSpaces();
   };
-  return html`<section aria-label="Settings"><h2>Settings</h2><${Form} action="Save" class="inline" keep onSend=${save}>
+  return html`<${Section} title="Settings"><${Form} action="Save" class="inline" keep onSend=${save}>
     ${!space.is_personal && html`<${Field} label="Name" name="name" required maxlength="200"
       defaultValue=${space.name} />`}
     <${Field} label="Home country" name="home_country" maxlength="2" defaultValue=${space.home_country ?? ""}
@@ -95,7 +94,7 @@ function Settings({ space, reloadSpaces }) {
       <${Field} label="Keep conversations, days" name="conversation_days" type="number" min="1" max="36500"
         defaultValue=${space.conversation_days ?? ""} placeholder="for ever" />
       <${Field} label="Keep channel messages, days" name="channel_days" type="number" min="1" max="36500"
-        defaultValue=${space.channel_days ?? ""} placeholder="for ever" />`}</${Form}></section>`;
+        defaultValue=${space.channel_days ?? ""} placeholder="for ever" />`}</${Form}></${Section}>`;
 }
 
 function Audit({ space }) {
@@ -105,13 +104,12 @@ function Audit({ space }) {
   return html`<section aria-label="Audit log"><h2>Audit log <button class="link" onClick=${log.reload}>Reload</button>
     </h2>
     <${Loading} ...${log} />
-    <div class="wide" tabindex="0" role="region" aria-label="Lines of the audit log"><table>
-      <thead><tr><th>Time</th><th>Who</th><th>What</th><th>Details</th></tr></thead>
-      <tbody>${log.data?.map((each) => html`<tr key=${each.id}><td><${Time} value=${each.at} both /></td>
+    <${Table} label="Lines of the audit log" heads=${["Time", "Who", "What", "Details"]}>${log.data?.map((each) => html`
+      <tr key=${each.id}><td><${Time} value=${each.at} both /></td>
         <td dir="auto">${each.actor_id ? names.get(each.actor_id) : "The system"}</td><td>${each.action}</td>
         <td class="quiet">${Object.entries(each.details).filter(([, value]) => value !== null)
-          .map(([key, value]) => `${key.replaceAll("_", " ")}: ${value}`).join(", ")}</td></tr>`)}</tbody></table>
-            </div></section>`;
+          .map(([key, value]) => `${key.replaceAll("_", " ")}: ${value}`).join(", ")}</td></tr>`)}</${Table}>
+  </section>`;
 }
 
 export function Workspace({ space, user, reloadSpaces, choose, screen, id }) {
@@ -132,8 +130,8 @@ export function Workspace({ space, user, reloadSpaces, choose, screen, id }) {
     <${Members} space=${space} user=${user} reloadSpaces=${reloadSpaces} />
     ${space.isManager && !space.is_personal && html`<${Invitations} space=${space} />`}
     ${space.isManager && html`<${Settings} key=${space.id} space=${space} reloadSpaces=${reloadSpaces} />`}
-    <section aria-label="New workspace"><h2>New workspace</h2><${Form} action="Create" class="inline" onSend=${create}>
-      <${Field} label="Name of the team" name="name" required maxlength="200" /></${Form}></section>
+    <${Section} title="New workspace"><${Form} action="Create" class="inline" onSend=${create}>
+      <${Field} label="Name of the team" name="name" required maxlength="200" /></${Form}></${Section}>
     ${space.role === "owner" && html`<${Audit} space=${space} />`}
   </div>`;
 }

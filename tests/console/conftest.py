@@ -69,9 +69,9 @@ class Visitors:
         page.goto(self.url + path)
         return page
 
-    def sign_in(self, email: str, path: str = "", **options: object) -> Page:
+    def sign_in(self, email: str, path: str = "", session: str | None = None, **options: object) -> Page:
         """Open a page of a user of the seed, at a screen, with a session as supabase-js stores it."""
-        session = {"name": "sb-127-auth-token", "value": sign_in(self.url, email)}
+        session = {"name": "sb-127-auth-token", "value": session or sign_in(self.url, email)}
         state = {"cookies": [], "origins": [{"origin": self.url.removesuffix("/console/"), "localStorage": [session]}]}
         return self.open(path, storage_state=state, **options)
 

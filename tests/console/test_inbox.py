@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 from playwright.sync_api import Page, expect
@@ -95,6 +96,42 @@ def test_group_shows_its_senders(visitors: Visitors, send: Callable[..., str]) -
     page.get_by_role("link", name="Garden club").click()
     expect(bubble(page, "Who waters?")).to_contain_text("+1 555")
     expect(bubble(page, "Me")).to_contain_text("+1 556")
+
+
+def test_messages_are_unread_until_opened(visitors: Visitors, send: Callable[..., str]) -> None:
+    now = datetime.now(UTC)
+    arrived = [message(n, f"Unread {n}", sent_at=(now + timedelta(seconds=n)).isoformat()) for n in range(2)]
+    send("unread", arrived, participant_name="Nina")
+    page = visitors.sign_in(MATTY)
+    row = page.get_by_role("link", name="Nina")
+    expect(row).to_contain_text("2 unread")
+    row.click()
+    expect(bubble(page, "Unread 1")).to_be_visible()
+    page.get_by_role("link", name="Channels").click()
+    page.get_by_role("link", name="Inbox").click()
+    expect(row).to_be_visible()
+    expect(row).not_to_contain_text("unread")
+
+
+def test_cited_messages_of_a_conversation_open(visitors: Visitors, send: Callable[..., str]) -> None:
+    many = [message(n, f"Line {n}" if n else "The key is under the mat") for n in range(250)]
+    conversation = send("cited", many, participant_name="Cy")
+    summary = {
+        "statements": [{"text": "The <b>key</b> is under the mat. ", "citations": ["m0"]}],
+        "citations": ["m0"],
+        "messageCount": 250,
+        "omittedCount": 0,
+    }
+    page = visitors.sign_in(MATTY, f"#/inbox/{conversation}")
+    answer = {"json": {"success": True, "data": summary}}
+    page.route(f"**/conversations/{conversation}/summarize", lambda route: route.fulfill(**answer))
+    page.get_by_text("More").click()
+    page.get_by_role("button", name="Summarize").click()
+    dialog = page.get_by_role("dialog", name="Summary")
+    expect(dialog).to_contain_text("The <b>key</b> is under the mat.")
+    dialog.get_by_role("link", name="Message 1").click()
+    expect(dialog).to_be_hidden()
+    expect(bubble(page, "The key is under the mat")).to_be_in_viewport()
 
 
 def test_hostile_thread_harms_nothing(visitors: Visitors, send: Callable[..., str]) -> None:
@@ -241,6 +278,7 @@ def test_long_thread_scrolls(visitors: Visitors, send: Callable[..., str], datab
         until(lambda oldest=oldest: page.locator(".bubble").first.inner_text() != oldest, 20)
     assert page.locator(".bubble").count() <= 300
     expect(page.locator(".bubble").first).to_contain_text("Number 99301")
+    page.get_by_text("More").click()
     page.get_by_role("button", name="First message").click()
     expect(page.get_by_text("Number 1", exact=True)).to_be_visible()
     box.evaluate("box => box.scrollTop = box.scrollHeight")

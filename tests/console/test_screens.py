@@ -66,9 +66,9 @@ SCREENS = {
   - heading "Chen Wei" [level=2]
   - region "Identifiers":
     - heading "Identifiers" [level=3]
-  - region "One person":
+  - region "Merge":
     - combobox "The same person as"
-    - button "Join"
+    - button "Merge"
   - region "Conversations"
 """,
     "import": """
@@ -100,9 +100,10 @@ SCREENS = {
     "workspace": """
 - heading "Personal" [level=1]
 - region "Members":
-  - table:
-    - rowgroup:
-      - row "Name Role Since"
+  - region "List of members":
+    - table:
+      - rowgroup:
+        - row "Name Role Since"
 - region "Settings":
   - textbox "Home country"
   - spinbutton "Keep conversations, days"
@@ -149,17 +150,17 @@ def test_users_sign_in_with_a_password_and_out(visitors: Visitors) -> None:
     expect(page.get_by_role("heading", name="Inbox", level=1)).to_be_visible()
 
 
-def test_people_are_joined_and_the_join_undone(visitors: Visitors) -> None:
+def test_people_are_merged_and_the_merge_undone(visitors: Visitors) -> None:
     page = visitors.sign_in(MATTY, "#/people")
     page.get_by_text("Add a person").click()
     page.get_by_label("Name", exact=True).fill("Chen W.")
     page.get_by_role("button", name="Add", exact=True).click()
     page.get_by_role("link", name="Chen Wei").click()
     page.get_by_label("The same person as").select_option(label="Chen W. ")
-    page.get_by_role("button", name="Join").click()
-    joined = page.get_by_role("region", name="One person").get_by_role("listitem").filter(has_text="Chen W.")
-    joined.get_by_role("button", name="Undo").click()
-    expect(joined).to_have_count(0)
+    page.get_by_role("button", name="Merge").click()
+    merged = page.get_by_role("region", name="Merge").get_by_role("listitem").filter(has_text="Chen W.")
+    merged.get_by_role("button", name="Undo").click()
+    expect(merged).to_have_count(0)
 
 
 def test_person_gets_identifiers_and_a_new_number(visitors: Visitors) -> None:

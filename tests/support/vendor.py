@@ -1,7 +1,7 @@
-"""`make vendor`: makes one small file of the console's libraries, from the packages in console/vendor/package-lock.json.
+"""`make vendor`: makes one small file of the console's libraries, as console/vendor/package-lock.json names them.
 
-It also copies supabase-js for examples/chat, and writes vendor.json: the licence and version of each package that a file
-contains, and the sha256 of each file.
+It also copies supabase-js for examples/chat, and writes vendor.json: the version and licence of each package that a
+file contains, and the sha256 of each file.
 """
 
 import hashlib
