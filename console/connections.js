@@ -109,6 +109,8 @@ export function Connections({ space, user }) {
     setSecret(made);
     await reload();
   };
+  const source = connections.data?.find((each) => each.is_active)?.connection_id ?? "NAME";
+  const command = `threadline import chat.zip --url ${config.url} --connection ${source} --dry-run`;
   return html`<div class="page">
     <${Head} title="Import → Messaging" />
     ${space.isManager ? html`<${Section} title="New connection">
@@ -124,8 +126,10 @@ export function Connections({ space, user }) {
       <ul class="cards">${connections.data?.map((each) => html`<${Connection} key=${each.id} each=${each} space=${space}
         onDone=${reload} onSecret=${setSecret} />`)}</ul></${Section}>
     <${Section} title="Histories">
-      <p>To import the export of a chat, run <code>threadline import</code> with the file. It first shows what it would
-      send.</p></${Section}>
+      <p>This shows what the export of a chat has, and sends nothing:</p>
+      <p class="secret"><code>${command}</code><${Copy} text=${command} label="Copy command" /><span>Without${" "}
+      <code>--dry-run</code>, it asks and then sends, with the secret in <code>MESSAGING_API_SECRET</code>.</span></p>
+    </${Section}>
     ${space.isManager && html`<section aria-label="Ingest log"><h2>Ingest log${" "}
       <button class="link" onClick=${log.reload}>Reload</button></h2>
       <${Loading} ...${log} />${log.data && html`<${Log} lines=${log.data} />`}</section>`}

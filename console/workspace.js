@@ -40,7 +40,7 @@ function Members({ space, user, reloadSpaces }) {
         ? html`<${Pick} label=${`Role of ${each.display_name}`} value=${each.role} options=${ROLES}
           onPick=${(role) => done(() => db.from("workspace_members").update({ role }).match(of(each.user_id)))()} />`
         : each.role}</td>
-      <td><${Time} value=${each.joined_at} both /></td>
+      <td><${Time} value=${each.joined_at} /></td>
       <td>${!space.is_personal && (space.isManager || each.user_id === user.id) && html`<${Act}
         confirm=${each.user_id === user.id ? "Leave this workspace?" : "Remove this member from the workspace?"}
         onPress=${done(() => db.from("workspace_members").delete().match(of(each.user_id)))}>${
@@ -87,7 +87,7 @@ function Settings({ space, reloadSpaces }) {
   return html`<${Section} title="Settings"><${Form} action="Save" class="inline" keep onSend=${save}>
     ${!space.is_personal && html`<${Field} label="Name" name="name" required maxlength="200"
       defaultValue=${space.name} />`}
-    <${Field} label="Home country" name="home_country" maxlength="2" defaultValue=${space.home_country ?? ""}
+    <${Field} label="Home country" name="home_country" maxlength="2" size="4" defaultValue=${space.home_country ?? ""}
       placeholder="DE"
       hint="For phone numbers without a country code." />
     ${space.role === "owner" && html`
