@@ -1,8 +1,9 @@
 // The project as this page calls it. Calls return data, or throw an Error with a sentence for the user.
 
-import { failure, freshToken, request, session, start } from "./session.js";
+import { Query } from "./query.js";
+import { freshToken, request, session, start } from "./session.js";
 import { store } from "./state.js";
-import { PostgrestClient, RealtimeClient, useEffect } from "./vendor/libraries.js";
+import { RealtimeClient, useEffect } from "./vendor/libraries.js";
 
 /** A Supabase client with the Data API and Realtime, which is all that `follow` needs. */
 export let db;
@@ -19,52 +20,53 @@ export async function connect() {
   const absolute = (path) => new URL(path, location.href).href.replace(/\/+$/, "");
   config = { ...found, url: absolute(found.url), service: found.service && absolute(found.service) };
   await start(config);
-  const data = new PostgrestClient(`${config.url}/rest/v1`, {
-    fetch: async (url, options) => fetch(url, { ...options, headers: await headers(options.headers) }),
-  });
   const realtime = new RealtimeClient(`${config.url.replace(/^http/, "ws")}/realtime/v1`, {
     params: { apikey: config.key },
     accessToken: async () => (await freshToken()) ?? config.key,
   });
+  const send = (path, options) => make(`${config.url}/rest/v1/${path}`, options);
   db = {
     realtime,
-    from: (table) => data.from(table),
-    rpc: (name, parameters) => data.rpc(name, parameters),
+    from: (table) => new Query(send, table),
+    rpc: (name, parameters = {}) => new Query(send, `rpc/${name}`).insert(parameters),
     channel: (name, options) => realtime.channel(name, options),
     removeChannel: (channel) => realtime.removeChannel(channel),
   };
   session.listen(() => realtime.setAuth());
 }
 
-async function headers(given) {
-  const all = new Headers(given);
-  all.set("apikey", config.key);
+// Makes a request as the user.
+async function make(url, { body, headers, ...options }) {
   const token = await freshToken();
-  if (token) all.set("authorization", `Bearer ${token}`);
-  return all;
+  return request(url, {
+    ...options,
+    body: body instanceof Blob ? body : JSON.stringify(body),
+    headers: {
+      apikey: config.key, "content-type": "application/json", ...token && { authorization: `Bearer ${token}` },
+      ...headers,
+    },
+  });
 }
+
+const post = (url, body, headers) => make(url, { method: "POST", body, headers });
 
 /** Awaits a call of the Data API and returns its data. */
 export async function ask(query) {
   const { data, error } = await query;
-  if (error) throw failure(error);
+  if (error) throw error;
   return data;
 }
 
 /** Calls a function of the database. */
 export const call = (name, parameters) => ask(db.rpc(name, parameters));
 
-const post = async (url, body, type = "application/json") => request(url, {
-  method: "POST", headers: await headers({ "content-type": type }),
-  body: body instanceof Blob ? body : JSON.stringify(body),
-});
-
 /** Calls /api/v2 of the service as the signed-in user. */
 export const callService = async (path, body) => (await post(`${config.service}/api/v2${path}`, body)).data;
 
 /** Stores a file. */
-export const upload = (path, file) => post(`${config.url}/storage/v1/object/${FILES}/${path}`, file,
-  file.type || "application/octet-stream");
+export const upload = (path, file) => post(`${config.url}/storage/v1/object/${FILES}/${path}`, file, {
+  "content-type": file.type || "application/octet-stream",
+});
 
 /** Returns links to stored files, by path, without those that the user may not read. */
 export async function signLinks(paths) {

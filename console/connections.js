@@ -29,7 +29,7 @@ function firstMessage(connection) {
 
 function Secret({ connection, space, user, onClose }) {
   const [arrived, setArrived] = useState();
-  const [curl] = useState(() => `curl -sS ${config.url}/functions/v1/messaging-ingest \\
+  const [curl] = useState(() => `curl -sS -w "\\n" ${config.url}/functions/v1/messaging-ingest \\
   -H 'Content-Type: application/json' -H 'x-api-key: ${connection.api_secret}' \\
   -d '${JSON.stringify(firstMessage(connection))}'`);
   useInbox(space, user, (_, { conversation, messages_added: added }) => {

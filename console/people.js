@@ -127,8 +127,7 @@ async function addIdentifiers(row, personId) {
     known.push({ kind, value });
   }
   const rows = known.map((each) => ({ ...each, person_id: personId }));
-  await ask(db.from("person_identifiers").upsert(rows, { onConflict: "person_id,kind,app,value",
-    ignoreDuplicates: true }));
+  await ask(db.from("person_identifiers").addMissing(rows, "person_id,kind,app,value"));
 }
 
 export function People({ space, id, sub }) {

@@ -10,7 +10,7 @@ let project;
 let name; // of the session in the storage of the browser, and of its lock
 
 /** The error of a call as a sentence for the user. */
-export function failure({ message, code }) {
+function failure({ message, code }) {
   if (/failed to fetch|networkerror|load failed/i.test(message)) {
     return Error("The project is out of reach. Check the connection and try again.");
   }
@@ -23,10 +23,10 @@ export async function request(url, options) {
   const answer = await fetch(url, options).catch((error) => {
     throw failure(error);
   });
-  const given = await answer.json().catch(() => ({}));
+  const given = await answer.json().catch(() => null); // an answer may be empty
   if (answer.ok) return given;
-  const text = given.error?.message ?? given.msg ?? given.error_description ?? given.message;
-  throw Object.assign(failure({ message: text }), { status: answer.status });
+  const message = given?.error?.message ?? given?.msg ?? given?.error_description ?? given?.message;
+  throw Object.assign(failure({ message, code: given?.code }), { status: answer.status, code: given?.code });
 }
 
 const auth = (path, body, token) => request(`${project.url}/auth/v1/${path}`, {

@@ -27,7 +27,6 @@ COPIES = {
 }
 # What the console imports. esbuild leaves out what no line uses.
 ENTRY = """
-export { PostgrestClient } from "@supabase/postgrest-js";
 export { RealtimeClient } from "@supabase/realtime-js";
 export { default as htm } from "htm";
 export { h, render } from "preact";
