@@ -1,6 +1,6 @@
 // The page: the session, the workspaces of the user, and the screen for each address.
 
-import { ask, connect, db } from "./client.js";
+import { connect, table } from "./client.js";
 import { Channels, channels } from "./channels.js";
 import { Connections } from "./connections.js";
 import { Inbox } from "./inbox.js";
@@ -63,8 +63,8 @@ function useChannels(userId) {
 
 async function loadSpaces(userId) {
   const [spaces, roles] = await Promise.all([
-    ask(db.from("workspaces").select("*").order("is_personal", { ascending: false }).order("name")),
-    ask(db.from("workspace_members").select("workspace_id, role").eq("user_id", userId)),
+    table("workspaces").select("*").order("is_personal", { ascending: false }).order("name"),
+    table("workspace_members").select("workspace_id, role").eq("user_id", userId),
   ]);
   const roleOf = new Map(roles.map((each) => [each.workspace_id, each.role]));
   return spaces.map((each) => ({

@@ -1,6 +1,6 @@
 // One channel: its messages as they happen, the thread of a message, who is here, and the box to write in.
 
-import { ask, call, config, db, signLinks, useNames } from "./client.js";
+import { call, config, signLinks, table, useNames } from "./client.js";
 import { channelName, channels } from "./channels.js";
 import { Composer } from "./composer.js";
 import { useFollow, useLive } from "./live.js";
@@ -18,10 +18,10 @@ const FIELDS = "id, seq, user_id, ai_twin_id, content, parent_message_id, attach
 const keyOf = (row) => String(row.seq);
 
 function load(channelId, parentId, edge, isOlder) {
-  let query = db.from("messages").select(FIELDS).eq("channel_id", channelId);
+  let query = table("messages").select(FIELDS).eq("channel_id", channelId);
   if (parentId) query = query.or(`id.eq.${parentId},parent_message_id.eq.${parentId}`);
-  if (edge) query = query[isOlder ? "lt" : "gt"]("seq", edge.seq);
-  return ask(query.order("seq", { ascending: !isOlder }).limit(PAGE))
+  if (edge) query = query.filter("seq", isOlder ? "lt" : "gt", edge.seq);
+  return query.order("seq", { ascending: !isOlder }).limit(PAGE)
     .then((rows) => rows.map((row) => ({ ...row, is_pinned: [row.pins].flat().filter(Boolean).length > 0 })));
 }
 
@@ -93,7 +93,7 @@ function useFiles(items) {
     if (!ids.length) return;
     setFiles((old) => new Map([...old, ...ids.map((id) => [id, null])]));
     (async () => {
-      const rows = await ask(db.from("attachments").select("*").in("id", ids));
+      const rows = await table("attachments").select("*").in("id", ids);
       if (!rows.length) return;
       const urlOf = await signLinks(rows.map((row) => row.path));
       setFiles((old) => new Map([...old, ...rows.map((row) => [row.id, withLink(row, urlOf.get(row.path))])]));
@@ -104,14 +104,14 @@ function useFiles(items) {
 
 // Where the cited messages are.
 async function addresses(channelId, ids) {
-  const rows = await ask(db.from("messages").select("id, seq").in("id", ids));
+  const rows = await table("messages").select("id, seq").in("id", ids);
   return new Map(rows.map((each) => [each.id, `#/channels/${channelId}/${each.seq}`]));
 }
 
 function Pins({ channel, names, onClose }) {
-  const pins = useLoad(() => ask(db.from("message_pins")
+  const pins = useLoad(() => table("message_pins")
     .select("pinned_at, message:messages(id, seq, content, user_id)")
-    .eq("channel_id", channel.id).order("pinned_at", { ascending: false }).limit(100)), []);
+    .eq("channel_id", channel.id).order("pinned_at", { ascending: false }).limit(100), []);
   return html`<${Dialog} title="Pinned messages" onClose=${onClose}><${Loading} ...${pins} />
     ${pins.data?.length === 0 && html`<p class="quiet">No pinned messages.</p>`}
     <ul class="plain-list">${pins.data?.filter((each) => each.message).map(({ message }) => html`<li>
@@ -164,8 +164,9 @@ export function Channel({ channel, around, user }) {
     seen.current = newest;
     call("mark_read", { channel_id: channel.id, seq: newest }).then(channels.load, () => (seen.current = 0));
   }
+  const mine = { channel_id: channel.id, user_id: user.id };
   const set = (change) => async () => {
-    await ask(db.from("member_states").update(change).eq("channel_id", channel.id).eq("user_id", user.id));
+    await table("member_states").update(change).match(mine);
     await channels.load();
   };
   const others = here.filter((id) => id !== user.id);
@@ -186,7 +187,7 @@ export function Channel({ channel, around, user }) {
         ${config.service && html`<button onClick=${() => setPanel("summary")}>Summarize</button>`}
         <${Act} confirm=${channel.kind === "dm" ? "Hide these direct messages?" : "Leave this channel?"}
           onPress=${async () => {
-            await ask(db.from("channel_members").delete().eq("channel_id", channel.id).eq("user_id", user.id));
+            await table("channel_members").delete().match(mine);
             await channels.load();
             location.hash = "#/channels";
           }}>${channel.kind === "dm" ? "Hide" : "Leave"}</${Act}></${Menu}>

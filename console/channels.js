@@ -1,6 +1,6 @@
 // The channels of the user with what is unread, search in all of them, and making a channel or a direct one.
 
-import { ask, call, db, useNames } from "./client.js";
+import { call, table, useNames } from "./client.js";
 import { Channel } from "./channel.js";
 import { store, useLoad } from "./state.js";
 import { Act, Dialog, Empty, Failure, Field, Form, Head, html, Loading, Row } from "./ui.js";
@@ -38,8 +38,8 @@ function Search({ text, list, user }) {
   const found = useLoad(async () => {
     const { data, meta } = await call("search_messages", { query: text, limit: 50 });
     // Reads the number of the found message, because search does not return it and a channel is read by number.
-    const numbers = data.length ? await ask(db.from("messages").select("id, seq").in("id",
-      data.map((each) => each.id))) : [];
+    const numbers = data.length ? await table("messages").select("id, seq").in("id",
+      data.map((each) => each.id)) : [];
     const seqOf = new Map(numbers.map((each) => [each.id, each.seq]));
     return { hits: data.map((each) => ({ ...each, seq: seqOf.get(each.id) })), total: meta.total };
   }, [text]);
@@ -68,8 +68,8 @@ function NewChannel({ space, spaces, user, onClose }) {
       onChange=${(event) => { setWhere(event.target.value); setChosen([]); }}
       options=${teams.map((each) => [each.id, each.name])} />
     <h3>A channel</h3>
-    <${Form} action="Create" class="inline" onSend=${async ({ name }) => go((await ask(
-      db.from("channels").insert({ workspace_id: where, kind: "channel", name }).select("id").single())).id)}>
+    <${Form} action="Create" class="inline" onSend=${async ({ name }) => go((await table("channels")
+      .insert({ workspace_id: where, kind: "channel", name }).select("id").single()).id)}>
       <${Field} label="Name" name="name" required maxlength="200" /></${Form}>
     <h3>Direct messages</h3>
     <${Failure} error=${people.error} />

@@ -5,7 +5,7 @@ import { freshToken, request, session, start } from "./session.js";
 import { store } from "./state.js";
 import { RealtimeClient, useEffect } from "./vendor/libraries.js";
 
-/** A Supabase client with the Data API and Realtime, which is all that `follow` needs. */
+/** What `follow` needs of a Supabase client: functions of the database, and Realtime. */
 export let db;
 export let config;
 
@@ -24,11 +24,11 @@ export async function connect() {
     params: { apikey: config.key },
     accessToken: async () => (await freshToken()) ?? config.key,
   });
-  const send = (path, options) => make(`${config.url}/rest/v1/${path}`, options);
   db = {
     realtime,
-    from: (table) => new Query(send, table),
-    rpc: (name, parameters = {}) => new Query(send, `rpc/${name}`).insert(parameters),
+    rpc: (name, parameters) => new Query((...given) => send(...given).then(
+      (data) => ({ data, error: null }), (error) => ({ data: null, error }),
+    ), `rpc/${name}`).insert(parameters),
     channel: (name, options) => realtime.channel(name, options),
     removeChannel: (channel) => realtime.removeChannel(channel),
   };
@@ -50,15 +50,13 @@ async function make(url, { body, headers, ...options }) {
 
 const post = (url, body, headers) => make(url, { method: "POST", body, headers });
 
-/** Awaits a call of the Data API and returns its data. */
-export async function ask(query) {
-  const { data, error } = await query;
-  if (error) throw error;
-  return data;
-}
+const send = (path, options) => make(`${config.url}/rest/v1/${path}`, options);
+
+/** Begins a query of a table; awaiting it returns its data. */
+export const table = (name) => new Query(send, name);
 
 /** Calls a function of the database. */
-export const call = (name, parameters) => ask(db.rpc(name, parameters));
+export const call = async (name, parameters = {}) => new Query(send, `rpc/${name}`).insert(parameters);
 
 /** Calls /api/v2 of the service as the signed-in user. */
 export const callService = async (path, body) => (await post(`${config.service}/api/v2${path}`, body)).data;
@@ -87,8 +85,8 @@ export function useNames(userIds, twinIds = []) {
     const found = new Map(names.get());
     for (const id of [...users, ...twins]) found.set(id, "Former member");
     names.set(found); // no second request while the first one runs
-    const read = (table, key, ids) =>
-      ids.length ? ask(db.from(table).select(`id:${key}, display_name`).in(key, ids)) : [];
+    const read = (from, key, ids) =>
+      ids.length ? table(from).select(`id:${key}, display_name`).in(key, ids) : [];
     Promise.all([read("user_profiles", "user_id", users), read("ai_twins", "id", twins)]).then((lists) => {
       const named = new Map(names.get());
       for (const row of lists.flat()) named.set(row.id, row.display_name);

@@ -1,6 +1,6 @@
 // The box to write in. A message has its id before it is sent, so sending it again stores it once.
 
-import { ask, db, upload } from "./client.js";
+import { table, upload } from "./client.js";
 import { useAct } from "./state.js";
 import { Failure, html } from "./ui.js";
 import { useRef, useState } from "./vendor/libraries.js";
@@ -12,13 +12,16 @@ const TAKEN = "23505"; // unique_violation: an earlier attempt has stored the me
 async function attach(channelId, file) {
   const id = crypto.randomUUID();
   await upload(`${channelId}/${id}`, file);
-  await ask(db.from("attachments").insert({ id, channel_id: channelId, file_name: file.name.slice(-255) || "file" }));
+  await table("attachments").insert({ id, channel_id: channelId, file_name: file.name.slice(-255) || "file" });
   return { id, name: file.name };
 }
 
 async function send(message) {
-  const { error } = await db.from("messages").insert(message);
-  if (error && !(error.code === TAKEN && error.message.includes("messages_pkey"))) await ask({ error });
+  try {
+    await table("messages").insert(message);
+  } catch (error) {
+    if (error.code !== TAKEN || !error.message.includes("messages_pkey")) throw error;
+  }
 }
 
 export function Composer({ channel, parentId, onType, label }) {

@@ -1,6 +1,6 @@
 // Import → Messaging: the connections of a workspace, their keys, and what came in over them.
 
-import { ask, call, config, db } from "./client.js";
+import { call, config, table } from "./client.js";
 import { useInbox } from "./inbox.js";
 import { useLoad } from "./state.js";
 import { platformName, PLATFORMS, titleOf } from "./thread.js";
@@ -68,8 +68,8 @@ function Connection({ each, space, onDone, onSecret }) {
     await onDone();
   };
   const turn = async () => {
-    await ask(db.from("messaging_connections").update({ is_active: !each.is_active }).eq("id", each.id)
-      .select().single());
+    await table("messaging_connections").update({ is_active: !each.is_active }).eq("id", each.id)
+      .select("id").single();
     await onDone();
   };
   return html`<li class="card"><div class="card-top"><h3><bdi>${each.connection_id}</bdi></h3>
@@ -96,10 +96,10 @@ function Log({ lines }) {
 
 export function Connections({ space, user }) {
   const [secret, setSecret] = useState();
-  const connections = useLoad(() => ask(db.from("messaging_connections").select("*, keys")
-    .eq("workspace_id", space.id).order("created_at", { ascending: false })), [space.id]);
-  const log = useLoad(() => ask(db.from("ingest_log").select("*").eq("workspace_id", space.id)
-    .order("id", { ascending: false }).limit(LINES)), [space.id]);
+  const connections = useLoad(() => table("messaging_connections").select("*, keys")
+    .eq("workspace_id", space.id).order("created_at", { ascending: false }), [space.id]);
+  const log = useLoad(() => table("ingest_log").select("*").eq("workspace_id", space.id)
+    .order("id", { ascending: false }).limit(LINES), [space.id]);
   useInbox(space, user, log.reload);
   const reload = () => Promise.all([connections.reload(), log.reload()]);
   const create = async ({ platform, connection_id: name, is_apart: apart }) => {

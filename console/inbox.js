@@ -1,6 +1,6 @@
 // The inbox of a workspace: its conversations, the newest first, and the one that is open.
 
-import { ask, call, db } from "./client.js";
+import { call, table } from "./client.js";
 import { useFollow } from "./live.js";
 import { useLoad } from "./state.js";
 import { platformName, PLATFORMS, Thread, titleOf } from "./thread.js";
@@ -24,8 +24,8 @@ function groups(connections) {
   return [...found].map(([key, names]) => [key, `${platformName(key.split(",")[0])}: ${names.join(", ")}`]);
 }
 
-function find(space, { source, platform, text }, from) {
-  let query = db.from("conversations").select("*, unread_count, person:people(id, full_name)")
+async function find(space, { source, platform, text }, from) {
+  let query = table("conversations").select("*, unread_count, person:people(id, full_name)")
     .eq("workspace_id", space.id);
   if (platform) query = query.eq("platform", platform);
   if (source) {
@@ -36,7 +36,7 @@ function find(space, { source, platform, text }, from) {
     const like = `"*${text.replace(/[\\"%*]/g, "_")}*"`; // _ stands for any character
     query = query.or(`participant_name.ilike.${like},participant_identifier.ilike.${like}`);
   }
-  return ask(query.order("last_message_at", { ascending: false }).order("id").range(from, from + PAGE - 1));
+  return query.order("last_message_at", { ascending: false }).order("id").limit(PAGE, from);
 }
 
 function useConversations(space, filter) {
@@ -83,7 +83,7 @@ export function Inbox({ space, id, sub, user }) {
   const [searched, setSearched] = useState("");
   const inbox = useConversations(space, filter);
   const connections = useLoad(
-    () => ask(db.from("messaging_connections").select("*").eq("workspace_id", space.id).order("connection_id")),
+    () => table("messaging_connections").select("*").eq("workspace_id", space.id).order("connection_id"),
     [space.id],
   );
   const [news, setNews] = useState();

@@ -1,6 +1,6 @@
 // The members of a channel, its twins, and guests by invitation.
 
-import { ask, call, db, useNames } from "./client.js";
+import { call, table, useNames } from "./client.js";
 import { channels } from "./channels.js";
 import { useLoad } from "./state.js";
 import { Act, Dialog, Field, Form, html, Loading, Once, Pick } from "./ui.js";
@@ -16,12 +16,12 @@ export function Members({ channel, here, user, onClose }) {
   const [token, setToken] = useState();
   const found = useLoad(async () => {
     const [members, twins, directory, mine] = await Promise.all([
-      ask(db.from("channel_members").select("user_id, role").eq("channel_id", channel.id).order("created_at")
-        .limit(500)),
-      ask(db.from("channel_twins").select("ai_twin_id, twin:ai_twins(display_name, user_id)").eq("channel_id",
-        channel.id)),
+      table("channel_members").select("user_id, role").eq("channel_id", channel.id).order("created_at")
+        .limit(500),
+      table("channel_twins").select("ai_twin_id, twin:ai_twins(display_name, user_id)").eq("channel_id",
+        channel.id),
       isManager ? call("list_workspace_members", { workspace_id: channel.workspace_id }).catch(() => []) : [],
-      ask(db.from("ai_twins").select("id, display_name").eq("user_id", user.id)),
+      table("ai_twins").select("id, display_name").eq("user_id", user.id),
     ]);
     return { members, twins, directory, mine };
   }, [channel.id]);
@@ -33,7 +33,7 @@ export function Members({ channel, here, user, onClose }) {
   const { members = [], twins = [], directory = [], mine = [] } = found.data ?? {};
   const absent = directory.filter((each) => !members.some((one) => one.user_id === each.user_id));
   const free = mine.filter((each) => !twins.some((one) => one.ai_twin_id === each.id));
-  const of = (id, query) => query.eq("channel_id", channel.id).eq("user_id", id);
+  const of = (id) => ({ channel_id: channel.id, user_id: id });
   return html`<${Dialog} title="Members" onClose=${onClose}>
     <${Loading} ...${found} />
     <ul class="plain-list">${members.map((each) => html`<li key=${each.user_id}><span
@@ -43,21 +43,21 @@ export function Members({ channel, here, user, onClose }) {
       ${isManager && each.user_id !== user.id ? html`<span class="tools">
         <${Pick} label=${`Role of ${names.get(each.user_id)}`} value=${each.role}
           options=${["owner", "admin", "member"]}
-          onPick=${done((role) => ask(of(each.user_id, db.from("channel_members").update({ role }))))} />
-        <${Act} confirm="Remove this member?" onPress=${done(() => ask(of(each.user_id, db.from("channel_members")
-          .delete())))}>Remove</${Act}></span>`
+          onPick=${done((role) => table("channel_members").update({ role }).match(of(each.user_id)))} />
+        <${Act} confirm="Remove this member?" onPress=${done(() => table("channel_members").delete()
+          .match(of(each.user_id)))}>Remove</${Act}></span>`
         : html` <span class="tag">${each.role}</span>`}</li>`)}</ul>
     ${twins.length > 0 && html`<h3>Twins</h3><ul class="plain-list">${twins.map((each) => html`<li
       key=${each.ai_twin_id}>
       <bdi>${each.twin?.display_name ?? "A twin"}</bdi> ${(isManager || each.twin?.user_id === user.id) && html`<${Act}
-      class="link" onPress=${done(() => ask(db.from("channel_twins").delete().eq("channel_id", channel.id)
-        .eq("ai_twin_id", each.ai_twin_id)))}>Remove</${Act}>`}</li>`)}</ul>`}
-    ${free.length > 0 && html`<${Form} action="Add my twin" class="inline" onSend=${done((values) => ask(
-      db.from("channel_twins").insert({ channel_id: channel.id, ...values })))}>
+      class="link" onPress=${done(() => table("channel_twins").delete().eq("channel_id", channel.id)
+        .eq("ai_twin_id", each.ai_twin_id))}>Remove</${Act}>`}</li>`)}</ul>`}
+    ${free.length > 0 && html`<${Form} action="Add my twin" class="inline"
+      onSend=${done((values) => table("channel_twins").insert({ channel_id: channel.id, ...values }))}>
       <${Field} label="Twin" name="ai_twin_id" options=${free.map((each) => [each.id, each.display_name])} />
         </${Form}>`}
-    ${isManager && absent.length > 0 && html`<${Form} action="Add" class="inline" onSend=${done((values) => ask(
-      db.from("channel_members").insert({ channel_id: channel.id, ...values })))}>
+    ${isManager && absent.length > 0 && html`<${Form} action="Add" class="inline"
+      onSend=${done((values) => table("channel_members").insert({ channel_id: channel.id, ...values }))}>
       <${Field} label="Member of the workspace" name="user_id"
         options=${absent.map((each) => [each.user_id, each.display_name])} /></${Form}>`}
     ${isManager && html`<h3>Invite a guest</h3><${Form} action="Invite" class="inline"

@@ -50,7 +50,7 @@ export function Message({ row, before, user, channel, names, files, replies, may
     && new Date(row.created_at).toDateString() === new Date(before.created_at).toDateString();
   const shown = (row.attachments ?? []).map((each) => files.get(each?.id ?? each?.attachment_id));
   return html`<article class=${`message ${isSame ? "same" : ""}`} aria-label=${`Message of ${name}`}>
-    ${isSame ? html`<span class="gap"></span>` : html`<${Avatar} name=${name} />`}
+    ${isSame ? html`<span></span>` : html`<${Avatar} name=${name} />`}
     <div>
     ${!isSame && html`<p class="sender"><strong><bdi>${name}</bdi></strong>
       ${row.ai_twin_id && html` <span class="tag">Twin</span>`} <${Time} value=${row.created_at} clock /></p>`}

@@ -1,30 +1,30 @@
 // The people of a workspace: their identifiers, entries that are one person, conversations without a person.
 
-import { ask, call, db } from "./client.js";
+import { call, table } from "./client.js";
 import { useLoad } from "./state.js";
 import { platformName, REASONS, titleOf } from "./thread.js";
-import { Act, Avatar, Empty, Field, Form, Head, html, Loading, Row, Section } from "./ui.js";
+import { Act, Empty, Field, Form, Head, html, Loading, Row, Section } from "./ui.js";
 import { useState } from "./vendor/libraries.js";
 
 const KINDS = Object.keys(REASONS).filter((kind) => !["phone_national", "phone_last_ten"].includes(kind));
 
 const list = (space, text) => {
-  let query = db.from("people").select("id, full_name, phone, merged_into_id").eq("workspace_id", space.id);
-  if (text) query = query.ilike("full_name", `%${text.replace(/[\\%_]/g, "\\$&")}%`);
-  return ask(query.order("full_name").limit(200));
+  let query = table("people").select("id, full_name, phone, merged_into_id").eq("workspace_id", space.id);
+  if (text) query = query.filter("full_name", "ilike", `%${text.replace(/[\\%_]/g, "\\$&")}%`);
+  return query.order("full_name").limit(200);
 };
 
 async function read(id) {
-  const person = await ask(db.from("people").select("*").eq("id", id).maybeSingle());
+  const [person] = await table("people").select("*").eq("id", id);
   if (!person) throw Error("This person does not exist, or you may not see it.");
   const [identifiers, merged, conversations] = await Promise.all([
-    ask(db.from("person_identifiers").select("*").eq("person_id", id).order("created_at")),
-    ask(db.from("people").select("id, full_name, phone").eq("workspace_id", person.workspace_id).eq("merged_into_id",
-      id)),
-    ask(db.from("conversations")
+    table("person_identifiers").select("*").eq("person_id", id).order("created_at"),
+    table("people").select("id, full_name, phone").eq("workspace_id", person.workspace_id).eq("merged_into_id",
+      id),
+    table("conversations")
       .select("id, platform, participant_name, participant_identifier, matched_by, last_message_at")
       .eq("workspace_id", person.workspace_id).eq("person_id", id).order("last_message_at", { ascending: false })
-        .limit(50)),
+        .limit(50),
   ]);
   return { person, identifiers, merged, conversations };
 }
@@ -45,8 +45,7 @@ function Person({ id, people, reload }) {
   if (!found.data) return html`<${Head} level=${2} title="Person" back="#/people" /><${Loading} ...${found} />`;
   const { person, identifiers, merged, conversations } = found.data;
   const others = people.filter((each) => each.id !== id && !each.merged_into_id && each.id !== person.merged_into_id);
-  return html`<${Head} level=${2} title=${person.full_name} back="#/people"><${Avatar} name=${person.full_name} />
-    </${Head}>
+  return html`<${Head} level=${2} title=${person.full_name} back="#/people" />
     <div class="body">
     ${person.merged_into_id && html`<p class="note">This entry is the same person as
       ${" "}<a href=${`#/people/${person.merged_into_id}`}>another one</a>. <${Act} class="link"
@@ -57,10 +56,10 @@ function Person({ id, people, reload }) {
           ${" "}<${Act} class="link" title="Takes back the last change of the number"
             onPress=${done(() => call("undo_number_change", { person_id: id }))}>Undo the last change</${Act}></li>
         ${identifiers.map((each) => html`<li key=${each.id}><bdi>${each.value}</bdi> <span class="quiet">${each.kind}
-          ${each.app}</span> <${Act} class="link" onPress=${done(() => ask(db.from("person_identifiers").delete()
-            .eq("id", each.id)))}>Remove</${Act}></li>`)}</ul>
-      <${Form} action="Add" class="inline" onSend=${done(({ kind, value, app }) => ask(
-        db.from("person_identifiers").insert({ person_id: id, kind, value, app })))}>
+          ${each.app}</span> <${Act} class="link" onPress=${done(() => table("person_identifiers").delete()
+            .eq("id", each.id))}>Remove</${Act}></li>`)}</ul>
+      <${Form} action="Add" class="inline"
+        onSend=${done((values) => table("person_identifiers").insert({ person_id: id, ...values }))}>
         <${Field} label="Kind" name="kind" options=${KINDS.map((kind) => [kind, kind.replace("_", " ")])} />
         <${Field} label="Identifier" name="value" required />
         <${Field} label="App, for an openid" name="app" />
@@ -85,18 +84,18 @@ function Person({ id, people, reload }) {
 
 function Unmatched({ space, people, conversationId, reload }) {
   const found = useLoad(() => {
-    let query = db.from("conversations")
+    let query = table("conversations")
       .select("id, platform, participant_name, participant_identifier, last_message_at")
-      .eq("workspace_id", space.id).eq("kind", "direct").is("person_id", null);
+      .eq("workspace_id", space.id).eq("kind", "direct").filter("person_id", "is", null);
     if (conversationId) query = query.eq("id", conversationId);
-    return ask(query.order("last_message_at", { ascending: false }).limit(50));
+    return query.order("last_message_at", { ascending: false }).limit(50);
   }, [space.id, conversationId]);
   async function add(row, { full_name: name, person_id: person }) {
     const identifier = row.participant_identifier;
     const isPhone = /^[+\d\s().-]+$/.test(identifier);
-    const id = person || (await ask(db.from("people").insert({
+    const id = person || (await table("people").insert({
       workspace_id: space.id, full_name: name, phone: isPhone ? identifier : null,
-    }).select("id").single())).id;
+    }).select("id").single()).id;
     if (person || !isPhone) await addIdentifiers(row, id);
     await Promise.all([found.reload(), reload()]);
   }
@@ -117,8 +116,8 @@ function Unmatched({ space, people, conversationId, reload }) {
 
 // What the platform said of the participant, in the kinds that people have.
 async function addIdentifiers(row, personId) {
-  const stored = await ask(db.from("conversation_identifiers").select("kind, value, app").eq("conversation_id",
-    row.id));
+  const stored = await table("conversation_identifiers").select("kind, value, app").eq("conversation_id",
+    row.id);
   const known = stored.filter((each) => KINDS.includes(each.kind));
   if (!known.length) {
     const value = row.participant_identifier;
@@ -127,14 +126,14 @@ async function addIdentifiers(row, personId) {
     known.push({ kind, value });
   }
   const rows = known.map((each) => ({ ...each, person_id: personId }));
-  await ask(db.from("person_identifiers").addMissing(rows, "person_id,kind,app,value"));
+  await table("person_identifiers").addMissing(rows, "person_id,kind,app,value");
 }
 
 export function People({ space, id, sub }) {
   const [text, setText] = useState("");
   const people = useLoad(() => list(space, text), [space.id, text]);
   const create = async ({ full_name: name, phone }) => {
-    await ask(db.from("people").insert({ workspace_id: space.id, full_name: name, phone: phone || null }));
+    await table("people").insert({ workspace_id: space.id, full_name: name, phone: phone || null });
     await people.reload();
   };
   const rows = people.data ?? [];

@@ -1,10 +1,10 @@
 // One conversation: its messages as they are now, with files, edits, reactions and receipts, and why it has its person.
 
-import { ask, call, config, db, signLinks } from "./client.js";
+import { call, config, signLinks, table } from "./client.js";
 import { Scroller, usePages } from "./pages.js";
 import { useLoad } from "./state.js";
 import { Summary } from "./summary.js";
-import { Avatar, Day, Failure, Head, html, Loading, Media, Menu, Text, Time, Versions } from "./ui.js";
+import { Day, Failure, Head, html, Loading, Media, Menu, Text, Time, Versions } from "./ui.js";
 import { useEffect, useRef, useState } from "./vendor/libraries.js";
 
 const PAGE = 100;
@@ -53,28 +53,26 @@ function beyond(edge, sign) {
 }
 
 function load(id, edge, isOlder) {
-  let query = db.from("conversation_messages").select("*").eq("conversation_id", id);
+  let query = table("conversation_messages").select("*").eq("conversation_id", id);
   if (edge) {
     // The first term bounds the index.
     query = query.filter("sent_at", isOlder ? "lte" : "gte", edge.sent_at).or(beyond(edge, isOlder ? "lt" : "gt"));
   }
   for (const name of ORDER) query = query.order(name, { ascending: !isOlder });
-  return ask(query.limit(PAGE));
+  return query.limit(PAGE);
 }
 
 // The first of these messages that exists, because an id in a group may have several senders.
-const find = async (id, externalId) => (await ask(db.from("conversation_messages").select("*")
-  .eq("conversation_id", id).eq("external_id", externalId).limit(1)))[0];
+const find = async (id, externalId) => (await table("conversation_messages").select("*")
+  .eq("conversation_id", id).eq("external_id", externalId).limit(1))[0];
 
-const read = (id) => ask(
-  db.from("conversations").select("*, person:people(id, full_name, phone), conversation_identifiers(kind, value)")
-    .eq("id", id).maybeSingle(),
-);
+const read = async (id) => (await table("conversations")
+  .select("*, person:people(id, full_name, phone), conversation_identifiers(kind, value)").eq("id", id))[0] ?? null;
 
 async function versions(row) {
-  const edits = await ask(db.from("conversation_updates").select("at, value").match({
+  const edits = await table("conversation_updates").select("at, value").match({
     conversation_id: row.conversation_id, external_id: row.external_id, sender: row.sender, type: "edited",
-  }).order("at"));
+  }).order("at");
   return [{ at: row.original?.sent_at, value: row.original }, ...edits].filter((each) => each.value)
     .map(({ at, value }) => ({ at, text: value.content }));
 }
@@ -192,7 +190,6 @@ export function Thread({ id, connections, updates, around, onRead }) {
   const nameOf = new Map(connections.map((each) => [each.id, each.connection_id]));
   const isMixed = new Set(pages.items.map((row) => row.connection_id)).size > 1;
   return html`<${Head} level=${2} back="#/inbox" title=${titleOf(it)}>
-      <${Avatar} name=${titleOf(it)} />
       ${it.message_count > 0 && html`<${Menu}>
         <button onClick=${() => pages.reset("oldest")}>First message</button>
         ${config.service && html`<button onClick=${() => setSummed(true)}>Summarize</button>`}</${Menu}>`}

@@ -1,9 +1,9 @@
 // The twins of the user: their channels, their webhook, what was delivered, and sending it again.
 
-import { ask, call, db } from "./client.js";
+import { call, table } from "./client.js";
 import { channelName, channels, find } from "./channels.js";
 import { useLoad } from "./state.js";
-import { Act, Avatar, Empty, Field, Form, Head, html, Loading, Once, Row, Section, Table, Time } from "./ui.js";
+import { Act, Empty, Field, Form, Head, html, Loading, Once, Row, Section, Table, Time } from "./ui.js";
 import { useState } from "./vendor/libraries.js";
 
 const STATES = [["dead", "Failed for good"], ["pending", "Pending"], ["delivered", "Delivered"]];
@@ -61,37 +61,36 @@ function Twin({ twin, reload, user }) {
   const mine = twin.channels.map((each) => list.find((one) => one.id === each.channel_id)).filter(Boolean);
   const free = list.filter((each) => !mine.includes(each));
   const change = (work) => async (values) => {
-    await ask(work(values));
+    await work(values);
     await reload();
   };
-  return html`<${Head} level=${2} title=${twin.display_name} back="#/twins"><${Avatar} name=${twin.display_name} />
-    </${Head}>
+  return html`<${Head} level=${2} title=${twin.display_name} back="#/twins" />
     <div class="body">
     <section aria-label="Channels of the twin"><h3>Channels</h3>
       <ul class="plain-list">${mine.map((each) => html`<li key=${each.id}><bdi>${channelName(each, user.id)}</bdi>
-        ${" "}<${Act} class="link" onPress=${change(() => db.from("channel_twins").delete().eq("channel_id", each.id)
+        ${" "}<${Act} class="link" onPress=${change(() => table("channel_twins").delete().eq("channel_id", each.id)
           .eq("ai_twin_id", twin.id))}>Remove</${Act}></li>`)}</ul>
       ${free.length > 0 && html`<${Form} action="Add" class="inline"
-        onSend=${change((values) => db.from("channel_twins")
+        onSend=${change((values) => table("channel_twins")
         .insert({ ai_twin_id: twin.id, ...values }))}><${Field} label="Channel" name="channel_id"
         options=${free.map((each) => [each.id, channelName(each, user.id)])} /></${Form}>`}</section>
     <${Webhook} key=${twin.id} twin=${twin} reload=${reload} />
     <${Deliveries} id=${twin.id} list=${list} user=${user} />
     <${Section} title="Twin" level=${3}>
-      <${Form} action="Rename" class="inline" keep onSend=${change((values) => db.from("ai_twins").update(values)
+      <${Form} action="Rename" class="inline" keep onSend=${change((values) => table("ai_twins").update(values)
         .eq("id", twin.id))}>
         <${Field} label="Name" name="display_name" required maxlength="200" defaultValue=${twin.display_name} />
           </${Form}>
       <${Act} class="bad" confirm="Delete this twin?" onPress=${async () => {
-        await change(() => db.from("ai_twins").delete().eq("id", twin.id))();
+        await change(() => table("ai_twins").delete().eq("id", twin.id))();
         location.hash = "#/twins";
       }}>Delete</${Act}></${Section}></div>`;
 }
 
 export function Twins({ id, user }) {
-  const twins = useLoad(() => ask(db.from("ai_twins").select(
+  const twins = useLoad(() => table("ai_twins").select(
     "id, display_name, webhook:twin_webhooks(url), channels:channel_twins(channel_id)",
-  ).eq("user_id", user.id).order("display_name")), []);
+  ).eq("user_id", user.id).order("display_name"), []);
   const open = twins.data?.find((each) => each.id === id);
   return html`<div class="panes">
     <section class="list" aria-label="List of twins"><${Head} title="Twins" />
@@ -102,7 +101,7 @@ export function Twins({ id, user }) {
         isOpen=${each.id === id} name=${each.display_name} face=${each.display_name}
         sub=${each.webhook?.url ?? "No webhook"} />`)}</ul>
       <details class="add"><summary>Add a twin</summary><${Form} action="Add" onSend=${async (values) => {
-        const made = await ask(db.from("ai_twins").insert(values).select("id").single());
+        const made = await table("ai_twins").insert(values).select("id").single();
         await twins.reload();
         location.hash = `#/twins/${made.id}`;
       }}><${Field} label="Name" name="display_name" required maxlength="200" /></${Form}></details>

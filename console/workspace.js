@@ -1,6 +1,6 @@
 // The workspace: its members and their roles, invitations, how long messages are kept, and the audit log.
 
-import { ask, call, db, useNames } from "./client.js";
+import { call, table, useNames } from "./client.js";
 import { channels } from "./channels.js";
 import { Invited } from "./members.js";
 import { useLoad } from "./state.js";
@@ -31,28 +31,29 @@ function Members({ space, user, reloadSpaces }) {
   const members = useLoad(() => call("list_workspace_members", { workspace_id: space.id }), [space.id]);
   const of = (id) => ({ workspace_id: space.id, user_id: id });
   const done = (query) => async () => {
-    await ask(query());
+    await query();
     await Promise.all([members.reload(), reloadSpaces()]);
   };
   return html`<${Section} title="Members"><${Loading} ...${members} />
     <${Table} label="List of members" heads=${["Name", "Role", "Since", ""]}>${members.data?.map((each) => html`
       <tr key=${each.user_id}><td dir="auto">${each.display_name}</td><td>${space.isManager && !space.is_personal
         ? html`<${Pick} label=${`Role of ${each.display_name}`} value=${each.role} options=${ROLES}
-          onPick=${(role) => done(() => db.from("workspace_members").update({ role }).match(of(each.user_id)))()} />`
+          onPick=${(role) => done(() => table("workspace_members").update({ role }).match(of(each.user_id)))()} />`
         : each.role}</td>
       <td><${Time} value=${each.joined_at} /></td>
       <td>${!space.is_personal && (space.isManager || each.user_id === user.id) && html`<${Act}
         confirm=${each.user_id === user.id ? "Leave this workspace?" : "Remove this member from the workspace?"}
-        onPress=${done(() => db.from("workspace_members").delete().match(of(each.user_id)))}>${
+        onPress=${done(() => table("workspace_members").delete().match(of(each.user_id)))}>${
         each.user_id === user.id ? "Leave" : "Remove"}</${Act}>`}</td></tr>`)}</${Table}></${Section}>`;
 }
 
 function Invitations({ space }) {
   const [token, setToken] = useState();
-  const open = useLoad(() => ask(db.from("workspace_invitations")
+  const open = useLoad(() => table("workspace_invitations")
     .select("id, email, role, expires_at, channel:channels(name)")
-    .eq("workspace_id", space.id).is("accepted_at", null).is("revoked_at", null)
-    .gt("expires_at", new Date().toISOString()).order("created_at", { ascending: false })), [space.id]);
+    .eq("workspace_id", space.id).filter("accepted_at", "is", null)
+    .filter("revoked_at", "is", null).filter("expires_at", "gt", new Date().toISOString())
+    .order("created_at", { ascending: false }), [space.id]);
   const invite = async ({ email, role }) => {
     setToken((await call("create_invitation", { workspace_id: space.id, role, email: email || undefined })).token);
     await open.reload();
@@ -79,9 +80,9 @@ function Settings({ space, reloadSpaces }) {
     const days = space.role === "owner" && {
       conversation_days: number(values.conversation_days), channel_days: number(values.channel_days),
     };
-    await ask(db.from("workspaces").update({
+    await table("workspaces").update({
       ...!space.is_personal && { name: values.name }, home_country: values.home_country.toUpperCase() || null, ...days,
-    }).eq("id", space.id).select("id").single());
+    }).eq("id", space.id).select("id").single();
     await reloadSpaces();
   };
   return html`<${Section} title="Settings"><${Form} action="Save" class="inline" keep onSend=${save}>
@@ -98,8 +99,8 @@ function Settings({ space, reloadSpaces }) {
 }
 
 function Audit({ space }) {
-  const log = useLoad(() => ask(db.from("audit_log").select("*").eq("workspace_id", space.id)
-    .order("id", { ascending: false }).limit(LINES)), [space.id]);
+  const log = useLoad(() => table("audit_log").select("*").eq("workspace_id", space.id)
+    .order("id", { ascending: false }).limit(LINES), [space.id]);
   const names = useNames(log.data?.map((each) => each.actor_id) ?? []);
   return html`<section aria-label="Audit log"><h2>Audit log <button class="link" onClick=${log.reload}>Reload</button>
     </h2>

@@ -22,7 +22,7 @@ from tests.support.stack import RunningStack
 NOWHERE = "postgresql://authenticator:postgres@127.0.0.1:1/postgres"
 OURS = sorted((ROOT / "console").glob("*.*"))
 PROJECT = {"url": "https://ref.supabase.co", "key": "sb_publishable_x"}
-MOST = 86_000  # bytes of all files, each compressed; the libraries are 29,000 of them
+MOST = 80_000  # bytes of all files, each compressed
 
 
 def test_libraries_are_those_of_the_list() -> None:
@@ -40,7 +40,7 @@ def test_console_stays_small() -> None:
     assert sum(sizes.values()) <= MOST, sizes
     lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in OURS if path.suffix == ".js"}
     assert max(lines.values()) <= 250, lines
-    assert sum(lines.values()) <= 2_300
+    assert sum(lines.values()) <= 2_500
 
 
 @pytest.mark.parametrize("file", [path for path in OURS if path.suffix == ".js"], ids=lambda path: path.name)
