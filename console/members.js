@@ -6,6 +6,9 @@ import { useLoad } from "./state.js";
 import { Act, Dialog, Field, Form, html, Loading, Once, Pick } from "./ui.js";
 import { useState } from "./vendor/libraries.js";
 
+export const InvitedEmail = () => html`<${Field} label="Email" name="email" type="email"
+  hint="Without an address, any user with the link can join." />`;
+
 /** An invitation that was just made: its link is shown once. */
 export const Invited = ({ token }) => html`<${Once} label="Copy link"
   text=${token && `${location.href.replace(/#.*/, "")}#/join/${token}`}>Send this link. It is shown only once.
@@ -63,8 +66,7 @@ export function Members({ channel, here, user, onClose }) {
     ${isManager && html`<h3>Invite a guest</h3><${Form} action="Invite" class="inline"
       onSend=${async ({ email }) => setToken((await call(
       "create_invitation", { channel_id: channel.id, email: email || undefined })).token)}>
-      <${Field} label="Email" name="email" type="email"
-        hint="Without an address, any user with the link can join." /></${Form}>
+      <${InvitedEmail} /></${Form}>
       <${Invited} token=${token} />`}
   </${Dialog}>`;
 }

@@ -2,7 +2,7 @@
 
 import { call, table, useNames } from "./client.js";
 import { channels } from "./channels.js";
-import { Invited } from "./members.js";
+import { Invited, InvitedEmail } from "./members.js";
 import { useLoad } from "./state.js";
 import { Act, Field, Form, Head, html, Loading, Pick, Section, Table, Time } from "./ui.js";
 import { useState } from "./vendor/libraries.js";
@@ -64,7 +64,7 @@ function Invitations({ space }) {
   };
   return html`<${Section} title="Invitations">
     <${Form} action="Invite" class="inline" onSend=${invite}>
-      <${Field} label="Email" name="email" type="email" hint="Without an address, any user with the link can join." />
+      <${InvitedEmail} />
       <${Field} label="Role" name="role" options=${[...ROLES].reverse().map((role) => [role, role])} /></${Form}>
     <${Invited} token=${token} /><${Loading} ...${open} />
     <ul class="plain-list">${open.data?.map((each) => html`<li key=${each.id}><span><bdi>${each.email ?? "By link"}
