@@ -1,42 +1,5 @@
 -- Written from sql/ by `make migration`; change it there.
 
-set lock_timeout = '5s';
-set search_path = pg_catalog, pg_temp;
-
--- Before the rows are counted, so that no row comes in between.
-lock table
-    public.ai_twins,
-    public.attachments,
-    public.audit_log,
-    public.channel_members,
-    public.channel_twins,
-    public.channels,
-    public.conversation_identifiers,
-    public.conversation_messages,
-    public.conversation_reads,
-    public.conversation_updates,
-    public.conversations,
-    public.erasures,
-    public.ingest_log,
-    public.member_states,
-    public.message_edits,
-    public.message_events,
-    public.message_mentions,
-    public.message_pins,
-    public.message_reactions,
-    public.messages,
-    public.messaging_connections,
-    public.people,
-    public.person_identifiers,
-    public.twin_deliveries,
-    public.twin_webhooks,
-    public.user_events,
-    public.user_profiles,
-    public.workspace_invitations,
-    public.workspace_members,
-    public.workspaces
-in access exclusive mode;
-
 do $$
 declare
     v_filled text;
