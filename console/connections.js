@@ -2,7 +2,7 @@
 
 import { call, config, table } from "./client.js";
 import { useInbox } from "./inbox.js";
-import { useLoad } from "./state.js";
+import { reloading, useLoad } from "./state.js";
 import { platformName, PLATFORMS, titleOf } from "./thread.js";
 import { Act, Copy, Dialog, Empty, Field, Form, Head, html, Loading, Once, Section, Table, Time } from "./ui.js";
 import { useState } from "./vendor/libraries.js";
@@ -49,10 +49,7 @@ function Secret({ connection, space, user, onClose }) {
 }
 
 function Key({ each, onDone }) {
-  const revoke = async () => {
-    await call("revoke_messaging_key", { key_id: each.id });
-    await onDone();
-  };
+  const revoke = reloading(onDone)(() => call("revoke_messaging_key", { key_id: each.id }));
   const isOver = each.expires_at && new Date(each.expires_at) <= new Date();
   return html`<li>Key of <${Time} value=${each.created_at} both />,
     ${each.last_used_at ? html` used <${Time} value=${each.last_used_at} both />` : " never used"}
@@ -67,11 +64,8 @@ function Connection({ each, space, onDone, onSecret }) {
     onSecret({ ...each, ...made });
     await onDone();
   };
-  const turn = async () => {
-    await table("messaging_connections").update({ is_active: !each.is_active }).eq("id", each.id)
-      .select("id").single();
-    await onDone();
-  };
+  const turn = reloading(onDone)(() => table("messaging_connections").update({ is_active: !each.is_active })
+    .eq("id", each.id).select("id").single());
   return html`<li class="card"><div class="card-top"><h3><bdi>${each.connection_id}</bdi></h3>
       <span class="tag">${platformName(each.platform)}</span>
       ${each.is_apart && html`<span class="tag" title="It shares no conversations with other connections">Apart</span>`}

@@ -2,7 +2,7 @@
 
 import { call, table, useNames } from "./client.js";
 import { channels } from "./channels.js";
-import { useLoad } from "./state.js";
+import { reloading, useLoad } from "./state.js";
 import { Act, Dialog, Field, Form, html, Loading, Once, Pick } from "./ui.js";
 import { useState } from "./vendor/libraries.js";
 
@@ -29,10 +29,7 @@ export function Members({ channel, here, user, onClose }) {
     return { members, twins, directory, mine };
   }, [channel.id]);
   const names = useNames(found.data?.members.map((each) => each.user_id) ?? []);
-  const done = (work) => async (values) => {
-    await work(values);
-    await Promise.all([found.reload(), channels.load()]);
-  };
+  const done = reloading(found.reload, channels.load);
   const { members = [], twins = [], directory = [], mine = [] } = found.data ?? {};
   const absent = directory.filter((each) => !members.some((one) => one.user_id === each.user_id));
   const free = mine.filter((each) => !twins.some((one) => one.ai_twin_id === each.id));

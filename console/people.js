@@ -1,7 +1,7 @@
 // The people of a workspace: their identifiers, entries that are one person, conversations without a person.
 
 import { call, table } from "./client.js";
-import { useLoad } from "./state.js";
+import { reloading, useLoad } from "./state.js";
 import { platformName, REASONS, titleOf } from "./thread.js";
 import { Act, Empty, Field, Form, Head, html, Loading, Row, Section } from "./ui.js";
 import { useState } from "./vendor/libraries.js";
@@ -38,10 +38,7 @@ function Conversations({ rows, children }) {
 
 function Person({ id, people, reload }) {
   const found = useLoad(() => read(id), [id]);
-  const done = (work) => async (values) => {
-    await work(values);
-    await Promise.all([found.reload(), reload()]);
-  };
+  const done = reloading(found.reload, reload);
   if (!found.data) return html`<${Head} level=${2} title="Person" back="#/people" /><${Loading} ...${found} />`;
   const { person, identifiers, merged, conversations } = found.data;
   const others = people.filter((each) => each.id !== id && !each.merged_into_id && each.id !== person.merged_into_id);

@@ -60,3 +60,9 @@ export function useAct() {
   }
   return { act, ...state };
 }
+
+/** Returns a function that makes handlers, which do their work and then reload. */
+export const reloading = (...reloads) => (work) => async (values) => {
+  await work(values);
+  await Promise.all(reloads.map((reload) => reload()));
+};

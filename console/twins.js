@@ -2,7 +2,7 @@
 
 import { call, table } from "./client.js";
 import { channelName, channels, find } from "./channels.js";
-import { useLoad } from "./state.js";
+import { reloading, useLoad } from "./state.js";
 import { Act, Empty, Field, Form, Head, html, Loading, Once, Row, Section, Table, Time } from "./ui.js";
 import { useState } from "./vendor/libraries.js";
 
@@ -11,10 +11,8 @@ const STATES = [["dead", "Failed for good"], ["pending", "Pending"], ["delivered
 function Deliveries({ id, list, user }) {
   const [state, setState] = useState("dead");
   const found = useLoad(() => call("list_twin_deliveries", { ai_twin_id: id, state }), [id, state]);
-  const replay = (parameters) => async () => {
-    await call("replay_twin_deliveries", { ai_twin_id: id, ...parameters });
-    await found.reload();
-  };
+  const replay = (parameters) => reloading(found.reload)(
+    () => call("replay_twin_deliveries", { ai_twin_id: id, ...parameters }));
   const rows = found.data?.data;
   return html`<${Section} title="Deliveries" level=${3}>
     <div class="filters"><select aria-label="State" onChange=${(event) => setState(event.target.value)}>
@@ -60,10 +58,7 @@ function Twin({ twin, reload, user }) {
   const { list = [] } = channels.use();
   const mine = twin.channels.map((each) => list.find((one) => one.id === each.channel_id)).filter(Boolean);
   const free = list.filter((each) => !mine.includes(each));
-  const change = (work) => async (values) => {
-    await work(values);
-    await reload();
-  };
+  const change = reloading(reload);
   return html`<${Head} level=${2} title=${twin.display_name} back="#/twins" />
     <div class="body">
     <section aria-label="Channels of the twin"><h3>Channels</h3>

@@ -3,7 +3,7 @@
 import { call, table, useNames } from "./client.js";
 import { channels } from "./channels.js";
 import { Invited, InvitedEmail } from "./members.js";
-import { useLoad } from "./state.js";
+import { reloading, useLoad } from "./state.js";
 import { Act, Field, Form, Head, html, Loading, Pick, Section, Table, Time } from "./ui.js";
 import { useState } from "./vendor/libraries.js";
 
@@ -30,10 +30,7 @@ function MyInvitations({ onDone }) {
 function Members({ space, user, reloadSpaces }) {
   const members = useLoad(() => call("list_workspace_members", { workspace_id: space.id }), [space.id]);
   const of = (id) => ({ workspace_id: space.id, user_id: id });
-  const done = (query) => async () => {
-    await query();
-    await Promise.all([members.reload(), reloadSpaces()]);
-  };
+  const done = reloading(members.reload, reloadSpaces);
   return html`<${Section} title="Members"><${Loading} ...${members} />
     <${Table} label="List of members" heads=${["Name", "Role", "Since", ""]}>${members.data?.map((each) => html`
       <tr key=${each.user_id}><td dir="auto">${each.display_name}</td><td>${space.isManager && !space.is_personal
@@ -58,10 +55,7 @@ function Invitations({ space }) {
     setToken((await call("create_invitation", { workspace_id: space.id, role, email: email || undefined })).token);
     await open.reload();
   };
-  const revoke = async (id) => {
-    await call("revoke_invitation", { invitation_id: id });
-    await open.reload();
-  };
+  const revoke = reloading(open.reload)((id) => call("revoke_invitation", { invitation_id: id }));
   return html`<${Section} title="Invitations">
     <${Form} action="Invite" class="inline" onSend=${invite}>
       <${InvitedEmail} />

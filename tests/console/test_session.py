@@ -48,7 +48,7 @@ def test_session_is_renewed_once_for_all_calls(visitors: Visitors) -> None:
 
 
 def test_session_that_cannot_be_renewed_ends(visitors: Visitors) -> None:
-    page = visitors.sign_in(MATTY)
+    page = visitors.sign_in(MATTY, session=own_session(visitors, MATTY))
     inbox(page)
     shorten(page, refresh_token="gone")
     expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
