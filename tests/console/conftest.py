@@ -19,8 +19,8 @@ WIDE, NARROW = (1280, 800), (390, 780)
 ELSEWHERE = "elsewhere.invalid"  # a host of files, which does not exist
 
 
-# One for each file: Playwright runs an event loop while it is open, and other tests start their own.
-@pytest.fixture(scope="module")
+# It ends with this folder: Playwright runs an event loop while it is open, and other tests start their own.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if (chromium := tools.chromium()) is None:
         pytest.skip(tools.why_not("chromium"))
@@ -112,8 +112,8 @@ class Visitors:
             self.problems.append(f"request: {request.url}")
 
 
-@pytest.fixture(scope="module")
-def known() -> dict[tuple[str, ...], BrowserContext]:
+@pytest.fixture(scope="package")
+def known(browser: Browser) -> dict[tuple[str, ...], BrowserContext]:
     """The browsers of users, with the files of the console in their caches."""
     return {}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from threadline.app import create_app
 from threadline.routes.console import NOT_CONFIGURED, configure, headers_for, paths
 from threadline.settings import Settings
 
@@ -91,10 +92,11 @@ def test_service_serves_the_console_of_its_project(tmp_path: Path) -> None:
         assert 'href="console/"' in get("/").text
 
 
-def test_setting_turns_the_console_off(tmp_path: Path) -> None:
-    with serving(NOWHERE, tmp_path / "log", **DEFAULTS, THREADLINE_CONSOLE="0") as service:
-        assert service.client.get("/console/").status_code == 404
-        assert "console" not in service.client.get("/").text
+@pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")
+@pytest.mark.parametrize(("setting", "is_served"), [("0", False), ("1", True)])
+def test_setting_turns_the_console_off(setting: str, is_served: bool) -> None:
+    app = create_app(Settings.from_environment({"DATABASE_URL": NOWHERE, "THREADLINE_CONSOLE": setting}))
+    assert any(route.path.startswith("/console") for route in app.routes) == is_served
 
 
 def test_missing_key_is_named() -> None:
