@@ -68,7 +68,7 @@ reference: .venv/.dev ## write docs/reference/functions.md from the comments of 
 phones: .venv/.dev ## write the numbering plans of sql/ again from the package phonenumbers
 	$(BIN)/python -m tests.support.phones
 
-vendor: .venv/.dev ## fetch the libraries of the console again, as console/vendor/vendor.json names them
+vendor: .venv/.dev ## make the libraries of the console again, as console/vendor/package-lock.json names them
 	$(BIN)/python -m tests.support.vendor
 
 picture: .venv/.dev ## take the picture of the console for the README again

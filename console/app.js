@@ -1,17 +1,18 @@
 // The page: the session, the workspaces of the user, and the screen for each address.
 
-import { ask, connect, db, store, useLoad } from "./client.js";
+import { connect, table } from "./client.js";
 import { Channels, channels } from "./channels.js";
 import { Connections } from "./connections.js";
 import { Inbox } from "./inbox.js";
 import { useFollow, useFollowMany, useOffline } from "./live.js";
 import { People } from "./people.js";
+import { session, signOut } from "./session.js";
 import { SignIn } from "./signin.js";
+import { store, useLoad } from "./state.js";
 import { Twins } from "./twins.js";
-import { Failure, Field, html } from "./ui.js";
+import { Count, Failure, Field, html } from "./ui.js";
 import { Workspace } from "./workspace.js";
-import { useEffect, useRef, useState } from "./vendor/hooks.js";
-import { render } from "./vendor/preact.js";
+import { render, useEffect, useRef, useState } from "./vendor/libraries.js";
 
 const SCREENS = {
   inbox: ["Inbox", Inbox, "M3 13h5l2 3h4l2-3h5M5 5h14l2 8v6H3v-6z"],
@@ -23,7 +24,6 @@ const SCREENS = {
 };
 const LIVE = 30; // channels of the list that are followed
 
-const session = store(undefined);
 const spaceId = store(localStorage.getItem("threadline.workspace"));
 
 function useRoute() {
@@ -63,8 +63,8 @@ function useChannels(userId) {
 
 async function loadSpaces(userId) {
   const [spaces, roles] = await Promise.all([
-    ask(db.from("workspaces").select("*").order("is_personal", { ascending: false }).order("name")),
-    ask(db.from("workspace_members").select("workspace_id, role").eq("user_id", userId)),
+    table("workspaces").select("*").order("is_personal", { ascending: false }).order("name"),
+    table("workspace_members").select("workspace_id, role").eq("user_id", userId),
   ]);
   const roleOf = new Map(roles.map((each) => [each.workspace_id, each.role]));
   return spaces.map((each) => ({
@@ -102,13 +102,12 @@ function Shell({ user }) {
       <ul>${Object.entries(SCREENS).map(([key, [text, , path]]) => html`<li><a href=${`#/${key}`}
         aria-current=${key === screen ? "page" : null}>
         <svg viewBox="0 0 24 24" aria-hidden="true"><path d=${path} /></svg><span>${text}</span>
-        ${key === "channels" && unread > 0 && html`<b class="count">${unread > 99 ? "99+" : unread}
-          <span class="hidden"> unread</span></b>`}</a></li>`)}</ul>
+        ${key === "channels" && html`<${Count} number=${unread} />`}</a></li>`)}</ul>
       <div class="account">
         ${space && html`<${Field} label="Workspace" value=${space.id} onChange=${(event) => choose(event.target.value)}
           options=${list.map((each) => [each.id, each.name])} />`}
         <p class="who" title=${user.email}><bdi>${name}</bdi></p>
-        <button class="plain" onClick=${() => db.auth.signOut({ scope: "local" })}>Sign out</button>
+        <button class="plain" onClick=${signOut}>Sign out</button>
       </div>
     </nav>
     <main ref=${main} class=${id ? "has-detail" : ""}>
@@ -123,16 +122,11 @@ function Shell({ user }) {
 
 function App() {
   const now = session.use();
-  if (now === undefined) return html`<p class="quiet" role="status">Loading …</p>`;
   return now ? html`<${Shell} key=${now.user.id} user=${now.user} />` : html`<${SignIn} />`;
 }
 
 try {
   await connect();
-  db.auth.onAuthStateChange((_, next) => {
-    // A new token changes nothing on the page.
-    if (session.get()?.user.id !== next?.user.id || session.get() === undefined) session.set(next);
-  });
   render(html`<${App} />`, document.body);
 } catch (error) {
   render(html`<main class="sign-in"><h1>Threadline</h1><${Failure} error=${error} /></main>`, document.body);

@@ -1,14 +1,16 @@
 // One channel: its messages as they happen, the thread of a message, who is here, and the box to write in.
 
-import { ask, call, callService, config, db, useLoad, useNames } from "./client.js";
+import { call, config, signLinks, table, useNames } from "./client.js";
 import { channelName, channels } from "./channels.js";
 import { Composer } from "./composer.js";
 import { useFollow, useLive } from "./live.js";
 import { Members } from "./members.js";
 import { Message } from "./message.js";
 import { Scroller, usePages } from "./pages.js";
-import { Act, Day, Dialog, Head, html, Loading, Text } from "./ui.js";
-import { useEffect, useRef, useState } from "./vendor/hooks.js";
+import { useLoad } from "./state.js";
+import { Summary } from "./summary.js";
+import { Act, Day, Dialog, Head, html, Loading, Menu, Text } from "./ui.js";
+import { useEffect, useRef, useState } from "./vendor/libraries.js";
 
 const PAGE = 60;
 const FIELDS = "id, seq, user_id, ai_twin_id, content, parent_message_id, attachments, created_at, updated_at, "
@@ -16,10 +18,10 @@ const FIELDS = "id, seq, user_id, ai_twin_id, content, parent_message_id, attach
 const keyOf = (row) => String(row.seq);
 
 function load(channelId, parentId, edge, isOlder) {
-  let query = db.from("messages").select(FIELDS).eq("channel_id", channelId);
+  let query = table("messages").select(FIELDS).eq("channel_id", channelId);
   if (parentId) query = query.or(`id.eq.${parentId},parent_message_id.eq.${parentId}`);
-  if (edge) query = query[isOlder ? "lt" : "gt"]("seq", edge.seq);
-  return ask(query.order("seq", { ascending: !isOlder }).limit(PAGE))
+  if (edge) query = query.filter("seq", isOlder ? "lt" : "gt", edge.seq);
+  return query.order("seq", { ascending: !isOlder }).limit(PAGE)
     .then((rows) => rows.map((row) => ({ ...row, is_pinned: [row.pins].flat().filter(Boolean).length > 0 })));
 }
 
@@ -91,39 +93,25 @@ function useFiles(items) {
     if (!ids.length) return;
     setFiles((old) => new Map([...old, ...ids.map((id) => [id, null])]));
     (async () => {
-      const rows = await ask(db.from("attachments").select("*").in("id", ids));
+      const rows = await table("attachments").select("*").in("id", ids);
       if (!rows.length) return;
-      const links = await ask(db.storage.from("attachments").createSignedUrls(rows.map((row) => row.path), 3600));
-      const urlOf = new Map(links.map((each) => [each.path, each.signedUrl]));
+      const urlOf = await signLinks(rows.map((row) => row.path));
       setFiles((old) => new Map([...old, ...rows.map((row) => [row.id, withLink(row, urlOf.get(row.path))])]));
     })().catch(() => {});
   }, [ids.join()]);
   return files;
 }
 
-async function summarize(channelId) {
-  const summary = await callService("/messages/summarize", { channel_id: channelId });
-  const ids = summary.citations.slice(0, 100);
-  const cited = await ask(db.from("messages").select("id, seq").in("id", ids));
-  return { ...summary, placeOf: (id) => ids.indexOf(id) + 1, seqOf: new Map(cited.map((each) => [each.id, each.seq])) };
-}
-
-function Summary({ channel, onClose }) {
-  const { data, error } = useLoad(() => summarize(channel.id), []);
-  const cite = (id) => html`<sup><a href=${`#/channels/${channel.id}/${data.seqOf.get(id)}`} onClick=${onClose}
-    aria-label=${`Message ${data.placeOf(id)}`}>${data.placeOf(id)}</a></sup>`;
-  return html`<${Dialog} title="Summary" onClose=${onClose}><${Loading} data=${data} error=${error} />
-    ${data && html`<p class="text" dir="auto">${data.statements.map(({ text, citations }) => html`${text}
-      ${citations.filter((id) => data.seqOf.has(id)).map(cite)}`)}</p>
-      <p class="quiet">Of ${data.messageCount} messages.
-        ${data.omittedCount > 0 && ` ${data.omittedCount} older ones were left out.`}</p>`}
-  </${Dialog}>`;
+// Where the cited messages are.
+async function addresses(channelId, ids) {
+  const rows = await table("messages").select("id, seq").in("id", ids);
+  return new Map(rows.map((each) => [each.id, `#/channels/${channelId}/${each.seq}`]));
 }
 
 function Pins({ channel, names, onClose }) {
-  const pins = useLoad(() => ask(db.from("message_pins")
+  const pins = useLoad(() => table("message_pins")
     .select("pinned_at, message:messages(id, seq, content, user_id)")
-    .eq("channel_id", channel.id).order("pinned_at", { ascending: false }).limit(100)), []);
+    .eq("channel_id", channel.id).order("pinned_at", { ascending: false }).limit(100), []);
   return html`<${Dialog} title="Pinned messages" onClose=${onClose}><${Loading} ...${pins} />
     ${pins.data?.length === 0 && html`<p class="quiet">No pinned messages.</p>`}
     <ul class="plain-list">${pins.data?.filter((each) => each.message).map(({ message }) => html`<li>
@@ -144,11 +132,6 @@ function List({ pages, user, channel, names, files, label, onReply, parentId, on
       <${Message} row=${row} before=${before} user=${user} channel=${channel} names=${names} files=${files}
         replies=${replies.get(row.id)} mayMiss=${pages.hasNewer} onReply=${onReply} />`} />`;
 }
-
-// Closes the menu: by its key, or when something in it was chosen.
-const close = (key) => ({ currentTarget, key: pressed }) => {
-  if (pressed === key) currentTarget.closest("details").open = false;
-};
 
 const people = (rows, rest) => [
   [...rows.flatMap((row) => [row.user_id, ...row.reactions.map((each) => each.user_id)]), ...rest],
@@ -176,17 +159,14 @@ export function Channel({ channel, around, user }) {
   const [panel, setPanel] = useState();
   const seen = useRef(channel.read_seq);
   const newest = Math.max(channel.last_seq, pages.items.at(-1)?.seq ?? 0);
-  async function read() {
-    if (newest <= seen.current || document.visibilityState === "hidden") return;
+  function read() {
+    if (newest <= seen.current) return;
     seen.current = newest;
-    await call("mark_read", { channel_id: channel.id, seq: newest }).then(channels.load, () => (seen.current = 0));
+    call("mark_read", { channel_id: channel.id, seq: newest }).then(channels.load, () => (seen.current = 0));
   }
-  useEffect(() => {
-    document.addEventListener("visibilitychange", read);
-    return () => document.removeEventListener("visibilitychange", read);
-  });
+  const mine = { channel_id: channel.id, user_id: user.id };
   const set = (change) => async () => {
-    await ask(db.from("member_states").update(change).eq("channel_id", channel.id).eq("user_id", user.id));
+    await table("member_states").update(change).match(mine);
     await channels.load();
   };
   const others = here.filter((id) => id !== user.id);
@@ -200,17 +180,17 @@ export function Channel({ channel, around, user }) {
       <span class="quiet here" title=${others.map((id) => names.get(id)).join(", ")}>${others.length} here</span>
       <button onClick=${() => setPanel("pins")}>Pins</button>
       <button onClick=${() => setPanel("members")}>Members (${channel.member_count})</button>
-      <details class="menu" onKeyDown=${close("Escape")}><summary>More</summary><div onClick=${close()}>
+      <${Menu}>
         <${Act} onPress=${set({ is_muted: !channel.is_muted })}>${channel.is_muted ? "Unmute" : "Mute"}</${Act}>
         <${Act} onPress=${set({ is_pinned: !channel.is_pinned })}>
           ${channel.is_pinned ? "Stop keeping at the top" : "Keep at the top"}</${Act}>
         ${config.service && html`<button onClick=${() => setPanel("summary")}>Summarize</button>`}
         <${Act} confirm=${channel.kind === "dm" ? "Hide these direct messages?" : "Leave this channel?"}
           onPress=${async () => {
-            await ask(db.from("channel_members").delete().eq("channel_id", channel.id).eq("user_id", user.id));
+            await table("channel_members").delete().match(mine);
             await channels.load();
             location.hash = "#/channels";
-          }}>${channel.kind === "dm" ? "Hide" : "Leave"}</${Act}></div></details>
+          }}>${channel.kind === "dm" ? "Hide" : "Leave"}</${Act}></${Menu}>
     </${Head}>
     <${List} pages=${pages} user=${user} channel=${channel} names=${names} files=${files} onReply=${setParent}
       label=${`Messages of ${channelName(channel, user.id)}`} onRead=${read} />
@@ -224,6 +204,7 @@ export function Channel({ channel, around, user }) {
     ${panel === "members" && html`<${Members} channel=${channel} here=${here} user=${user}
       onClose=${() => setPanel()} />`}
     ${panel === "pins" && html`<${Pins} channel=${channel} names=${names} onClose=${() => setPanel()} />`}
-    ${panel === "summary" && html`<${Summary} channel=${channel} onClose=${() => setPanel()} />`}
+    ${panel === "summary" && html`<${Summary} path="/messages/summarize" body=${{ channel_id: channel.id }}
+      find=${(ids) => addresses(channel.id, ids)} onClose=${() => setPanel()} />`}
   </div>`;
 }

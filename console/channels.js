@@ -1,9 +1,10 @@
 // The channels of the user with what is unread, search in all of them, and making a channel or a direct one.
 
-import { ask, call, db, store, useLoad, useNames } from "./client.js";
+import { call, table, useNames } from "./client.js";
 import { Channel } from "./channel.js";
-import { Act, Avatar, Dialog, Empty, Failure, Field, Form, Head, html, Loading, Time } from "./ui.js";
-import { useState } from "./vendor/hooks.js";
+import { store, useLoad } from "./state.js";
+import { Act, Dialog, Empty, Failure, Field, Form, Head, html, Loading, Row } from "./ui.js";
+import { useState } from "./vendor/libraries.js";
 
 /** The list that all screens share: { list, error }. */
 export const channels = Object.assign(store({}), {
@@ -14,6 +15,9 @@ export const channels = Object.assign(store({}), {
   },
 });
 
+/** The channel of an id; one without a name, if the user does not see it any more. */
+export const find = (list, id) => list.find((each) => each.id === id) ?? { kind: "channel", name: "A channel" };
+
 /** The name of a channel; for a direct channel, the names of its other members. */
 export function channelName(channel, userId) {
   if (channel.kind !== "dm") return channel.name ?? "Unnamed";
@@ -21,42 +25,30 @@ export function channelName(channel, userId) {
   return others.join(", ") || "Only you";
 }
 
-function Row({ each, user, isOpen }) {
-  const isUnread = each.unread_count > 0 && !each.is_muted;
+function Entry({ each, user, isOpen }) {
   const name = channelName(each, user.id);
-  return html`<li><a class=${`row ${isUnread ? "unread" : ""}`} href=${`#/channels/${each.id}`}
-    aria-current=${isOpen ? "true" : null}><${Avatar} name=${each.kind === "dm" ? name : "#"} />
-    <span class="row-text"><span class="row-top"><strong><bdi>${name}</bdi></strong>
-      <${Time} value=${each.last_message?.created_at} /></span>
-      <span class="row-top"><span class="row-sub"><bdi>${each.last_message?.preview ?? "No messages"}</bdi></span>
-      ${each.is_muted && html`<span class="tag">Muted</span>`}
-      ${each.mention_count > 0 && html`<b class="count mentioned">@</b>`}
-      ${isUnread && html`<b class="count">${each.unread_count > 99 ? "99+" : each.unread_count}
-        <span class="hidden"> unread</span></b>`}</span></span></a></li>`;
+  return html`<${Row} href=${`#/channels/${each.id}`} isOpen=${isOpen} unread=${each.is_muted ? 0 : each.unread_count}
+    name=${name} face=${each.kind === "dm" ? name : "#"} time=${each.last_message?.created_at}
+    sub=${html`<bdi>${each.last_message?.preview ?? "No messages"}</bdi>`}
+    end=${html`${each.is_muted && html`<span class="tag">Muted</span>`}
+      ${each.mention_count > 0 && html`<b class="count">@</b>`}`} />`;
 }
 
 function Search({ text, list, user }) {
   const found = useLoad(async () => {
     const { data, meta } = await call("search_messages", { query: text, limit: 50 });
     // Reads the number of the found message, because search does not return it and a channel is read by number.
-    const numbers = data.length ? await ask(db.from("messages").select("id, seq").in("id",
-      data.map((each) => each.id))) : [];
+    const numbers = data.length ? await table("messages").select("id, seq").in("id",
+      data.map((each) => each.id)) : [];
     const seqOf = new Map(numbers.map((each) => [each.id, each.seq]));
     return { hits: data.map((each) => ({ ...each, seq: seqOf.get(each.id) })), total: meta.total };
   }, [text]);
   const names = useNames(found.data?.hits.map((each) => each.user_id) ?? []);
-  const nameOf = (id) => {
-    const channel = list.find((each) => each.id === id);
-    return channel ? channelName(channel, user.id) : "A channel";
-  };
   return html`<${Loading} ...${found} /><p class="quiet" role="status">${found.data && `${found.data.total} found`}</p>
-    <ul class="rows">${found.data?.hits.map((each) => html`<li key=${each.id}>
-      <a class="row" href=${`#/channels/${each.channel_id}/${each.seq}`}><span class="row-text">
-      <span class="row-top"><strong><bdi>${nameOf(each.channel_id)}</bdi></strong><${Time} value=${each.created_at} />
-        </span>
-      <span class="row-sub"><bdi>${names.get(each.user_id) ?? "Twin"}</bdi>: <bdi>${each.content.slice(0, 200)}</bdi>
-        </span>
-      </span></a></li>`)}</ul>`;
+    <ul class="rows">${found.data?.hits.map((each) => html`<${Row} key=${each.id} time=${each.created_at}
+      href=${`#/channels/${each.channel_id}/${each.seq}`} name=${channelName(find(list, each.channel_id), user.id)}
+      sub=${html`<bdi>${names.get(each.user_id) ?? "Twin"}</bdi>: <bdi>${each.content.slice(0, 200)}</bdi>`} />`)}
+    </ul>`;
 }
 
 function NewChannel({ space, spaces, user, onClose }) {
@@ -76,8 +68,8 @@ function NewChannel({ space, spaces, user, onClose }) {
       onChange=${(event) => { setWhere(event.target.value); setChosen([]); }}
       options=${teams.map((each) => [each.id, each.name])} />
     <h3>A channel</h3>
-    <${Form} action="Create" class="inline" onSend=${async ({ name }) => go((await ask(
-      db.from("channels").insert({ workspace_id: where, kind: "channel", name }).select("id").single())).id)}>
+    <${Form} action="Create" class="inline" onSend=${async ({ name }) => go((await table("channels")
+      .insert({ workspace_id: where, kind: "channel", name }).select("id").single()).id)}>
       <${Field} label="Name" name="name" required maxlength="200" /></${Form}>
     <h3>Direct messages</h3>
     <${Failure} error=${people.error} />
@@ -114,7 +106,7 @@ export function Channels({ space, spaces, id, sub, user }) {
         ${list?.length === 0 && html`<${Empty} title="No channels"><p>Make one, or accept an invitation.</p>
           </${Empty}>`}
         ${sections.map(({ title, rows }) => html`<h2 class="section">${title}</h2><ul class="rows">
-          ${rows.map((each) => html`<${Row} key=${each.id} each=${each} user=${user} isOpen=${each.id === id} />`)}
+          ${rows.map((each) => html`<${Entry} key=${each.id} each=${each} user=${user} isOpen=${each.id === id} />`)}
             </ul>`)}`}
     </section>
     <section class="detail" aria-label="Channel">

@@ -1,107 +1,76 @@
-// The Supabase client of this page. Calls return data, or throw an Error with a sentence for the user.
+// The project as this page calls it. Calls return data, or throw an Error with a sentence for the user.
 
-import { useCallback, useEffect, useRef, useState } from "./vendor/hooks.js";
+import { Query } from "./query.js";
+import { freshToken, request, session, start } from "./session.js";
+import { store } from "./state.js";
+import { RealtimeClient, useEffect } from "./vendor/libraries.js";
 
+/** What `follow` needs of a Supabase client: functions of the database, and Realtime. */
 export let db;
 export let config;
 
-/** Reads config.json and creates the client. */
+const FILES = "attachments"; // the bucket
+const SECONDS = 3600; // that a link to a file is valid
+
+/** Reads config.json, finds the session and creates the client. */
 export async function connect() {
   const answer = await fetch("config.json", { cache: "no-store" });
   const found = await answer.json().catch(() => ({}));
   if (!found.url || !found.key) throw Error(found.error ?? "config.json must have url and key of a Supabase project.");
   const absolute = (path) => new URL(path, location.href).href.replace(/\/+$/, "");
   config = { ...found, url: absolute(found.url), service: found.service && absolute(found.service) };
-  db = globalThis.supabase.createClient(config.url, config.key);
+  await start(config);
+  const realtime = new RealtimeClient(`${config.url.replace(/^http/, "ws")}/realtime/v1`, {
+    params: { apikey: config.key },
+    accessToken: async () => (await freshToken()) ?? config.key,
+  });
+  db = {
+    realtime,
+    rpc: (name, parameters) => new Query((...given) => send(...given).then(
+      (data) => ({ data, error: null }), (error) => ({ data: null, error }),
+    ), `rpc/${name}`).insert(parameters),
+    channel: (name, options) => realtime.channel(name, options),
+    removeChannel: (channel) => realtime.removeChannel(channel),
+  };
+  session.listen(() => realtime.setAuth());
 }
 
-function failure({ message, code }) {
-  if (/failed to fetch|networkerror|load failed/i.test(message)) {
-    return Error("The project is out of reach. Check the connection and try again.");
-  }
-  if (code === "42501" && /row-level security|permission denied/.test(message)) return Error("You may not do this.");
-  return Error(message || "The project answered with an error.");
+// Makes a request as the user.
+async function make(url, { body, headers, ...options }) {
+  const token = await freshToken();
+  return request(url, {
+    ...options,
+    body: body instanceof Blob ? body : JSON.stringify(body),
+    headers: {
+      apikey: config.key, "content-type": "application/json", ...token && { authorization: `Bearer ${token}` },
+      ...headers,
+    },
+  });
 }
 
-/** Awaits a call of the Data API, Auth or Storage and returns its data. */
-export async function ask(query) {
-  const { data, error } = await query;
-  if (error) throw failure(error);
-  return data;
-}
+const post = (url, body, headers) => make(url, { method: "POST", body, headers });
+
+const send = (path, options) => make(`${config.url}/rest/v1/${path}`, options);
+
+/** Begins a query of a table; awaiting it returns its data. */
+export const table = (name) => new Query(send, name);
 
 /** Calls a function of the database. */
-export const call = (name, parameters) => ask(db.rpc(name, parameters));
+export const call = async (name, parameters = {}) => new Query(send, `rpc/${name}`).insert(parameters);
 
 /** Calls /api/v2 of the service as the signed-in user. */
-export async function callService(path, body) {
-  const { session } = await ask(db.auth.getSession());
-  const headers = { authorization: `Bearer ${session.access_token}`, "content-type": "application/json" };
-  const answer = await fetch(`${config.service}/api/v2${path}`, {
-    method: "POST",
-    headers,
-    body: JSON.stringify(body),
-  }).catch((error) => {
-    throw failure(error);
-  });
-  const given = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw Error(given.error?.message ?? given.message ?? `The service answered ${answer.status}.`);
-  return given.data;
-}
+export const callService = async (path, body) => (await post(`${config.service}/api/v2${path}`, body)).data;
 
-/** A value that components share: `use()` in a component, `set()` anywhere. */
-export function store(value) {
-  const listeners = new Set();
-  return {
-    get: () => value,
-    set(next) {
-      value = next;
-      for (const each of [...listeners]) each(next);
-    },
-    use() {
-      const [, show] = useState(value);
-      useEffect(() => {
-        show(value);
-        listeners.add(show);
-        return () => listeners.delete(show);
-      }, []);
-      return value;
-    },
-  };
-}
+/** Stores a file. */
+export const upload = (path, file) => post(`${config.url}/storage/v1/object/${FILES}/${path}`, file, {
+  "content-type": file.type || "application/octet-stream",
+});
 
-/** Loads data when `inputs` change. Returns data, error and reload. */
-export function useLoad(load, inputs) {
-  const [state, setState] = useState({});
-  const turn = useRef(0);
-  const reload = useCallback(async () => {
-    const mine = ++turn.current;
-    const found = await load().then((data) => ({ data }), (error) => ({ error }));
-    if (mine === turn.current) setState((old) => ({ ...old, error: undefined, ...found }));
-  }, inputs);
-  useEffect(() => {
-    setState({});
-    reload();
-    return () => turn.current++;
-  }, [reload]);
-  return { ...state, reload };
-}
-
-/** Runs what a user asked for: `act(work)` keeps the error, and isBusy while it runs. */
-export function useAct() {
-  const [state, setState] = useState({});
-  async function act(work) {
-    setState({ isBusy: true });
-    try {
-      const result = await work();
-      setState({});
-      return result;
-    } catch (error) {
-      setState({ error });
-      return undefined;
-    }
-  }
-  return { act, ...state };
+/** Returns links to stored files, by path, without those that the user may not read. */
+export async function signLinks(paths) {
+  const links = await post(`${config.url}/storage/v1/object/sign/${FILES}`, { expiresIn: SECONDS, paths });
+  return new Map(links.filter((each) => each.signedURL)
+    .map((each) => [each.path, encodeURI(`${config.url}/storage/v1${each.signedURL}`)]));
 }
 
 const names = store(new Map());
@@ -116,8 +85,8 @@ export function useNames(userIds, twinIds = []) {
     const found = new Map(names.get());
     for (const id of [...users, ...twins]) found.set(id, "Former member");
     names.set(found); // no second request while the first one runs
-    const read = (table, key, ids) =>
-      ids.length ? ask(db.from(table).select(`id:${key}, display_name`).in(key, ids)) : [];
+    const read = (from, key, ids) =>
+      ids.length ? table(from).select(`id:${key}, display_name`).in(key, ids) : [];
     Promise.all([read("user_profiles", "user_id", users), read("ai_twins", "id", twins)]).then((lists) => {
       const named = new Map(names.get());
       for (const row of lists.flat()) named.set(row.id, row.display_name);

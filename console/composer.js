@@ -1,24 +1,27 @@
 // The box to write in. A message has its id before it is sent, so sending it again stores it once.
 
-import { ask, db, useAct } from "./client.js";
+import { table, upload } from "./client.js";
+import { useAct } from "./state.js";
 import { Failure, html } from "./ui.js";
-import { useRef, useState } from "./vendor/hooks.js";
+import { useRef, useState } from "./vendor/libraries.js";
 
 const drafts = new Map();
 const MOST = 40000; // characters of a message
 const TAKEN = "23505"; // unique_violation: an earlier attempt has stored the message
 
-async function upload(channelId, file) {
+async function attach(channelId, file) {
   const id = crypto.randomUUID();
-  const options = { contentType: file.type || "application/octet-stream" };
-  await ask(db.storage.from("attachments").upload(`${channelId}/${id}`, file, options));
-  await ask(db.from("attachments").insert({ id, channel_id: channelId, file_name: file.name.slice(-255) || "file" }));
+  await upload(`${channelId}/${id}`, file);
+  await table("attachments").insert({ id, channel_id: channelId, file_name: file.name.slice(-255) || "file" });
   return { id, name: file.name };
 }
 
 async function send(message) {
-  const { error } = await db.from("messages").insert(message);
-  if (error && !(error.code === TAKEN && error.message.includes("messages_pkey"))) await ask({ error });
+  try {
+    await table("messages").insert(message);
+  } catch (error) {
+    if (error.code !== TAKEN || !error.message.includes("messages_pkey")) throw error;
+  }
 }
 
 export function Composer({ channel, parentId, onType, label }) {
@@ -39,14 +42,11 @@ export function Composer({ channel, parentId, onType, label }) {
     event?.preventDefault();
     if (isBusy || (!text.trim() && !files.length)) return;
     id.current ??= crypto.randomUUID();
-    const sent = await act(async () => {
-      await send({
-        id: id.current, channel_id: channel.id, parent_message_id: parentId ?? null,
-        content: text.trim() ? text : files.map((each) => each.name).join(", "),
-        ...files.length && { attachments: files.map((each) => ({ id: each.id })) },
-      });
-      return true;
-    });
+    const sent = await act(() => send({
+      id: id.current, channel_id: channel.id, parent_message_id: parentId ?? null,
+      content: text.trim() ? text : files.map((each) => each.name).join(", "),
+      ...files.length && { attachments: files.map((each) => ({ id: each.id })) },
+    }));
     if (sent) {
       write("");
       setFiles([]);
@@ -54,10 +54,10 @@ export function Composer({ channel, parentId, onType, label }) {
     box.current?.focus();
   }
   const press = (event) => event.key === "Enter" && !event.shiftKey && !event.isComposing && submit(event);
-  const attach = (event) => act(async () => {
+  const choose = (event) => act(async () => {
     const chosen = [...event.target.files];
     for (const file of chosen) {
-      const added = await upload(channel.id, file);
+      const added = await attach(channel.id, file);
       setFiles((old) => [...old, added]);
     }
     picker.current.value = "";
@@ -68,7 +68,7 @@ export function Composer({ channel, parentId, onType, label }) {
       <button type="button" class="plain" aria-label=${`Remove ${each.name}`}
         onClick=${() => setFiles(files.filter((one) => one !== each))}>✕</button></li>`)}</ul>`}
     <div><button type="button" aria-label="Attach files" onClick=${() => picker.current.click()}>+</button>
-      <input type="file" multiple class="hidden" tabindex="-1" aria-hidden="true" ref=${picker} onChange=${attach} />
+      <input type="file" multiple class="hidden" tabindex="-1" aria-hidden="true" ref=${picker} onChange=${choose} />
       <textarea ref=${box} rows=${Math.min(8, text.split("\n").length)} dir="auto" aria-label=${label}
         placeholder=${label}
         maxlength=${MOST} value=${text} onInput=${(event) => write(event.target.value)} onKeyDown=${press}></textarea>

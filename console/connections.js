@@ -1,10 +1,11 @@
 // Import → Messaging: the connections of a workspace, their keys, and what came in over them.
 
-import { ask, call, config, db, useLoad } from "./client.js";
+import { call, config, table } from "./client.js";
 import { useInbox } from "./inbox.js";
+import { reloading, useLoad } from "./state.js";
 import { platformName, PLATFORMS, titleOf } from "./thread.js";
-import { Act, Copy, Dialog, Empty, Field, Form, Head, html, Loading, Time } from "./ui.js";
-import { useState } from "./vendor/hooks.js";
+import { Act, Copy, Dialog, Empty, Field, Form, Head, html, Loading, Once, Section, Table, Time } from "./ui.js";
+import { useState } from "./vendor/libraries.js";
 
 const LINES = 50;
 
@@ -28,16 +29,15 @@ function firstMessage(connection) {
 
 function Secret({ connection, space, user, onClose }) {
   const [arrived, setArrived] = useState();
-  const [curl] = useState(() => `curl -sS ${config.url}/functions/v1/messaging-ingest \\
+  const [curl] = useState(() => `curl -sS -w "\\n" ${config.url}/functions/v1/messaging-ingest \\
   -H 'Content-Type: application/json' -H 'x-api-key: ${connection.api_secret}' \\
   -d '${JSON.stringify(firstMessage(connection))}'`);
   useInbox(space, user, (_, { conversation, messages_added: added }) => {
     if (added && conversation.platform === connection.platform) setArrived(conversation);
   });
   return html`<${Dialog} title=${`Secret of ${connection.connection_id}`} onClose=${onClose}>
-    <p>Copy the secret now. It is shown only once; the database keeps only its hash.</p>
-    <p class="secret"><code>${connection.api_secret}</code><${Copy} text=${connection.api_secret}
-      label="Copy secret" /></p>
+    <${Once} text=${connection.api_secret} label="Copy secret">Copy the secret now. It is shown only once; the database
+      keeps only its hash.</${Once}>
     <h3>Send a first message</h3>
     <p>Paste this into a terminal:</p>
     <pre tabindex="0"><code>${curl}</code></pre>
@@ -49,10 +49,7 @@ function Secret({ connection, space, user, onClose }) {
 }
 
 function Key({ each, onDone }) {
-  const revoke = async () => {
-    await call("revoke_messaging_key", { key_id: each.id });
-    await onDone();
-  };
+  const revoke = reloading(onDone)(() => call("revoke_messaging_key", { key_id: each.id }));
   const isOver = each.expires_at && new Date(each.expires_at) <= new Date();
   return html`<li>Key of <${Time} value=${each.created_at} both />,
     ${each.last_used_at ? html` used <${Time} value=${each.last_used_at} both />` : " never used"}
@@ -67,11 +64,8 @@ function Connection({ each, space, onDone, onSecret }) {
     onSecret({ ...each, ...made });
     await onDone();
   };
-  const turn = async () => {
-    await ask(db.from("messaging_connections").update({ is_active: !each.is_active }).eq("id", each.id)
-      .select().single());
-    await onDone();
-  };
+  const turn = reloading(onDone)(() => table("messaging_connections").update({ is_active: !each.is_active })
+    .eq("id", each.id).select("id").single());
   return html`<li class="card"><div class="card-top"><h3><bdi>${each.connection_id}</bdi></h3>
       <span class="tag">${platformName(each.platform)}</span>
       ${each.is_apart && html`<span class="tag" title="It shares no conversations with other connections">Apart</span>`}
@@ -85,23 +79,21 @@ function Connection({ each, space, onDone, onSecret }) {
 
 function Log({ lines }) {
   if (!lines.length) return html`<${Empty} title="Nothing came in yet" />`;
-  return html`<div class="wide" tabindex="0" role="region" aria-label="Lines of the ingest log"><table>
-    <thead><tr><th>Time</th><th>Connection</th><th>Answer</th><th>Conversations</th><th>New messages</th>
-      <th>Errors</th></tr>
-    </thead><tbody>${lines.map((line) => html`<tr key=${line.id}><td><${Time} value=${line.at} both /></td>
+  return html`<${Table} label="Lines of the ingest log"
+    heads=${["Time", "Connection", "Answer", "Conversations", "New messages", "Errors"]}>${lines.map((line) => html`
+      <tr key=${line.id}><td><${Time} value=${line.at} both /></td>
       <td><bdi>${line.connection_id}</bdi></td>
       <td class=${line.status === 200 ? "" : "bad"}>${line.status}${line.requests > 1 && ` × ${line.requests}`}</td>
       <td>${line.conversations}</td><td>${line.messages_added}</td>
-      <td dir="auto">${line.errors?.join("; ") ?? (line.status === 401 ? "wrong key" : "")}</td></tr>`)}</tbody>
-        </table></div>`;
+      <td dir="auto">${line.errors?.join("; ") ?? (line.status === 401 ? "wrong key" : "")}</td></tr>`)}</${Table}>`;
 }
 
 export function Connections({ space, user }) {
   const [secret, setSecret] = useState();
-  const connections = useLoad(() => ask(db.from("messaging_connections").select("*, keys")
-    .eq("workspace_id", space.id).order("created_at", { ascending: false })), [space.id]);
-  const log = useLoad(() => ask(db.from("ingest_log").select("*").eq("workspace_id", space.id)
-    .order("id", { ascending: false }).limit(LINES)), [space.id]);
+  const connections = useLoad(() => table("messaging_connections").select("*, keys")
+    .eq("workspace_id", space.id).order("created_at", { ascending: false }), [space.id]);
+  const log = useLoad(() => table("ingest_log").select("*").eq("workspace_id", space.id)
+    .order("id", { ascending: false }).limit(LINES), [space.id]);
   useInbox(space, user, log.reload);
   const reload = () => Promise.all([connections.reload(), log.reload()]);
   const create = async ({ platform, connection_id: name, is_apart: apart }) => {
@@ -111,23 +103,27 @@ export function Connections({ space, user }) {
     setSecret(made);
     await reload();
   };
+  const source = connections.data?.find((each) => each.is_active)?.connection_id ?? "NAME";
+  const command = `threadline import chat.zip --url ${config.url} --connection ${source} --dry-run`;
   return html`<div class="page">
     <${Head} title="Import → Messaging" />
-    ${space.isManager ? html`<section aria-label="New connection"><h2>New connection</h2>
+    ${space.isManager ? html`<${Section} title="New connection">
       <${Form} action="Create" class="inline" onSend=${create}>
         <${Field} label="Platform" name="platform" options=${PLATFORMS} />
         <${Field} label="Name" name="connection_id" pattern="[A-Za-z0-9_.\\-]{1,100}" placeholder="made up if empty"
           title="Letters, digits, _ . and -" />
         <${Field} label="Keep its conversations apart" name="is_apart" type="checkbox" />
-      </${Form}></section>` : html`<p class="quiet">Owners and admins of this workspace make connections.</p>`}
-    <section aria-label="Connections"><h2>Connections</h2>
+      </${Form}></${Section}>` : html`<p class="quiet">Owners and admins of this workspace make connections.</p>`}
+    <${Section} title="Connections">
       <${Loading} ...${connections} />
       ${connections.data?.length === 0 && html`<${Empty} title="No connections" />`}
       <ul class="cards">${connections.data?.map((each) => html`<${Connection} key=${each.id} each=${each} space=${space}
-        onDone=${reload} onSecret=${setSecret} />`)}</ul></section>
-    <section aria-label="Histories"><h2>Histories</h2>
-      <p>To import the export of a chat, run <code>threadline import</code> with the file. It first shows what it would
-      send.</p></section>
+        onDone=${reload} onSecret=${setSecret} />`)}</ul></${Section}>
+    <${Section} title="Histories">
+      <p>This shows what the export of a chat has, and sends nothing:</p>
+      <p class="secret"><code>${command}</code><${Copy} text=${command} label="Copy command" /><span>Without${" "}
+      <code>--dry-run</code>, it asks and then sends, with the secret in <code>MESSAGING_API_SECRET</code>.</span></p>
+    </${Section}>
     ${space.isManager && html`<section aria-label="Ingest log"><h2>Ingest log${" "}
       <button class="link" onClick=${log.reload}>Reload</button></h2>
       <${Loading} ...${log} />${log.data && html`<${Log} lines=${log.data} />`}</section>`}

@@ -1,10 +1,11 @@
 // The inbox of a workspace: its conversations, the newest first, and the one that is open.
 
-import { ask, call, db, useLoad } from "./client.js";
+import { call, table } from "./client.js";
 import { useFollow } from "./live.js";
+import { useLoad } from "./state.js";
 import { platformName, PLATFORMS, Thread, titleOf } from "./thread.js";
-import { Avatar, Empty, Field, Head, html, Loading, Time } from "./ui.js";
-import { useEffect, useRef, useState } from "./vendor/hooks.js";
+import { Empty, Head, html, Loading, Row } from "./ui.js";
+import { useEffect, useRef, useState } from "./vendor/libraries.js";
 
 const PAGE = 50;
 
@@ -23,8 +24,9 @@ function groups(connections) {
   return [...found].map(([key, names]) => [key, `${platformName(key.split(",")[0])}: ${names.join(", ")}`]);
 }
 
-function find(space, { source, platform, text }, from) {
-  let query = db.from("conversations").select("*, person:people(id, full_name)").eq("workspace_id", space.id);
+async function find(space, { source, platform, text }, from) {
+  let query = table("conversations").select("*, unread_count, person:people(id, full_name)")
+    .eq("workspace_id", space.id);
   if (platform) query = query.eq("platform", platform);
   if (source) {
     const [of, owner, scope] = source.split(",");
@@ -34,7 +36,7 @@ function find(space, { source, platform, text }, from) {
     const like = `"*${text.replace(/[\\"%*]/g, "_")}*"`; // _ stands for any character
     query = query.or(`participant_name.ilike.${like},participant_identifier.ilike.${like}`);
   }
-  return ask(query.order("last_message_at", { ascending: false }).order("id").range(from, from + PAGE - 1));
+  return query.order("last_message_at", { ascending: false }).order("id").limit(PAGE, from);
 }
 
 function useConversations(space, filter) {
@@ -56,26 +58,24 @@ function useConversations(space, filter) {
   return { ...state, reload: () => read(0), more: () => read(state.list.length) };
 }
 
-function Row({ each, isOpen }) {
-  return html`<li><a class="row" href=${`#/inbox/${each.id}`} aria-current=${isOpen ? "true" : null}>
-    <${Avatar} name=${titleOf(each)} />
-    <span class="row-text"><span class="row-top"><strong><bdi>${titleOf(each)}</bdi></strong>
-      <${Time} value=${each.last_message_at} /></span>
-      <span class="row-sub"><bdi>${each.last_message_preview ?? "No messages"}</bdi></span>
-      <span class="tags"><span class="tag">${platformName(each.platform)}</span>
-        ${each.kind === "group" && html`<span class="tag">Group</span>`}
-        ${each.person && html`<span class="tag"><bdi>${each.person.full_name}</bdi></span>`}</span></span></a></li>`;
+function Entry({ each, isOpen }) {
+  // The open one is about to be marked as read.
+  return html`<${Row} href=${`#/inbox/${each.id}`} isOpen=${isOpen} unread=${isOpen ? 0 : each.unread_count}
+    name=${titleOf(each)} face=${titleOf(each)} time=${each.last_message_at}
+    sub=${html`<bdi>${each.last_message_preview ?? "No messages"}</bdi>`}>
+    <span class="tags"><span class="tag">${platformName(each.platform)}</span>
+      ${each.kind === "group" && html`<span class="tag">Group</span>`}
+      ${each.person && html`<span class="tag"><bdi>${each.person.full_name}</bdi></span>`}</span></${Row}>`;
 }
 
 function Hits({ text }) {
   const found = useLoad(() => call("search_conversations", { query: text, limit: 50 }), [text]);
   return html`<${Loading} ...${found} /><p class="quiet" role="status">
     ${found.data && `${found.data.meta.total} found`}</p>
-    <ul class="rows">${found.data?.data.map((each) => html`<li><a class="row"
-      href=${`#/inbox/${each.conversation_id}/${encodeURIComponent(each.message.id)}`}><span class="row-text">
-      <span class="row-top"><strong><bdi>${each.participant_name ?? "No name"}</bdi></strong>
-      <${Time} value=${each.message.sent_at} /></span>
-      <span class="row-sub"><bdi>${each.message.content.slice(0, 200)}</bdi></span></span></a></li>`)}</ul>`;
+    <ul class="rows">${found.data?.data.map((each) => html`<${Row} time=${each.message.sent_at}
+      href=${`#/inbox/${each.conversation_id}/${encodeURIComponent(each.message.id)}`}
+      name=${each.participant_name ?? "No name"} sub=${html`<bdi>${each.message.content.slice(0, 200)}</bdi>`} />`)}
+    </ul>`;
 }
 
 export function Inbox({ space, id, sub, user }) {
@@ -83,24 +83,20 @@ export function Inbox({ space, id, sub, user }) {
   const [searched, setSearched] = useState("");
   const inbox = useConversations(space, filter);
   const connections = useLoad(
-    () => ask(db.from("messaging_connections").select("*").eq("workspace_id", space.id).order("connection_id")),
+    () => table("messaging_connections").select("*").eq("workspace_id", space.id).order("connection_id"),
     [space.id],
   );
   const [news, setNews] = useState();
   const timer = useRef();
   const thread = useRef();
   function onEvent(event, payload) {
-    const { conversation } = payload;
-    if (event === "conversation.changed") { // missed while the connection was broken
-      clearTimeout(timer.current);
-      timer.current = setTimeout(inbox.reload, 200);
-      return payload.conversation_id === id ? thread.current?.({}) : undefined;
-    }
+    // "conversation.changed" was missed while the connection was broken, and has only ids.
+    const { conversation = { id: payload.conversation_id, workspace_id: space.id } } = payload;
     if (conversation.workspace_id !== space.id) return;
     if (payload.messages_added) setNews(`${titleOf(conversation)}: ${conversation.last_message_preview}`);
     clearTimeout(timer.current);
     timer.current = setTimeout(inbox.reload, 200); // once for many events
-    if (conversation.id === id) thread.current?.(payload);
+    if (conversation.id === id) thread.current?.(event === "conversation.changed" ? {} : payload);
   }
   useInbox(space, user, onEvent, () => {
     thread.current?.({});
@@ -124,7 +120,7 @@ export function Inbox({ space, id, sub, user }) {
           ${sources.map(([key, text]) => html`<option value=${key}>${text}</option>`)}</select>`}
       </form>
       ${searched ? html`<${Hits} text=${searched} />` : html`<${Loading} data=${inbox.list} error=${inbox.error} />
-      <ul class="rows">${inbox.list?.map((each) => html`<${Row} key=${each.id} each=${each}
+      <ul class="rows">${inbox.list?.map((each) => html`<${Entry} key=${each.id} each=${each}
         isOpen=${each.id === id} />`)}
       </ul>
       ${inbox.list?.length === 0 && html`<${Empty} title="No conversations">
@@ -135,7 +131,7 @@ export function Inbox({ space, id, sub, user }) {
     </section>
     <section class="detail" aria-label="Conversation">
       ${id ? html`<${Thread} key=${id} id=${id} space=${space} connections=${connections.data ?? []} updates=${thread}
-          around=${sub} />`
+          around=${sub} onRead=${inbox.reload} />`
         : html`<${Empty} title="Choose a conversation" />`}
     </section>
   </div>`;

@@ -1,8 +1,9 @@
 // The live state: topics that a component follows while it is shown, presence and typing, and whether all are live.
 
-import { db, store } from "./client.js";
+import { db } from "./client.js";
 import { follow } from "./follow/follow.js";
-import { useEffect, useRef, useState } from "./vendor/hooks.js";
+import { store } from "./state.js";
+import { useEffect, useRef, useState } from "./vendor/libraries.js";
 
 const TYPING_SECONDS = 4;
 const offline = store(new Set());

@@ -1,19 +1,15 @@
 // One message of a channel, and what may be done with it.
 
-import { call, useLoad } from "./client.js";
-import { Act, Avatar, Dialog, Form, html, Loading, Media, Text, Time } from "./ui.js";
-import { useState } from "./vendor/hooks.js";
+import { call } from "./client.js";
+import { Act, Avatar, Form, html, Media, Text, Time, Versions } from "./ui.js";
+import { useState } from "./vendor/libraries.js";
 
 const QUICK = ["👍", "❤️", "😂", "🎉", "👀", "🙏"];
 const CLOSE = 5 * 60 * 1000; // messages of one author within this time have one head
 const GLYPHS = { thumbsup: "👍", fire: "🔥", heart: "❤️" };
 
-function Edits({ row, onClose }) {
-  const edits = useLoad(() => call("list_message_edits", { id: row.id }), []);
-  return html`<${Dialog} title="Earlier versions" onClose=${onClose}><${Loading} ...${edits} />
-    <ol class="versions">${edits.data?.data.map((each) => html`<li><${Time} value=${each.written_at} both />
-      <${Text} text=${each.content} /></li>`)}</ol></${Dialog}>`;
-}
+const versions = async (id) => (await call("list_message_edits", { id })).data
+  .map((each) => ({ at: each.written_at, text: each.content }));
 
 function Tools({ row, isMine, mayDelete, onReply, onEdit, close }) {
   const then = (work) => async () => {
@@ -54,7 +50,7 @@ export function Message({ row, before, user, channel, names, files, replies, may
     && new Date(row.created_at).toDateString() === new Date(before.created_at).toDateString();
   const shown = (row.attachments ?? []).map((each) => files.get(each?.id ?? each?.attachment_id));
   return html`<article class=${`message ${isSame ? "same" : ""}`} aria-label=${`Message of ${name}`}>
-    ${isSame ? html`<span class="gap"></span>` : html`<${Avatar} name=${name} />`}
+    ${isSame ? html`<span></span>` : html`<${Avatar} name=${name} />`}
     <div>
     ${!isSame && html`<p class="sender"><strong><bdi>${name}</bdi></strong>
       ${row.ai_twin_id && html` <span class="tag">Twin</span>`} <${Time} value=${row.created_at} clock /></p>`}
@@ -77,7 +73,7 @@ export function Message({ row, before, user, channel, names, files, replies, may
         ${replies === 1 ? " reply" : " replies"}</button>`}</p>
     ${isOpen && html`<${Tools} row=${row} isMine=${isMine} mayDelete=${channel.role !== "member"} onReply=${onReply}
       onEdit=${() => setMode("edit")} close=${() => setOpen(false)} />`}
-    ${mode === "edits" && html`<${Edits} row=${row} onClose=${() => setMode()} />`}
+    ${mode === "edits" && html`<${Versions} load=${() => versions(row.id)} onClose=${() => setMode()} />`}
     </div>
     <button class="plain dots" aria-label="Message actions" aria-expanded=${isOpen}
       onClick=${() => setOpen(!isOpen)}>⋯</button>

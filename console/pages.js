@@ -1,6 +1,6 @@
 // Long lists of messages: a window of them is loaded, and grows and moves as the user scrolls.
 
-import { useEffect, useLayoutEffect, useRef, useState } from "./vendor/hooks.js";
+import { useEffect, useLayoutEffect, useRef, useState } from "./vendor/libraries.js";
 import { Empty, Failure, html } from "./ui.js";
 
 const MOST = 300; // messages in the page at once
@@ -108,7 +108,7 @@ export function Scroller({ pages, label, render, keyOf, empty, onEnd }) {
     const first = rows().find((row) => row.offsetTop + row.offsetHeight > scrollTop);
     view.current = { isAtEnd, row: first, key: first?.dataset.key, offset: first && first.offsetTop - scrollTop };
     setAway(!isAtEnd);
-    if (isAtEnd && !pages.hasNewer) onEnd?.();
+    if (isAtEnd && !pages.hasNewer && document.visibilityState === "visible") onEnd?.();
     if (scrollTop < NEAR) pages.older();
     if (scrollHeight - scrollTop - clientHeight < NEAR) pages.newer();
   }
@@ -143,7 +143,11 @@ export function Scroller({ pages, label, render, keyOf, empty, onEnd }) {
     const observer = new ResizeObserver(restore); // pictures load, and windows change
     observer.observe(box.current.firstChild);
     observer.observe(box.current);
-    return () => observer.disconnect();
+    document.addEventListener("visibilitychange", remember); // what is at the end is read when it is seen
+    return () => {
+      observer.disconnect();
+      document.removeEventListener("visibilitychange", remember);
+    };
   });
 
   const { items } = pages;

@@ -1,67 +1,62 @@
 // The people of a workspace: their identifiers, entries that are one person, conversations without a person.
 
-import { ask, call, db, useLoad } from "./client.js";
+import { call, table } from "./client.js";
+import { reloading, useLoad } from "./state.js";
 import { platformName, REASONS, titleOf } from "./thread.js";
-import { Act, Avatar, Empty, Field, Form, Head, html, Loading, Time } from "./ui.js";
-import { useState } from "./vendor/hooks.js";
+import { Act, Empty, Field, Form, Head, html, Loading, Row, Section } from "./ui.js";
+import { useState } from "./vendor/libraries.js";
 
 const KINDS = Object.keys(REASONS).filter((kind) => !["phone_national", "phone_last_ten"].includes(kind));
 
 const list = (space, text) => {
-  let query = db.from("people").select("id, full_name, phone, merged_into_id").eq("workspace_id", space.id);
-  if (text) query = query.ilike("full_name", `%${text.replace(/[\\%_]/g, "\\$&")}%`);
-  return ask(query.order("full_name").limit(200));
+  let query = table("people").select("id, full_name, phone, merged_into_id").eq("workspace_id", space.id);
+  if (text) query = query.filter("full_name", "ilike", `%${text.replace(/[\\%_]/g, "\\$&")}%`);
+  return query.order("full_name").limit(200);
 };
 
 async function read(id) {
-  const person = await ask(db.from("people").select("*").eq("id", id).maybeSingle());
+  const [person] = await table("people").select("*").eq("id", id);
   if (!person) throw Error("This person does not exist, or you may not see it.");
   const [identifiers, merged, conversations] = await Promise.all([
-    ask(db.from("person_identifiers").select("*").eq("person_id", id).order("created_at")),
-    ask(db.from("people").select("id, full_name, phone").eq("workspace_id", person.workspace_id).eq("merged_into_id",
-      id)),
-    ask(db.from("conversations")
+    table("person_identifiers").select("*").eq("person_id", id).order("created_at"),
+    table("people").select("id, full_name, phone").eq("workspace_id", person.workspace_id).eq("merged_into_id",
+      id),
+    table("conversations")
       .select("id, platform, participant_name, participant_identifier, matched_by, last_message_at")
       .eq("workspace_id", person.workspace_id).eq("person_id", id).order("last_message_at", { ascending: false })
-        .limit(50)),
+        .limit(50),
   ]);
   return { person, identifiers, merged, conversations };
 }
 
 function Conversations({ rows, children }) {
-  return html`<ul class="rows">${rows.map((each) => html`<li><a class="row" href=${`#/inbox/${each.id}`}>
-    <span class="row-text"><span class="row-top"><strong><bdi>${titleOf(each)}</bdi></strong>
-      <${Time} value=${each.last_message_at} /></span>
-      <span class="row-sub">
-        ${platformName(each.platform)}${each.matched_by && `, ${REASONS[each.matched_by] ?? each.matched_by}`}
-      </span></span></a>${children?.(each)}</li>`)}</ul>`;
+  return html`<ul class="rows">${rows.map((each) => html`<${Row} href=${`#/inbox/${each.id}`} name=${titleOf(each)}
+    time=${each.last_message_at} below=${children?.(each)}
+    sub=${`${platformName(each.platform)}${each.matched_by ? `, ${REASONS[each.matched_by] ?? each.matched_by}` : ""}`}
+    />`)}</ul>`;
 }
 
 function Person({ id, people, reload }) {
   const found = useLoad(() => read(id), [id]);
-  const done = (work) => async (values) => {
-    await work(values);
-    await Promise.all([found.reload(), reload()]);
-  };
+  const done = reloading(found.reload, reload);
   if (!found.data) return html`<${Head} level=${2} title="Person" back="#/people" /><${Loading} ...${found} />`;
   const { person, identifiers, merged, conversations } = found.data;
   const others = people.filter((each) => each.id !== id && !each.merged_into_id && each.id !== person.merged_into_id);
-  return html`<${Head} level=${2} title=${person.full_name} back="#/people"><${Avatar} name=${person.full_name} />
-    </${Head}>
+  return html`<${Head} level=${2} title=${person.full_name} back="#/people" />
     <div class="body">
     ${person.merged_into_id && html`<p class="note">This entry is the same person as
       ${" "}<a href=${`#/people/${person.merged_into_id}`}>another one</a>. <${Act} class="link"
       onPress=${done(() => call("unmerge_people", { person_id: id }))}>Undo</${Act}></p>`}
-    <section aria-label="Identifiers"><h3>Identifiers</h3>
+    <${Section} title="Identifiers" level=${3}>
       <ul class="plain-list">
         <li><bdi>${person.phone ?? "No phone number"}</bdi> <span class="quiet">phone</span>
           ${" "}<${Act} class="link" title="Takes back the last change of the number"
             onPress=${done(() => call("undo_number_change", { person_id: id }))}>Undo the last change</${Act}></li>
         ${identifiers.map((each) => html`<li key=${each.id}><bdi>${each.value}</bdi> <span class="quiet">${each.kind}
-          ${each.app}</span> <${Act} class="link" onPress=${done(() => ask(db.from("person_identifiers").delete()
-            .eq("id", each.id)))}>Remove</${Act}></li>`)}</ul>
-      <${Form} action="Add" class="inline" onSend=${done(({ kind, value, app }) => ask(
-        db.from("person_identifiers").insert({ person_id: id, kind, value, app })))}>
+          ${each.app}</span> <${Act} class="link" onPress=${done(() => table("person_identifiers").delete()
+            .eq("id", each.id))}>Remove</${Act}></li>`)}</ul>
+      <${Form} action="Add" class="inline"
+        onSend=${done((values) => table("person_identifiers").insert({ person_id: id, ...values }))}>
         <${Field} label="Kind" name="kind" options=${KINDS.map((kind) => [kind, kind.replace("_", " ")])} />
         <${Field} label="Identifier" name="value" required />
         <${Field} label="App, for an openid" name="app" />
@@ -69,35 +64,35 @@ function Person({ id, people, reload }) {
       <${Form} action="Change the number" class="inline" onSend=${done(({ phone }) => call("change_number",
         { person_id: id, phone }))}>
         <${Field} label="New number" name="phone" type="tel" required hint="The old one still matches." />
-      </${Form}></section>
-    <section aria-label="One person"><h3>One person</h3>
+      </${Form}></${Section}>
+    <${Section} title="Merge" level=${3}>
       <ul class="plain-list">${merged.map((each) => html`<li key=${each.id}><bdi>${each.full_name}</bdi>
         ${" "}<span class="quiet">${each.phone}</span> <${Act} class="link"
         onPress=${done(() => call("unmerge_people", { person_id: each.id }))}>Undo</${Act}></li>`)}</ul>
-      ${!person.merged_into_id && others.length > 0 && html`<${Form} action="Join" class="inline"
+      ${!person.merged_into_id && others.length > 0 && html`<${Form} action="Merge" class="inline"
         onSend=${done((values) => call("merge_people", { person_id: id, ...values }))}>
         <${Field} label="The same person as" name="merged_person_id"
-          options=${others.map((each) => [each.id, `${each.full_name} ${each.phone ?? ""}`])} /></${Form}>`}</section>
-    <section aria-label="Conversations"><h3>Conversations</h3>
-      ${conversations.length ? html`<${Conversations} rows=${conversations} />` : html`<p
-        class="quiet">No conversation matches.</p>`}
-    </section></div>`;
+          options=${others.map((each) => [each.id, `${each.full_name} ${each.phone ?? ""}`])} /></${Form}>`}
+    </${Section}>
+    <${Section} title="Conversations" level=${3}>${conversations.length
+      ? html`<${Conversations} rows=${conversations} />` : html`<p class="quiet">No conversation matches.</p>`}
+    </${Section}></div>`;
 }
 
 function Unmatched({ space, people, conversationId, reload }) {
   const found = useLoad(() => {
-    let query = db.from("conversations")
+    let query = table("conversations")
       .select("id, platform, participant_name, participant_identifier, last_message_at")
-      .eq("workspace_id", space.id).eq("kind", "direct").is("person_id", null);
+      .eq("workspace_id", space.id).eq("kind", "direct").filter("person_id", "is", null);
     if (conversationId) query = query.eq("id", conversationId);
-    return ask(query.order("last_message_at", { ascending: false }).limit(50));
+    return query.order("last_message_at", { ascending: false }).limit(50);
   }, [space.id, conversationId]);
   async function add(row, { full_name: name, person_id: person }) {
     const identifier = row.participant_identifier;
     const isPhone = /^[+\d\s().-]+$/.test(identifier);
-    const id = person || (await ask(db.from("people").insert({
+    const id = person || (await table("people").insert({
       workspace_id: space.id, full_name: name, phone: isPhone ? identifier : null,
-    }).select("id").single())).id;
+    }).select("id").single()).id;
     if (person || !isPhone) await addIdentifiers(row, id);
     await Promise.all([found.reload(), reload()]);
   }
@@ -118,8 +113,8 @@ function Unmatched({ space, people, conversationId, reload }) {
 
 // What the platform said of the participant, in the kinds that people have.
 async function addIdentifiers(row, personId) {
-  const stored = await ask(db.from("conversation_identifiers").select("kind, value, app").eq("conversation_id",
-    row.id));
+  const stored = await table("conversation_identifiers").select("kind, value, app").eq("conversation_id",
+    row.id);
   const known = stored.filter((each) => KINDS.includes(each.kind));
   if (!known.length) {
     const value = row.participant_identifier;
@@ -128,15 +123,14 @@ async function addIdentifiers(row, personId) {
     known.push({ kind, value });
   }
   const rows = known.map((each) => ({ ...each, person_id: personId }));
-  await ask(db.from("person_identifiers").upsert(rows, { onConflict: "person_id,kind,app,value",
-    ignoreDuplicates: true }));
+  await table("person_identifiers").addMissing(rows, "person_id,kind,app,value");
 }
 
 export function People({ space, id, sub }) {
   const [text, setText] = useState("");
   const people = useLoad(() => list(space, text), [space.id, text]);
   const create = async ({ full_name: name, phone }) => {
-    await ask(db.from("people").insert({ workspace_id: space.id, full_name: name, phone: phone || null }));
+    await table("people").insert({ workspace_id: space.id, full_name: name, phone: phone || null });
     await people.reload();
   };
   const rows = people.data ?? [];
@@ -149,12 +143,10 @@ export function People({ space, id, sub }) {
       <ul class="rows">
         <li><a class="row" href="#/people/unmatched" aria-current=${id === "unmatched" ? "true" : null}>
           <span class="row-text"><em>Conversations without a person</em></span></a></li>
-        ${rows.map((each) => html`<li key=${each.id}><a class="row" href=${`#/people/${each.id}`}
-          aria-current=${each.id === id ? "true" : null}><${Avatar} name=${each.full_name} />
-          <span class="row-text"><strong><bdi>${each.full_name}</bdi></strong>
-          <span class="row-sub"><bdi>${each.phone ?? "No number"}</bdi>
-            ${each.merged_into_id && ", joined with another"}</span>
-          </span></a></li>`)}</ul>
+        ${rows.map((each) => html`<${Row} key=${each.id} href=${`#/people/${each.id}`} isOpen=${each.id === id}
+          name=${each.full_name} face=${each.full_name}
+          sub=${html`<bdi>${each.phone ?? "No number"}</bdi>${each.merged_into_id && ", merged into another"}`} />`)}
+      </ul>
       ${people.data?.length === 0 && html`<${Empty} title="No person fits" />`}
       <details class="add"><summary>Add a person</summary><${Form} action="Add" onSend=${create}>
         <${Field} label="Name" name="full_name" required maxlength="500" />

@@ -1,24 +1,27 @@
 // Signing in: with a password or a link by mail, as the project allows.
 
-import { ask, config, db } from "./client.js";
-import { Act, Field, Form, html } from "./ui.js";
-import { useState } from "./vendor/hooks.js";
+import { config } from "./client.js";
+import { sendLink, signIn } from "./session.js";
+import { Act, Failure, Field, Form, html } from "./ui.js";
+import { useState } from "./vendor/libraries.js";
 
 export function SignIn() {
   const [sent, setSent] = useState();
+  const refused = new URLSearchParams(location.hash.slice(1)).get("error_description"); // by a link of a mail
   const page = location.href.replace(/#.*/, "");
   const mailLink = async ({ email }) => {
-    await ask(db.auth.signInWithOtp({ email, options: { emailRedirectTo: page, shouldCreateUser: false } }));
+    await sendLink(email, page);
     setSent(email);
   };
   return html`<main class="sign-in">
     <h1>Threadline</h1>
     <p class="quiet">Sign in to <bdi>${new URL(config.url).host}</bdi>.</p>
+    <${Failure} error=${refused && Error(refused)} />
     ${config.users && html`<section aria-label="Users of the seed"><h2>Users of the seed</h2>
       <ul class="plain-list">${config.users.map((email) => html`<li><${Act}
-        onPress=${() => ask(db.auth.signInWithPassword({ email, password: config.password }))}>
+        onPress=${() => signIn({ email, password: config.password })}>
         ${email}</${Act}></li>`)}</ul></section>`}
-    <${Form} action="Sign in" keep onSend=${(values) => ask(db.auth.signInWithPassword(values))}>
+    <${Form} action="Sign in" keep onSend=${signIn}>
       <${Field} label="Email" name="email" type="email" required autocomplete="username" />
       <${Field} label="Password" name="password" type="password" required autocomplete="current-password" />
     </${Form}>

@@ -1,9 +1,11 @@
 // One conversation: its messages as they are now, with files, edits, reactions and receipts, and why it has its person.
 
-import { ask, db, useLoad } from "./client.js";
+import { call, config, signLinks, table } from "./client.js";
 import { Scroller, usePages } from "./pages.js";
-import { Avatar, Day, Dialog, Failure, Head, html, Loading, Media, Text, Time } from "./ui.js";
-import { useEffect, useState } from "./vendor/hooks.js";
+import { useLoad } from "./state.js";
+import { Summary } from "./summary.js";
+import { Day, Failure, Head, html, Loading, Media, Menu, Text, Time, Versions } from "./ui.js";
+import { useEffect, useRef, useState } from "./vendor/libraries.js";
 
 const PAGE = 100;
 const ORDER = ["sent_at", "sequence", "received_at", "external_id"];
@@ -51,35 +53,28 @@ function beyond(edge, sign) {
 }
 
 function load(id, edge, isOlder) {
-  let query = db.from("conversation_messages").select("*").eq("conversation_id", id);
+  let query = table("conversation_messages").select("*").eq("conversation_id", id);
   if (edge) {
     // The first term bounds the index.
     query = query.filter("sent_at", isOlder ? "lte" : "gte", edge.sent_at).or(beyond(edge, isOlder ? "lt" : "gt"));
   }
   for (const name of ORDER) query = query.order(name, { ascending: !isOlder });
-  return ask(query.limit(PAGE));
+  return query.limit(PAGE);
 }
 
 // The first of these messages that exists, because an id in a group may have several senders.
-const find = async (id, externalId) => (await ask(db.from("conversation_messages").select("*")
-  .eq("conversation_id", id).eq("external_id", externalId).limit(1)))[0];
+const find = async (id, externalId) => (await table("conversation_messages").select("*")
+  .eq("conversation_id", id).eq("external_id", externalId).limit(1))[0];
 
-const read = (id) => ask(
-  db.from("conversations").select("*, person:people(id, full_name, phone), conversation_identifiers(kind, value)")
-    .eq("id", id).maybeSingle(),
-);
+const read = async (id) => (await table("conversations")
+  .select("*, person:people(id, full_name, phone), conversation_identifiers(kind, value)").eq("id", id))[0] ?? null;
 
-function Earlier({ row, onClose }) {
-  const edits = useLoad(() => ask(
-    db.from("conversation_updates").select("at, value").eq("conversation_id", row.conversation_id)
-      .eq("external_id", row.external_id).eq("sender", row.sender).eq("type", "edited").order("at"),
-  ), []);
-  const versions = edits.data && [{ at: row.original?.sent_at, value: row.original },
-    ...edits.data].filter((each) => each.value);
-  return html`<${Dialog} title="Versions of this message" onClose=${onClose}>
-    <${Loading} ...${edits} />
-    <ol class="versions">${versions?.map((each) => html`<li><${Time} value=${each.at} both />
-      <${Text} text=${each.value.content ?? ""} /></li>`)}</ol></${Dialog}>`;
+async function versions(row) {
+  const edits = await table("conversation_updates").select("at, value").match({
+    conversation_id: row.conversation_id, external_id: row.external_id, sender: row.sender, type: "edited",
+  }).order("at");
+  return [{ at: row.original?.sent_at, value: row.original }, ...edits].filter((each) => each.value)
+    .map(({ at, value }) => ({ at, text: value.content }));
 }
 
 function Reactions({ list }) {
@@ -125,7 +120,7 @@ function Message({ row, before, conversation, via, rows }) {
         title=${new Date(message.status_at).toLocaleString()}>
           ${message.status}${message.failure && `: ${message.failure}`}</span>`}
     </p>
-    ${isOpen && html`<${Earlier} row=${row} onClose=${() => setOpen(false)} />`}
+    ${isOpen && html`<${Versions} load=${() => versions(row)} onClose=${() => setOpen(false)} />`}
   </article>`;
 }
 
@@ -148,15 +143,18 @@ const STORED = "/storage/v1/object/authenticated/attachments/";
 
 // A file in the project's Storage opens with a link that is valid for an hour.
 function Stored({ type, url, ...rest }) {
-  const options = type === "file" ? { download: true } : {}; // else an SVG could run scripts
-  const link = useLoad(
-    () => ask(db.storage.from("attachments").createSignedUrl(url.slice(STORED.length), 3600, options)), [url],
-  );
-  if (!link.data) return html`<${Loading} ...${link} />`;
-  return html`<${Media} type=${type} url=${link.data.signedUrl} name=${`the ${type}`} ...${rest} />`;
+  const path = url.slice(STORED.length);
+  const links = useLoad(() => signLinks([path]), [path]);
+  if (!links.data) return html`<${Loading} ...${links} />`;
+  const link = links.data.get(path);
+  if (!link) return html`<p class="quiet">This file is no longer available.</p>`;
+  const isSaved = type === "file"; // else an SVG could run scripts
+  return html`<${Media} type=${type} url=${isSaved ? `${link}&download=` : link} name=${`the ${type}`} ...${rest} />`;
 }
 
-export function Thread({ id, connections, updates, around }) {
+export function Thread({ id, connections, updates, around, onRead }) {
+  const [isSummed, setSummed] = useState(false);
+  const seen = useRef();
   const conversation = useLoad(() => read(id), [id]);
   const pages = usePages({
     load: (edge, isOlder) => load(id, edge, isOlder), compare, keyOf, size: PAGE, inputs: [id],
@@ -177,6 +175,12 @@ export function Thread({ id, connections, updates, around }) {
     }
   };
   useEffect(() => () => (updates.current = null), []);
+  function markRead() {
+    const at = pages.items.at(-1)?.sent_at;
+    if (!at || at === seen.current) return;
+    seen.current = at;
+    call("mark_conversation_read", { conversation_id: id, at }).then(onRead, () => (seen.current = undefined));
+  }
   const it = conversation.data;
   if (!it) {
     return html`<${Head} title="Conversation" level=${2} back="#/inbox" />
@@ -186,13 +190,17 @@ export function Thread({ id, connections, updates, around }) {
   const nameOf = new Map(connections.map((each) => [each.id, each.connection_id]));
   const isMixed = new Set(pages.items.map((row) => row.connection_id)).size > 1;
   return html`<${Head} level=${2} back="#/inbox" title=${titleOf(it)}>
-      <${Avatar} name=${titleOf(it)} />
-      ${it.message_count > PAGE && html`<button onClick=${() => pages.reset("oldest")}>First message</button>`}
+      ${it.message_count > 0 && html`<${Menu}>
+        <button onClick=${() => pages.reset("oldest")}>First message</button>
+        ${config.service && html`<button onClick=${() => setSummed(true)}>Summarize</button>`}</${Menu}>`}
     </${Head}>
     <details class="about"><summary>${it.person
       ? html`Matched to <bdi>${it.person.full_name}</bdi>` : it.kind === "group" ? "Group" : "Matched to no person"}
       </summary><${Facts} conversation=${it} /></details>
     <${Scroller} pages=${pages} keyOf=${keyOf} label=${`Messages with ${titleOf(it)}`} empty="No messages"
+      onEnd=${markRead}
       render=${(row, before) => html`<${Message} row=${row} before=${before} conversation=${it} rows=${pages.items}
-        via=${isMixed && (nameOf.get(row.connection_id) ?? "another connection")} />`} />`;
+        via=${isMixed && (nameOf.get(row.connection_id) ?? "another connection")} />`} />
+    ${isSummed && html`<${Summary} path=${`/conversations/${id}/summarize`} onClose=${() => setSummed(false)}
+      find=${(ids) => new Map(ids.map((each) => [each, `#/inbox/${id}/${encodeURIComponent(each)}`]))} />`}`;
 }

@@ -1,9 +1,8 @@
 // Small parts that every screen uses. Text of people reaches the page as text nodes only.
 
-import { config, useAct } from "./client.js";
-import htm from "./vendor/htm.js";
-import { useEffect, useId, useRef, useState } from "./vendor/hooks.js";
-import { h } from "./vendor/preact.js";
+import { config } from "./client.js";
+import { useAct, useLoad } from "./state.js";
+import { h, htm, useEffect, useId, useRef, useState } from "./vendor/libraries.js";
 
 export const html = htm.bind(h);
 
@@ -87,7 +86,7 @@ export function Form({ action, onSend, children, class: name = "form", keep }) {
     event.preventDefault();
     const form = event.target;
     const values = Object.fromEntries(new FormData(form));
-    if ((await act(async () => [await onSend(values)])) && !keep) form.reset();
+    if ((await act(() => onSend(values))) && !keep) form.reset();
   }
   return html`<form class=${name} onSubmit=${submit}>${children}
     <button class="primary" disabled=${isBusy}>${action}</button><${Failure} error=${error} /></form>`;
@@ -105,7 +104,7 @@ export function Act({ children, onPress, confirm, class: name, ...rest }) {
 export function Pick({ label, value, options, onPick }) {
   const { act, error } = useAct();
   async function pick({ target }) {
-    if (!(await act(async () => [await onPick(target.value)]))) target.value = value;
+    if (!(await act(() => onPick(target.value)))) target.value = value;
   }
   return html`<select aria-label=${label} onChange=${pick}>
     ${options.map((each) => html`<option selected=${each === value}>${each}</option>`)}</select>
@@ -123,13 +122,34 @@ export function Copy({ text, label }) {
   return html`<button onClick=${copy}>${said ?? label}</button><span class="hidden" role="status">${said}</span>`;
 }
 
+/** A secret or a link that is shown once. */
+export const Once = ({ text, label, children }) => text && html`<p class="secret" role="status"><code>${text}</code>
+  <${Copy} text=${text} label=${label} /><span>${children}</span></p>`;
+
 /** A modal dialog; the browser keeps the focus in it and gives it back. */
 export function Dialog({ title, onClose, children }) {
   const dialog = useRef();
   useEffect(() => dialog.current.showModal(), []);
   return html`<dialog ref=${dialog} aria-label=${title} onClose=${onClose}>
-    <header><h2>${title}</h2><button class="plain" aria-label="Close" onClick=${() => dialog.current.close()}>✕</button>
-    </header>${children}</dialog>`;
+    <header><h2>${title}</h2><button class="plain" aria-label="Close"
+      onClick=${() => dialog.current.close()}>✕</button></header>${children}</dialog>`;
+}
+
+/** Former texts of a message: `load` returns { at, text } of each. */
+export function Versions({ load, onClose }) {
+  const found = useLoad(load, []);
+  return html`<${Dialog} title="Versions of this message" onClose=${onClose}><${Loading} ...${found} />
+    <ol class="versions">${found.data?.map(({ at, text }) => html`<li><${Time} value=${at} both />
+      <${Text} text=${text} /></li>`)}</ol></${Dialog}>`;
+}
+
+/** Buttons behind "More", which closes when one was pressed. */
+export function Menu({ children }) {
+  const close = ({ currentTarget, key = "Escape" }) => {
+    if (key === "Escape") currentTarget.closest("details").open = false;
+  };
+  return html`<details class="menu" onKeyDown=${close}><summary>More</summary><div onClick=${close}>${children}</div>
+    </details>`;
 }
 
 /** The first letters of a name. */
@@ -144,6 +164,26 @@ export function Head({ title, back, level = 1, children }) {
     ${back && html`<a class="back" href=${back} aria-label="Back">‹</a>`}
     <${`h${level}`} tabindex="-1" dir="auto">${title}</${`h${level}`}><div class="tools">${children}</div></header>`;
 }
+
+export const Section = ({ title, level = 2, children }) => html`<section aria-label=${title}>
+  <${`h${level}`}>${title}</${`h${level}`}>${children}</section>`;
+
+/** The number of unread messages, if there are any. */
+export const Count = ({ number }) => number > 0 && html`<b class="count">${number > 99 ? "99+" : number}
+  <span class="hidden"> unread</span></b>`;
+
+/** An entry of a list that leads to what it names. `face` is the name for its letters; without it, it has none. */
+export const Row = ({ href, isOpen, unread, name, face, time, sub, end, below, children }) => html`<li>
+  <a class=${`row ${unread > 0 ? "unread" : ""}`} href=${href} aria-current=${isOpen ? "true" : null}>
+  ${face !== undefined && html`<${Avatar} name=${face} />`}<span class="row-text">
+    <span class="row-top"><strong><bdi>${name}</bdi></strong><${Time} value=${time} /></span>
+    <span class="row-top"><span class="row-sub">${sub}</span>${end}<${Count} number=${unread} /></span>
+    ${children}</span></a>${below}</li>`;
+
+/** A table that scrolls sideways if it must. */
+export const Table = ({ label, heads, children }) => html`<div class="wide" tabindex="0" role="region"
+  aria-label=${label}><table><thead><tr>${heads.map((each) => html`<th>${each}</th>`)}</tr></thead>
+  <tbody>${children}</tbody></table></div>`;
 
 const KINDS = { image: "photo", sticker: "sticker", audio: "voice message", video: "video" };
 

@@ -73,7 +73,9 @@ begin
 
     select
         coalesce(jsonb_agg(
-            private.render_inbox_entry(conversation) order by page.place
+            private.render_inbox_entry(conversation)
+            || jsonb_build_object('unread_count', public.unread_count(conversation))
+            order by page.place
         ) filter (where page.place <= v_limit), '[]') as conversations,
         case when count(*) > v_limit then (
             select (extract(epoch from last.at) * 1000000)::bigint || '_' || last.id
@@ -88,7 +90,7 @@ end
 $$;
 comment on function private.list_conversations(jsonb) is
 'GET /api/v2/conversations: the conversations of all workspaces of the caller, newest message first, without those that
-have no message. Takes limit (1 to 200, default 50) and before (next_cursor of the page before).';
+have no message, with unread_count. Takes limit (1 to 200, default 50) and before (next_cursor of the page before).';
 
 create function private.render_inbox_entry(p_conversation public.conversations) returns jsonb
 language sql

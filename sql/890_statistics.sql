@@ -54,6 +54,8 @@ create policy conversation_identifiers_select_executed on public.conversation_id
 as restrictive for select to authenticated using (private.is_executed());
 create policy conversation_messages_select_executed on public.conversation_messages
 as restrictive for select to authenticated using (private.is_executed());
+create policy conversation_reads_select_executed on public.conversation_reads
+as restrictive for select to authenticated using (private.is_executed());
 create policy conversation_updates_select_executed on public.conversation_updates
 as restrictive for select to authenticated using (private.is_executed());
 create policy conversations_select_executed on public.conversations
@@ -111,6 +113,7 @@ begin
         'public.channels',
         'public.conversation_identifiers',
         'public.conversation_messages',
+        'public.conversation_reads',
         'public.conversation_updates',
         'public.conversations',
         'public.erasures',

@@ -20,6 +20,7 @@ revoke all on
     public.channels,
     public.conversation_identifiers,
     public.conversation_messages,
+    public.conversation_reads,
     public.conversation_updates,
     public.conversations,
     public.erasures,
@@ -77,6 +78,7 @@ revoke all on function
     public.list_twin_deliveries(jsonb),
     public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
+    public.mark_conversation_read(uuid, timestamptz),
     public.mark_read(uuid, bigint),
     public.merge_people(jsonb),
     public.messages(public.conversations),
@@ -142,7 +144,8 @@ revoke all on function
     public.toggle_reaction(uuid, text, uuid),
     public.undo_number_change(uuid),
     public.unmerge_people(uuid),
-    public.unpin_message(uuid, uuid)
+    public.unpin_message(uuid, uuid),
+    public.unread_count(public.conversations)
 from public, anon, authenticated, service_role;
 
 -- authenticated: signed-in users. Row-level security decides about rows.
@@ -159,6 +162,7 @@ on public.channels to authenticated;
 grant select on public.audit_log to authenticated;
 grant select on public.conversation_identifiers to authenticated;
 grant select on public.conversation_messages to authenticated;
+grant select on public.conversation_reads to authenticated;
 grant select on public.conversation_updates to authenticated;
 grant select on public.conversations to authenticated;
 grant select on public.erasures to authenticated;
@@ -250,6 +254,7 @@ grant execute on function
     public.list_twin_deliveries(jsonb),
     public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
+    public.mark_conversation_read(uuid, timestamptz),
     public.mark_read(uuid, bigint),
     public.merge_people(jsonb),
     public.messages(public.conversations),
@@ -306,7 +311,8 @@ grant execute on function
     public.toggle_reaction(uuid, text, uuid),
     public.undo_number_change(uuid),
     public.unmerge_people(uuid),
-    public.unpin_message(uuid, uuid)
+    public.unpin_message(uuid, uuid),
+    public.unread_count(public.conversations)
 to authenticated;
 
 -- Functions: helpers behind them.
@@ -356,6 +362,7 @@ grant execute on function
     private.create_invitation(uuid, uuid, text, text, interval),
     private.create_workspace(text, text, text),
     private.list_my_invitations(),
+    private.mark_conversation_read(uuid, timestamptz),
     private.mark_read(uuid, bigint),
     private.open_direct(uuid[], uuid),
     private.hide_direct_channel(uuid, uuid),
@@ -496,6 +503,7 @@ grant select, insert, update, delete on public.channel_twins to service_role;
 grant select, insert, update, delete on public.channels to service_role;
 grant select, insert on public.conversation_identifiers to service_role;
 grant select, insert, delete on public.conversation_messages to service_role;
+grant select on public.conversation_reads to service_role;
 grant select on public.conversation_updates to service_role;
 grant
     select, insert, delete,
@@ -625,7 +633,8 @@ grant execute on function
     public.toggle_reaction(uuid, text, uuid),
     public.undo_number_change(uuid),
     public.unmerge_people(uuid),
-    public.unpin_message(uuid, uuid)
+    public.unpin_message(uuid, uuid),
+    public.unread_count(public.conversations)
 to service_role;
 
 -- Functions: helpers behind them.

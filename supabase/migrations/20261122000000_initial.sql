@@ -14,12 +14,12 @@ begin
         select 'public.' || typname from pg_type
         where typnamespace = 'public'::regnamespace and typname in (
             'ai_twins', 'attachments', 'audit_log', 'channel_members', 'channel_twins', 'channels',
-            'conversation_identifiers', 'conversation_messages', 'conversation_updates',
-            'conversations', 'erasures', 'ingest_log', 'member_states', 'message_edits',
-            'message_events', 'message_mentions', 'message_pins', 'message_reactions', 'messages',
-            'messaging_connections', 'people', 'person_identifiers', 'twin_deliveries',
-            'twin_webhooks', 'user_events', 'user_profiles', 'workspace_invitations',
-            'workspace_members', 'workspaces'
+            'conversation_identifiers', 'conversation_messages', 'conversation_reads',
+            'conversation_updates', 'conversations', 'erasures', 'ingest_log', 'member_states',
+            'message_edits', 'message_events', 'message_mentions', 'message_pins',
+            'message_reactions', 'messages', 'messaging_connections', 'people',
+            'person_identifiers', 'twin_deliveries', 'twin_webhooks', 'user_events',
+            'user_profiles', 'workspace_invitations', 'workspace_members', 'workspaces'
         )
     ) as taken;
     if v_taken is not null then
@@ -5223,7 +5223,9 @@ begin
 
     select
         coalesce(jsonb_agg(
-            private.render_inbox_entry(conversation) order by page.place
+            private.render_inbox_entry(conversation)
+            || jsonb_build_object('unread_count', public.unread_count(conversation))
+            order by page.place
         ) filter (where page.place <= v_limit), '[]') as conversations,
         case when count(*) > v_limit then (
             select (extract(epoch from last.at) * 1000000)::bigint || '_' || last.id
@@ -5238,7 +5240,7 @@ end
 $$;
 comment on function private.list_conversations(jsonb) is
 'GET /api/v2/conversations: the conversations of all workspaces of the caller, newest message first, without those that
-have no message. Takes limit (1 to 200, default 50) and before (next_cursor of the page before).';
+have no message, with unread_count. Takes limit (1 to 200, default 50) and before (next_cursor of the page before).';
 
 create function private.render_inbox_entry(p_conversation public.conversations) returns jsonb
 language sql
@@ -7635,6 +7637,101 @@ comment on function private.offer_uploads(private.ingest_source, jsonb, private.
 'The same results, each with the upload paths of the files of its messages: at most 100 in a request, and none for
 stored files. If the workspace is full, uploads_refused counts them instead. The service or the Edge Function adds signed
 URLs.';
+
+-- How far each user has read each conversation, and how much is unread. All devices share it.
+-- Promise: a read marker only moves forward. Ingest writes nothing here: reading an inbox counts.
+
+create table public.conversation_reads (
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    user_id uuid not null,
+    workspace_id uuid not null,
+    read_at timestamptz not null,
+    primary key (conversation_id, user_id),
+    constraint conversation_reads_member_fkey foreign key (workspace_id, user_id)
+    references public.workspace_members (workspace_id, user_id) on update cascade on delete cascade
+);
+comment on table public.conversation_reads is
+'The read marker of each member of a workspace in its conversations. mark_conversation_read moves it.';
+comment on column public.conversation_reads.read_at is
+'The user has read the messages that were sent until this time.';
+create index conversation_reads_workspace_id_user_id_idx on public.conversation_reads (workspace_id, user_id);
+alter table public.conversation_reads enable row level security;
+
+-- Definer, because no client writes markers. It marks only conversations of the caller's workspaces.
+create function private.mark_conversation_read(p_conversation_id uuid, p_at timestamptz) returns timestamptz
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    insert into public.conversation_reads as mine (conversation_id, user_id, workspace_id, read_at)
+    select
+        conversation.id,
+        auth.uid(),
+        conversation.workspace_id,
+        -- Answers have milliseconds, so a time of an answer means all of its millisecond.
+        least(p_at + interval '999 us', coalesce(conversation.last_message_at, 'epoch'))
+    from public.conversations as conversation
+    where conversation.id = p_conversation_id
+        and exists (select from private.my_workspaces as workspace where workspace.id = conversation.workspace_id)
+    on conflict (conversation_id, user_id) do update set read_at = greatest(mine.read_at, excluded.read_at)
+    returning mine.read_at
+$$;
+comment on function private.mark_conversation_read(uuid, timestamptz) is
+'Moves the read marker of the caller forward, at most to the last message, and returns it; null for non-members.';
+
+create function public.mark_conversation_read(conversation_id uuid, at timestamptz default 'infinity') returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_read_at timestamptz := private.mark_conversation_read(
+        mark_conversation_read.conversation_id, coalesce(mark_conversation_read.at, 'infinity')
+    );
+begin
+    if v_read_at is null then
+        perform private.fail(
+            404, 'conversation_not_found', 'This conversation does not exist, or you may not see it.', 'conversation_id'
+        );
+    end if;
+    return json_build_object(
+        'conversation_id', mark_conversation_read.conversation_id, 'read_at', private.format_time(v_read_at)
+    );
+end
+$$;
+comment on function public.mark_conversation_read(uuid, timestamptz) is
+'Moves the read marker of the caller in a conversation to the messages sent until at, by default to the last. It never
+moves back. Returns conversation_id and read_at.';
+
+create function public.unread_count(public.conversations) returns integer
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select count(*)::integer
+    from (
+        select message.message ->> 'direction' = 'inbound' and message.deleted_at is null as is_unread
+        from public.conversation_messages as message
+        where message.conversation_id = $1.id
+            and message.sent_at > greatest(
+                (
+                    select mine.read_at
+                    from public.conversation_reads as mine
+                    where mine.conversation_id = $1.id and mine.user_id = (select auth.uid())
+                ),
+                (
+                    select member.created_at
+                    from public.workspace_members as member
+                    where member.workspace_id = $1.workspace_id and member.user_id = (select auth.uid())
+                )
+            )
+        order by message.sent_at desc
+        limit 100
+    ) as newest
+    where newest.is_unread
+$$;
+comment on function public.unread_count(public.conversations) is
+'Computed field: how many of the newest 100 messages are inbound and not read by the caller. What was sent before the
+caller joined the workspace counts as read.';
 
 -- Ingest, seventh part: requests whose messages are all new, as most are. They need one update for each conversation
 -- and one plain insert.
@@ -19335,6 +19432,7 @@ begin
         'public.channels',
         'public.conversation_identifiers',
         'public.conversation_messages',
+        'public.conversation_reads',
         'public.conversation_updates',
         'public.conversations',
         'public.erasures',
@@ -19957,6 +20055,7 @@ revoke all on
     public.channels,
     public.conversation_identifiers,
     public.conversation_messages,
+    public.conversation_reads,
     public.conversation_updates,
     public.conversations,
     public.erasures,
@@ -20014,6 +20113,7 @@ revoke all on function
     public.list_twin_deliveries(jsonb),
     public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
+    public.mark_conversation_read(uuid, timestamptz),
     public.mark_read(uuid, bigint),
     public.merge_people(jsonb),
     public.messages(public.conversations),
@@ -20079,7 +20179,8 @@ revoke all on function
     public.toggle_reaction(uuid, text, uuid),
     public.undo_number_change(uuid),
     public.unmerge_people(uuid),
-    public.unpin_message(uuid, uuid)
+    public.unpin_message(uuid, uuid),
+    public.unread_count(public.conversations)
 from public, anon, authenticated, service_role;
 
 -- authenticated: signed-in users. Row-level security decides about rows.
@@ -20096,6 +20197,7 @@ on public.channels to authenticated;
 grant select on public.audit_log to authenticated;
 grant select on public.conversation_identifiers to authenticated;
 grant select on public.conversation_messages to authenticated;
+grant select on public.conversation_reads to authenticated;
 grant select on public.conversation_updates to authenticated;
 grant select on public.conversations to authenticated;
 grant select on public.erasures to authenticated;
@@ -20187,6 +20289,7 @@ grant execute on function
     public.list_twin_deliveries(jsonb),
     public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
+    public.mark_conversation_read(uuid, timestamptz),
     public.mark_read(uuid, bigint),
     public.merge_people(jsonb),
     public.messages(public.conversations),
@@ -20243,7 +20346,8 @@ grant execute on function
     public.toggle_reaction(uuid, text, uuid),
     public.undo_number_change(uuid),
     public.unmerge_people(uuid),
-    public.unpin_message(uuid, uuid)
+    public.unpin_message(uuid, uuid),
+    public.unread_count(public.conversations)
 to authenticated;
 
 -- Functions: helpers behind them.
@@ -20293,6 +20397,7 @@ grant execute on function
     private.create_invitation(uuid, uuid, text, text, interval),
     private.create_workspace(text, text, text),
     private.list_my_invitations(),
+    private.mark_conversation_read(uuid, timestamptz),
     private.mark_read(uuid, bigint),
     private.open_direct(uuid[], uuid),
     private.hide_direct_channel(uuid, uuid),
@@ -20433,6 +20538,7 @@ grant select, insert, update, delete on public.channel_twins to service_role;
 grant select, insert, update, delete on public.channels to service_role;
 grant select, insert on public.conversation_identifiers to service_role;
 grant select, insert, delete on public.conversation_messages to service_role;
+grant select on public.conversation_reads to service_role;
 grant select on public.conversation_updates to service_role;
 grant
     select, insert, delete,
@@ -20562,7 +20668,8 @@ grant execute on function
     public.toggle_reaction(uuid, text, uuid),
     public.undo_number_change(uuid),
     public.unmerge_people(uuid),
-    public.unpin_message(uuid, uuid)
+    public.unpin_message(uuid, uuid),
+    public.unread_count(public.conversations)
 to service_role;
 
 -- Functions: helpers behind them.

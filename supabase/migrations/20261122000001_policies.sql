@@ -102,6 +102,9 @@ create policy conversation_identifiers_select_member on public.conversation_iden
 for select to authenticated
 using (workspace_id = any(array(select mine.id from private.my_workspaces as mine)));
 
+create policy conversation_reads_select_self on public.conversation_reads
+for select to authenticated using (user_id = (select auth.uid()));
+
 create policy ingest_log_select_manager on public.ingest_log
 for select to authenticated
 using (workspace_id = any(array(select mine.id from private.my_managed_workspaces as mine)));
@@ -419,6 +422,8 @@ as restrictive for select to authenticated using (private.is_executed());
 create policy conversation_identifiers_select_executed on public.conversation_identifiers
 as restrictive for select to authenticated using (private.is_executed());
 create policy conversation_messages_select_executed on public.conversation_messages
+as restrictive for select to authenticated using (private.is_executed());
+create policy conversation_reads_select_executed on public.conversation_reads
 as restrictive for select to authenticated using (private.is_executed());
 create policy conversation_updates_select_executed on public.conversation_updates
 as restrictive for select to authenticated using (private.is_executed());

@@ -246,6 +246,24 @@ class PublicConversationMessagesUpdate(TypedDict):
     stated_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="stated_at")]]
     workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
+class PublicConversationReads(BaseModel):
+    conversation_id: uuid.UUID = Field(alias="conversation_id")
+    read_at: datetime.datetime = Field(alias="read_at")
+    user_id: uuid.UUID = Field(alias="user_id")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
+
+class PublicConversationReadsInsert(TypedDict):
+    conversation_id: Annotated[uuid.UUID, Field(alias="conversation_id")]
+    read_at: Annotated[datetime.datetime, Field(alias="read_at")]
+    user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+    workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
+
+class PublicConversationReadsUpdate(TypedDict):
+    conversation_id: NotRequired[Annotated[uuid.UUID, Field(alias="conversation_id")]]
+    read_at: NotRequired[Annotated[datetime.datetime, Field(alias="read_at")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
+
 class PublicConversationUpdates(BaseModel):
     actor: str = Field(alias="actor")
     at: datetime.datetime = Field(alias="at")

@@ -324,6 +324,43 @@ export type Database = {
         };
         Relationships: [];
       };
+      "conversation_reads": {
+        Row: {
+          "conversation_id": string;
+          "read_at": string;
+          "user_id": string;
+          "workspace_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "conversation_id": string;
+          "read_at": string;
+          "user_id": string;
+          "workspace_id": string;
+        };
+        Update: {
+          "conversation_id"?: string;
+          "read_at"?: string;
+          "user_id"?: string;
+          "workspace_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "conversation_reads_conversation_id_fkey";
+            columns: ["conversation_id"];
+            isOneToOne: false;
+            referencedRelation: "conversations";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "conversation_reads_member_fkey";
+            columns: ["workspace_id", "user_id"];
+            isOneToOne: false;
+            referencedRelation: "workspace_members";
+            referencedColumns: ["workspace_id", "user_id"];
+          },
+        ];
+      };
       "conversation_updates": {
         Row: {
           "actor": string;
@@ -411,8 +448,9 @@ export type Database = {
           } | null;
           "messages": Json | null;
           "participants": Json | null;
+          "unread_count": number | null;
         };
-        ComputedFields: "conversation_messages" | "messages" | "participants";
+        ComputedFields: "conversation_messages" | "messages" | "participants" | "unread_count";
         Insert: {
           "created_at"?: string;
           "external_conversation_id": string;
@@ -1501,6 +1539,7 @@ export type Database = {
           "user_id": string;
         }[];
       };
+      "mark_conversation_read": { Args: { "at"?: string; "conversation_id": string }; Returns: Json };
       "mark_read": { Args: { "channel_id": string; "seq": number }; Returns: Json };
       "merge_people":
         | { Args: { "": Json }; Returns: Json }
@@ -1584,6 +1623,12 @@ export type Database = {
       "unpin_message":
         | { Args: { "id": string; "user_id"?: string }; Returns: Json }
         | { Args: { "": Json }; Returns: Json };
+      "unread_count": {
+        Args: { "": Database["public"]["Tables"]["conversations"]["Row"] };
+        Returns:
+          & { error: true }
+          & "the function public.unread_count with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
+      };
     };
     Enums: {
       [_ in never]: never;

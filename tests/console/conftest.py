@@ -19,8 +19,8 @@ WIDE, NARROW = (1280, 800), (390, 780)
 ELSEWHERE = "elsewhere.invalid"  # a host of files, which does not exist
 
 
-# One for each file: Playwright runs an event loop while it is open, and other tests start their own.
-@pytest.fixture(scope="module")
+# It ends with this folder: Playwright runs an event loop while it is open, and other tests start their own.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if (chromium := tools.chromium()) is None:
         pytest.skip(tools.why_not("chromium"))
@@ -46,22 +46,30 @@ def sign_in(url: str, email: str) -> str:
 class Visitors:
     """Opens pages of users, and collects what goes wrong in them."""
 
-    def __init__(self, browser: Browser, stack: RunningStack) -> None:
+    def __init__(self, browser: Browser, stack: RunningStack, known: dict[tuple[str, ...], BrowserContext]) -> None:
         self.url = f"{stack.api_url}/console/"
         self._browser = browser
+        self._known = known
         self._contexts: list[BrowserContext] = []
+        self._pages: list[Page] = []
         self._host = urlsplit(self.url).netloc
         self.problems: list[str] = []
 
-    def open(self, path: str = "", size: tuple[int, int] = WIDE, colors: str = "light", **options: object) -> Page:
+    def open(self, path: str = "", size: tuple[int, int] = WIDE, **options: object) -> Page:
         """Open a page without a user."""
-        width, height = size
-        context = self._browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=colors, locale="en-GB", **options
-        )
+        context = self._context(**options)
         self._contexts.append(context)
+        return self._page(context, path, size)
+
+    def _context(self, **options: object) -> BrowserContext:
+        context = self._browser.new_context(locale="en-GB", **options)
         context.grant_permissions(["clipboard-read", "clipboard-write"])
+        return context
+
+    def _page(self, context: BrowserContext, path: str, size: tuple[int, int]) -> Page:
         page = context.new_page()
+        self._pages.append(page)
+        page.set_viewport_size({"width": size[0], "height": size[1]})
         page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
         page.on("console", self._hear)
         page.on("request", self._see)
@@ -69,13 +77,28 @@ class Visitors:
         page.goto(self.url + path)
         return page
 
-    def sign_in(self, email: str, path: str = "", **options: object) -> Page:
-        """Open a page of a user of the seed, at a screen, with a session as supabase-js stores it."""
-        session = {"name": "sb-127-auth-token", "value": sign_in(self.url, email)}
-        state = {"cookies": [], "origins": [{"origin": self.url.removesuffix("/console/"), "localStorage": [session]}]}
-        return self.open(path, storage_state=state, **options)
+    def sign_in(
+        self, email: str, path: str = "", size: tuple[int, int] = WIDE, session: str | None = None, **options: object
+    ) -> Page:
+        """Open a page of a user of the seed, at a screen. Users keep their browser, unless a test needs its own."""
+        is_own = session is not None or options != {}
+        context = None if is_own else self._known.get((self.url, email))
+        if context is None:
+            stored = {"name": "sb-127-auth-token", "value": session or sign_in(self.url, email)}
+            origin = {"origin": self.url.removesuffix("/console/"), "localStorage": [stored]}
+            context = self._context(storage_state={"cookies": [], "origins": [origin]}, **options)
+            if is_own:
+                self._contexts.append(context)
+            else:
+                self._known[self.url, email] = context
+        return self._page(context, path, size)
 
     def close(self) -> None:
+        for page in self._pages:
+            if not page.is_closed():
+                page.evaluate("localStorage.removeItem('threadline.workspace')")
+                page.context.set_offline(False)
+                page.close()
         for context in self._contexts:
             context.close()
 
@@ -89,9 +112,17 @@ class Visitors:
             self.problems.append(f"request: {request.url}")
 
 
+@pytest.fixture(scope="package")
+def known(browser: Browser) -> dict[tuple[str, ...], BrowserContext]:
+    """The browsers of users, with the files of the console in their caches."""
+    return {}
+
+
 @pytest.fixture
-def visitors(browser: Browser, stack: RunningStack, open_channels: None) -> Iterator[Visitors]:
-    visiting = Visitors(browser, stack)
+def visitors(
+    browser: Browser, stack: RunningStack, known: dict[tuple[str, ...], BrowserContext], open_channels: None
+) -> Iterator[Visitors]:
+    visiting = Visitors(browser, stack, known)
     yield visiting
     visiting.close()
     assert visiting.problems == []

@@ -33,7 +33,7 @@ def line(stack: RunningStack) -> Iterator[Line]:
 @pytest.fixture
 def url(line: Line, tmp_path: Path) -> Iterator[str]:
     """Serve the files as the README says; only the port of the stack differs."""
-    for name in ("examples/chat", "packages/follow-js", "console/vendor"):
+    for name in ("examples/chat", "packages/follow-js"):
         shutil.copytree(ROOT / name, tmp_path / name)
     program = tmp_path / "examples" / "chat" / "chat.js"
     text = program.read_text(encoding="utf-8")

@@ -38,6 +38,7 @@ COPIED = {
     "private.conversation_media.conversation_media_conversation_id_fkey": "offer_uploads copies it",
     "private.group_participants.group_participants_conversation_id_fkey": "record_group_participants copies it",
     "public.conversation_identifiers.conversation_identifiers_conversation_id_fkey": "record_identifiers copies it",
+    "public.conversation_reads.conversation_reads_conversation_id_fkey": "mark_conversation_read copies it",
     "public.message_events.message_events_channel_id_fkey": "record_event copies it from the counter",
     "public.messages.messages_channel_id_fkey": "messages_10_admit copies it from the counter",
     "public.messages.messages_parent_message_id_fkey": "messages_10_admit requires a parent of the same channel",

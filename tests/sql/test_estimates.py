@@ -48,6 +48,8 @@ select gen_random_uuid(), channel_id, id, seq, 'The webhook answered 500.' from 
 insert into public.erasures (kind, subject_id, requested_by, erased) values ('person', '{CHANNEL}', '{MATTY}', '{{}}');
 insert into public.attachments (channel_id, file_name, size, content_type)
 select '{CHANNEL}', 'secret' || n % 5, n, 'text/plain' from generate_series(1, 100) as n;
+insert into public.conversation_reads (conversation_id, user_id, workspace_id, read_at)
+select id, '{MATTY}', '{MATTY}', created_at from public.conversations where platform = 'wechat' limit 100;
 insert into public.conversation_updates (
     conversation_id, external_id, sender, type, actor, version, at, sequence, value
 )

@@ -178,6 +178,17 @@ conversation_updates
   remove one                                        no     no     no     no     no     no      no     no
     delete from conversation_updates where conversation_id = {conversation}
 
+conversation_reads
+  read the member's                                 -      -      yes    -      -      -       no     yes
+    select from conversation_reads where conversation_id = {conversation}
+  make one                                          no     no     no     no     no     no      no     no
+    insert into conversation_reads (conversation_id, user_id, workspace_id, read_at) \
+    values ({conversation}, {owner_id}, {team}, now())
+  change the member's                               no     no     no     no     no     no      no     no
+    update conversation_reads set read_at = now() where conversation_id = {conversation}
+  remove the member's                               no     no     no     no     no     no      no     no
+    delete from conversation_reads where conversation_id = {conversation}
+
 ingest_log
   read it                                           yes    yes    -      -      -      -       no     yes
     select from ingest_log where workspace_id = {team}
@@ -211,6 +222,8 @@ insert into conversation_messages (conversation_id, workspace_id, external_id, s
 values (%(conversation)s, %(team)s, 'old', now(), '{}');
 insert into conversation_updates (conversation_id, external_id, sender, type, actor, version, at, sequence, value)
 values (%(conversation)s, 'old', '', 'read', '', '', now(), 0, '{}');
+insert into conversation_reads (conversation_id, user_id, workspace_id, read_at)
+values (%(conversation)s, %(member_id)s, %(team)s, now());
 insert into ingest_log (workspace_id, user_id, connection_id, status)
 values (%(team)s, %(owner_id)s, 'matrix', 200);
 insert into workspace_invitations (id, workspace_id, role, token_hash, expires_at)

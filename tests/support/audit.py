@@ -16,7 +16,7 @@ from tests.support.schema import ROOT
 # This lock contains those of the service and the devstack; a test checks that.
 PYTHON = ROOT / "tests" / "requirements.lock"
 NPM = ROOT / "devstack" / "node.lock"  # installed where there is no npm
-NODE = (ROOT / "tests" / "package-lock.json", ROOT / "devstack" / "package-lock.json")
+NODE = tuple(ROOT / folder / "package-lock.json" for folder in ("tests", "devstack", "console/vendor"))
 OSV = "https://api.osv.dev/v1/querybatch"
 PATIENCE = 30.0  # seconds
 

@@ -22,6 +22,8 @@ begin
         union all
         select 'public.conversation_messages' as name where exists (select from public.conversation_messages)
         union all
+        select 'public.conversation_reads' as name where exists (select from public.conversation_reads)
+        union all
         select 'public.conversation_updates' as name where exists (select from public.conversation_updates)
         union all
         select 'public.conversations' as name where exists (select from public.conversations)

@@ -50,6 +50,7 @@ begin
                 public.channels,
                 public.conversation_identifiers,
                 public.conversation_messages,
+                public.conversation_reads,
                 public.conversation_updates,
                 public.conversations,
                 public.erasures,

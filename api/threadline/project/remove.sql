@@ -38,6 +38,7 @@ drop policy conversations_select_member on public.conversations;
 drop policy conversation_messages_select_member on public.conversation_messages;
 drop policy conversation_updates_select_reader on public.conversation_updates;
 drop policy conversation_identifiers_select_member on public.conversation_identifiers;
+drop policy conversation_reads_select_self on public.conversation_reads;
 drop policy ingest_log_select_manager on public.ingest_log;
 drop policy user_profiles_select_peer on public.user_profiles;
 drop policy user_profiles_update_self on public.user_profiles;
@@ -87,6 +88,7 @@ drop policy channel_twins_select_executed on public.channel_twins;
 drop policy channels_select_executed on public.channels;
 drop policy conversation_identifiers_select_executed on public.conversation_identifiers;
 drop policy conversation_messages_select_executed on public.conversation_messages;
+drop policy conversation_reads_select_executed on public.conversation_reads;
 drop policy conversation_updates_select_executed on public.conversation_updates;
 drop policy conversations_select_executed on public.conversations;
 drop policy erasures_select_executed on public.erasures;
@@ -482,6 +484,7 @@ drop function
     private.lock_person(uuid, text),
     private.lock_source(private.ingest_source),
     private.lock_twins_trigger(),
+    private.mark_conversation_read(uuid, timestamptz),
     private.mark_read(jsonb),
     private.mark_read(uuid, bigint),
     private.match_conversation(public.conversations),
@@ -777,6 +780,7 @@ drop function
     public.list_twin_deliveries(uuid, text, integer),
     public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
+    public.mark_conversation_read(uuid, timestamptz),
     public.mark_read(uuid, bigint),
     public.merge_people(jsonb),
     public.merge_people(uuid, uuid),
@@ -818,7 +822,8 @@ drop function
     public.unmerge_people(jsonb),
     public.unmerge_people(uuid),
     public.unpin_message(jsonb),
-    public.unpin_message(uuid, uuid);
+    public.unpin_message(uuid, uuid),
+    public.unread_count(public.conversations);
 drop table
     private.calls,
     private.channel_counters,
@@ -860,6 +865,7 @@ drop table
     public.channels,
     public.conversation_identifiers,
     public.conversation_messages,
+    public.conversation_reads,
     public.conversation_updates,
     public.conversations,
     public.erasures,
