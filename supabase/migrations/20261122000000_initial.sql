@@ -12965,7 +12965,7 @@ stemmers need. Removes Hebrew prefixes only from messages: a query word without 
 
 -- Hits: the message, its files and author, and a snippet around the found words.
 
-create function private.list_marks(p_words tsquery, out words text[], out beginnings text, out neighbours text)
+create function private.list_marks(p_words tsquery, out words text[], out beginnings text, out heads text, out neighbours text)
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
@@ -12979,8 +12979,9 @@ declare
 begin
     select
         array_agg(marked.word) filter (where not marked.is_beginning),
-        '^(' || string_agg(marked.word, '|') filter (where marked.is_beginning) || ')'
-    into words, beginnings
+        '^(' || string_agg(marked.word, '|') filter (where marked.is_beginning) || ')',
+        string_agg(distinct left(marked.word, 2), '|')
+    into words, beginnings, heads
     from (
         select split.word, v_terms[term][2] like ':*%' as is_beginning
         from generate_subscripts(v_terms, 1) as term
@@ -13003,8 +13004,59 @@ begin
 end
 $$;
 comment on function private.list_marks(tsquery) is
-'What a snippet marks: the words of a query, a regular expression for its beginnings, and one for characters of scripts
-without spaces.';
+'What a snippet marks: the words of a query, and regular expressions for its beginnings, for the first letters of both,
+and for characters of scripts without spaces.';
+
+create function private.mark_pattern(p_contents text[], p_words tsquery, p_stemmers regdictionary[]) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    c_gap constant text := '\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f';
+    v_marks record := private.list_marks(p_words);
+    -- Without the character that separates words below.
+    v_text text := (
+        select translate(string_agg(left(given.content, 4000), e'\n'), e'\u0001', '')
+        from unnest(p_contents) as given (content)
+    );
+    v_pieces text[];
+    v_hits text;
+begin
+    if v_marks.heads is null then
+        return v_marks.neighbours;
+    end if;
+    -- Skips words with other first letters than the query and its stems, which are most words. Letters that folding
+    -- changes are not ASCII.
+    v_pieces := array(
+        select distinct found.parts[1] collate "C"
+        from regexp_matches(
+            v_text, '(?<![^' || c_gap || '])(?:' || v_marks.heads || '|[a-z0-9]?[^\u0001-\u007f])[^' || c_gap || ']*', 'gi'
+        ) as found (parts)
+    );
+    select string_agg(hit.piece, '|') into v_hits
+    from (
+        select cut.piece
+        -- Folds all words at once, because a call for each would cost more than all the rest.
+        from unnest(
+            v_pieces, string_to_array(private.fold_text(array_to_string(v_pieces, e'\u0001')), e'\u0001')
+        ) as cut (piece, word)
+        where cut.word = any(v_marks.words)
+            or cut.word ~ v_marks.beginnings
+            or exists (
+                select from unnest(p_stemmers) as stemmer (id)
+                where (ts_lexize(stemmer.id, cut.word))[1] = any(v_marks.words)
+            )
+        limit 200
+    ) as hit;
+    return nullif(concat_ws(
+        '|', '(?<![^' || c_gap || '])(?:' || v_hits || ')(?![^' || c_gap || '])', v_marks.neighbours
+    ), '');
+end
+$$;
+comment on function private.mark_pattern(text[], tsquery, regdictionary[]) is
+'A regular expression for what the snippets of these texts mark; null for nothing. One for all, because Postgres compiles
+each expression.';
 
 create function private.escape_html(p_text text) returns text
 language plpgsql
@@ -13017,49 +13069,19 @@ end
 $$;
 comment on function private.escape_html(text) is 'A text as HTML that shows it unchanged.';
 
-create function private.render_snippet(
-    p_content text, p_words text[], p_beginnings text, p_neighbours text, p_stemmers regdictionary[]
-) returns text
+create function private.render_snippet(p_content text, p_pattern text) returns text
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    c_letter constant text := '[^\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]';
-    -- Cuts the text, which limits the cost; for a hit after the cut, the snippet is the beginning. The two characters
-    -- become the marks.
+    -- Cut, which limits the cost; for a hit after the cut, the snippet is the beginning. The two characters become the
+    -- marks.
     v_text text := translate(left(p_content, 4000), e'\u0002\u0003', '');
-    v_heads text[] := array(select left(given.word, 2) from unnest(p_words) as given (word));
-    v_pattern text;
-    v_from integer := 1;
+    v_from integer := greatest(coalesce(regexp_instr(v_text, p_pattern), 0) - 60, 1);
     v_shown text;
     v_is_cut boolean;
 begin
-    v_pattern := concat_ws('|', (
-        select format('(?<!%1$s)(?:%2$s)(?!%1$s)', c_letter, string_agg(hit.text, '|'))
-        from (
-            select distinct piece.text
-            from (
-                select cut.part[1] as text, private.fold_text(cut.part[1]) as word
-                from regexp_matches(v_text, c_letter || '+', 'g') as cut (part)
-                -- Skips words with other first letters than the query and its stems, which are most words.
-                where octet_length(cut.part[1]) > char_length(cut.part[1])
-                    or left(lower(cut.part[1]), 2) = any(v_heads)
-                    or lower(cut.part[1]) ~ p_beginnings
-            ) as piece
-            where piece.word = any(p_words)
-                or piece.word ~ p_beginnings
-                or exists (
-                    select from unnest(p_stemmers) as stemmer (id)
-                    where (ts_lexize(stemmer.id, piece.word))[1] = any(p_words)
-                )
-            limit 20
-        ) as hit
-        having count(*) > 0
-    ), p_neighbours);
-    if v_pattern <> '' then
-        v_from := greatest(regexp_instr(v_text, v_pattern) - 60, 1);
-    end if;
     if v_from > 1 then
         -- Begins with a word.
         v_from := v_from + strpos(substr(v_text, v_from, 30), ' ');
@@ -13070,9 +13092,9 @@ begin
         -- Ends with a word.
         v_shown := left(v_shown, 240 - strpos(reverse(right(v_shown, 30)), ' '));
     end if;
-    if v_pattern <> '' then
+    if p_pattern is not null then
         v_shown := replace(
-            regexp_replace(v_shown, v_pattern, e'\u0002\\&\u0003', 'g'), e'\u0003\u0002', ''
+            regexp_replace(v_shown, p_pattern, e'\u0002\\&\u0003', 'g'), e'\u0003\u0002', ''
         );
     end if;
     return concat(
@@ -13082,46 +13104,43 @@ begin
     );
 end
 $$;
-comment on function private.render_snippet(text, text[], text, text, regdictionary[]) is
-'Up to 240 characters of a message around the first word of the query, as HTML: the text is escaped, and the words stand
-in <mark>.';
+comment on function private.render_snippet(text, text) is
+'Up to 240 characters of a message around the first place that fits the expression, as HTML: the text is escaped, and
+<mark> surrounds these places.';
 
-create function private.render_hits(p_ids uuid[], p_words tsquery, p_stemmers regdictionary[]) returns jsonb
+create function private.render_hits(p_hits jsonb, p_words tsquery, p_stemmers regdictionary[]) returns jsonb
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_marks record := private.list_marks(p_words);
+    v_contents text[] := array(
+        select hit.message ->> 'content'
+        from jsonb_array_elements(p_hits) with ordinality as hit (message, place)
+        order by hit.place
+    );
+    v_pattern text := private.mark_pattern(v_contents, p_words, p_stemmers);
 begin
     return (
-        select coalesce(jsonb_agg(
-            jsonb_build_object(
-                'id', message.id,
-                'channel_id', message.channel_id,
-                'content', message.content,
-                'snippet', private.render_snippet(
-                    message.content, v_marks.words, v_marks.beginnings, v_marks.neighbours, p_stemmers
-                ),
-                'attachments', message.attachments,
-                'user_id', message.user_id,
-                'ai_twin_id', message.ai_twin_id,
+        select jsonb_agg(
+            hit.message || jsonb_build_object(
+                'snippet', private.render_snippet(v_contents[hit.place], v_pattern),
                 'display_name', author.display_name,
-                'avatar_url', author.avatar_url,
-                'created_at', private.format_time(message.created_at)
+                'avatar_url', author.avatar_url
             )
-            order by given.place
-        ), '[]')
-        from unnest(p_ids) with ordinality as given (id, place)
-        inner join public.messages as message on given.id = message.id
-        left join private.list_author_names(p_ids) as author
-            on author.author_id = coalesce(message.user_id, message.ai_twin_id)
-            and author.is_twin = (message.user_id is null)
+            order by hit.place
+        )
+        from jsonb_array_elements(p_hits) with ordinality as hit (message, place)
+        left join private.list_author_names(
+            array(select (found.message ->> 'id')::uuid from jsonb_array_elements(p_hits) as found (message))
+        ) as author
+            on author.author_id = coalesce(hit.message ->> 'user_id', hit.message ->> 'ai_twin_id')::uuid
+            and author.is_twin = (hit.message ->> 'user_id' is null)
     );
 end
 $$;
-comment on function private.render_hits(uuid[], tsquery, regdictionary[]) is
-'Messages that a search found, in this order, each with its files, its author and a snippet.';
+comment on function private.render_hits(jsonb, tsquery, regdictionary[]) is
+'Messages that a search found, in this order, each with its author and a snippet.';
 
 -- The search index: the words of each message, in every script.
 -- It holds exactly the messages that are not deleted, with their present text.
@@ -13412,6 +13431,18 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    -- The short way for most words; the stems of list_stems are the same.
+    if octet_length(p_text) = char_length(p_text) then
+        return array(
+            select p_word
+            union
+            select stemmed.word
+            from unnest(p_stemmers) as stemmer (id)
+            cross join lateral (select (ts_lexize(stemmer.id, p_word))[1] as word) as stemmed
+            where char_length(p_word) > 2 and stemmed.word <> ''
+            order by 1
+        );
+    end if;
     return array(
         select p_word
         union
@@ -13442,13 +13473,19 @@ declare
     v_words text[] := private.split_words(p_text);
     v_first text := v_words[1];
     v_last text := v_words[cardinality(v_words)];
-    v_compounds record := private.list_compounds(p_text);
+    v_signed text[] := '{}';
+    v_joined text[];
     v_end text := nullif(':' || case when p_is_beginning then '*' else '' end || p_labels, ':');
     v_labels text := nullif(':' || p_labels, ':');
     v_all text;
 begin
     if v_words is null then
         return null;
+    end if;
+    -- Most words have no sign.
+    if p_text ~ private.compound_signs() then
+        select compounds.signed, compounds.joined into v_signed, v_joined
+        from private.list_compounds(p_text) as compounds;
     end if;
     -- In scripts without spaces, split_words adds the first and last character as words. In a message that character
     -- may have neighbours, so the phrase must not ask for it alone.
@@ -13479,17 +13516,17 @@ begin
             where form.word <> v_words[1]
         )));
     end if;
-    if p_stemmers is not null and v_compounds.joined = array[array_to_string(v_words, '')] then
-        v_all := format('(%s | ''%s''%s)', v_all, v_compounds.joined[1], v_end);
+    if p_stemmers is not null and v_joined = array[array_to_string(v_words, '')] then
+        v_all := format('(%s | ''%s''%s)', v_all, v_joined[1], v_end);
     end if;
-    if v_compounds.signed <> '{}' and p_labels <> 'B' then
+    if v_signed <> '{}' and p_labels <> 'B' then
         -- The signed form is enough for a number such as v2.0, and for a single word such as #123.
         return concat_ws(
             ' & ',
             case when cardinality(v_words) > 1 and p_text !~* '^v?[0-9.,]+$' then v_all end,
             (
                 select string_agg('''' || given.word || '''' || case when p_is_beginning then ':*' else '' end, ' & ')
-                from unnest(v_compounds.signed) as given (word)
+                from unnest(v_signed) as given (word)
             )
         )::tsquery;
     end if;
@@ -13894,7 +13931,7 @@ declare
     v_newest bigint := (select max(entry.number) from private.message_words as entry);
     v_to bigint := v_newest;
     -- Small enough to answer a common word at once, large enough to estimate how rare a word is.
-    v_step bigint := 20000;
+    v_step bigint := 10000;
     -- querytree is empty or T if no word is required: then the index of words cannot narrow the search.
     v_has_words boolean := coalesce(
         nullif(querytree(coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags)), 'T') <> '', false
@@ -13991,12 +14028,26 @@ begin
 
     select
         count(*) as total,
-        array_agg(found.id order by found.place)
-        filter (where found.place > v_offset and found.place <= v_offset + v_limit) as ids
+        jsonb_agg(
+            jsonb_build_object(
+                'id', found.id,
+                'channel_id', found.channel_id,
+                'content', found.content,
+                'attachments', found.attachments,
+                'user_id', found.user_id,
+                'ai_twin_id', found.ai_twin_id,
+                'created_at', private.format_time(found.created_at)
+            )
+            order by found.place
+        ) filter (where found.place > v_offset and found.place <= v_offset + v_limit) as hits
     into v_found
     from found;
     return private.succeed(
-        private.render_hits(v_found.ids, v_search.words, v_stemmers), jsonb_build_object('total', v_found.total)
+        case
+            when v_found.hits is null then '[]'
+            else private.render_hits(v_found.hits, v_search.words, v_stemmers)
+        end,
+        jsonb_build_object('total', v_found.total)
     );
 end
 $$;
@@ -20049,13 +20100,15 @@ grant execute on function
     private.parse_search_phrase(text, regdictionary[], text, boolean),
     private.list_word_forms(text, text, regdictionary[]),
     private.list_compounds(text),
+    private.compound_signs(),
     private.list_stems(text[], text[], regdictionary, boolean),
     private.list_stemmers(uuid),
     private.list_search_terms(text, boolean),
     private.list_marks(tsquery),
     private.escape_html(text),
-    private.render_snippet(text, text[], text, text, regdictionary[]),
-    private.render_hits(uuid[], tsquery, regdictionary[]),
+    private.mark_pattern(text[], tsquery, regdictionary[]),
+    private.render_snippet(text, text),
+    private.render_hits(jsonb, tsquery, regdictionary[]),
     private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
     private.list_channel_lines(uuid, bigint, integer),
@@ -20398,13 +20451,15 @@ grant execute on function
     private.parse_search_phrase(text, regdictionary[], text, boolean),
     private.list_word_forms(text, text, regdictionary[]),
     private.list_compounds(text),
+    private.compound_signs(),
     private.list_stems(text[], text[], regdictionary, boolean),
     private.list_stemmers(uuid),
     private.list_search_terms(text, boolean),
     private.list_marks(tsquery),
     private.escape_html(text),
-    private.render_snippet(text, text[], text, text, regdictionary[]),
-    private.render_hits(uuid[], tsquery, regdictionary[]),
+    private.mark_pattern(text[], tsquery, regdictionary[]),
+    private.render_snippet(text, text),
+    private.render_hits(jsonb, tsquery, regdictionary[]),
     private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
     private.list_channel_lines(uuid, bigint, integer),
