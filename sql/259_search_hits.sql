@@ -1,6 +1,8 @@
 -- Hits: the message, its files and author, and a snippet around the found words.
 
-create function private.list_marks(p_words tsquery, out words text[], out beginnings text, out heads text, out neighbours text)
+create function private.list_marks(
+    p_words tsquery, out words text[], out beginnings text, out heads text, out neighbours text
+)
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
@@ -66,7 +68,8 @@ begin
     v_pieces := array(
         select distinct found.parts[1] collate "C"
         from regexp_matches(
-            v_text, '(?<![^' || c_gap || '])(?:' || v_marks.heads || '|[a-z0-9]?[^\u0001-\u007f])[^' || c_gap || ']*', 'gi'
+            v_text,
+            '(?<![^' || c_gap || '])(?:' || v_marks.heads || '|[a-z0-9]?[^\u0001-\u007f])[^' || c_gap || ']*', 'gi'
         ) as found (parts)
     );
     select string_agg(hit.piece, '|') into v_hits
@@ -90,8 +93,8 @@ begin
 end
 $$;
 comment on function private.mark_pattern(text[], tsquery, regdictionary[]) is
-'A regular expression for what the snippets of these texts mark; null for nothing. One for all, because Postgres compiles
-each expression.';
+'A regular expression for what the snippets of these texts mark; null for nothing. One for all, because Postgres
+compiles each expression.';
 
 create function private.escape_html(p_text text) returns text
 language plpgsql
