@@ -12592,7 +12592,7 @@ without a row, such as those of failed uploads; limit. The caller removes these 
 the rest again.';
 
 -- The language in which search finds other forms of a word: that of the channel, else of its workspace, else
--- settings.default_language. A change applies to new messages at once; private.index_languages indexes older ones again.
+-- settings.default_language. A change holds for new messages at once. private.index_languages indexes older ones again.
 
 create table private.language_backlog (
     channel_id uuid primary key references public.channels (id) on delete cascade,
@@ -12965,7 +12965,9 @@ stemmers need. Removes Hebrew prefixes only from messages: a query word without 
 
 -- Hits: the message, its files and author, and a snippet around the found words.
 
-create function private.list_marks(p_words tsquery, out words text[], out beginnings text, out heads text, out neighbours text)
+create function private.list_marks(
+    p_words tsquery, out words text[], out beginnings text, out heads text, out neighbours text
+)
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
@@ -13031,7 +13033,8 @@ begin
     v_pieces := array(
         select distinct found.parts[1] collate "C"
         from regexp_matches(
-            v_text, '(?<![^' || c_gap || '])(?:' || v_marks.heads || '|[a-z0-9]?[^\u0001-\u007f])[^' || c_gap || ']*', 'gi'
+            v_text,
+            '(?<![^' || c_gap || '])(?:' || v_marks.heads || '|[a-z0-9]?[^\u0001-\u007f])[^' || c_gap || ']*', 'gi'
         ) as found (parts)
     );
     select string_agg(hit.piece, '|') into v_hits
@@ -13055,8 +13058,8 @@ begin
 end
 $$;
 comment on function private.mark_pattern(text[], tsquery, regdictionary[]) is
-'A regular expression for what the snippets of these texts mark; null for nothing. One for all, because Postgres compiles
-each expression.';
+'A regular expression for what the snippets of these texts mark; null for nothing. One for all, because Postgres
+compiles each expression.';
 
 create function private.escape_html(p_text text) returns text
 language plpgsql
@@ -13473,19 +13476,13 @@ declare
     v_words text[] := private.split_words(p_text);
     v_first text := v_words[1];
     v_last text := v_words[cardinality(v_words)];
-    v_signed text[] := '{}';
-    v_joined text[];
+    v_compounds record := private.list_compounds(p_text);
     v_end text := nullif(':' || case when p_is_beginning then '*' else '' end || p_labels, ':');
     v_labels text := nullif(':' || p_labels, ':');
     v_all text;
 begin
     if v_words is null then
         return null;
-    end if;
-    -- Most words have no sign.
-    if p_text ~ private.compound_signs() then
-        select compounds.signed, compounds.joined into v_signed, v_joined
-        from private.list_compounds(p_text) as compounds;
     end if;
     -- In scripts without spaces, split_words adds the first and last character as words. In a message that character
     -- may have neighbours, so the phrase must not ask for it alone.
@@ -13516,17 +13513,17 @@ begin
             where form.word <> v_words[1]
         )));
     end if;
-    if p_stemmers is not null and v_joined = array[array_to_string(v_words, '')] then
-        v_all := format('(%s | ''%s''%s)', v_all, v_joined[1], v_end);
+    if p_stemmers is not null and v_compounds.joined = array[array_to_string(v_words, '')] then
+        v_all := format('(%s | ''%s''%s)', v_all, v_compounds.joined[1], v_end);
     end if;
-    if v_signed <> '{}' and p_labels <> 'B' then
+    if v_compounds.signed <> '{}' and p_labels <> 'B' then
         -- The signed form is enough for a number such as v2.0, and for a single word such as #123.
         return concat_ws(
             ' & ',
             case when cardinality(v_words) > 1 and p_text !~* '^v?[0-9.,]+$' then v_all end,
             (
                 select string_agg('''' || given.word || '''' || case when p_is_beginning then ':*' else '' end, ' & ')
-                from unnest(v_signed) as given (word)
+                from unnest(v_compounds.signed) as given (word)
             )
         )::tsquery;
     end if;
@@ -14265,8 +14262,8 @@ end
 $$;
 comment on function public.index_conversations(jsonb) is
 'For the service: indexes messages of conversations for search. Takes limit (rows of the backlog, one for each ingest
-request). Returns how many it took (indexed), and how many messages of a channel it indexed again because the language of
-the channel changed (reindexed, at most ten times limit).';
+request). Returns how many it took (indexed), and how many messages of a channel it indexed again because the language
+of the channel changed (reindexed, at most ten times limit).';
 
 -- Definer, because no client reads the index. It returns messages of the caller's workspaces only.
 create function private.search_conversations(
@@ -17778,7 +17775,10 @@ begin
     if exists (select from pg_available_extensions where name = 'pg_cron') then
         create extension if not exists pg_cron;
         perform cron.schedule('threadline_clean_up', '*/5 * * * *', 'select private.clean_up()');
-        perform cron.schedule('threadline_index', '* * * * *', 'select private.index_conversations(1000), private.index_languages(5000)');
+        perform cron.schedule(
+            'threadline_index', '* * * * *',
+            'select private.index_conversations(1000), private.index_languages(5000)'
+        );
     end if;
 exception
     when others then
@@ -19008,7 +19008,7 @@ end
 $$;
 comment on function public.index_conversations(integer) is
 'For the service: indexes messages of conversations for search. limit is 1 to 1000 rows of the backlog, default 100.
-Returns how many it took.';
+Returns how many it took (indexed), and how many messages of channels it indexed in a new language (reindexed)';
 
 -- What planner statistics tell clients: nothing. Docs: docs/explanation/security.md.
 -- Postgres estimates rows from all rows of a table, also from those that a policy hides, and the Data API shows the
@@ -20100,7 +20100,6 @@ grant execute on function
     private.parse_search_phrase(text, regdictionary[], text, boolean),
     private.list_word_forms(text, text, regdictionary[]),
     private.list_compounds(text),
-    private.compound_signs(),
     private.list_stems(text[], text[], regdictionary, boolean),
     private.list_stemmers(uuid),
     private.list_search_terms(text, boolean),
@@ -20451,7 +20450,6 @@ grant execute on function
     private.parse_search_phrase(text, regdictionary[], text, boolean),
     private.list_word_forms(text, text, regdictionary[]),
     private.list_compounds(text),
-    private.compound_signs(),
     private.list_stems(text[], text[], regdictionary, boolean),
     private.list_stemmers(uuid),
     private.list_search_terms(text, boolean),
