@@ -1,5 +1,5 @@
 -- The language in which search finds other forms of a word: that of the channel, else of its workspace, else
--- settings.default_language. A change applies to new messages at once; private.index_languages indexes older ones again.
+-- settings.default_language. A change holds for new messages at once. private.index_languages indexes older ones again.
 
 create table private.language_backlog (
     channel_id uuid primary key references public.channels (id) on delete cascade,

@@ -24,6 +24,18 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    -- The short way for most words; the stems of list_stems are the same.
+    if octet_length(p_text) = char_length(p_text) then
+        return array(
+            select p_word
+            union
+            select stemmed.word
+            from unnest(p_stemmers) as stemmer (id)
+            cross join lateral (select (ts_lexize(stemmer.id, p_word))[1] as word) as stemmed
+            where char_length(p_word) > 2 and stemmed.word <> ''
+            order by 1
+        );
+    end if;
     return array(
         select p_word
         union

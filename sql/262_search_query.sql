@@ -148,7 +148,7 @@ declare
     v_newest bigint := (select max(entry.number) from private.message_words as entry);
     v_to bigint := v_newest;
     -- Small enough to answer a common word at once, large enough to estimate how rare a word is.
-    v_step bigint := 20000;
+    v_step bigint := 10000;
     -- querytree is empty or T if no word is required: then the index of words cannot narrow the search.
     v_has_words boolean := coalesce(
         nullif(querytree(coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags)), 'T') <> '', false
@@ -245,12 +245,26 @@ begin
 
     select
         count(*) as total,
-        array_agg(found.id order by found.place)
-        filter (where found.place > v_offset and found.place <= v_offset + v_limit) as ids
+        jsonb_agg(
+            jsonb_build_object(
+                'id', found.id,
+                'channel_id', found.channel_id,
+                'content', found.content,
+                'attachments', found.attachments,
+                'user_id', found.user_id,
+                'ai_twin_id', found.ai_twin_id,
+                'created_at', private.format_time(found.created_at)
+            )
+            order by found.place
+        ) filter (where found.place > v_offset and found.place <= v_offset + v_limit) as hits
     into v_found
     from found;
     return private.succeed(
-        private.render_hits(v_found.ids, v_search.words, v_stemmers), jsonb_build_object('total', v_found.total)
+        case
+            when v_found.hits is null then '[]'
+            else private.render_hits(v_found.hits, v_search.words, v_stemmers)
+        end,
+        jsonb_build_object('total', v_found.total)
     );
 end
 $$;

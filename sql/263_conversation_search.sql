@@ -208,8 +208,8 @@ end
 $$;
 comment on function public.index_conversations(jsonb) is
 'For the service: indexes messages of conversations for search. Takes limit (rows of the backlog, one for each ingest
-request). Returns how many it took (indexed), and how many messages of a channel it indexed again because the language of
-the channel changed (reindexed, at most ten times limit).';
+request). Returns how many it took (indexed), and how many messages of a channel it indexed again because the language
+of the channel changed (reindexed, at most ten times limit).';
 
 -- Definer, because no client reads the index. It returns messages of the caller's workspaces only.
 create function private.search_conversations(

@@ -182,7 +182,10 @@ begin
     if exists (select from pg_available_extensions where name = 'pg_cron') then
         create extension if not exists pg_cron;
         perform cron.schedule('threadline_clean_up', '*/5 * * * *', 'select private.clean_up()');
-        perform cron.schedule('threadline_index', '* * * * *', 'select private.index_conversations(1000), private.index_languages(5000)');
+        perform cron.schedule(
+            'threadline_index', '* * * * *',
+            'select private.index_conversations(1000), private.index_languages(5000)'
+        );
     end if;
 exception
     when others then

@@ -63,4 +63,4 @@ end
 $$;
 comment on function public.index_conversations(integer) is
 'For the service: indexes messages of conversations for search. limit is 1 to 1000 rows of the backlog, default 100.
-Returns how many it took.';
+Returns how many it took (indexed), and how many messages of channels it indexed in a new language (reindexed)';

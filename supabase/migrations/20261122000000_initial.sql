@@ -13006,7 +13006,7 @@ without a row, such as those of failed uploads; limit. The caller removes these 
 the rest again.';
 
 -- The language in which search finds other forms of a word: that of the channel, else of its workspace, else
--- settings.default_language. A change applies to new messages at once; private.index_languages indexes older ones again.
+-- settings.default_language. A change holds for new messages at once. private.index_languages indexes older ones again.
 
 create table private.language_backlog (
     channel_id uuid primary key references public.channels (id) on delete cascade,
@@ -13379,7 +13379,9 @@ stemmers need. Removes Hebrew prefixes only from messages: a query word without 
 
 -- Hits: the message, its files and author, and a snippet around the found words.
 
-create function private.list_marks(p_words tsquery, out words text[], out beginnings text, out neighbours text)
+create function private.list_marks(
+    p_words tsquery, out words text[], out beginnings text, out heads text, out neighbours text
+)
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
@@ -13393,8 +13395,9 @@ declare
 begin
     select
         array_agg(marked.word) filter (where not marked.is_beginning),
-        '^(' || string_agg(marked.word, '|') filter (where marked.is_beginning) || ')'
-    into words, beginnings
+        '^(' || string_agg(marked.word, '|') filter (where marked.is_beginning) || ')',
+        string_agg(distinct left(marked.word, 2), '|')
+    into words, beginnings, heads
     from (
         select split.word, v_terms[term][2] like ':*%' as is_beginning
         from generate_subscripts(v_terms, 1) as term
@@ -13417,8 +13420,60 @@ begin
 end
 $$;
 comment on function private.list_marks(tsquery) is
-'What a snippet marks: the words of a query, a regular expression for its beginnings, and one for characters of scripts
-without spaces.';
+'What a snippet marks: the words of a query, and regular expressions for its beginnings, for the first letters of both,
+and for characters of scripts without spaces.';
+
+create function private.mark_pattern(p_contents text[], p_words tsquery, p_stemmers regdictionary[]) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    c_gap constant text := '\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f';
+    v_marks record := private.list_marks(p_words);
+    -- Without the character that separates words below.
+    v_text text := (
+        select translate(string_agg(left(given.content, 4000), e'\n'), e'\u0001', '')
+        from unnest(p_contents) as given (content)
+    );
+    v_pieces text[];
+    v_hits text;
+begin
+    if v_marks.heads is null then
+        return v_marks.neighbours;
+    end if;
+    -- Skips words with other first letters than the query and its stems, which are most words. Letters that folding
+    -- changes are not ASCII.
+    v_pieces := array(
+        select distinct found.parts[1] collate "C"
+        from regexp_matches(
+            v_text,
+            '(?<![^' || c_gap || '])(?:' || v_marks.heads || '|[a-z0-9]?[^\u0001-\u007f])[^' || c_gap || ']*', 'gi'
+        ) as found (parts)
+    );
+    select string_agg(hit.piece, '|') into v_hits
+    from (
+        select cut.piece
+        -- Folds all words at once, because a call for each would cost more than all the rest.
+        from unnest(
+            v_pieces, string_to_array(private.fold_text(array_to_string(v_pieces, e'\u0001')), e'\u0001')
+        ) as cut (piece, word)
+        where cut.word = any(v_marks.words)
+            or cut.word ~ v_marks.beginnings
+            or exists (
+                select from unnest(p_stemmers) as stemmer (id)
+                where (ts_lexize(stemmer.id, cut.word))[1] = any(v_marks.words)
+            )
+        limit 200
+    ) as hit;
+    return nullif(concat_ws(
+        '|', '(?<![^' || c_gap || '])(?:' || v_hits || ')(?![^' || c_gap || '])', v_marks.neighbours
+    ), '');
+end
+$$;
+comment on function private.mark_pattern(text[], tsquery, regdictionary[]) is
+'A regular expression for what the snippets of these texts mark; null for nothing. One for all, because Postgres
+compiles each expression.';
 
 create function private.escape_html(p_text text) returns text
 language plpgsql
@@ -13431,49 +13486,19 @@ end
 $$;
 comment on function private.escape_html(text) is 'A text as HTML that shows it unchanged.';
 
-create function private.render_snippet(
-    p_content text, p_words text[], p_beginnings text, p_neighbours text, p_stemmers regdictionary[]
-) returns text
+create function private.render_snippet(p_content text, p_pattern text) returns text
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    c_letter constant text := '[^\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]';
-    -- Cuts the text, which limits the cost; for a hit after the cut, the snippet is the beginning. The two characters
-    -- become the marks.
+    -- Cut, which limits the cost; for a hit after the cut, the snippet is the beginning. The two characters become the
+    -- marks.
     v_text text := translate(left(p_content, 4000), e'\u0002\u0003', '');
-    v_heads text[] := array(select left(given.word, 2) from unnest(p_words) as given (word));
-    v_pattern text;
-    v_from integer := 1;
+    v_from integer := greatest(coalesce(regexp_instr(v_text, p_pattern), 0) - 60, 1);
     v_shown text;
     v_is_cut boolean;
 begin
-    v_pattern := concat_ws('|', (
-        select format('(?<!%1$s)(?:%2$s)(?!%1$s)', c_letter, string_agg(hit.text, '|'))
-        from (
-            select distinct piece.text
-            from (
-                select cut.part[1] as text, private.fold_text(cut.part[1]) as word
-                from regexp_matches(v_text, c_letter || '+', 'g') as cut (part)
-                -- Skips words with other first letters than the query and its stems, which are most words.
-                where octet_length(cut.part[1]) > char_length(cut.part[1])
-                    or left(lower(cut.part[1]), 2) = any(v_heads)
-                    or lower(cut.part[1]) ~ p_beginnings
-            ) as piece
-            where piece.word = any(p_words)
-                or piece.word ~ p_beginnings
-                or exists (
-                    select from unnest(p_stemmers) as stemmer (id)
-                    where (ts_lexize(stemmer.id, piece.word))[1] = any(p_words)
-                )
-            limit 20
-        ) as hit
-        having count(*) > 0
-    ), p_neighbours);
-    if v_pattern <> '' then
-        v_from := greatest(regexp_instr(v_text, v_pattern) - 60, 1);
-    end if;
     if v_from > 1 then
         -- Begins with a word.
         v_from := v_from + strpos(substr(v_text, v_from, 30), ' ');
@@ -13484,9 +13509,9 @@ begin
         -- Ends with a word.
         v_shown := left(v_shown, 240 - strpos(reverse(right(v_shown, 30)), ' '));
     end if;
-    if v_pattern <> '' then
+    if p_pattern is not null then
         v_shown := replace(
-            regexp_replace(v_shown, v_pattern, e'\u0002\\&\u0003', 'g'), e'\u0003\u0002', ''
+            regexp_replace(v_shown, p_pattern, e'\u0002\\&\u0003', 'g'), e'\u0003\u0002', ''
         );
     end if;
     return concat(
@@ -13496,46 +13521,43 @@ begin
     );
 end
 $$;
-comment on function private.render_snippet(text, text[], text, text, regdictionary[]) is
-'Up to 240 characters of a message around the first word of the query, as HTML: the text is escaped, and the words stand
-in <mark>.';
+comment on function private.render_snippet(text, text) is
+'Up to 240 characters of a message around the first place that fits the expression, as HTML: the text is escaped, and
+<mark> surrounds these places.';
 
-create function private.render_hits(p_ids uuid[], p_words tsquery, p_stemmers regdictionary[]) returns jsonb
+create function private.render_hits(p_hits jsonb, p_words tsquery, p_stemmers regdictionary[]) returns jsonb
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_marks record := private.list_marks(p_words);
+    v_contents text[] := array(
+        select hit.message ->> 'content'
+        from jsonb_array_elements(p_hits) with ordinality as hit (message, place)
+        order by hit.place
+    );
+    v_pattern text := private.mark_pattern(v_contents, p_words, p_stemmers);
 begin
     return (
-        select coalesce(jsonb_agg(
-            jsonb_build_object(
-                'id', message.id,
-                'channel_id', message.channel_id,
-                'content', message.content,
-                'snippet', private.render_snippet(
-                    message.content, v_marks.words, v_marks.beginnings, v_marks.neighbours, p_stemmers
-                ),
-                'attachments', message.attachments,
-                'user_id', message.user_id,
-                'ai_twin_id', message.ai_twin_id,
+        select jsonb_agg(
+            hit.message || jsonb_build_object(
+                'snippet', private.render_snippet(v_contents[hit.place], v_pattern),
                 'display_name', author.display_name,
-                'avatar_url', author.avatar_url,
-                'created_at', private.format_time(message.created_at)
+                'avatar_url', author.avatar_url
             )
-            order by given.place
-        ), '[]')
-        from unnest(p_ids) with ordinality as given (id, place)
-        inner join public.messages as message on given.id = message.id
-        left join private.list_author_names(p_ids) as author
-            on author.author_id = coalesce(message.user_id, message.ai_twin_id)
-            and author.is_twin = (message.user_id is null)
+            order by hit.place
+        )
+        from jsonb_array_elements(p_hits) with ordinality as hit (message, place)
+        left join private.list_author_names(
+            array(select (found.message ->> 'id')::uuid from jsonb_array_elements(p_hits) as found (message))
+        ) as author
+            on author.author_id = coalesce(hit.message ->> 'user_id', hit.message ->> 'ai_twin_id')::uuid
+            and author.is_twin = (hit.message ->> 'user_id' is null)
     );
 end
 $$;
-comment on function private.render_hits(uuid[], tsquery, regdictionary[]) is
-'Messages that a search found, in this order, each with its files, its author and a snippet.';
+comment on function private.render_hits(jsonb, tsquery, regdictionary[]) is
+'Messages that a search found, in this order, each with its author and a snippet.';
 
 -- The search index: the words of each message, in every script.
 -- It holds exactly the messages that are not deleted, with their present text.
@@ -13826,6 +13848,18 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    -- The short way for most words; the stems of list_stems are the same.
+    if octet_length(p_text) = char_length(p_text) then
+        return array(
+            select p_word
+            union
+            select stemmed.word
+            from unnest(p_stemmers) as stemmer (id)
+            cross join lateral (select (ts_lexize(stemmer.id, p_word))[1] as word) as stemmed
+            where char_length(p_word) > 2 and stemmed.word <> ''
+            order by 1
+        );
+    end if;
     return array(
         select p_word
         union
@@ -14308,7 +14342,7 @@ declare
     v_newest bigint := (select max(entry.number) from private.message_words as entry);
     v_to bigint := v_newest;
     -- Small enough to answer a common word at once, large enough to estimate how rare a word is.
-    v_step bigint := 20000;
+    v_step bigint := 10000;
     -- querytree is empty or T if no word is required: then the index of words cannot narrow the search.
     v_has_words boolean := coalesce(
         nullif(querytree(coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags)), 'T') <> '', false
@@ -14405,12 +14439,26 @@ begin
 
     select
         count(*) as total,
-        array_agg(found.id order by found.place)
-        filter (where found.place > v_offset and found.place <= v_offset + v_limit) as ids
+        jsonb_agg(
+            jsonb_build_object(
+                'id', found.id,
+                'channel_id', found.channel_id,
+                'content', found.content,
+                'attachments', found.attachments,
+                'user_id', found.user_id,
+                'ai_twin_id', found.ai_twin_id,
+                'created_at', private.format_time(found.created_at)
+            )
+            order by found.place
+        ) filter (where found.place > v_offset and found.place <= v_offset + v_limit) as hits
     into v_found
     from found;
     return private.succeed(
-        private.render_hits(v_found.ids, v_search.words, v_stemmers), jsonb_build_object('total', v_found.total)
+        case
+            when v_found.hits is null then '[]'
+            else private.render_hits(v_found.hits, v_search.words, v_stemmers)
+        end,
+        jsonb_build_object('total', v_found.total)
     );
 end
 $$;
@@ -14628,8 +14676,8 @@ end
 $$;
 comment on function public.index_conversations(jsonb) is
 'For the service: indexes messages of conversations for search. Takes limit (rows of the backlog, one for each ingest
-request). Returns how many it took (indexed), and how many messages of a channel it indexed again because the language of
-the channel changed (reindexed, at most ten times limit).';
+request). Returns how many it took (indexed), and how many messages of a channel it indexed again because the language
+of the channel changed (reindexed, at most ten times limit).';
 
 -- Definer, because no client reads the index. It returns messages of the caller's workspaces only.
 create function private.search_conversations(
@@ -18141,7 +18189,10 @@ begin
     if exists (select from pg_available_extensions where name = 'pg_cron') then
         create extension if not exists pg_cron;
         perform cron.schedule('threadline_clean_up', '*/5 * * * *', 'select private.clean_up()');
-        perform cron.schedule('threadline_index', '* * * * *', 'select private.index_conversations(1000), private.index_languages(5000)');
+        perform cron.schedule(
+            'threadline_index', '* * * * *',
+            'select private.index_conversations(1000), private.index_languages(5000)'
+        );
     end if;
 exception
     when others then
@@ -19377,7 +19428,7 @@ end
 $$;
 comment on function public.index_conversations(integer) is
 'For the service: indexes messages of conversations for search. limit is 1 to 1000 rows of the backlog, default 100.
-Returns how many it took.';
+Returns how many it took (indexed), and how many messages of channels it indexed in a new language (reindexed)';
 
 -- What planner statistics tell clients: nothing. Docs: docs/explanation/security.md.
 -- Postgres estimates rows from all rows of a table, also from those that a policy hides, and the Data API shows the
@@ -20490,8 +20541,9 @@ grant execute on function
     private.list_search_terms(text, boolean),
     private.list_marks(tsquery),
     private.escape_html(text),
-    private.render_snippet(text, text[], text, text, regdictionary[]),
-    private.render_hits(uuid[], tsquery, regdictionary[]),
+    private.mark_pattern(text[], tsquery, regdictionary[]),
+    private.render_snippet(text, text),
+    private.render_hits(jsonb, tsquery, regdictionary[]),
     private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
     private.list_channel_lines(uuid, bigint, integer),
@@ -20840,8 +20892,9 @@ grant execute on function
     private.list_search_terms(text, boolean),
     private.list_marks(tsquery),
     private.escape_html(text),
-    private.render_snippet(text, text[], text, text, regdictionary[]),
-    private.render_hits(uuid[], tsquery, regdictionary[]),
+    private.mark_pattern(text[], tsquery, regdictionary[]),
+    private.render_snippet(text, text),
+    private.render_hits(jsonb, tsquery, regdictionary[]),
     private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
     private.list_channel_lines(uuid, bigint, integer),

@@ -25,6 +25,7 @@ HELPERS = {
     "find_cursor": "a step of calls that return pages",
     "find_channel_state": "fields of list_messages",
     "inbox_epoch": "a step of list_inbox_changes without a cursor",
+    "index_languages": "a step of index_conversations, for messages of channels",
     "is_valid_key": "a step of messaging_ingest, for a connection that it does not know",
     "list_group_participants": "public.participants is a computed field, named as clients read it",
     "list_messaging_keys": "public.keys is a computed field, named as clients read it",

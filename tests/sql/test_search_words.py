@@ -200,6 +200,7 @@ def test_exact_words_rank_before_other_forms(db: Db) -> None:
     [
         ("Test <b>the</b> lamp & more", "testing", "<mark>Test</mark> &lt;b&gt;the&lt;/b&gt; lamp &amp; more"),
         ("Un caf\u00e9, please", "cafe", "Un <mark>caf\u00e9</mark>, please"),
+        ("\u00c9clair, \u00e9clairs", "eclair", "<mark>\u00c9clair</mark>, <mark>\u00e9clairs</mark>"),
         ("the staging stage", "stag*", "the <mark>staging</mark> <mark>stage</mark>"),
         (
             "\u660e\u5929\u8ba8\u8bba\u90e8\u7f72\u8ba1\u5212",
@@ -209,7 +210,7 @@ def test_exact_words_rank_before_other_forms(db: Db) -> None:
         ("a fact -known", "fact -unknown", "a <mark>fact</mark> -known"),
         ("I like C++", "C++", "I like <mark>C</mark>++"),
     ],
-    ids=["escaped", "accent", "beginning", "Chinese", "exclusion", "sign"],
+    ids=["escaped", "accent", "accent first", "beginning", "Chinese", "exclusion", "sign"],
 )
 def test_snippet_marks_what_was_found(db: Db, content: str, query: str, snippet: str) -> None:
     send(db, content)
