@@ -201,7 +201,7 @@ class SignalDesktop:
             return LeftOut(f"{row.get('type') or 'other'} entries")
         if row.get("deletedForEveryone"):
             return LeftOut("deleted messages")
-        # Since version 7.60 the attachments stand in a table of their own.
+        # Since version 7.58 the attachments stand in a table of their own.
         has_files = bool(row.get("attachments") or row.get("hasAttachments"))
         text = row.get("body") or ""
         if not text and not has_files and not row.get("sticker"):

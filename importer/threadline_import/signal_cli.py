@@ -130,8 +130,9 @@ def _address(fields: dict, name: str) -> str:
 
 
 def _envelope(row: dict) -> dict | None:
-    within = row.get("params") if isinstance(row.get("params"), dict) else row
-    envelope = within.get("envelope")  # type: ignore[union-attr]
+    for key in ("params", "result"):
+        row = row[key] if isinstance(row.get(key), dict) else row
+    envelope = row.get("envelope")
     return envelope if isinstance(envelope, dict) else None
 
 

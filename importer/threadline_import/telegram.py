@@ -67,6 +67,11 @@ class Chat:
         """Check for a group."""
         return PEERS.get(str(self.fields.get("type"))) != "user"
 
+    @property
+    def needs_owner(self) -> bool:
+        """Check whether its id does not tell who of its writers is the other side."""
+        return self.is_group or len(self.senders.keys() - {self.peer, "unknown"}) > 1
+
 
 @dataclass
 class Account:
@@ -145,13 +150,16 @@ def _refuse(chat: Chat, owner: str | None, options: Options) -> str | None:
             "Its messages have a local time without a zone, as exports before June 2022 do. Say the zone of the "
             "computer that wrote it with --timezone, such as Europe/Berlin."
         )
-    if chat.is_group:
+    if chat.needs_owner:
         people = ", ".join(f"{name} ({sender})" for sender, name in list(chat.senders.items())[:20])
         if owner is None:
-            return f"A group exported alone does not say who you are. Say it with --me, one of: {people}."
+            what = "A group exported alone" if chat.is_group else "This chat"
+            return f"{what} does not say who you are. Say it with --me, one of: {people}."
         # Of a whole account it is known; a name that writes nowhere is a mistake.
         if options.me and owner not in chat.senders and owner not in chat.senders.values():
-            return f"{owner} wrote nothing in this group. Correct --me, one of: {people}."
+            return (
+                f"{owner} wrote nothing in this {'group' if chat.is_group else 'chat'}. Correct --me, one of: {people}."
+            )
     return None
 
 
@@ -326,7 +334,7 @@ def _moment(message: dict, options: Options) -> datetime:
 def _is_mine(message: dict, chat: Chat, owner: str | None) -> bool:
     """Tell whether it was sent; in a chat of two, what the other side did not write is yours."""
     sender = _sender(message)
-    if chat.is_group:
+    if chat.needs_owner:
         return owner in (sender, message.get("from"))
     return sender != chat.peer and not (sender is None and message.get("from") in (None, chat.fields.get("name")))
 

@@ -99,7 +99,7 @@ def test_what_happened_later_in_signal_cli_is_sent(tmp_path: Path) -> None:
         call(4, remoteDelete={"timestamp": AT * 1000}),
         call(5, pollCreate={"question": "When?", "allowMultiple": False, "options": ["ten", "one"]}),
         call(6, contacts=[{"name": {"given": "Bo", "family": "Lind"}}]),
-        call(7, pollVote={"targetSentTimestamp": AT * 1000}),
+        {"params": {"subscription": 0, "result": call(7, pollVote={"targetSentTimestamp": AT * 1000})["params"]}},
     )
     _, [conversation] = read(file, Options())
     updates = [render_update(entry) for entry in conversation.entries if isinstance(entry, Update)]

@@ -136,6 +136,13 @@ def test_service_takes_groups_reactions_and_edits(tmp_path: Path, sender: Sender
     assert not any(answer.get("conflicting_message_ids") for answer in answers)
 
 
+def test_chat_of_two_strangers_asks_who_you_are(tmp_path: Path) -> None:
+    file = write(tmp_path, chat(message(1, "user33", text="hi"), message(2, "user44", text="ho")))
+    assert refusal(file, Options()).startswith("This chat does not say who you are. Say it with --me, one of:")
+    _, [conversation] = read(file, Options(me="user44"))
+    assert [entry.is_mine for entry in conversation.entries] == [False, True]
+
+
 def test_group_exported_alone_asks_who_you_are(tmp_path: Path) -> None:
     file = write(tmp_path, chat(message(1, "user11", text="hi"), kind="private_group"))
     assert refusal(file, Options()).startswith("A group exported alone does not say who you are.")
