@@ -4960,7 +4960,7 @@ begin
     from (
         select changed.conversation_id, count(*) as added from changed group by changed.conversation_id
     ) as counted;
-    -- Sorting and joining the messages takes as long as all the rest, so it is left out when there are too many to send.
+    -- Sorting and joining the messages takes as long as the rest, so it is left out when there are too many to send.
     if (select settings.broadcast_max_messages from private.settings) >= any(v_added) then
         select array_agg(listed.conversation_id), array_agg(listed.added), array_agg(listed.messages)
         into v_ids, v_added, v_messages
@@ -5148,138 +5148,100 @@ $$;
 comment on function private.broadcast_group_participants_trigger() is
 'Trigger: broadcasts groups in which a participant is now matched to another person.';
 
--- The newest conversations of all workspaces of a user, in pages. A query without a workspace would sort all
--- conversations of the user; this reads one index entry per workspace, and then only the rows of the page.
+-- How far each user has read each conversation, and how much is unread. All devices share it.
+-- Promise: a read marker only moves forward. Ingest writes nothing here: reading an inbox counts.
 
--- Definer, because a policy would compare each row with each workspace of the caller. It reads only workspaces of the
--- caller.
-create function private.find_newest_conversations(p_before timestamptz, p_before_id uuid, p_limit integer)
-returns table (id uuid, at timestamptz)
+create table public.conversation_reads (
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    user_id uuid not null,
+    workspace_id uuid not null,
+    read_at timestamptz not null,
+    primary key (conversation_id, user_id),
+    constraint conversation_reads_member_fkey foreign key (workspace_id, user_id)
+    references public.workspace_members (workspace_id, user_id) on update cascade on delete cascade
+);
+comment on table public.conversation_reads is
+'The read marker of each member of a workspace in its conversations. mark_conversation_read moves it.';
+comment on column public.conversation_reads.read_at is
+'The user has read the messages that were sent until this time.';
+create index conversation_reads_workspace_id_user_id_idx on public.conversation_reads (workspace_id, user_id);
+alter table public.conversation_reads enable row level security;
+
+-- Definer, because no client writes markers. It marks only conversations of the caller's workspaces.
+create function private.mark_conversation_read(p_conversation_id uuid, p_at timestamptz) returns timestamptz
 language sql
-stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    with busiest as materialized (
-        select mine.id
-        from private.my_workspaces as mine
-        cross join lateral (
-            select conversation.last_message_at, conversation.id
-            from public.conversations as conversation
-            where conversation.workspace_id = mine.id
-                and (conversation.last_message_at, conversation.id) < (p_before, p_before_id)
-            order by conversation.last_message_at desc, conversation.id desc
-            limit 1
-        ) as newest
-        order by newest.last_message_at desc, newest.id desc
-        limit p_limit
-    )
-
-    select found.id, found.last_message_at
-    from busiest
-    cross join lateral (
-        select conversation.last_message_at, conversation.id
-        from public.conversations as conversation
-        where conversation.workspace_id = busiest.id
-            and (conversation.last_message_at, conversation.id) < (p_before, p_before_id)
-        order by conversation.last_message_at desc, conversation.id desc
-        limit p_limit
-    ) as found
-    order by found.last_message_at desc, found.id desc
-    limit p_limit
+    insert into public.conversation_reads as mine (conversation_id, user_id, workspace_id, read_at)
+    select
+        conversation.id,
+        auth.uid(),
+        conversation.workspace_id,
+        -- Answers have milliseconds, so a time of an answer means all of its millisecond.
+        least(p_at + interval '999 us', coalesce(conversation.last_message_at, 'epoch'))
+    from public.conversations as conversation
+    where conversation.id = p_conversation_id
+        and exists (select from private.my_workspaces as workspace where workspace.id = conversation.workspace_id)
+    on conflict (conversation_id, user_id) do update set read_at = greatest(mine.read_at, excluded.read_at)
+    returning mine.read_at
 $$;
-comment on function private.find_newest_conversations(timestamptz, uuid, integer) is
-'Conversations of the caller''s workspaces after a position in the inbox, newest first. The page can only come from the
-p_limit workspaces with the newest conversations.';
+comment on function private.mark_conversation_read(uuid, timestamptz) is
+'Moves the read marker of the caller forward, at most to the last message, and returns it; null for non-members.';
 
-create function private.list_conversations(jsonb) returns json
+create function public.mark_conversation_read(conversation_id uuid, at timestamptz default 'infinity') returns json
 language plpgsql
-stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_limit integer := private.parse_integer($1, 'limit', 1, 200, 50);
-    v_before text := private.scalar_text($1, 'before');
-    v_place record;
-    v_page record;
+    v_read_at timestamptz := private.mark_conversation_read(
+        mark_conversation_read.conversation_id, coalesce(mark_conversation_read.at, 'infinity')
+    );
 begin
-    perform private.require_user();
-    if v_before !~* '^[0-9]{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+    if v_read_at is null then
         perform private.fail(
-            400, 'invalid_cursor', 'before is not a cursor of this call. Send next_cursor of the page before.', 'before'
+            404, 'conversation_not_found', 'This conversation does not exist, or you may not see it.', 'conversation_id'
         );
     end if;
-    -- A cursor is the time in microseconds, and the id.
-    select
-        coalesce(
-            'epoch'::timestamptz + split_part(v_before, '_', 1)::bigint * interval '1 microsecond', 'infinity'
-        ) as at,
-        coalesce(split_part(v_before, '_', 2), 'ffffffff-ffff-ffff-ffff-ffffffffffff')::uuid as id
-    into v_place;
-    with page as materialized (
-        select newest.id, newest.at, row_number() over (order by newest.at desc, newest.id desc) as place
-        from private.find_newest_conversations(v_place.at, v_place.id, v_limit + 1) as newest
-    )
-
-    select
-        coalesce(jsonb_agg(
-            private.render_inbox_entry(conversation)
-            || jsonb_build_object('unread_count', public.unread_count(conversation))
-            order by page.place
-        ) filter (where page.place <= v_limit), '[]') as conversations,
-        case when count(*) > v_limit then (
-            select (extract(epoch from last.at) * 1000000)::bigint || '_' || last.id
-            from page as last
-            where last.place = v_limit
-        ) end as next_cursor
-    into v_page
-    from page
-    inner join public.conversations as conversation on page.id = conversation.id;
-    return private.succeed(v_page.conversations, jsonb_build_object('next_cursor', v_page.next_cursor));
+    return json_build_object(
+        'conversation_id', mark_conversation_read.conversation_id, 'read_at', private.format_time(v_read_at)
+    );
 end
 $$;
-comment on function private.list_conversations(jsonb) is
-'GET /api/v2/conversations: the conversations of all workspaces of the caller, newest message first, without those that
-have no message, with unread_count. Takes limit (1 to 200, default 50) and before (next_cursor of the page before).';
+comment on function public.mark_conversation_read(uuid, timestamptz) is
+'Moves the read marker of the caller in a conversation to the messages sent until at, by default to the last. It never
+moves back. Returns conversation_id and read_at.';
 
-create function private.render_inbox_entry(p_conversation public.conversations) returns jsonb
+create function public.unread_count(public.conversations) returns integer
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_build_object(
-        'id', p_conversation.id,
-        'workspace_id', p_conversation.workspace_id,
-        'user_id', p_conversation.user_id,
-        'platform', p_conversation.platform,
-        'external_conversation_id', p_conversation.external_conversation_id,
-        'participant_identifier', p_conversation.participant_identifier,
-        'participant_name', p_conversation.participant_name,
-        'kind', p_conversation.kind,
-        'person_id', p_conversation.person_id,
-        'message_count', p_conversation.message_count,
-        'last_message_at', private.format_time(p_conversation.last_message_at),
-        'last_message_preview', p_conversation.last_message_preview
-    )
+    select count(*)::integer
+    from (
+        select message.message ->> 'direction' = 'inbound' and message.deleted_at is null as is_unread
+        from public.conversation_messages as message
+        where message.conversation_id = $1.id
+            and message.sent_at > greatest(
+                (
+                    select mine.read_at
+                    from public.conversation_reads as mine
+                    where mine.conversation_id = $1.id and mine.user_id = (select auth.uid())
+                ),
+                (
+                    select member.created_at
+                    from public.workspace_members as member
+                    where member.workspace_id = $1.workspace_id and member.user_id = (select auth.uid())
+                )
+            )
+        order by message.sent_at desc
+        limit 100
+    ) as newest
+    where newest.is_unread
 $$;
-comment on function private.render_inbox_entry(public.conversations) is
-'A conversation in the form of the inbox list.';
-
-create function public.list_conversations(max_conversations integer default 50, before text default null)
-returns json
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return private.list_conversations(jsonb_build_object(
-        'limit', list_conversations.max_conversations, 'before', list_conversations.before
-    ));
-end
-$$;
-comment on function public.list_conversations(integer, text) is
-'Lists the conversations of all workspaces of the caller, newest message first. Takes max_conversations (1 to 200) and
-before (meta.next_cursor of the page before; null on the last page).';
+comment on function public.unread_count(public.conversations) is
+'Computed field: how many of the newest 100 messages are inbound and not read by the caller. What was sent before the
+caller joined the workspace counts as read.';
 
 -- Ingest, first part: turns the JSON of a request into rows and finds their errors. Reads and writes no table.
 -- Promise: every error of a conversation is known before anything is written.
@@ -5351,8 +5313,8 @@ create type private.ingest_result as (
 );
 comment on type private.ingest_result is
 'What became of one conversation of a request; conflicts are the ids of messages that are stored with other content. The
-numbers of updates are null if it has none, and uploads is null unless the request asks for them. uploads_refused is null
-unless the workspace is full.';
+numbers of updates are null if it has none, and uploads is null unless the request asks for them. uploads_refused is
+null unless the workspace is full.';
 
 create type private.ingest_update as (
     parent integer,
@@ -6753,6 +6715,185 @@ comment on function private.has_names(private.ingest_source, jsonb) is
 'Whether conversations of a connection have several names. Raises 40001 if one that the request has created got another
 one to continue since the request was read.';
 
+-- Ingest: conversations that continue under another name. On some platforms, a user with a new number or id begins a
+-- new conversation; here both are one.
+-- Promise: the result does not depend on the order in which requests arrive.
+
+create function private.find_conversation(p_source private.ingest_source, p_external_id text) returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return coalesce((
+        select conversation.id
+        from private.conversation_aliases as alias
+        inner join public.conversations as conversation on alias.conversation_id = conversation.id
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+            and alias.external_id = p_external_id collate "C" and conversation.user_id = p_source.user_id
+        limit 1
+    ), (
+        select conversation.id
+        from public.conversations as conversation
+        where conversation.platform = p_source.platform
+            and conversation.external_conversation_id = p_external_id collate "C"
+            and conversation.user_id = p_source.user_id and conversation.scope_id = p_source.scope_id
+    ));
+end
+$$;
+comment on function private.find_conversation(private.ingest_source, text) is
+'The conversation of a connection with this name or alias; null if none exists.';
+
+-- Definer, because the backend may not change stored messages.
+create function private.join_conversation(p_from uuid, p_into uuid) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    perform from public.conversations as conversation
+    where conversation.id in (p_from, p_into)
+    order by conversation.id
+    for update;
+    insert into public.conversation_updates (
+        conversation_id, external_id, sender, type, actor, version, at, sequence, value, received_at
+    )
+    select
+        p_into, given.external_id, given.sender, given.type, given.actor, given.version, given.at, given.sequence,
+        given.value, given.received_at
+    from public.conversation_updates as given
+    where given.conversation_id = p_from
+    on conflict (conversation_id, external_id, sender, type, actor, version) do nothing;
+    insert into public.conversation_messages (
+        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, stated_at, sequence,
+        message, original, deleted_at
+    )
+    select
+        p_into, stored.external_id, stored.sender, stored.workspace_id, stored.connection_id, stored.sent_at,
+        stored.received_at, stored.stated_at, stored.sequence, stored.message, stored.original, stored.deleted_at
+    from public.conversation_messages as stored
+    where stored.conversation_id = p_from
+    on conflict (conversation_id, external_id, sender) do nothing;
+    perform private.record_identifiers(
+        array(select p_into from unnest(private.list_identifiers(p_from))), private.list_identifiers(p_from)
+    );
+    perform private.record_identifiers(array[p_into], array[private.identify_any(
+        conversation.platform, conversation.participant_identifier
+    )])
+    from public.conversations as conversation
+    where conversation.id = p_from;
+    update private.conversation_media as known set conversation_id = p_into where known.conversation_id = p_from;
+    update private.conversation_aliases as alias set conversation_id = p_into where alias.conversation_id = p_from;
+    insert into private.continued_messages (conversation_id, external_id, sender, name)
+    select p_into, known.external_id, known.sender, known.name
+    from private.continued_messages as known
+    where known.conversation_id = p_from
+    on conflict do nothing;
+    delete from public.conversations as conversation where conversation.id = p_from;
+end
+$$;
+comment on function private.join_conversation(uuid, uuid) is
+'Moves the messages, updates, identifiers and names of one conversation into another one and deletes it.';
+
+-- Definer, because no role writes the table.
+create function private.record_aliases(p_source private.ingest_source, p_conversations jsonb) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_given record;
+    v_into uuid;
+    v_from uuid;
+begin
+    if private.knows_names(p_source, p_conversations) then
+        return;
+    end if;
+    -- Waits for running requests of the workspace, because they may create a conversation that this one joins.
+    perform private.lock_matching(array[p_source.workspace_id]);
+    -- In the lock order of 131_ingest_conversations.sql.
+    perform private.lock_source(p_source);
+    for v_given in
+        select distinct given.value ->> 'external_conversation_id' as name, given.value ->> 'continues' as former
+        from jsonb_array_elements(p_conversations) as given
+        where jsonb_typeof(given.value -> 'continues') = 'string'
+            and given.value ->> 'continues' <> given.value ->> 'external_conversation_id'
+            and char_length(given.value ->> 'external_conversation_id') between 1 and 500
+            and char_length(given.value ->> 'continues') between 1 and 500
+            and not exists (
+                select from private.conversation_separations as parted
+                where parted.scope_id = p_source.scope_id and parted.platform = p_source.platform
+                    and parted.external_id = given.value ->> 'external_conversation_id' collate "C"
+                    and parted.continues = given.value ->> 'continues' collate "C"
+            )
+        order by 1, 2
+    loop
+        v_into := private.find_conversation(p_source, v_given.former);
+        v_from := private.find_conversation(p_source, v_given.name);
+        if v_into is null and v_from is not null then
+            -- The messages of the former name come later.
+            perform private.record_name(v_from, v_given.name, v_given.former, true);
+            perform private.record_name(v_from, v_given.former, null, false);
+            perform private.record_continued_messages(v_from, v_from, v_given.name);
+            update public.conversations as conversation set external_conversation_id = v_given.former
+            where conversation.id = v_from;
+        elsif v_into is not null then
+            if not exists (
+                select from private.conversation_aliases as alias where alias.conversation_id = v_into
+            ) then
+                perform private.record_name(v_into, v_given.former, null, true);
+            end if;
+            if v_from <> v_into then
+                perform private.record_name(v_from, v_given.name, v_given.former, true);
+                perform private.record_continued_messages(v_from, v_into, v_given.name);
+                perform private.join_conversation(v_from, v_into);
+            elsif v_from is null then
+                perform private.record_name(v_into, v_given.name, v_given.former, false);
+            end if;
+        end if;
+    end loop;
+end
+$$;
+comment on function private.record_aliases(private.ingest_source, jsonb) is
+'Stores which conversations of a request continue an earlier one, and joins the two if both exist.';
+
+create function private.read_conversations(p_source private.ingest_source, p_conversations jsonb)
+returns private.ingest_conversation[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_parsed private.ingest_conversation[] := private.parse_conversations(p_conversations);
+    v_name text;
+begin
+    if p_conversations @? '$[*].continues' then
+        perform private.record_aliases(p_source, p_conversations);
+    elsif not exists (
+        select from private.conversation_aliases as alias
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+    ) then
+        return v_parsed;
+    end if;
+    perform set_config('threadline.has_names', 'on', true);
+    for v_place in 1..cardinality(v_parsed) loop
+        select conversation.external_conversation_id into v_name
+        from private.conversation_aliases as alias
+        inner join public.conversations as conversation on alias.conversation_id = conversation.id
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+            and alias.external_id = v_parsed[v_place].external_id collate "C"
+            and conversation.user_id = p_source.user_id
+        limit 1;
+        if found and v_parsed[v_place].error is null then
+            v_parsed[v_place].external_id := v_name;
+        end if;
+    end loop;
+    return v_parsed;
+end
+$$;
+comment on function private.read_conversations(private.ingest_source, jsonb) is
+'The conversations of a request (parse_conversations), with the ids under which they are stored.';
+
 -- Ingest, fourth part: brings messages and updates together.
 -- Promise: a stored message shows all of its updates when the request ends.
 
@@ -6948,185 +7089,6 @@ comment on function private.settle_updates(
 'Writes the messages of the updates of a request as they are now, also of messages that it repeats with other content.
 The caller has locked the conversations.';
 
--- Ingest: conversations that continue under another name. On some platforms, a user with a new number or id begins a
--- new conversation; here both are one.
--- Promise: the result does not depend on the order in which requests arrive.
-
-create function private.find_conversation(p_source private.ingest_source, p_external_id text) returns uuid
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return coalesce((
-        select conversation.id
-        from private.conversation_aliases as alias
-        inner join public.conversations as conversation on alias.conversation_id = conversation.id
-        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
-            and alias.external_id = p_external_id collate "C" and conversation.user_id = p_source.user_id
-        limit 1
-    ), (
-        select conversation.id
-        from public.conversations as conversation
-        where conversation.platform = p_source.platform
-            and conversation.external_conversation_id = p_external_id collate "C"
-            and conversation.user_id = p_source.user_id and conversation.scope_id = p_source.scope_id
-    ));
-end
-$$;
-comment on function private.find_conversation(private.ingest_source, text) is
-'The conversation of a connection with this name or alias; null if none exists.';
-
--- Definer, because the backend may not change stored messages.
-create function private.join_conversation(p_from uuid, p_into uuid) returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
-as $$
-begin
-    perform from public.conversations as conversation
-    where conversation.id in (p_from, p_into)
-    order by conversation.id
-    for update;
-    insert into public.conversation_updates (
-        conversation_id, external_id, sender, type, actor, version, at, sequence, value, received_at
-    )
-    select
-        p_into, given.external_id, given.sender, given.type, given.actor, given.version, given.at, given.sequence,
-        given.value, given.received_at
-    from public.conversation_updates as given
-    where given.conversation_id = p_from
-    on conflict (conversation_id, external_id, sender, type, actor, version) do nothing;
-    insert into public.conversation_messages (
-        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, stated_at, sequence,
-        message, original, deleted_at
-    )
-    select
-        p_into, stored.external_id, stored.sender, stored.workspace_id, stored.connection_id, stored.sent_at,
-        stored.received_at, stored.stated_at, stored.sequence, stored.message, stored.original, stored.deleted_at
-    from public.conversation_messages as stored
-    where stored.conversation_id = p_from
-    on conflict (conversation_id, external_id, sender) do nothing;
-    perform private.record_identifiers(
-        array(select p_into from unnest(private.list_identifiers(p_from))), private.list_identifiers(p_from)
-    );
-    perform private.record_identifiers(array[p_into], array[private.identify_any(
-        conversation.platform, conversation.participant_identifier
-    )])
-    from public.conversations as conversation
-    where conversation.id = p_from;
-    update private.conversation_media as known set conversation_id = p_into where known.conversation_id = p_from;
-    update private.conversation_aliases as alias set conversation_id = p_into where alias.conversation_id = p_from;
-    insert into private.continued_messages (conversation_id, external_id, sender, name)
-    select p_into, known.external_id, known.sender, known.name
-    from private.continued_messages as known
-    where known.conversation_id = p_from
-    on conflict do nothing;
-    delete from public.conversations as conversation where conversation.id = p_from;
-end
-$$;
-comment on function private.join_conversation(uuid, uuid) is
-'Moves the messages, updates, identifiers and names of one conversation into another one and deletes it.';
-
--- Definer, because no role writes the table.
-create function private.record_aliases(p_source private.ingest_source, p_conversations jsonb) returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_given record;
-    v_into uuid;
-    v_from uuid;
-begin
-    if private.knows_names(p_source, p_conversations) then
-        return;
-    end if;
-    -- Waits for running requests of the workspace, because they may create a conversation that this one joins.
-    perform private.lock_matching(array[p_source.workspace_id]);
-    -- In the lock order of 131_ingest_conversations.sql.
-    perform private.lock_source(p_source);
-    for v_given in
-        select distinct given.value ->> 'external_conversation_id' as name, given.value ->> 'continues' as former
-        from jsonb_array_elements(p_conversations) as given
-        where jsonb_typeof(given.value -> 'continues') = 'string'
-            and given.value ->> 'continues' <> given.value ->> 'external_conversation_id'
-            and char_length(given.value ->> 'external_conversation_id') between 1 and 500
-            and char_length(given.value ->> 'continues') between 1 and 500
-            and not exists (
-                select from private.conversation_separations as parted
-                where parted.scope_id = p_source.scope_id and parted.platform = p_source.platform
-                    and parted.external_id = given.value ->> 'external_conversation_id' collate "C"
-                    and parted.continues = given.value ->> 'continues' collate "C"
-            )
-        order by 1, 2
-    loop
-        v_into := private.find_conversation(p_source, v_given.former);
-        v_from := private.find_conversation(p_source, v_given.name);
-        if v_into is null and v_from is not null then
-            -- The messages of the former name come later.
-            perform private.record_name(v_from, v_given.name, v_given.former, true);
-            perform private.record_name(v_from, v_given.former, null, false);
-            perform private.record_continued_messages(v_from, v_from, v_given.name);
-            update public.conversations as conversation set external_conversation_id = v_given.former
-            where conversation.id = v_from;
-        elsif v_into is not null then
-            if not exists (
-                select from private.conversation_aliases as alias where alias.conversation_id = v_into
-            ) then
-                perform private.record_name(v_into, v_given.former, null, true);
-            end if;
-            if v_from <> v_into then
-                perform private.record_name(v_from, v_given.name, v_given.former, true);
-                perform private.record_continued_messages(v_from, v_into, v_given.name);
-                perform private.join_conversation(v_from, v_into);
-            elsif v_from is null then
-                perform private.record_name(v_into, v_given.name, v_given.former, false);
-            end if;
-        end if;
-    end loop;
-end
-$$;
-comment on function private.record_aliases(private.ingest_source, jsonb) is
-'Stores which conversations of a request continue an earlier one, and joins the two if both exist.';
-
-create function private.read_conversations(p_source private.ingest_source, p_conversations jsonb)
-returns private.ingest_conversation[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_parsed private.ingest_conversation[] := private.parse_conversations(p_conversations);
-    v_name text;
-begin
-    if p_conversations @? '$[*].continues' then
-        perform private.record_aliases(p_source, p_conversations);
-    elsif not exists (
-        select from private.conversation_aliases as alias
-        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
-    ) then
-        return v_parsed;
-    end if;
-    perform set_config('threadline.has_names', 'on', true);
-    for v_place in 1..cardinality(v_parsed) loop
-        select conversation.external_conversation_id into v_name
-        from private.conversation_aliases as alias
-        inner join public.conversations as conversation on alias.conversation_id = conversation.id
-        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
-            and alias.external_id = v_parsed[v_place].external_id collate "C"
-            and conversation.user_id = p_source.user_id
-        limit 1;
-        if found and v_parsed[v_place].error is null then
-            v_parsed[v_place].external_id := v_name;
-        end if;
-    end loop;
-    return v_parsed;
-end
-$$;
-comment on function private.read_conversations(private.ingest_source, jsonb) is
-'The conversations of a request (parse_conversations), with the ids under which they are stored.';
-
 -- Ingest, fifth part: what became of each conversation of a request, and the answer that says it.
 -- Promise: one result for each conversation, in the order of the request.
 
@@ -7205,6 +7167,141 @@ end
 $$;
 comment on function private.render_results(private.ingest_result[]) is
 'The answer to a request: one result for each conversation, in the order of the request.';
+
+-- Ingest, seventh part: requests whose messages are all new, as most are. They need one update for each conversation
+-- and one plain insert.
+-- Promise: the result is the same as that of store_messages and of the trigger that keeps the summaries.
+
+create function private.has_duplicates(
+    p_conversations private.ingest_conversation[], p_messages private.ingest_message[]
+) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select count(distinct given.external_id collate "C") < count(given.external_id)
+        from unnest(p_conversations) as given
+    ) or (
+        -- Collation C compares bytes, which is all that equality needs.
+        select count(*) < cardinality(p_messages)
+        from (
+            select
+            from unnest(p_messages) as given
+            group by given.parent, given.external_id collate "C", given.sender collate "C"
+        ) as different
+    );
+end
+$$;
+comment on function private.has_duplicates(private.ingest_conversation[], private.ingest_message[]) is
+'Whether a request names a conversation twice, or a message of one conversation twice.';
+
+-- force_generic_plan, because LIMIT 1 decides the look-ups.
+create function private.has_only_new_messages(
+    p_conversations private.ingest_conversation[], p_messages private.ingest_message[], p_ids uuid[],
+    p_existing uuid[]
+) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
+as $$
+begin
+    return not exists (select from unnest(p_conversations) as given where given.has_updates or given.has_future)
+        and (p_existing = '{}' or not private.has_updates(p_existing) and not exists (
+            select
+            from unnest(p_messages) as given
+            cross join lateral (
+                select from public.conversation_messages as known
+                where known.conversation_id = p_ids[given.parent]
+                    and known.external_id = given.external_id and known.sender = given.sender
+                limit 1
+            ) as stored
+        ))
+        and not private.has_duplicates(p_conversations, p_messages);
+end
+$$;
+comment on function private.has_only_new_messages(
+    private.ingest_conversation[], private.ingest_message[], uuid[], uuid[]
+) is
+'Whether a request only adds messages: none of them is stored, given twice, updated or far beyond its arrival.
+p_existing are the conversations that it did not create. The caller has locked them.';
+
+create function private.list_summaries(
+    p_ids uuid[], p_participants private.ingest_participant[], p_now timestamptz
+) returns private.conversation_summary[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select (
+            existing.id,
+            existing.message_count + given.message_count,
+            case when given.is_last then given.last_at else existing.last_message_at end,
+            case
+                when given.is_last then private.message_preview(given.last_message)
+                else existing.last_message_preview
+            end
+        )::private.conversation_summary
+        from public.conversations as existing
+        cross join lateral (
+            select
+                line.*,
+                coalesce((line.last_at, private.parse_sequence(line.last_message), p_now) > (
+                    select stored.sent_at, stored.sequence, stored.received_at
+                    from public.conversation_messages as stored
+                    where stored.conversation_id = existing.id
+                    order by
+                        stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
+                    limit 1
+                ), true) as is_last
+            from unnest(p_participants) as line
+            where line.external_id = existing.external_conversation_id
+        ) as given
+        where existing.id = any(p_ids) and given.message_count > 0
+    );
+end
+$$;
+comment on function private.list_summaries(uuid[], private.ingest_participant[], timestamptz) is
+'What existing conversations say once the messages of a request, all new and from p_now on, are stored.';
+
+create function private.store_new_messages(
+    p_source private.ingest_source, p_conversations private.ingest_conversation[],
+    p_messages private.ingest_message[], p_ids uuid[], p_now timestamptz
+) returns private.ingest_count[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
+as $$
+begin
+    -- Tells the triggers that the summaries of the conversations include these messages.
+    perform set_config('threadline.is_summarized', 'on', true);
+    insert into public.conversation_messages (
+        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, sequence, message
+    )
+    select
+        p_ids[given.parent], given.external_id, given.sender, p_source.workspace_id, p_source.id,
+        given.sent_at, p_now + given.position * interval '1 microsecond', given.sequence, given.message
+    from unnest(p_messages) with ordinality as given (
+        parent, index, external_id, sender, sent_at, stated_at, sequence, message, present, deleted_at, error, position
+    )
+    -- Conversations with an error have no id here.
+    where p_ids[given.parent] is not null;
+    perform set_config('threadline.is_summarized', '', true);
+    return array(
+        select (given.position, given.message_count, null, null, null)::private.ingest_count
+        from unnest(p_conversations) as given
+        where given.error is null
+    );
+end
+$$;
+comment on function private.store_new_messages(
+    private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], timestamptz
+) is
+'Inserts the messages of a request that only adds messages. Its conversations have their summaries already.';
 
 -- Ingest, last part: stores a request.
 -- Promise: a message is stored once, no matter who sends it, how often, or how many at the same time.
@@ -7462,7 +7559,6 @@ begin
         v_conversations := private.validate_updates(v_conversations, v_updates);
     end if;
     v_participants := private.list_participants(p_source.platform, v_conversations, v_ids);
-
     -- The triggers of conversations leave the broadcasts to this function.
     perform set_config('threadline.is_ingesting', 'on', true);
     -- The lock order stands in the head of 131_ingest_conversations.sql.
@@ -7503,370 +7599,6 @@ $$;
 comment on function private.store_conversations(private.ingest_source, jsonb) is
 'Stores the conversations of a request from a connection, and returns what became of each. Conversations with an error
 are left out whole; all others are stored.';
-
--- Ingest, sixth part: invites callers to upload the files of messages, and lets messages show what was uploaded.
--- Promise: no URL of a caller is fetched.
--- The next request or the clean-up finds what was uploaded, because we put no trigger on Storage.
-
--- Definer, because the backend may neither read Storage nor change stored messages.
-create function private.settle_media(p_ids uuid[], p_limit integer) returns bigint
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
-as $$
-declare
-    v_found private.conversation_media[];
-    v_updates private.ingest_update[];
-    v_ids uuid[];
-begin
-    v_found := array(
-        select (
-            known.path, known.conversation_id, known.workspace_id, known.external_id, known.sender,
-            (object.metadata ->> 'size')::bigint, object.updated_at, known.created_at
-        )::private.conversation_media
-        from private.conversation_media as known
-        inner join storage.objects as object on object.bucket_id = 'attachments' and known.path = object.name
-        where known.stored_at is null
-            and (p_ids is null or known.conversation_id = any(p_ids))
-            -- Browsers run scripts in these types (250_files.sql), so no user can read them, and the sweep removes
-            -- them.
-            and coalesce(object.metadata ->> 'mimetype', '') !~* 'html|svg|[/+](xml|xsl)'
-        order by known.created_at
-        limit p_limit
-    );
-    if v_found = '{}' then
-        return 0;
-    end if;
-    perform from public.conversations as conversation
-    where conversation.id in (select found.conversation_id from unnest(v_found) as found)
-    order by conversation.id
-    for no key update;
-    update private.conversation_media as known
-    set size = found.size, stored_at = found.stored_at
-    from unnest(v_found) as found
-    where known.path = found.path;
-    select
-        array_agg((
-            found.position, 0, found.external_id, found.sender, 'media', 'storage', found.stored_at, 0,
-            jsonb_build_object('media_url', private.media_link(found.path)), null
-        )::private.ingest_update order by found.position),
-        array_agg(found.conversation_id order by found.position)
-    into v_updates, v_ids
-    from unnest(v_found) with ordinality as found (
-        path, conversation_id, workspace_id, external_id, sender, size, stored_at, created_at, position
-    );
-    perform private.record_updates(v_updates, v_ids), private.refresh_messages(v_updates, v_ids);
-    return cardinality(v_found);
-end
-$$;
-comment on function private.settle_media(uuid[], integer) is
-'Lets messages show their uploaded files: of these conversations, or of all if p_ids is null. Returns how many.';
-
--- Definer, because no client and no backend writes the table.
-create function private.offer_uploads(
-    p_source private.ingest_source, p_conversations jsonb, p_results private.ingest_result[]
-) returns private.ingest_result[]
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
-as $$
-declare
-    v_ids uuid[] := array(select result.conversation_id from unnest(p_results) as result);
-    v_uploads jsonb;
-    v_has_room boolean;
-begin
-    perform private.settle_media(v_ids, 1000);
-    v_has_room := private.has_media_room(p_source.workspace_id);
-    with wanted as (
-        select
-            parent.position, stored.conversation_id, stored.external_id, stored.sender,
-            private.media_path(stored.conversation_id, stored.external_id, stored.sender) as path
-        from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
-        cross join lateral jsonb_array_elements(case jsonb_typeof(parent.value -> 'messages')
-            when 'array' then parent.value -> 'messages' else '[]'
-        end) with ordinality as given (value, number)
-        inner join public.conversation_messages as stored
-            on stored.conversation_id = v_ids[parent.position]
-            and stored.external_id = given.value ->> 'id'
-            and stored.sender = case parent.value -> 'kind'
-                when '"group"' then private.parse_sender(given.value) else ''
-            end
-        where stored.message ->> 'type' in ('image', 'audio', 'video', 'file', 'sticker')
-            and stored.deleted_at is null
-            and stored.message ->> 'media_url' is distinct from private.media_link(
-                private.media_path(stored.conversation_id, stored.external_id, stored.sender)
-            )
-        order by parent.position, given.number
-        limit 100
-    ), reserved as (
-        insert into private.conversation_media as known (path, conversation_id, workspace_id, external_id, sender)
-        select distinct wanted.path, wanted.conversation_id, p_source.workspace_id, wanted.external_id, wanted.sender
-        from wanted
-        where v_has_room
-        on conflict (path) do update set stored_at = null where known.stored_at is not null
-    )
-
-    select jsonb_object_agg(listed.position, listed.uploads) into v_uploads
-    from (
-        select wanted.position, jsonb_agg(jsonb_build_object(
-            'message_id', wanted.external_id, 'sender', nullif(wanted.sender, ''), 'path', wanted.path
-        )) as uploads
-        from wanted
-        group by wanted.position
-    ) as listed;
-    return array(
-        select (
-            result.conversation_id, result.external_id, result.status, result.messages_added, result.conflicts,
-            result.updates_added, result.updates_waiting,
-            case when result.conversation_id is not null then
-                coalesce(case when v_has_room then v_uploads -> result.position::text end, '[]')
-            end,
-            case when not v_has_room then jsonb_array_length(v_uploads -> result.position::text) end
-        )::private.ingest_result
-        from unnest(p_results) with ordinality as result (
-            conversation_id, external_id, status, messages_added, conflicts, updates_added, updates_waiting, uploads,
-            uploads_refused, position
-        )
-        order by result.position
-    );
-end
-$$;
-comment on function private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]) is
-'The same results, each with the upload paths of the files of its messages: at most 100 in a request, and none for
-stored files. If the workspace is full, uploads_refused counts them instead. The service or the Edge Function adds signed
-URLs.';
-
--- How far each user has read each conversation, and how much is unread. All devices share it.
--- Promise: a read marker only moves forward. Ingest writes nothing here: reading an inbox counts.
-
-create table public.conversation_reads (
-    conversation_id uuid not null references public.conversations (id) on delete cascade,
-    user_id uuid not null,
-    workspace_id uuid not null,
-    read_at timestamptz not null,
-    primary key (conversation_id, user_id),
-    constraint conversation_reads_member_fkey foreign key (workspace_id, user_id)
-    references public.workspace_members (workspace_id, user_id) on update cascade on delete cascade
-);
-comment on table public.conversation_reads is
-'The read marker of each member of a workspace in its conversations. mark_conversation_read moves it.';
-comment on column public.conversation_reads.read_at is
-'The user has read the messages that were sent until this time.';
-create index conversation_reads_workspace_id_user_id_idx on public.conversation_reads (workspace_id, user_id);
-alter table public.conversation_reads enable row level security;
-
--- Definer, because no client writes markers. It marks only conversations of the caller's workspaces.
-create function private.mark_conversation_read(p_conversation_id uuid, p_at timestamptz) returns timestamptz
-language sql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-    insert into public.conversation_reads as mine (conversation_id, user_id, workspace_id, read_at)
-    select
-        conversation.id,
-        auth.uid(),
-        conversation.workspace_id,
-        -- Answers have milliseconds, so a time of an answer means all of its millisecond.
-        least(p_at + interval '999 us', coalesce(conversation.last_message_at, 'epoch'))
-    from public.conversations as conversation
-    where conversation.id = p_conversation_id
-        and exists (select from private.my_workspaces as workspace where workspace.id = conversation.workspace_id)
-    on conflict (conversation_id, user_id) do update set read_at = greatest(mine.read_at, excluded.read_at)
-    returning mine.read_at
-$$;
-comment on function private.mark_conversation_read(uuid, timestamptz) is
-'Moves the read marker of the caller forward, at most to the last message, and returns it; null for non-members.';
-
-create function public.mark_conversation_read(conversation_id uuid, at timestamptz default 'infinity') returns json
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_read_at timestamptz := private.mark_conversation_read(
-        mark_conversation_read.conversation_id, coalesce(mark_conversation_read.at, 'infinity')
-    );
-begin
-    if v_read_at is null then
-        perform private.fail(
-            404, 'conversation_not_found', 'This conversation does not exist, or you may not see it.', 'conversation_id'
-        );
-    end if;
-    return json_build_object(
-        'conversation_id', mark_conversation_read.conversation_id, 'read_at', private.format_time(v_read_at)
-    );
-end
-$$;
-comment on function public.mark_conversation_read(uuid, timestamptz) is
-'Moves the read marker of the caller in a conversation to the messages sent until at, by default to the last. It never
-moves back. Returns conversation_id and read_at.';
-
-create function public.unread_count(public.conversations) returns integer
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select count(*)::integer
-    from (
-        select message.message ->> 'direction' = 'inbound' and message.deleted_at is null as is_unread
-        from public.conversation_messages as message
-        where message.conversation_id = $1.id
-            and message.sent_at > greatest(
-                (
-                    select mine.read_at
-                    from public.conversation_reads as mine
-                    where mine.conversation_id = $1.id and mine.user_id = (select auth.uid())
-                ),
-                (
-                    select member.created_at
-                    from public.workspace_members as member
-                    where member.workspace_id = $1.workspace_id and member.user_id = (select auth.uid())
-                )
-            )
-        order by message.sent_at desc
-        limit 100
-    ) as newest
-    where newest.is_unread
-$$;
-comment on function public.unread_count(public.conversations) is
-'Computed field: how many of the newest 100 messages are inbound and not read by the caller. What was sent before the
-caller joined the workspace counts as read.';
-
--- Ingest, seventh part: requests whose messages are all new, as most are. They need one update for each conversation
--- and one plain insert.
--- Promise: the result is the same as that of store_messages and of the trigger that keeps the summaries.
-
-create function private.has_duplicates(
-    p_conversations private.ingest_conversation[], p_messages private.ingest_message[]
-) returns boolean
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return (
-        select count(distinct given.external_id collate "C") < count(given.external_id)
-        from unnest(p_conversations) as given
-    ) or (
-        -- Collation C compares bytes, which is all that equality needs.
-        select count(*) < cardinality(p_messages)
-        from (
-            select
-            from unnest(p_messages) as given
-            group by given.parent, given.external_id collate "C", given.sender collate "C"
-        ) as different
-    );
-end
-$$;
-comment on function private.has_duplicates(private.ingest_conversation[], private.ingest_message[]) is
-'Whether a request names a conversation twice, or a message of one conversation twice.';
-
--- force_generic_plan, because LIMIT 1 decides the look-ups.
-create function private.has_only_new_messages(
-    p_conversations private.ingest_conversation[], p_messages private.ingest_message[], p_ids uuid[],
-    p_existing uuid[]
-) returns boolean
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_generic_plan'
-as $$
-begin
-    return not exists (select from unnest(p_conversations) as given where given.has_updates or given.has_future)
-        and (p_existing = '{}' or not private.has_updates(p_existing) and not exists (
-            select
-            from unnest(p_messages) as given
-            cross join lateral (
-                select from public.conversation_messages as known
-                where known.conversation_id = p_ids[given.parent]
-                    and known.external_id = given.external_id and known.sender = given.sender
-                limit 1
-            ) as stored
-        ))
-        and not private.has_duplicates(p_conversations, p_messages);
-end
-$$;
-comment on function private.has_only_new_messages(
-    private.ingest_conversation[], private.ingest_message[], uuid[], uuid[]
-) is
-'Whether a request only adds messages: none of them is stored, given twice, updated or far beyond its arrival.
-p_existing are the conversations that it did not create. The caller has locked them.';
-
-create function private.list_summaries(
-    p_ids uuid[], p_participants private.ingest_participant[], p_now timestamptz
-) returns private.conversation_summary[]
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return array(
-        select (
-            existing.id,
-            existing.message_count + given.message_count,
-            case when given.is_last then given.last_at else existing.last_message_at end,
-            case
-                when given.is_last then private.message_preview(given.last_message)
-                else existing.last_message_preview
-            end
-        )::private.conversation_summary
-        from public.conversations as existing
-        cross join lateral (
-            select
-                line.*,
-                coalesce((line.last_at, private.parse_sequence(line.last_message), p_now) > (
-                    select stored.sent_at, stored.sequence, stored.received_at
-                    from public.conversation_messages as stored
-                    where stored.conversation_id = existing.id
-                    order by
-                        stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
-                    limit 1
-                ), true) as is_last
-            from unnest(p_participants) as line
-            where line.external_id = existing.external_conversation_id
-        ) as given
-        where existing.id = any(p_ids) and given.message_count > 0
-    );
-end
-$$;
-comment on function private.list_summaries(uuid[], private.ingest_participant[], timestamptz) is
-'What existing conversations say once the messages of a request, all new and from p_now on, are stored.';
-
-create function private.store_new_messages(
-    p_source private.ingest_source, p_conversations private.ingest_conversation[],
-    p_messages private.ingest_message[], p_ids uuid[], p_now timestamptz
-) returns private.ingest_count[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_generic_plan'
-as $$
-begin
-    -- Tells the triggers that the summaries of the conversations include these messages.
-    perform set_config('threadline.is_summarized', 'on', true);
-    insert into public.conversation_messages (
-        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, sequence, message
-    )
-    select
-        p_ids[given.parent], given.external_id, given.sender, p_source.workspace_id, p_source.id,
-        given.sent_at, p_now + given.position * interval '1 microsecond', given.sequence, given.message
-    from unnest(p_messages) with ordinality as given (
-        parent, index, external_id, sender, sent_at, stated_at, sequence, message, present, deleted_at, error, position
-    )
-    -- Conversations with an error have no id here.
-    where p_ids[given.parent] is not null;
-    perform set_config('threadline.is_summarized', '', true);
-    return array(
-        select (given.position, given.message_count, null, null, null)::private.ingest_count
-        from unnest(p_conversations) as given
-        where given.error is null
-    );
-end
-$$;
-comment on function private.store_new_messages(
-    private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], timestamptz
-) is
-'Inserts the messages of a request that only adds messages. Its conversations have their summaries already.';
 
 -- The ingest log: the requests of each connection, for those who manage it. Kept for 30 days.
 -- Promise: it holds no names, no content and no secrets.
@@ -8289,6 +8021,273 @@ $$;
 comment on function public.separate_conversation(jsonb) is
 'POST /api/v2/conversations/{conversation_id}/separate: conversation_id, and optionally external_conversation_id.
 Undoes continues: the conversation that was joined last, or the named one, is its own again.';
+
+-- Ingest, sixth part: invites callers to upload the files of messages, and lets messages show what was uploaded.
+-- Promise: no URL of a caller is fetched.
+-- The next request or the clean-up finds what was uploaded, because we put no trigger on Storage.
+
+-- Definer, because the backend may neither read Storage nor change stored messages.
+create function private.settle_media(p_ids uuid[], p_limit integer) returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_found private.conversation_media[];
+    v_updates private.ingest_update[];
+    v_ids uuid[];
+begin
+    v_found := array(
+        select (
+            known.path, known.conversation_id, known.workspace_id, known.external_id, known.sender,
+            (object.metadata ->> 'size')::bigint, object.updated_at, known.created_at
+        )::private.conversation_media
+        from private.conversation_media as known
+        inner join storage.objects as object on object.bucket_id = 'attachments' and known.path = object.name
+        where known.stored_at is null
+            and (p_ids is null or known.conversation_id = any(p_ids))
+            -- Browsers run scripts in these types (250_files.sql), so no user can read them, and the sweep removes
+            -- them.
+            and coalesce(object.metadata ->> 'mimetype', '') !~* 'html|svg|[/+](xml|xsl)'
+        order by known.created_at
+        limit p_limit
+    );
+    if v_found = '{}' then
+        return 0;
+    end if;
+    perform from public.conversations as conversation
+    where conversation.id in (select found.conversation_id from unnest(v_found) as found)
+    order by conversation.id
+    for no key update;
+    update private.conversation_media as known
+    set size = found.size, stored_at = found.stored_at
+    from unnest(v_found) as found
+    where known.path = found.path;
+    select
+        array_agg((
+            found.position, 0, found.external_id, found.sender, 'media', 'storage', found.stored_at, 0,
+            jsonb_build_object('media_url', private.media_link(found.path)), null
+        )::private.ingest_update order by found.position),
+        array_agg(found.conversation_id order by found.position)
+    into v_updates, v_ids
+    from unnest(v_found) with ordinality as found (
+        path, conversation_id, workspace_id, external_id, sender, size, stored_at, created_at, position
+    );
+    perform private.record_updates(v_updates, v_ids), private.refresh_messages(v_updates, v_ids);
+    return cardinality(v_found);
+end
+$$;
+comment on function private.settle_media(uuid[], integer) is
+'Lets messages show their uploaded files: of these conversations, or of all if p_ids is null. Returns how many.';
+
+-- Definer, because no client and no backend writes the table.
+create function private.offer_uploads(
+    p_source private.ingest_source, p_conversations jsonb, p_results private.ingest_result[]
+) returns private.ingest_result[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_ids uuid[] := array(select result.conversation_id from unnest(p_results) as result);
+    v_uploads jsonb;
+    v_has_room boolean;
+begin
+    perform private.settle_media(v_ids, 1000);
+    v_has_room := private.has_media_room(p_source.workspace_id);
+    with wanted as (
+        select
+            parent.position, stored.conversation_id, stored.external_id, stored.sender,
+            private.media_path(stored.conversation_id, stored.external_id, stored.sender) as path
+        from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
+        cross join lateral jsonb_array_elements(case jsonb_typeof(parent.value -> 'messages')
+            when 'array' then parent.value -> 'messages' else '[]'
+        end) with ordinality as given (value, number)
+        inner join public.conversation_messages as stored
+            on stored.conversation_id = v_ids[parent.position]
+            and stored.external_id = given.value ->> 'id'
+            and stored.sender = case parent.value -> 'kind'
+                when '"group"' then private.parse_sender(given.value) else ''
+            end
+        where stored.message ->> 'type' in ('image', 'audio', 'video', 'file', 'sticker')
+            and stored.deleted_at is null
+            and stored.message ->> 'media_url' is distinct from private.media_link(
+                private.media_path(stored.conversation_id, stored.external_id, stored.sender)
+            )
+        order by parent.position, given.number
+        limit 100
+    ), reserved as (
+        insert into private.conversation_media as known (path, conversation_id, workspace_id, external_id, sender)
+        select distinct wanted.path, wanted.conversation_id, p_source.workspace_id, wanted.external_id, wanted.sender
+        from wanted
+        where v_has_room
+        on conflict (path) do update set stored_at = null where known.stored_at is not null
+    )
+
+    select jsonb_object_agg(listed.position, listed.uploads) into v_uploads
+    from (
+        select wanted.position, jsonb_agg(jsonb_build_object(
+            'message_id', wanted.external_id, 'sender', nullif(wanted.sender, ''), 'path', wanted.path
+        )) as uploads
+        from wanted
+        group by wanted.position
+    ) as listed;
+    return array(
+        select (
+            result.conversation_id, result.external_id, result.status, result.messages_added, result.conflicts,
+            result.updates_added, result.updates_waiting,
+            case when result.conversation_id is not null then
+                coalesce(case when v_has_room then v_uploads -> result.position::text end, '[]')
+            end,
+            case when not v_has_room then jsonb_array_length(v_uploads -> result.position::text) end
+        )::private.ingest_result
+        from unnest(p_results) with ordinality as result (
+            conversation_id, external_id, status, messages_added, conflicts, updates_added, updates_waiting, uploads,
+            uploads_refused, position
+        )
+        order by result.position
+    );
+end
+$$;
+comment on function private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]) is
+'The same results, each with the upload paths of the files of its messages: at most 100 in a request, and none for
+stored files. If the workspace is full, uploads_refused counts them instead. The service or the Edge Function adds
+signed URLs.';
+
+-- The newest conversations of all workspaces of a user, in pages. A query without a workspace would sort all
+-- conversations of the user; this reads one index entry per workspace, and then only the rows of the page.
+
+-- Definer, because a policy would compare each row with each workspace of the caller. It reads only workspaces of the
+-- caller.
+create function private.find_newest_conversations(p_before timestamptz, p_before_id uuid, p_limit integer)
+returns table (id uuid, at timestamptz)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with busiest as materialized (
+        select mine.id
+        from private.my_workspaces as mine
+        cross join lateral (
+            select conversation.last_message_at, conversation.id
+            from public.conversations as conversation
+            where conversation.workspace_id = mine.id
+                and (conversation.last_message_at, conversation.id) < (p_before, p_before_id)
+            order by conversation.last_message_at desc, conversation.id desc
+            limit 1
+        ) as newest
+        order by newest.last_message_at desc, newest.id desc
+        limit p_limit
+    )
+
+    select found.id, found.last_message_at
+    from busiest
+    cross join lateral (
+        select conversation.last_message_at, conversation.id
+        from public.conversations as conversation
+        where conversation.workspace_id = busiest.id
+            and (conversation.last_message_at, conversation.id) < (p_before, p_before_id)
+        order by conversation.last_message_at desc, conversation.id desc
+        limit p_limit
+    ) as found
+    order by found.last_message_at desc, found.id desc
+    limit p_limit
+$$;
+comment on function private.find_newest_conversations(timestamptz, uuid, integer) is
+'Conversations of the caller''s workspaces after a position in the inbox, newest first. The page can only come from the
+p_limit workspaces with the newest conversations.';
+
+create function private.list_conversations(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_limit integer := private.parse_integer($1, 'limit', 1, 200, 50);
+    v_before text := private.scalar_text($1, 'before');
+    v_place record;
+    v_page record;
+begin
+    perform private.require_user();
+    if v_before !~* '^[0-9]{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+        perform private.fail(
+            400, 'invalid_cursor', 'before is not a cursor of this call. Send next_cursor of the page before.', 'before'
+        );
+    end if;
+    -- A cursor is the time in microseconds, and the id.
+    select
+        coalesce(
+            'epoch'::timestamptz + split_part(v_before, '_', 1)::bigint * interval '1 microsecond', 'infinity'
+        ) as at,
+        coalesce(split_part(v_before, '_', 2), 'ffffffff-ffff-ffff-ffff-ffffffffffff')::uuid as id
+    into v_place;
+    with page as materialized (
+        select newest.id, newest.at, row_number() over (order by newest.at desc, newest.id desc) as place
+        from private.find_newest_conversations(v_place.at, v_place.id, v_limit + 1) as newest
+    )
+
+    select
+        coalesce(jsonb_agg(
+            private.render_inbox_entry(conversation)
+            || jsonb_build_object('unread_count', public.unread_count(conversation))
+            order by page.place
+        ) filter (where page.place <= v_limit), '[]') as conversations,
+        case when count(*) > v_limit then (
+            select (extract(epoch from last.at) * 1000000)::bigint || '_' || last.id
+            from page as last
+            where last.place = v_limit
+        ) end as next_cursor
+    into v_page
+    from page
+    inner join public.conversations as conversation on page.id = conversation.id;
+    return private.succeed(v_page.conversations, jsonb_build_object('next_cursor', v_page.next_cursor));
+end
+$$;
+comment on function private.list_conversations(jsonb) is
+'GET /api/v2/conversations: the conversations of all workspaces of the caller, newest message first, without those that
+have no message, with unread_count. Takes limit (1 to 200, default 50) and before (next_cursor of the page before).';
+
+create function private.render_inbox_entry(p_conversation public.conversations) returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select jsonb_build_object(
+        'id', p_conversation.id,
+        'workspace_id', p_conversation.workspace_id,
+        'user_id', p_conversation.user_id,
+        'platform', p_conversation.platform,
+        'external_conversation_id', p_conversation.external_conversation_id,
+        'participant_identifier', p_conversation.participant_identifier,
+        'participant_name', p_conversation.participant_name,
+        'kind', p_conversation.kind,
+        'person_id', p_conversation.person_id,
+        'message_count', p_conversation.message_count,
+        'last_message_at', private.format_time(p_conversation.last_message_at),
+        'last_message_preview', p_conversation.last_message_preview
+    )
+$$;
+comment on function private.render_inbox_entry(public.conversations) is
+'A conversation in the form of the inbox list.';
+
+create function public.list_conversations(max_conversations integer default 50, before text default null)
+returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.list_conversations(jsonb_build_object(
+        'limit', list_conversations.max_conversations, 'before', list_conversations.before
+    ));
+end
+$$;
+comment on function public.list_conversations(integer, text) is
+'Lists the conversations of all workspaces of the caller, newest message first. Takes max_conversations (1 to 200) and
+before (meta.next_cursor of the page before; null on the last page).';
 
 -- POST /functions/v1/messaging-ingest: checks the key and the limits, stores the request and writes the log.
 -- Promise: the answer says what was stored, and every failed check has the error of the ingest document.

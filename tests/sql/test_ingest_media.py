@@ -1,4 +1,4 @@
-"""sql/137_ingest_media.sql: files of ingested messages in our own bucket."""
+"""sql/142_ingest_media.sql: files of ingested messages in our own bucket."""
 
 import hashlib
 import json

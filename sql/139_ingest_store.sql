@@ -254,7 +254,6 @@ begin
         v_conversations := private.validate_updates(v_conversations, v_updates);
     end if;
     v_participants := private.list_participants(p_source.platform, v_conversations, v_ids);
-
     -- The triggers of conversations leave the broadcasts to this function.
     perform set_config('threadline.is_ingesting', 'on', true);
     -- The lock order stands in the head of 131_ingest_conversations.sql.
