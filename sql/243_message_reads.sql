@@ -110,51 +110,29 @@ declare
     v_seqs bigint[];
 begin
     -- Reads one row more, to know whether there is a next page.
-    if p_after is null then
-        select array_agg(found.id), array_agg(found.seq) into ids, v_seqs
-        from (
-            select message.id, message.seq
-            from public.messages as message
-            where message.channel_id = p_channel_id
-                and message.deleted_at is null
-                and message.seq < coalesce(p_before, 9223372036854775807)
-                and (p_thread_id is null or message.thread_id = p_thread_id)
-                and (
-                    not p_is_roots_only
-                    or message.thread_id is null
-                    -- Else the replies to a deleted message would be in no view. Compared as a value, because Postgres
-                    -- could read the whole table for EXISTS.
-                    or (
-                        select root.id from public.messages as root
-                        where root.id = message.thread_id and root.deleted_at is null
-                    ) is null
-                )
-            order by message.seq desc
-            limit p_limit + 1 offset p_offset
-        ) as found;
-    else
-        select array_agg(found.id), array_agg(found.seq) into ids, v_seqs
-        from (
-            select message.id, message.seq
-            from public.messages as message
-            where message.channel_id = p_channel_id
-                and message.deleted_at is null
-                and message.seq > p_after
-                and (p_thread_id is null or message.thread_id = p_thread_id)
-                and (
-                    not p_is_roots_only
-                    or message.thread_id is null
-                    -- Else the replies to a deleted message would be in no view. Compared as a value, because Postgres
-                    -- could read the whole table for EXISTS.
-                    or (
-                        select root.id from public.messages as root
-                        where root.id = message.thread_id and root.deleted_at is null
-                    ) is null
-                )
-            order by message.seq
-            limit p_limit + 1 offset p_offset
-        ) as found;
-    end if;
+    select array_agg(found.id), array_agg(found.seq) into ids, v_seqs
+    from (
+        select message.id, message.seq
+        from public.messages as message
+        where message.channel_id = p_channel_id
+            and message.deleted_at is null
+            and (p_before is null or message.seq < p_before)
+            and (p_after is null or message.seq > p_after)
+            and (p_thread_id is null or message.thread_id = p_thread_id)
+            and (
+                not p_is_roots_only
+                or message.thread_id is null
+                -- Else the replies to a deleted message would be in no view. Compared as a value, because Postgres
+                -- could read the whole table for EXISTS.
+                or (
+                    select root.id from public.messages as root
+                    where root.id = message.thread_id and root.deleted_at is null
+                ) is null
+            )
+        -- A custom plan knows p_after and reads the index in this direction.
+        order by case when p_after is null then message.seq end desc, message.seq
+        limit p_limit + 1 offset p_offset
+    ) as found;
     if cardinality(ids) > p_limit then
         next_cursor := 'seq_' || v_seqs[p_limit];
     end if;
