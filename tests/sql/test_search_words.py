@@ -8,7 +8,7 @@ import pytest
 from tests.support.calls import ask, call, send
 from tests.support.cluster import TestCluster
 from tests.support.database import Db, become, become_postgres, lift_request_limit, value
-from tests.support.world import CHANNEL, MATTY
+from tests.support.world import MATTY
 
 LANGUAGES = {
     "channel": "update public.channels set language = %s",
