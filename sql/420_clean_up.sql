@@ -184,7 +184,7 @@ begin
         perform cron.schedule('threadline_clean_up', '*/5 * * * *', 'select private.clean_up()');
         perform cron.schedule(
             'threadline_index', '* * * * *',
-            'select private.index_conversations(1000), private.index_languages(5000)'
+            'select private.index_conversations(1000), private.index_languages(2000)'
         );
     end if;
 exception

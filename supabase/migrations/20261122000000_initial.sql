@@ -14647,14 +14647,14 @@ declare
 begin
     return private.succeed(jsonb_build_object(
         'indexed', private.index_conversations(v_limit),
-        'reindexed', private.index_languages(10 * v_limit)
+        'reindexed', private.index_languages(5 * v_limit)
     ));
 end
 $$;
 comment on function public.index_conversations(jsonb) is
 'For the service: indexes messages of conversations for search. Takes limit (rows of the backlog, one for each ingest
 request). Returns how many it took (indexed), and how many messages of a channel it indexed again because the language
-of the channel changed (reindexed, at most ten times limit).';
+of the channel changed (reindexed, at most five times limit).';
 
 -- Definer, because no client reads the index. It returns messages of the caller's workspaces only.
 create function private.search_conversations(
@@ -18168,7 +18168,7 @@ begin
         perform cron.schedule('threadline_clean_up', '*/5 * * * *', 'select private.clean_up()');
         perform cron.schedule(
             'threadline_index', '* * * * *',
-            'select private.index_conversations(1000), private.index_languages(5000)'
+            'select private.index_conversations(1000), private.index_languages(2000)'
         );
     end if;
 exception
