@@ -68,8 +68,8 @@ create type private.ingest_result as (
 );
 comment on type private.ingest_result is
 'What became of one conversation of a request; conflicts are the ids of messages that are stored with other content. The
-numbers of updates are null if it has none, and uploads is null unless the request asks for them. uploads_refused is null
-unless the workspace is full.';
+numbers of updates are null if it has none, and uploads is null unless the request asks for them. uploads_refused is
+null unless the workspace is full.';
 
 create type private.ingest_update as (
     parent integer,

@@ -129,5 +129,5 @@ end
 $$;
 comment on function private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]) is
 'The same results, each with the upload paths of the files of its messages: at most 100 in a request, and none for
-stored files. If the workspace is full, uploads_refused counts them instead. The service or the Edge Function adds signed
-URLs.';
+stored files. If the workspace is full, uploads_refused counts them instead. The service or the Edge Function adds
+signed URLs.';

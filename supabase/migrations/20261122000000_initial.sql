@@ -5236,8 +5236,8 @@ create type private.ingest_result as (
 );
 comment on type private.ingest_result is
 'What became of one conversation of a request; conflicts are the ids of messages that are stored with other content. The
-numbers of updates are null if it has none, and uploads is null unless the request asks for them. uploads_refused is null
-unless the workspace is full.';
+numbers of updates are null if it has none, and uploads is null unless the request asks for them. uploads_refused is
+null unless the workspace is full.';
 
 create type private.ingest_update as (
     parent integer,
@@ -7019,8 +7019,8 @@ end
 $$;
 comment on function private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]) is
 'The same results, each with the upload paths of the files of its messages: at most 100 in a request, and none for
-stored files. If the workspace is full, uploads_refused counts them instead. The service or the Edge Function adds signed
-URLs.';
+stored files. If the workspace is full, uploads_refused counts them instead. The service or the Edge Function adds
+signed URLs.';
 
 -- Ingest: conversations that continue under another name. On some platforms, a user with a new number or id begins a
 -- new conversation; here both are one.
