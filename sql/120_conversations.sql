@@ -248,6 +248,48 @@ comment on function private.update_summaries(private.conversation_summary[], int
 'Writes summaries into their conversations and raises their versions by the number of broadcasts that follow: 0 when
 retention deletes messages. The caller has locked the rows.';
 
+create function private.fail_without_conversation() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The row-level security of messages rests on their workspace_id, hence it counts as a part of the key.
+    raise foreign_key_violation using
+        message = 'A message belongs to a conversation that exists, and to its workspace.',
+        constraint = 'conversation_messages_conversation_fkey';
+end
+$$;
+comment on function private.fail_without_conversation() is
+'Raises the foreign key violation (23503) of a message of no conversation, or with another workspace_id than it has.';
+
+-- Definer, as the next one.
+create function private.check_conversations_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (
+        select
+        from (
+            select changed.conversation_id, changed.workspace_id
+            from changed group by changed.conversation_id, changed.workspace_id
+        ) as given
+        left join lateral (
+            -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
+            select known.workspace_id from public.conversations as known where known.id = given.conversation_id limit 1
+        ) as conversation on true
+        where conversation.workspace_id is distinct from given.workspace_id
+    ) then
+        perform private.fail_without_conversation();
+    end if;
+    return null;
+end
+$$;
+comment on function private.check_conversations_trigger() is
+'Trigger: checks that new messages belong to conversations that exist, where ingest has written the summaries already
+(store_new_messages).';
+
 -- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
 create function private.summarize_conversations_trigger() returns trigger
 language plpgsql
@@ -305,11 +347,8 @@ begin
             limit 1
         ) as newest on true
     ) as wanted;
-    -- The row-level security of messages rests on their workspace_id, hence it counts as a part of the key.
     if tg_op = 'INSERT' and not v_is_complete then
-        raise foreign_key_violation using
-            message = 'A message belongs to a conversation that exists, and to its workspace.',
-            constraint = 'conversation_messages_conversation_fkey';
+        perform private.fail_without_conversation();
     end if;
     perform private.update_summaries(v_stale, case tg_op when 'DELETE' then 0 else 1 end) where v_stale is not null;
     return null;

@@ -186,6 +186,85 @@ $$;
 comment on function private.can_match(uuid) is
 'Takes the shared matching lock of a workspace. False if a change of people holds it for more than a second.';
 
+create function private.lock_person(p_match private.person_match) returns private.person_match
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_match.person_id is not null then
+        -- Waits for a concurrent delete of the person, which then counts as deleted.
+        perform from public.people as person where person.id = p_match.person_id for key share;
+        if not found then
+            return null;
+        end if;
+    end if;
+    return p_match;
+end
+$$;
+comment on function private.lock_person(private.person_match) is
+'The same match, whose person stays until the transaction ends; null if the person is deleted.';
+
+create function private.match_participant(p_workspace_id uuid, p_platform text, p_identifier text, p_key text)
+returns private.person_match
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_people uuid[];
+    v_match private.person_match;
+begin
+    -- Most participants share no key with a person, or only with one person of the same number. This check costs a
+    -- tenth of matching.
+    v_people := array(
+        select known.person_id from private.person_keys as known
+        where known.workspace_id = p_workspace_id and known.key = p_key
+        limit 2
+    );
+    if v_people = '{}' then
+        return null;
+    elsif cardinality(v_people) = 1 and exists (
+        select from private.person_keys as known
+        where known.workspace_id = p_workspace_id
+            and known.key = 'd:' || private.plain_digits(p_platform, p_identifier)
+            and known.person_id = v_people[1]
+    ) then
+        v_match := (v_people[1], 'phone');
+    else
+        v_match := private.match_identifiers(
+            p_workspace_id, p_platform, array[private.identify(p_platform, p_identifier)]
+        );
+    end if;
+    return private.lock_person(v_match);
+end
+$$;
+comment on function private.match_participant(uuid, text, text, text) is
+'The person whom a participant matches by its identifier, which has the key p_key.';
+
+-- Definer, because ingest may not read the keys of people.
+create function private.match_participants(
+    p_workspace_id uuid, p_platform text, p_identifiers text[], p_keys text[]
+) returns private.person_match[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select case
+            when exists (
+                select from private.person_keys as known
+                where known.workspace_id = p_workspace_id and known.key = given.key
+                limit 1
+            ) then private.match_participant(p_workspace_id, p_platform, given.identifier, given.key)
+        end
+        from unnest(p_identifiers, p_keys) with ordinality as given (identifier, key, position)
+        order by given.position
+    );
+end
+$$;
+comment on function private.match_participants(uuid, text, text[], text[]) is
+'The people whom participants match, by position: null for most, who share no key with a person.';
+
 -- Definer, because ingest may not read the keys of people.
 create function private.match_participant_trigger() returns trigger
 language plpgsql
@@ -193,7 +272,6 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_people uuid[];
     v_match private.person_match;
 begin
     new.participant_key := case
@@ -210,43 +288,19 @@ begin
     end if;
     if tg_op = 'UPDATE' and new.kind = 'direct' then
         -- The earlier identifier stays one of the participant (record_earlier_identifier_trigger).
-        v_match := private.match_identifiers(
+        v_match := private.lock_person(private.match_identifiers(
             new.workspace_id, new.platform,
             private.list_identifiers(new.id)
             || private.identify(new.platform, new.participant_identifier)
             || private.identify(old.platform, old.participant_identifier)
-        );
+        ));
     else
-        -- Most participants share no key with a person, or only with one person of the same number. This check costs a
-        -- tenth of matching.
-        v_people := array(
-            select known.person_id from private.person_keys as known
-            where known.workspace_id = new.workspace_id and known.key = new.participant_key
-            limit 2
+        v_match := private.match_participant(
+            new.workspace_id, new.platform, new.participant_identifier, new.participant_key
         );
-        if cardinality(v_people) = 1 and exists (
-            select from private.person_keys as known
-            where known.workspace_id = new.workspace_id
-                and known.key = 'd:' || private.plain_digits(new.platform, new.participant_identifier)
-                and known.person_id = v_people[1]
-        ) then
-            v_match := (v_people[1], 'phone');
-        elsif v_people <> '{}' then
-            v_match := private.match_identifiers(
-                new.workspace_id, new.platform, array[private.identify(new.platform, new.participant_identifier)]
-            );
-        end if;
     end if;
     new.person_id := v_match.person_id;
     new.matched_by := v_match.reason;
-    if new.person_id is not null then
-        -- Waits for a concurrent delete of the person, which then counts as deleted.
-        perform from public.people as person where person.id = new.person_id for key share;
-        if not found then
-            new.person_id := null;
-            new.matched_by := null;
-        end if;
-    end if;
     return new;
 end
 $$;

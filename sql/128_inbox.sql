@@ -27,11 +27,15 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if p_messages is null then
+        return jsonb_build_object(
+            'conversation', to_jsonb(p_conversation), 'messages_added', p_added, 'messages', '[]'::jsonb,
+            'truncated', true
+        );
+    end if;
     return jsonb_build_object(
-        'conversation', to_jsonb(p_conversation),
-        'messages_added', p_added,
-        'messages', coalesce(p_messages, '[]')
-    ) || case when p_messages is null then jsonb_build_object('truncated', true) else '{}' end;
+        'conversation', to_jsonb(p_conversation), 'messages_added', p_added, 'messages', p_messages
+    );
 end
 $$;
 comment on function private.render_conversation(public.conversations, bigint, jsonb) is
@@ -44,8 +48,34 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
+set plan_cache_mode = 'force_generic_plan'
 as $$
+declare
+    v_ids uuid[];
+    v_added bigint[];
+    v_messages jsonb[];
 begin
+    select array_agg(counted.conversation_id), array_agg(counted.added)
+    into v_ids, v_added
+    from (
+        select changed.conversation_id, count(*) as added from changed group by changed.conversation_id
+    ) as counted;
+    -- Sorting and joining the messages takes as long as all the rest, so it is left out when there are too many to send.
+    if (select settings.broadcast_max_messages from private.settings) >= any(v_added) then
+        select array_agg(listed.conversation_id), array_agg(listed.added), array_agg(listed.messages)
+        into v_ids, v_added, v_messages
+        from (
+            select
+                changed.conversation_id,
+                count(*) as added,
+                jsonb_agg(
+                    changed.message
+                    order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
+                ) as messages
+            from changed
+            group by changed.conversation_id
+        ) as listed;
+    end if;
     insert into realtime.messages (topic, extension, event, payload, private)
     select topic.name, 'broadcast', rendered.event, rendered.payload, true
     from (
@@ -62,17 +92,7 @@ begin
                     <= (select settings.broadcast_max_bytes from private.settings)
                     then counted.messages
             end) as payload
-        from (
-            select
-                changed.conversation_id,
-                count(*) as added,
-                jsonb_agg(
-                    changed.message
-                    order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
-                ) as messages
-            from changed
-            group by changed.conversation_id
-        ) as counted
+        from unnest(v_ids, v_added, v_messages) as counted (conversation_id, added, messages)
         cross join lateral (
             -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
             select conversation from public.conversations as conversation

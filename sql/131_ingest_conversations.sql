@@ -182,35 +182,45 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_new private.ingest_participant[] := array(
+        select given from unnest(p_participants) as given where given.conversation_id is null
+    );
+    v_keys text[] := array(
+        select case when not given.is_group then private.participant_key(p_source.platform, given.identifier) end
+        from unnest(v_new) as given
+    );
+    v_matches private.person_match[] := '{}'::private.person_match[];
     v_created jsonb;
 begin
-    if not exists (select from unnest(p_participants) as given where given.conversation_id is null) then
+    if v_new = '{}' then
         return '{}'::jsonb;
+    end if;
+    -- One look-up for all, because the trigger of conversations takes a third of the time of an insert. It still runs
+    -- if they are matched later.
+    if current_setting('threadline.matches_later', true) <> 'on' then
+        v_matches := private.match_participants(
+            p_source.workspace_id, p_source.platform, array(select given.identifier from unnest(v_new) as given), v_keys
+        );
+        perform set_config('threadline.is_matched', 'on', true);
     end if;
     with created as (
         insert into public.conversations (
             workspace_id, user_id, scope_id, platform, external_conversation_id,
             participant_identifier, participant_identified_at, participant_name, participant_named_at, kind,
-            message_count, last_message_at, last_message_preview
+            participant_key, person_id, matched_by, message_count, last_message_at, last_message_preview
         )
         select
-            p_source.workspace_id,
-            p_source.user_id,
-            p_source.scope_id,
-            p_source.platform,
-            given.external_id,
-            given.identifier,
-            nullif(given.identified_at, '-infinity'),
-            given.name,
-            nullif(given.named_at, '-infinity'),
-            case when given.is_group then 'group' else 'direct' end,
+            p_source.workspace_id, p_source.user_id, p_source.scope_id, p_source.platform, given.external_id,
+            given.identifier, nullif(given.identified_at, '-infinity'), given.name,
+            nullif(given.named_at, '-infinity'), case when given.is_group then 'group' else 'direct' end,
+            given.key, given.person_id, given.reason,
             -- Saves an update of each new conversation and its indexes. If the request has duplicates or updates, the
             -- trigger of the messages corrects this.
-            given.message_count,
-            nullif(given.last_at, '-infinity'),
-            private.message_preview(given.last_message)
-        from unnest(p_participants) as given
-        where given.conversation_id is null
+            given.message_count, nullif(given.last_at, '-infinity'), private.message_preview(given.last_message)
+        from unnest(v_new, v_keys, v_matches) as given (
+            external_id, conversation_id, identifier, identified_at, name, named_at, is_group, message_count, last_at,
+            last_message, key, person_id, reason
+        )
         order by given.external_id collate "C"
         on conflict on constraint conversations_external_id_unique do nothing
         returning external_conversation_id, id
@@ -218,7 +228,7 @@ begin
 
     select jsonb_object_agg(created.external_conversation_id, created.id) into v_created from created;
     -- Tells summarize_conversations_trigger that new conversations have their summaries already.
-    perform set_config('threadline.is_creating', 'on', true);
+    perform set_config('threadline.is_creating', 'on', true), set_config('threadline.is_matched', '', true);
     return coalesce(v_created, '{}');
 end
 $$;
@@ -226,9 +236,12 @@ comment on function private.create_conversations(private.ingest_source, private.
 'Creates the missing conversations, ordered by external id, with the summary of their messages. Returns an object of
 external id and id, without those that another request created first.';
 
+-- force_generic_plan, because Postgres prefers a custom plan for a short array, and making it takes longer than the
+-- look-ups.
 create function private.lock_conversations(p_ids uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
     v_locked integer;
@@ -248,9 +261,12 @@ comment on function private.lock_conversations(uuid[]) is
 'Locks conversations, ordered by id. Raises 40001 if one of them was deleted. A null in p_ids is a
 conversation that was deleted before it could be found.';
 
-create function private.update_participants(p_ids uuid[], p_participants private.ingest_participant[])
-returns uuid[]
+-- Definer, because the backend may not change summaries.
+create function private.update_participants(
+    p_ids uuid[], p_participants private.ingest_participant[], p_summaries private.conversation_summary[]
+) returns uuid[]
 language plpgsql
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -268,7 +284,12 @@ begin
             end,
             participant_name = case when merged.is_named then merged.name else target.participant_name end,
             participant_named_at = nullif(greatest(target.participant_named_at, merged.named_at), '-infinity'),
-            kind = case when merged.is_group then 'group' else target.kind end
+            kind = case when merged.is_group then 'group' else target.kind end,
+            -- The broadcasts of the transaction that creates a conversation show its first version.
+            version = target.version + (merged.is_summarized and target.created_at <> now())::integer,
+            message_count = merged.new_count,
+            last_message_at = merged.new_last_at,
+            last_message_preview = merged.new_preview
         from (
             select
                 existing.id,
@@ -284,15 +305,23 @@ begin
                     as is_identified,
                 given.name is not null and (given.named_at, given.name)
                 > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
-                    as is_named
+                    as is_named,
+                summary.conversation_id is not null as is_summarized,
+                coalesce(summary.message_count, existing.message_count) as new_count,
+                coalesce(summary.last_message_at, existing.last_message_at) as new_last_at,
+                coalesce(summary.last_message_preview, existing.last_message_preview) as new_preview
             from public.conversations as existing
             inner join unnest(p_participants) as given on existing.external_conversation_id = given.external_id
+            left join unnest(p_summaries) as summary on existing.id = summary.conversation_id
             where existing.id = any(p_ids)
         ) as merged
         where target.id = merged.id
             -- Else a plan for few conversations reads the whole index.
             and target.id = any(p_ids)
-            and (merged.is_identified or merged.is_named or merged.is_group and target.kind = 'direct')
+            and (
+                merged.is_identified or merged.is_named or merged.is_summarized
+                or merged.is_group and target.kind = 'direct'
+            )
         returning target.id, (merged.old_identifier, merged.old_name, merged.old_kind)
         is distinct from (target.participant_identifier, target.participant_name, target.kind) as is_changed
     )
@@ -301,6 +330,8 @@ begin
     return v_changed;
 end
 $$;
-comment on function private.update_participants(uuid[], private.ingest_participant[]) is
-'Sets identifier and name of participants where the request has newer ones. Returns the ids of the conversations that
-look different now. The caller has locked the rows.';
+comment on function private.update_participants(
+    uuid[], private.ingest_participant[], private.conversation_summary[]
+) is
+'Sets identifier and name of participants where the request has newer ones, and the summaries of their conversations.
+Returns the ids of the conversations whose participant looks different now. The caller has locked the rows.';

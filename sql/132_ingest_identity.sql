@@ -86,7 +86,7 @@ comment on function private.join_identifiers(jsonb, jsonb) is
 
 -- Definer, because no role writes the table.
 create function private.record_group_participants(
-    p_parsed private.ingest_conversation[], p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
+    p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
 ) returns uuid[]
 language plpgsql
 security definer
@@ -95,11 +95,7 @@ set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
     v_changed uuid[];
-    v_ids uuid[] := array(select distinct p_ids[given.position] from unnest(p_parsed) as given where given.is_group);
 begin
-    if v_ids = '{}' then
-        return '{}'::uuid[];
-    end if;
     with recorded as (
         insert into private.group_participants as known (
             conversation_id, workspace_id, identifier, name, named_at, identifiers, has_left, at, keys
@@ -134,8 +130,48 @@ begin
     return coalesce(v_changed, '{}') || private.match_group_participants(v_changed, null);
 end
 $$;
-comment on function private.record_group_participants(
-    private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]
-) is
+comment on function private.record_group_participants(jsonb, private.ingest_message[], uuid[]) is
 'Stores what a request says about participants of groups, and matches them to people. Returns the groups that changed.
 The caller has locked the conversations.';
+
+create function private.record_given_identifiers(
+    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[], p_is_all_new boolean
+) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[];
+    v_identifiers private.identifier[];
+begin
+    -- New conversations say all that the request says, unless it names one twice or has the field identifiers.
+    if p_is_all_new and (
+        select count(distinct given.external_id collate "C") = count(*) and bool_and(given.identifiers = '{}')
+        from unnest(p_conversations) as given
+    ) then
+        return '{}'::uuid[];
+    end if;
+    -- Most requests say nothing that the conversation does not say itself.
+    select array_agg(given.id), array_agg(given.identifier)
+    into v_ids, v_identifiers
+    from (
+        select existing.id, private.identify_any(p_platform, line.identifier) as identifier
+        from unnest(p_conversations) as line
+        inner join public.conversations as existing on p_ids[line.position] = existing.id
+        -- Else a plan for few conversations reads the whole index.
+        where existing.id = any(p_ids) and line.identifier <> existing.participant_identifier
+        union all
+        select p_ids[line.position], extra::private.identifier
+        from unnest(p_conversations) as line
+        cross join unnest(line.identifiers) as extra
+        where p_ids[line.position] is not null
+    ) as given;
+    if v_ids is null then
+        return '{}'::uuid[];
+    end if;
+    return private.record_identifiers(v_ids, v_identifiers);
+end
+$$;
+comment on function private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean) is
+'Keeps what a request says about participants and their conversations do not show. Returns the changed conversations.
+The caller has locked the rows.';

@@ -130,6 +130,41 @@ comment on function private.store_messages(private.ingest_source, private.ingest
 'Inserts the messages that are new. The first of several messages with the same id counts. The caller has locked the
 conversations.';
 
+create function private.add_messages(
+    p_source private.ingest_source, p_conversations private.ingest_conversation[],
+    p_messages private.ingest_message[], p_updates private.ingest_update[], p_ids uuid[], p_existing uuid[]
+) returns private.ingest_count[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_has_updates boolean := exists (select from unnest(p_conversations) as given where given.has_updates);
+    v_has_future boolean := exists (select from unnest(p_conversations) as given where given.has_future);
+    v_messages private.ingest_message[];
+    v_counts private.ingest_count[] := '{}'::private.ingest_count[];
+begin
+    if v_has_updates then
+        v_counts := private.record_updates(p_updates, p_ids);
+    end if;
+    v_messages := case
+        when v_has_updates or v_has_future or private.has_updates(p_existing)
+            then private.apply_known_updates(private.place_messages(p_messages, p_ids), p_ids)
+        else p_messages
+    end;
+    v_counts := v_counts || private.store_messages(p_source, v_messages, p_ids, p_existing = '{}');
+    if exists (select from unnest(v_counts) as counted where counted.conflicts is not null or v_has_updates) then
+        v_counts := private.settle_updates(v_messages, p_updates, p_ids, v_counts);
+    end if;
+    return v_counts;
+end
+$$;
+comment on function private.add_messages(
+    private.ingest_source, private.ingest_conversation[], private.ingest_message[], private.ingest_update[],
+    uuid[], uuid[]
+) is
+'Stores the messages and updates of a request that are not all new. p_existing are the conversations that it did not
+create. The caller has locked them.';
+
 create function private.send_changes(p_created jsonb, p_changed uuid[], p_results private.ingest_result[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -185,47 +220,37 @@ comment on function private.complete_ids(private.ingest_source, private.ingest_c
 'The ids of the conversations of a request, by position, with those that are new. A conversation with a bad message or
 update loses its id.';
 
-create function private.record_given_identifiers(
-    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[], p_is_all_new boolean
+create function private.record_participants(
+    p_source private.ingest_source, p_request jsonb, p_conversations private.ingest_conversation[],
+    p_messages private.ingest_message[], p_updates private.ingest_update[], p_ids uuid[], p_is_all_new boolean
 ) returns uuid[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_ids uuid[];
-    v_identifiers private.identifier[];
+    v_changed uuid[] := private.record_given_identifiers(
+        p_source.platform, p_conversations, p_ids, p_is_all_new
+    );
 begin
-    -- New conversations say all that the request says, unless it names one twice or has the field identifiers.
-    if p_is_all_new and (
-        select count(distinct given.external_id collate "C") = count(*) and bool_and(given.identifiers = '{}')
-        from unnest(p_conversations) as given
+    if exists (select from unnest(p_conversations) as given where given.is_group) then
+        v_changed := v_changed || private.record_group_participants(p_request, p_messages, p_ids);
+    end if;
+    -- Also for names that came since the request was read.
+    if current_setting('threadline.has_names', true) = 'on' or exists (
+        select from private.conversation_aliases as alias
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
     ) then
-        return '{}'::uuid[];
+        perform private.record_names(p_source, p_request, p_conversations, p_messages, p_updates, p_ids);
     end if;
-    -- Most requests say nothing that the conversation does not say itself.
-    select array_agg(given.id), array_agg(given.identifier)
-    into v_ids, v_identifiers
-    from (
-        select existing.id, private.identify_any(p_platform, line.identifier) as identifier
-        from unnest(p_conversations) as line
-        inner join public.conversations as existing on p_ids[line.position] = existing.id
-        -- Else a plan for few conversations reads the whole index.
-        where existing.id = any(p_ids) and line.identifier <> existing.participant_identifier
-        union all
-        select p_ids[line.position], extra::private.identifier
-        from unnest(p_conversations) as line
-        cross join unnest(line.identifiers) as extra
-        where p_ids[line.position] is not null
-    ) as given;
-    if v_ids is null then
-        return '{}'::uuid[];
-    end if;
-    return private.record_identifiers(v_ids, v_identifiers);
+    return v_changed;
 end
 $$;
-comment on function private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean) is
-'Keeps what a request says about participants and their conversations do not show. Returns the changed conversations.
-The caller has locked the rows.';
+comment on function private.record_participants(
+    private.ingest_source, jsonb, private.ingest_conversation[], private.ingest_message[],
+    private.ingest_update[], uuid[], boolean
+) is
+'Stores what a request says about participants, members of groups and names of conversations. Returns the conversations
+that changed. The caller has locked them.';
 
 -- enable_seqscan, because an ingest looks everything up by keys. The planner would read a nearly empty table whole, and
 -- the session would keep that plan (decision 0003). jit, because the planner overestimates updates, and compiling their
@@ -246,8 +271,9 @@ declare
     v_participants private.ingest_participant[];
     v_created jsonb;
     v_existing uuid[];
+    v_now timestamptz;
+    v_has_only_new boolean;
     v_changed uuid[] := '{}'::uuid[];
-    v_counts private.ingest_count[] := '{}'::private.ingest_count[];
     v_results private.ingest_result[];
 begin
     if not v_has_updates and private.is_replay(p_conversations, v_conversations, v_ids) then
@@ -277,32 +303,21 @@ begin
     );
     if v_existing <> '{}' then
         perform private.lock_conversations(v_existing);
-        v_changed := private.update_participants(v_existing, v_participants);
     end if;
-    v_changed := v_changed || private.record_given_identifiers(
-        p_source.platform, v_conversations, v_ids, v_existing = '{}'
-    ) || private.record_group_participants(v_conversations, p_conversations, v_messages, v_ids);
-    -- Also for names that came since the request was read.
-    if current_setting('threadline.has_names', true) = 'on' or exists (
-        select from private.conversation_aliases as alias
-        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
-    ) then
-        perform private.record_names(p_source, p_conversations, v_conversations, v_messages, v_updates, v_ids);
+    v_now := clock_timestamp();
+    v_has_only_new := private.has_only_new_messages(v_conversations, v_messages, v_ids, v_existing);
+    if v_existing <> '{}' then
+        v_changed := private.update_participants(v_existing, v_participants, case
+            when v_has_only_new then private.list_summaries(v_existing, v_participants, v_now) else '{}'
+        end);
     end if;
-    if v_has_updates then
-        v_counts := private.record_updates(v_updates, v_ids);
-    end if;
-    if v_has_updates
-        or private.has_updates(v_existing)
-        or exists (select from unnest(v_conversations) as given where given.has_future)
-    then
-        v_messages := private.apply_known_updates(private.place_messages(v_messages, v_ids), v_ids);
-    end if;
-    v_counts := v_counts || private.store_messages(p_source, v_messages, v_ids, v_existing = '{}');
-    if exists (select from unnest(v_counts) as counted where counted.conflicts is not null or v_has_updates) then
-        v_counts := private.settle_updates(v_messages, v_updates, v_ids, v_counts);
-    end if;
-    v_results := private.list_results(v_conversations, v_ids, v_created, v_counts);
+    v_changed := v_changed || private.record_participants(
+        p_source, p_conversations, v_conversations, v_messages, v_updates, v_ids, v_existing = '{}'
+    );
+    v_results := private.list_results(v_conversations, v_ids, v_created, case
+        when v_has_only_new then private.store_new_messages(p_source, v_conversations, v_messages, v_ids, v_now)
+        else private.add_messages(p_source, v_conversations, v_messages, v_updates, v_ids, v_existing)
+    end);
     perform private.send_changes(v_created, v_changed, v_results);
     perform set_config('threadline.is_ingesting', '', true), set_config('threadline.is_creating', '', true);
     return v_results;

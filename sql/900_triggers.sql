@@ -172,9 +172,11 @@ create trigger conversations_10_assign_workspace
 before insert on public.conversations
 for each row when (new.workspace_id is null or new.scope_id is null)
 execute function private.set_conversation_workspace_trigger();
+-- Ingest matches the participants of a request at once (create_conversations).
 create trigger conversations_10_match
 before insert on public.conversations
-for each row execute function private.match_participant_trigger();
+for each row when (current_setting('threadline.is_matched', true) is distinct from 'on')
+execute function private.match_participant_trigger();
 create trigger conversations_20_match
 before update of participant_identifier, kind on public.conversations
 for each row when (
@@ -230,11 +232,17 @@ referencing new table as changed
 for each statement execute function private.rematch_identified_trigger();
 
 -- conversation_messages: ingest adds messages: counters and preview of the conversation first, then the broadcast
--- that shows them.
+-- that shows them. Ingest creates conversations with the summary of their first messages, and then only checks them.
+create trigger conversation_messages_10_check
+after insert on public.conversation_messages
+referencing new table as changed
+for each statement when (current_setting('threadline.is_summarized', true) = 'on')
+execute function private.check_conversations_trigger();
 create trigger conversation_messages_10_summarize
 after insert on public.conversation_messages
 referencing new table as changed
-for each statement execute function private.summarize_conversations_trigger();
+for each statement when (current_setting('threadline.is_summarized', true) is distinct from 'on')
+execute function private.summarize_conversations_trigger();
 -- After 10: it sends the row that 10 has updated.
 create trigger conversation_messages_20_broadcast
 after insert on public.conversation_messages

@@ -716,7 +716,7 @@ grant execute on function
     private.diagnose_people(jsonb),
     private.diagnose_group_participants(jsonb),
     private.list_group_participants(uuid),
-    private.record_group_participants(private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]),
+    private.record_group_participants(jsonb, private.ingest_message[], uuid[]),
     private.read_conversations(private.ingest_source, jsonb),
     private.record_aliases(private.ingest_source, jsonb),
     private.record_names(
@@ -835,6 +835,20 @@ grant execute on function
     private.store_conversations(private.ingest_source, jsonb),
     private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb),
     private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),
+    private.add_messages(
+        private.ingest_source, private.ingest_conversation[], private.ingest_message[], private.ingest_update[],
+        uuid[], uuid[]
+    ),
+    private.record_participants(
+        private.ingest_source, jsonb, private.ingest_conversation[], private.ingest_message[],
+        private.ingest_update[], uuid[], boolean
+    ),
+    private.store_new_messages(
+        private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], timestamptz
+    ),
+    private.has_only_new_messages(private.ingest_conversation[], private.ingest_message[], uuid[], uuid[]),
+    private.has_duplicates(private.ingest_conversation[], private.ingest_message[]),
+    private.match_participants(uuid, text, text[], text[]),
     private.settle_updates(
         private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]
     ),
@@ -860,7 +874,8 @@ grant execute on function
     private.set_twin_webhook(uuid, text),
     private.succeed(jsonb, jsonb, integer),
     private.succeed_page(jsonb[], integer),
-    private.update_participants(uuid[], private.ingest_participant[])
+    private.list_summaries(uuid[], private.ingest_participant[], timestamptz),
+    private.update_participants(uuid[], private.ingest_participant[], private.conversation_summary[])
 to service_role;
 
 -- authenticator: the login role of the service. It may call the gateway and become one of the roles above.

@@ -3107,6 +3107,48 @@ comment on function private.update_summaries(private.conversation_summary[], int
 'Writes summaries into their conversations and raises their versions by the number of broadcasts that follow: 0 when
 retention deletes messages. The caller has locked the rows.';
 
+create function private.fail_without_conversation() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The row-level security of messages rests on their workspace_id, hence it counts as a part of the key.
+    raise foreign_key_violation using
+        message = 'A message belongs to a conversation that exists, and to its workspace.',
+        constraint = 'conversation_messages_conversation_fkey';
+end
+$$;
+comment on function private.fail_without_conversation() is
+'Raises the foreign key violation (23503) of a message of no conversation, or with another workspace_id than it has.';
+
+-- Definer, as the next one.
+create function private.check_conversations_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (
+        select
+        from (
+            select changed.conversation_id, changed.workspace_id
+            from changed group by changed.conversation_id, changed.workspace_id
+        ) as given
+        left join lateral (
+            -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
+            select known.workspace_id from public.conversations as known where known.id = given.conversation_id limit 1
+        ) as conversation on true
+        where conversation.workspace_id is distinct from given.workspace_id
+    ) then
+        perform private.fail_without_conversation();
+    end if;
+    return null;
+end
+$$;
+comment on function private.check_conversations_trigger() is
+'Trigger: checks that new messages belong to conversations that exist, where ingest has written the summaries already
+(store_new_messages).';
+
 -- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
 create function private.summarize_conversations_trigger() returns trigger
 language plpgsql
@@ -3164,11 +3206,8 @@ begin
             limit 1
         ) as newest on true
     ) as wanted;
-    -- The row-level security of messages rests on their workspace_id, hence it counts as a part of the key.
     if tg_op = 'INSERT' and not v_is_complete then
-        raise foreign_key_violation using
-            message = 'A message belongs to a conversation that exists, and to its workspace.',
-            constraint = 'conversation_messages_conversation_fkey';
+        perform private.fail_without_conversation();
     end if;
     perform private.update_summaries(v_stale, case tg_op when 'DELETE' then 0 else 1 end) where v_stale is not null;
     return null;
@@ -4228,6 +4267,85 @@ $$;
 comment on function private.can_match(uuid) is
 'Takes the shared matching lock of a workspace. False if a change of people holds it for more than a second.';
 
+create function private.lock_person(p_match private.person_match) returns private.person_match
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_match.person_id is not null then
+        -- Waits for a concurrent delete of the person, which then counts as deleted.
+        perform from public.people as person where person.id = p_match.person_id for key share;
+        if not found then
+            return null;
+        end if;
+    end if;
+    return p_match;
+end
+$$;
+comment on function private.lock_person(private.person_match) is
+'The same match, whose person stays until the transaction ends; null if the person is deleted.';
+
+create function private.match_participant(p_workspace_id uuid, p_platform text, p_identifier text, p_key text)
+returns private.person_match
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_people uuid[];
+    v_match private.person_match;
+begin
+    -- Most participants share no key with a person, or only with one person of the same number. This check costs a
+    -- tenth of matching.
+    v_people := array(
+        select known.person_id from private.person_keys as known
+        where known.workspace_id = p_workspace_id and known.key = p_key
+        limit 2
+    );
+    if v_people = '{}' then
+        return null;
+    elsif cardinality(v_people) = 1 and exists (
+        select from private.person_keys as known
+        where known.workspace_id = p_workspace_id
+            and known.key = 'd:' || private.plain_digits(p_platform, p_identifier)
+            and known.person_id = v_people[1]
+    ) then
+        v_match := (v_people[1], 'phone');
+    else
+        v_match := private.match_identifiers(
+            p_workspace_id, p_platform, array[private.identify(p_platform, p_identifier)]
+        );
+    end if;
+    return private.lock_person(v_match);
+end
+$$;
+comment on function private.match_participant(uuid, text, text, text) is
+'The person whom a participant matches by its identifier, which has the key p_key.';
+
+-- Definer, because ingest may not read the keys of people.
+create function private.match_participants(
+    p_workspace_id uuid, p_platform text, p_identifiers text[], p_keys text[]
+) returns private.person_match[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select case
+            when exists (
+                select from private.person_keys as known
+                where known.workspace_id = p_workspace_id and known.key = given.key
+                limit 1
+            ) then private.match_participant(p_workspace_id, p_platform, given.identifier, given.key)
+        end
+        from unnest(p_identifiers, p_keys) with ordinality as given (identifier, key, position)
+        order by given.position
+    );
+end
+$$;
+comment on function private.match_participants(uuid, text, text[], text[]) is
+'The people whom participants match, by position: null for most, who share no key with a person.';
+
 -- Definer, because ingest may not read the keys of people.
 create function private.match_participant_trigger() returns trigger
 language plpgsql
@@ -4235,7 +4353,6 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_people uuid[];
     v_match private.person_match;
 begin
     new.participant_key := case
@@ -4252,43 +4369,19 @@ begin
     end if;
     if tg_op = 'UPDATE' and new.kind = 'direct' then
         -- The earlier identifier stays one of the participant (record_earlier_identifier_trigger).
-        v_match := private.match_identifiers(
+        v_match := private.lock_person(private.match_identifiers(
             new.workspace_id, new.platform,
             private.list_identifiers(new.id)
             || private.identify(new.platform, new.participant_identifier)
             || private.identify(old.platform, old.participant_identifier)
-        );
+        ));
     else
-        -- Most participants share no key with a person, or only with one person of the same number. This check costs a
-        -- tenth of matching.
-        v_people := array(
-            select known.person_id from private.person_keys as known
-            where known.workspace_id = new.workspace_id and known.key = new.participant_key
-            limit 2
+        v_match := private.match_participant(
+            new.workspace_id, new.platform, new.participant_identifier, new.participant_key
         );
-        if cardinality(v_people) = 1 and exists (
-            select from private.person_keys as known
-            where known.workspace_id = new.workspace_id
-                and known.key = 'd:' || private.plain_digits(new.platform, new.participant_identifier)
-                and known.person_id = v_people[1]
-        ) then
-            v_match := (v_people[1], 'phone');
-        elsif v_people <> '{}' then
-            v_match := private.match_identifiers(
-                new.workspace_id, new.platform, array[private.identify(new.platform, new.participant_identifier)]
-            );
-        end if;
     end if;
     new.person_id := v_match.person_id;
     new.matched_by := v_match.reason;
-    if new.person_id is not null then
-        -- Waits for a concurrent delete of the person, which then counts as deleted.
-        perform from public.people as person where person.id = new.person_id for key share;
-        if not found then
-            new.person_id := null;
-            new.matched_by := null;
-        end if;
-    end if;
     return new;
 end
 $$;
@@ -4834,11 +4927,15 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if p_messages is null then
+        return jsonb_build_object(
+            'conversation', to_jsonb(p_conversation), 'messages_added', p_added, 'messages', '[]'::jsonb,
+            'truncated', true
+        );
+    end if;
     return jsonb_build_object(
-        'conversation', to_jsonb(p_conversation),
-        'messages_added', p_added,
-        'messages', coalesce(p_messages, '[]')
-    ) || case when p_messages is null then jsonb_build_object('truncated', true) else '{}' end;
+        'conversation', to_jsonb(p_conversation), 'messages_added', p_added, 'messages', p_messages
+    );
 end
 $$;
 comment on function private.render_conversation(public.conversations, bigint, jsonb) is
@@ -4851,8 +4948,34 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
+set plan_cache_mode = 'force_generic_plan'
 as $$
+declare
+    v_ids uuid[];
+    v_added bigint[];
+    v_messages jsonb[];
 begin
+    select array_agg(counted.conversation_id), array_agg(counted.added)
+    into v_ids, v_added
+    from (
+        select changed.conversation_id, count(*) as added from changed group by changed.conversation_id
+    ) as counted;
+    -- Sorting and joining the messages takes as long as all the rest, so it is left out when there are too many to send.
+    if (select settings.broadcast_max_messages from private.settings) >= any(v_added) then
+        select array_agg(listed.conversation_id), array_agg(listed.added), array_agg(listed.messages)
+        into v_ids, v_added, v_messages
+        from (
+            select
+                changed.conversation_id,
+                count(*) as added,
+                jsonb_agg(
+                    changed.message
+                    order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
+                ) as messages
+            from changed
+            group by changed.conversation_id
+        ) as listed;
+    end if;
     insert into realtime.messages (topic, extension, event, payload, private)
     select topic.name, 'broadcast', rendered.event, rendered.payload, true
     from (
@@ -4869,17 +4992,7 @@ begin
                     <= (select settings.broadcast_max_bytes from private.settings)
                     then counted.messages
             end) as payload
-        from (
-            select
-                changed.conversation_id,
-                count(*) as added,
-                jsonb_agg(
-                    changed.message
-                    order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
-                ) as messages
-            from changed
-            group by changed.conversation_id
-        ) as counted
+        from unnest(v_ids, v_added, v_messages) as counted (conversation_id, added, messages)
         cross join lateral (
             -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
             select conversation from public.conversations as conversation
@@ -5685,35 +5798,45 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_new private.ingest_participant[] := array(
+        select given from unnest(p_participants) as given where given.conversation_id is null
+    );
+    v_keys text[] := array(
+        select case when not given.is_group then private.participant_key(p_source.platform, given.identifier) end
+        from unnest(v_new) as given
+    );
+    v_matches private.person_match[] := '{}'::private.person_match[];
     v_created jsonb;
 begin
-    if not exists (select from unnest(p_participants) as given where given.conversation_id is null) then
+    if v_new = '{}' then
         return '{}'::jsonb;
+    end if;
+    -- One look-up for all, because the trigger of conversations takes a third of the time of an insert. It still runs
+    -- if they are matched later.
+    if current_setting('threadline.matches_later', true) <> 'on' then
+        v_matches := private.match_participants(
+            p_source.workspace_id, p_source.platform, array(select given.identifier from unnest(v_new) as given), v_keys
+        );
+        perform set_config('threadline.is_matched', 'on', true);
     end if;
     with created as (
         insert into public.conversations (
             workspace_id, user_id, scope_id, platform, external_conversation_id,
             participant_identifier, participant_identified_at, participant_name, participant_named_at, kind,
-            message_count, last_message_at, last_message_preview
+            participant_key, person_id, matched_by, message_count, last_message_at, last_message_preview
         )
         select
-            p_source.workspace_id,
-            p_source.user_id,
-            p_source.scope_id,
-            p_source.platform,
-            given.external_id,
-            given.identifier,
-            nullif(given.identified_at, '-infinity'),
-            given.name,
-            nullif(given.named_at, '-infinity'),
-            case when given.is_group then 'group' else 'direct' end,
+            p_source.workspace_id, p_source.user_id, p_source.scope_id, p_source.platform, given.external_id,
+            given.identifier, nullif(given.identified_at, '-infinity'), given.name,
+            nullif(given.named_at, '-infinity'), case when given.is_group then 'group' else 'direct' end,
+            given.key, given.person_id, given.reason,
             -- Saves an update of each new conversation and its indexes. If the request has duplicates or updates, the
             -- trigger of the messages corrects this.
-            given.message_count,
-            nullif(given.last_at, '-infinity'),
-            private.message_preview(given.last_message)
-        from unnest(p_participants) as given
-        where given.conversation_id is null
+            given.message_count, nullif(given.last_at, '-infinity'), private.message_preview(given.last_message)
+        from unnest(v_new, v_keys, v_matches) as given (
+            external_id, conversation_id, identifier, identified_at, name, named_at, is_group, message_count, last_at,
+            last_message, key, person_id, reason
+        )
         order by given.external_id collate "C"
         on conflict on constraint conversations_external_id_unique do nothing
         returning external_conversation_id, id
@@ -5721,7 +5844,7 @@ begin
 
     select jsonb_object_agg(created.external_conversation_id, created.id) into v_created from created;
     -- Tells summarize_conversations_trigger that new conversations have their summaries already.
-    perform set_config('threadline.is_creating', 'on', true);
+    perform set_config('threadline.is_creating', 'on', true), set_config('threadline.is_matched', '', true);
     return coalesce(v_created, '{}');
 end
 $$;
@@ -5729,9 +5852,12 @@ comment on function private.create_conversations(private.ingest_source, private.
 'Creates the missing conversations, ordered by external id, with the summary of their messages. Returns an object of
 external id and id, without those that another request created first.';
 
+-- force_generic_plan, because Postgres prefers a custom plan for a short array, and making it takes longer than the
+-- look-ups.
 create function private.lock_conversations(p_ids uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
     v_locked integer;
@@ -5751,9 +5877,12 @@ comment on function private.lock_conversations(uuid[]) is
 'Locks conversations, ordered by id. Raises 40001 if one of them was deleted. A null in p_ids is a
 conversation that was deleted before it could be found.';
 
-create function private.update_participants(p_ids uuid[], p_participants private.ingest_participant[])
-returns uuid[]
+-- Definer, because the backend may not change summaries.
+create function private.update_participants(
+    p_ids uuid[], p_participants private.ingest_participant[], p_summaries private.conversation_summary[]
+) returns uuid[]
 language plpgsql
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -5771,7 +5900,12 @@ begin
             end,
             participant_name = case when merged.is_named then merged.name else target.participant_name end,
             participant_named_at = nullif(greatest(target.participant_named_at, merged.named_at), '-infinity'),
-            kind = case when merged.is_group then 'group' else target.kind end
+            kind = case when merged.is_group then 'group' else target.kind end,
+            -- The broadcasts of the transaction that creates a conversation show its first version.
+            version = target.version + (merged.is_summarized and target.created_at <> now())::integer,
+            message_count = merged.new_count,
+            last_message_at = merged.new_last_at,
+            last_message_preview = merged.new_preview
         from (
             select
                 existing.id,
@@ -5787,15 +5921,23 @@ begin
                     as is_identified,
                 given.name is not null and (given.named_at, given.name)
                 > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
-                    as is_named
+                    as is_named,
+                summary.conversation_id is not null as is_summarized,
+                coalesce(summary.message_count, existing.message_count) as new_count,
+                coalesce(summary.last_message_at, existing.last_message_at) as new_last_at,
+                coalesce(summary.last_message_preview, existing.last_message_preview) as new_preview
             from public.conversations as existing
             inner join unnest(p_participants) as given on existing.external_conversation_id = given.external_id
+            left join unnest(p_summaries) as summary on existing.id = summary.conversation_id
             where existing.id = any(p_ids)
         ) as merged
         where target.id = merged.id
             -- Else a plan for few conversations reads the whole index.
             and target.id = any(p_ids)
-            and (merged.is_identified or merged.is_named or merged.is_group and target.kind = 'direct')
+            and (
+                merged.is_identified or merged.is_named or merged.is_summarized
+                or merged.is_group and target.kind = 'direct'
+            )
         returning target.id, (merged.old_identifier, merged.old_name, merged.old_kind)
         is distinct from (target.participant_identifier, target.participant_name, target.kind) as is_changed
     )
@@ -5804,9 +5946,11 @@ begin
     return v_changed;
 end
 $$;
-comment on function private.update_participants(uuid[], private.ingest_participant[]) is
-'Sets identifier and name of participants where the request has newer ones. Returns the ids of the conversations that
-look different now. The caller has locked the rows.';
+comment on function private.update_participants(
+    uuid[], private.ingest_participant[], private.conversation_summary[]
+) is
+'Sets identifier and name of participants where the request has newer ones, and the summaries of their conversations.
+Returns the ids of the conversations whose participant looks different now. The caller has locked the rows.';
 
 -- Ingest: the participants of groups and their people.
 -- Promise: the result does not depend on the order in which requests arrive. A message proves that its sender was in
@@ -5896,7 +6040,7 @@ comment on function private.join_identifiers(jsonb, jsonb) is
 
 -- Definer, because no role writes the table.
 create function private.record_group_participants(
-    p_parsed private.ingest_conversation[], p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
+    p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
 ) returns uuid[]
 language plpgsql
 security definer
@@ -5905,11 +6049,7 @@ set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
     v_changed uuid[];
-    v_ids uuid[] := array(select distinct p_ids[given.position] from unnest(p_parsed) as given where given.is_group);
 begin
-    if v_ids = '{}' then
-        return '{}'::uuid[];
-    end if;
     with recorded as (
         insert into private.group_participants as known (
             conversation_id, workspace_id, identifier, name, named_at, identifiers, has_left, at, keys
@@ -5944,11 +6084,51 @@ begin
     return coalesce(v_changed, '{}') || private.match_group_participants(v_changed, null);
 end
 $$;
-comment on function private.record_group_participants(
-    private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]
-) is
+comment on function private.record_group_participants(jsonb, private.ingest_message[], uuid[]) is
 'Stores what a request says about participants of groups, and matches them to people. Returns the groups that changed.
 The caller has locked the conversations.';
+
+create function private.record_given_identifiers(
+    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[], p_is_all_new boolean
+) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[];
+    v_identifiers private.identifier[];
+begin
+    -- New conversations say all that the request says, unless it names one twice or has the field identifiers.
+    if p_is_all_new and (
+        select count(distinct given.external_id collate "C") = count(*) and bool_and(given.identifiers = '{}')
+        from unnest(p_conversations) as given
+    ) then
+        return '{}'::uuid[];
+    end if;
+    -- Most requests say nothing that the conversation does not say itself.
+    select array_agg(given.id), array_agg(given.identifier)
+    into v_ids, v_identifiers
+    from (
+        select existing.id, private.identify_any(p_platform, line.identifier) as identifier
+        from unnest(p_conversations) as line
+        inner join public.conversations as existing on p_ids[line.position] = existing.id
+        -- Else a plan for few conversations reads the whole index.
+        where existing.id = any(p_ids) and line.identifier <> existing.participant_identifier
+        union all
+        select p_ids[line.position], extra::private.identifier
+        from unnest(p_conversations) as line
+        cross join unnest(line.identifiers) as extra
+        where p_ids[line.position] is not null
+    ) as given;
+    if v_ids is null then
+        return '{}'::uuid[];
+    end if;
+    return private.record_identifiers(v_ids, v_identifiers);
+end
+$$;
+comment on function private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean) is
+'Keeps what a request says about participants and their conversations do not show. Returns the changed conversations.
+The caller has locked the rows.';
 
 -- Ingest, third part: what happened to messages after they were sent.
 -- Promise: an update counts once, in any order, also before its message has come.
@@ -6706,6 +6886,41 @@ comment on function private.store_messages(private.ingest_source, private.ingest
 'Inserts the messages that are new. The first of several messages with the same id counts. The caller has locked the
 conversations.';
 
+create function private.add_messages(
+    p_source private.ingest_source, p_conversations private.ingest_conversation[],
+    p_messages private.ingest_message[], p_updates private.ingest_update[], p_ids uuid[], p_existing uuid[]
+) returns private.ingest_count[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_has_updates boolean := exists (select from unnest(p_conversations) as given where given.has_updates);
+    v_has_future boolean := exists (select from unnest(p_conversations) as given where given.has_future);
+    v_messages private.ingest_message[];
+    v_counts private.ingest_count[] := '{}'::private.ingest_count[];
+begin
+    if v_has_updates then
+        v_counts := private.record_updates(p_updates, p_ids);
+    end if;
+    v_messages := case
+        when v_has_updates or v_has_future or private.has_updates(p_existing)
+            then private.apply_known_updates(private.place_messages(p_messages, p_ids), p_ids)
+        else p_messages
+    end;
+    v_counts := v_counts || private.store_messages(p_source, v_messages, p_ids, p_existing = '{}');
+    if exists (select from unnest(v_counts) as counted where counted.conflicts is not null or v_has_updates) then
+        v_counts := private.settle_updates(v_messages, p_updates, p_ids, v_counts);
+    end if;
+    return v_counts;
+end
+$$;
+comment on function private.add_messages(
+    private.ingest_source, private.ingest_conversation[], private.ingest_message[], private.ingest_update[],
+    uuid[], uuid[]
+) is
+'Stores the messages and updates of a request that are not all new. p_existing are the conversations that it did not
+create. The caller has locked them.';
+
 create function private.send_changes(p_created jsonb, p_changed uuid[], p_results private.ingest_result[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -6761,47 +6976,37 @@ comment on function private.complete_ids(private.ingest_source, private.ingest_c
 'The ids of the conversations of a request, by position, with those that are new. A conversation with a bad message or
 update loses its id.';
 
-create function private.record_given_identifiers(
-    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[], p_is_all_new boolean
+create function private.record_participants(
+    p_source private.ingest_source, p_request jsonb, p_conversations private.ingest_conversation[],
+    p_messages private.ingest_message[], p_updates private.ingest_update[], p_ids uuid[], p_is_all_new boolean
 ) returns uuid[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_ids uuid[];
-    v_identifiers private.identifier[];
+    v_changed uuid[] := private.record_given_identifiers(
+        p_source.platform, p_conversations, p_ids, p_is_all_new
+    );
 begin
-    -- New conversations say all that the request says, unless it names one twice or has the field identifiers.
-    if p_is_all_new and (
-        select count(distinct given.external_id collate "C") = count(*) and bool_and(given.identifiers = '{}')
-        from unnest(p_conversations) as given
+    if exists (select from unnest(p_conversations) as given where given.is_group) then
+        v_changed := v_changed || private.record_group_participants(p_request, p_messages, p_ids);
+    end if;
+    -- Also for names that came since the request was read.
+    if current_setting('threadline.has_names', true) = 'on' or exists (
+        select from private.conversation_aliases as alias
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
     ) then
-        return '{}'::uuid[];
+        perform private.record_names(p_source, p_request, p_conversations, p_messages, p_updates, p_ids);
     end if;
-    -- Most requests say nothing that the conversation does not say itself.
-    select array_agg(given.id), array_agg(given.identifier)
-    into v_ids, v_identifiers
-    from (
-        select existing.id, private.identify_any(p_platform, line.identifier) as identifier
-        from unnest(p_conversations) as line
-        inner join public.conversations as existing on p_ids[line.position] = existing.id
-        -- Else a plan for few conversations reads the whole index.
-        where existing.id = any(p_ids) and line.identifier <> existing.participant_identifier
-        union all
-        select p_ids[line.position], extra::private.identifier
-        from unnest(p_conversations) as line
-        cross join unnest(line.identifiers) as extra
-        where p_ids[line.position] is not null
-    ) as given;
-    if v_ids is null then
-        return '{}'::uuid[];
-    end if;
-    return private.record_identifiers(v_ids, v_identifiers);
+    return v_changed;
 end
 $$;
-comment on function private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean) is
-'Keeps what a request says about participants and their conversations do not show. Returns the changed conversations.
-The caller has locked the rows.';
+comment on function private.record_participants(
+    private.ingest_source, jsonb, private.ingest_conversation[], private.ingest_message[],
+    private.ingest_update[], uuid[], boolean
+) is
+'Stores what a request says about participants, members of groups and names of conversations. Returns the conversations
+that changed. The caller has locked them.';
 
 -- enable_seqscan, because an ingest looks everything up by keys. The planner would read a nearly empty table whole, and
 -- the session would keep that plan (decision 0003). jit, because the planner overestimates updates, and compiling their
@@ -6822,8 +7027,9 @@ declare
     v_participants private.ingest_participant[];
     v_created jsonb;
     v_existing uuid[];
+    v_now timestamptz;
+    v_has_only_new boolean;
     v_changed uuid[] := '{}'::uuid[];
-    v_counts private.ingest_count[] := '{}'::private.ingest_count[];
     v_results private.ingest_result[];
 begin
     if not v_has_updates and private.is_replay(p_conversations, v_conversations, v_ids) then
@@ -6853,32 +7059,21 @@ begin
     );
     if v_existing <> '{}' then
         perform private.lock_conversations(v_existing);
-        v_changed := private.update_participants(v_existing, v_participants);
     end if;
-    v_changed := v_changed || private.record_given_identifiers(
-        p_source.platform, v_conversations, v_ids, v_existing = '{}'
-    ) || private.record_group_participants(v_conversations, p_conversations, v_messages, v_ids);
-    -- Also for names that came since the request was read.
-    if current_setting('threadline.has_names', true) = 'on' or exists (
-        select from private.conversation_aliases as alias
-        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
-    ) then
-        perform private.record_names(p_source, p_conversations, v_conversations, v_messages, v_updates, v_ids);
+    v_now := clock_timestamp();
+    v_has_only_new := private.has_only_new_messages(v_conversations, v_messages, v_ids, v_existing);
+    if v_existing <> '{}' then
+        v_changed := private.update_participants(v_existing, v_participants, case
+            when v_has_only_new then private.list_summaries(v_existing, v_participants, v_now) else '{}'
+        end);
     end if;
-    if v_has_updates then
-        v_counts := private.record_updates(v_updates, v_ids);
-    end if;
-    if v_has_updates
-        or private.has_updates(v_existing)
-        or exists (select from unnest(v_conversations) as given where given.has_future)
-    then
-        v_messages := private.apply_known_updates(private.place_messages(v_messages, v_ids), v_ids);
-    end if;
-    v_counts := v_counts || private.store_messages(p_source, v_messages, v_ids, v_existing = '{}');
-    if exists (select from unnest(v_counts) as counted where counted.conflicts is not null or v_has_updates) then
-        v_counts := private.settle_updates(v_messages, v_updates, v_ids, v_counts);
-    end if;
-    v_results := private.list_results(v_conversations, v_ids, v_created, v_counts);
+    v_changed := v_changed || private.record_participants(
+        p_source, p_conversations, v_conversations, v_messages, v_updates, v_ids, v_existing = '{}'
+    );
+    v_results := private.list_results(v_conversations, v_ids, v_created, case
+        when v_has_only_new then private.store_new_messages(p_source, v_conversations, v_messages, v_ids, v_now)
+        else private.add_messages(p_source, v_conversations, v_messages, v_updates, v_ids, v_existing)
+    end);
     perform private.send_changes(v_created, v_changed, v_results);
     perform set_config('threadline.is_ingesting', '', true), set_config('threadline.is_creating', '', true);
     return v_results;
@@ -7875,6 +8070,141 @@ $$;
 comment on function public.separate_conversation(jsonb) is
 'POST /api/v2/conversations/{conversation_id}/separate: conversation_id, and optionally external_conversation_id.
 Undoes continues: the conversation that was joined last, or the named one, is its own again.';
+
+-- Ingest: requests whose messages are all new, as most are. They need one update for each conversation
+-- and one plain insert.
+-- Promise: the result is the same as that of store_messages and of the trigger that keeps the summaries.
+
+create function private.has_duplicates(
+    p_conversations private.ingest_conversation[], p_messages private.ingest_message[]
+) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select count(distinct given.external_id collate "C") < count(given.external_id)
+        from unnest(p_conversations) as given
+    ) or (
+        -- Collation C compares bytes, which is all that equality needs.
+        select count(*) < cardinality(p_messages)
+        from (
+            select
+            from unnest(p_messages) as given
+            group by given.parent, given.external_id collate "C", given.sender collate "C"
+        ) as different
+    );
+end
+$$;
+comment on function private.has_duplicates(private.ingest_conversation[], private.ingest_message[]) is
+'Whether a request names a conversation twice, or a message of one conversation twice.';
+
+-- force_generic_plan, because LIMIT 1 decides the look-ups.
+create function private.has_only_new_messages(
+    p_conversations private.ingest_conversation[], p_messages private.ingest_message[], p_ids uuid[],
+    p_existing uuid[]
+) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
+as $$
+begin
+    return not exists (select from unnest(p_conversations) as given where given.has_updates or given.has_future)
+        and (p_existing = '{}' or not private.has_updates(p_existing) and not exists (
+            select
+            from unnest(p_messages) as given
+            cross join lateral (
+                select from public.conversation_messages as known
+                where known.conversation_id = p_ids[given.parent]
+                    and known.external_id = given.external_id and known.sender = given.sender
+                limit 1
+            ) as stored
+        ))
+        and not private.has_duplicates(p_conversations, p_messages);
+end
+$$;
+comment on function private.has_only_new_messages(
+    private.ingest_conversation[], private.ingest_message[], uuid[], uuid[]
+) is
+'Whether a request only adds messages: none of them is stored, given twice, updated or far beyond its arrival.
+p_existing are the conversations that it did not create. The caller has locked them.';
+
+create function private.list_summaries(
+    p_ids uuid[], p_participants private.ingest_participant[], p_now timestamptz
+) returns private.conversation_summary[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select (
+            existing.id,
+            existing.message_count + given.message_count,
+            case when given.is_last then given.last_at else existing.last_message_at end,
+            case
+                when given.is_last then private.message_preview(given.last_message)
+                else existing.last_message_preview
+            end
+        )::private.conversation_summary
+        from public.conversations as existing
+        cross join lateral (
+            select
+                line.*,
+                coalesce((line.last_at, private.parse_sequence(line.last_message), p_now) > (
+                    select stored.sent_at, stored.sequence, stored.received_at
+                    from public.conversation_messages as stored
+                    where stored.conversation_id = existing.id
+                    order by
+                        stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
+                    limit 1
+                ), true) as is_last
+            from unnest(p_participants) as line
+            where line.external_id = existing.external_conversation_id
+        ) as given
+        where existing.id = any(p_ids) and given.message_count > 0
+    );
+end
+$$;
+comment on function private.list_summaries(uuid[], private.ingest_participant[], timestamptz) is
+'What existing conversations say once the messages of a request, all new and from p_now on, are stored.';
+
+create function private.store_new_messages(
+    p_source private.ingest_source, p_conversations private.ingest_conversation[],
+    p_messages private.ingest_message[], p_ids uuid[], p_now timestamptz
+) returns private.ingest_count[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
+as $$
+begin
+    -- Tells the triggers that the summaries of the conversations include these messages.
+    perform set_config('threadline.is_summarized', 'on', true);
+    insert into public.conversation_messages (
+        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, sequence, message
+    )
+    select
+        p_ids[given.parent], given.external_id, given.sender, p_source.workspace_id, p_source.id,
+        given.sent_at, p_now + given.position * interval '1 microsecond', given.sequence, given.message
+    from unnest(p_messages) with ordinality as given (
+        parent, index, external_id, sender, sent_at, stated_at, sequence, message, present, deleted_at, error, position
+    )
+    -- Conversations with an error have no id here.
+    where p_ids[given.parent] is not null;
+    perform set_config('threadline.is_summarized', '', true);
+    return array(
+        select (given.position, given.message_count, null, null, null)::private.ingest_count
+        from unnest(p_conversations) as given
+        where given.error is null
+    );
+end
+$$;
+comment on function private.store_new_messages(
+    private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], timestamptz
+) is
+'Inserts the messages of a request that only adds messages. Its conversations have their summaries already.';
 
 -- POST /functions/v1/messaging-ingest: checks the key and the limits, stores the request and writes the log.
 -- Promise: the answer says what was stored, and every failed check has the error of the ingest document.
@@ -18368,7 +18698,13 @@ begin
         body := v_answer.body;
     elsif p_function = 'messaging_ingest' then
         -- Ingest has its own envelope, takes the raw body and counts no requests.
-        execute 'select public.messaging_ingest($1)' into body using p_body;
+        if p_role = 'service_role' then
+            -- Static, so that Postgres keeps its plan.
+            body := public.messaging_ingest(p_body);
+        else
+            -- Dynamic, so that Postgres checks the rights of this role.
+            execute 'select public.messaging_ingest($1)' into body using p_body;
+        end if;
         status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
         headers := '{}';
     else
@@ -19232,9 +19568,11 @@ create trigger conversations_10_assign_workspace
 before insert on public.conversations
 for each row when (new.workspace_id is null or new.scope_id is null)
 execute function private.set_conversation_workspace_trigger();
+-- Ingest matches the participants of a request at once (create_conversations).
 create trigger conversations_10_match
 before insert on public.conversations
-for each row execute function private.match_participant_trigger();
+for each row when (current_setting('threadline.is_matched', true) is distinct from 'on')
+execute function private.match_participant_trigger();
 create trigger conversations_20_match
 before update of participant_identifier, kind on public.conversations
 for each row when (
@@ -19290,11 +19628,17 @@ referencing new table as changed
 for each statement execute function private.rematch_identified_trigger();
 
 -- conversation_messages: ingest adds messages: counters and preview of the conversation first, then the broadcast
--- that shows them.
+-- that shows them. Ingest creates conversations with the summary of their first messages, and then only checks them.
+create trigger conversation_messages_10_check
+after insert on public.conversation_messages
+referencing new table as changed
+for each statement when (current_setting('threadline.is_summarized', true) = 'on')
+execute function private.check_conversations_trigger();
 create trigger conversation_messages_10_summarize
 after insert on public.conversation_messages
 referencing new table as changed
-for each statement execute function private.summarize_conversations_trigger();
+for each statement when (current_setting('threadline.is_summarized', true) is distinct from 'on')
+execute function private.summarize_conversations_trigger();
 -- After 10: it sends the row that 10 has updated.
 create trigger conversation_messages_20_broadcast
 after insert on public.conversation_messages
@@ -20322,7 +20666,7 @@ grant execute on function
     private.diagnose_people(jsonb),
     private.diagnose_group_participants(jsonb),
     private.list_group_participants(uuid),
-    private.record_group_participants(private.ingest_conversation[], jsonb, private.ingest_message[], uuid[]),
+    private.record_group_participants(jsonb, private.ingest_message[], uuid[]),
     private.read_conversations(private.ingest_source, jsonb),
     private.record_aliases(private.ingest_source, jsonb),
     private.record_names(
@@ -20441,6 +20785,20 @@ grant execute on function
     private.store_conversations(private.ingest_source, jsonb),
     private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb),
     private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),
+    private.add_messages(
+        private.ingest_source, private.ingest_conversation[], private.ingest_message[], private.ingest_update[],
+        uuid[], uuid[]
+    ),
+    private.record_participants(
+        private.ingest_source, jsonb, private.ingest_conversation[], private.ingest_message[],
+        private.ingest_update[], uuid[], boolean
+    ),
+    private.store_new_messages(
+        private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], timestamptz
+    ),
+    private.has_only_new_messages(private.ingest_conversation[], private.ingest_message[], uuid[], uuid[]),
+    private.has_duplicates(private.ingest_conversation[], private.ingest_message[]),
+    private.match_participants(uuid, text, text[], text[]),
     private.settle_updates(
         private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]
     ),
@@ -20466,7 +20824,8 @@ grant execute on function
     private.set_twin_webhook(uuid, text),
     private.succeed(jsonb, jsonb, integer),
     private.succeed_page(jsonb[], integer),
-    private.update_participants(uuid[], private.ingest_participant[])
+    private.list_summaries(uuid[], private.ingest_participant[], timestamptz),
+    private.update_participants(uuid[], private.ingest_participant[], private.conversation_summary[])
 to service_role;
 
 -- authenticator: the login role of the service. It may call the gateway and become one of the roles above.

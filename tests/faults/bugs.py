@@ -69,7 +69,10 @@ BUGS = {
     ),
     "ingest answers before it has stored": Bug(
         "ingests",
-        {"private.store_messages": (r"from message\s+where message.is_new", r"\g<0> and random() < 0.7")},
+        {
+            "private.store_messages": (r"from message\s+where message.is_new", r"\g<0> and random() < 0.7"),
+            "private.store_new_messages": (r"where p_ids\[given.parent\] is not null", r"\g<0> and random() < 0.7"),
+        },
     ),
     "reads come from a replica that lags": Bug(
         "reads",

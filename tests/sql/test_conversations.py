@@ -153,6 +153,13 @@ def test_backend_inserts_update_the_summary(db: Db) -> None:
     assert summary(db, other) == EMPTY
 
 
+def test_insert_after_an_ingest_updates_the_summary(db: Db) -> None:
+    ingest(db, conversation(EARLY))
+    found = value(db, "select id from public.conversations")
+    insert(db, found, LATE, user_id=MATTY)
+    assert summary(db, found) == (2, "2026-02-01 11:00:00+00", "last")
+
+
 def test_one_statement_may_add_to_several_conversations(db: Db) -> None:
     threads = [add_conversation(db, "@ann"), add_conversation(db, "@bea")]
     become_service(db)
@@ -184,8 +191,10 @@ def test_conversation_is_deleted_with_its_messages(db: Db) -> None:
     assert rows(db, "select from public.conversation_messages") == []
 
 
-def test_message_of_another_user_is_rejected(db: Db) -> None:
+@pytest.mark.parametrize("is_summarized", ["", "on"])
+def test_message_of_another_user_is_rejected(db: Db, is_summarized: str) -> None:
     found = add_conversation(db, "@ann")
+    db.execute("select set_config('threadline.is_summarized', %s, true)", (is_summarized,))
     with pytest.raises(ForeignKeyViolation) as caught, db.transaction():
         insert(db, found, EARLY, user_id=MATTY)
     assert caught.value.diag.constraint_name == "conversation_messages_conversation_fkey"

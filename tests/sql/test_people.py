@@ -3,7 +3,9 @@
 import pytest
 from psycopg.errors import CheckViolation, ForeignKeyViolation
 
+from tests.support.calls import ingest
 from tests.support.database import Db, become, become_postgres, become_service, refused, rows, value
+from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation, add_person, person_of
 from tests.support.world import BOB, MATTY
 
@@ -103,6 +105,23 @@ def test_conversation_matches_its_person(
     people = [add_person(db, phone) for phone in phones]
     found = person_of(db, add_conversation(db, identifier))
     assert found == (None if expected is None else people[expected])
+
+
+@pytest.mark.parametrize("identifier", ["4915123456789", "+4915123456789", "0151 23456789", "@ann", "+49 170 1"])
+@pytest.mark.parametrize("phones", [["+4915123456789"], ["0151 23456789"], ["+49 15123456789"] * 2, []], ids=str)
+def test_ingest_matches_people_like_an_insert(db: Db, phones: list[str], identifier: str) -> None:
+    for phone in phones:
+        add_person(db, phone, MATTY)
+    ingest(db, conversation(message(), participant_identifier=identifier))
+    add_conversation(db, identifier, MATTY, "whatsapp")
+    matches = "select distinct person_id, matched_by, participant_key from public.conversations"
+    assert len(rows(db, f"{matches} where participant_identifier = %s", identifier)) == 1
+
+
+def test_insert_after_an_ingest_matches_its_person(db: Db) -> None:
+    ingest(db, conversation(message()))
+    person = add_person(db, "+49 151 23456789")
+    assert person_of(db, add_conversation(db, "+4915123456789")) == person
 
 
 def test_person_of_another_user_is_not_matched(db: Db) -> None:
