@@ -60,7 +60,7 @@ begin
     from (
         select changed.conversation_id, count(*) as added from changed group by changed.conversation_id
     ) as counted;
-    -- Sorting and joining the messages takes as long as all the rest, so it is left out when there are too many to send.
+    -- Sorting and joining the messages takes as long as all the rest. It is left out when there are too many to send.
     if (select settings.broadcast_max_messages from private.settings) >= any(v_added) then
         select array_agg(listed.conversation_id), array_agg(listed.added), array_agg(listed.messages)
         into v_ids, v_added, v_messages

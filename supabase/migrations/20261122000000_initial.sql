@@ -4960,7 +4960,7 @@ begin
     from (
         select changed.conversation_id, count(*) as added from changed group by changed.conversation_id
     ) as counted;
-    -- Sorting and joining the messages takes as long as all the rest, so it is left out when there are too many to send.
+    -- Sorting and joining the messages takes as long as all the rest. It is left out when there are too many to send.
     if (select settings.broadcast_max_messages from private.settings) >= any(v_added) then
         select array_agg(listed.conversation_id), array_agg(listed.added), array_agg(listed.messages)
         into v_ids, v_added, v_messages
@@ -6754,6 +6754,141 @@ $$;
 comment on function private.render_results(private.ingest_result[]) is
 'The answer to a request: one result for each conversation, in the order of the request.';
 
+-- Ingest: requests whose messages are all new, as most are. They need one update for each conversation
+-- and one plain insert.
+-- Promise: the result is the same as that of store_messages and of the trigger that keeps the summaries.
+
+create function private.has_duplicates(
+    p_conversations private.ingest_conversation[], p_messages private.ingest_message[]
+) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select count(distinct given.external_id collate "C") < count(given.external_id)
+        from unnest(p_conversations) as given
+    ) or (
+        -- Collation C compares bytes, which is all that equality needs.
+        select count(*) < cardinality(p_messages)
+        from (
+            select
+            from unnest(p_messages) as given
+            group by given.parent, given.external_id collate "C", given.sender collate "C"
+        ) as different
+    );
+end
+$$;
+comment on function private.has_duplicates(private.ingest_conversation[], private.ingest_message[]) is
+'Whether a request names a conversation twice, or a message of one conversation twice.';
+
+-- force_generic_plan, because LIMIT 1 decides the look-ups.
+create function private.has_only_new_messages(
+    p_conversations private.ingest_conversation[], p_messages private.ingest_message[], p_ids uuid[],
+    p_existing uuid[]
+) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
+as $$
+begin
+    return not exists (select from unnest(p_conversations) as given where given.has_updates or given.has_future)
+        and (p_existing = '{}' or not private.has_updates(p_existing) and not exists (
+            select
+            from unnest(p_messages) as given
+            cross join lateral (
+                select from public.conversation_messages as known
+                where known.conversation_id = p_ids[given.parent]
+                    and known.external_id = given.external_id and known.sender = given.sender
+                limit 1
+            ) as stored
+        ))
+        and not private.has_duplicates(p_conversations, p_messages);
+end
+$$;
+comment on function private.has_only_new_messages(
+    private.ingest_conversation[], private.ingest_message[], uuid[], uuid[]
+) is
+'Whether a request only adds messages: none of them is stored, given twice, updated or far beyond its arrival.
+p_existing are the conversations that it did not create. The caller has locked them.';
+
+create function private.list_summaries(
+    p_ids uuid[], p_participants private.ingest_participant[], p_now timestamptz
+) returns private.conversation_summary[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select (
+            existing.id,
+            existing.message_count + given.message_count,
+            case when given.is_last then given.last_at else existing.last_message_at end,
+            case
+                when given.is_last then private.message_preview(given.last_message)
+                else existing.last_message_preview
+            end
+        )::private.conversation_summary
+        from public.conversations as existing
+        cross join lateral (
+            select
+                line.*,
+                coalesce((line.last_at, private.parse_sequence(line.last_message), p_now) > (
+                    select stored.sent_at, stored.sequence, stored.received_at
+                    from public.conversation_messages as stored
+                    where stored.conversation_id = existing.id
+                    order by
+                        stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
+                    limit 1
+                ), true) as is_last
+            from unnest(p_participants) as line
+            where line.external_id = existing.external_conversation_id
+        ) as given
+        where existing.id = any(p_ids) and given.message_count > 0
+    );
+end
+$$;
+comment on function private.list_summaries(uuid[], private.ingest_participant[], timestamptz) is
+'What existing conversations say once the messages of a request, all new and from p_now on, are stored.';
+
+create function private.store_new_messages(
+    p_source private.ingest_source, p_conversations private.ingest_conversation[],
+    p_messages private.ingest_message[], p_ids uuid[], p_now timestamptz
+) returns private.ingest_count[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
+as $$
+begin
+    -- Tells the triggers that the summaries of the conversations include these messages.
+    perform set_config('threadline.is_summarized', 'on', true);
+    insert into public.conversation_messages (
+        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, sequence, message
+    )
+    select
+        p_ids[given.parent], given.external_id, given.sender, p_source.workspace_id, p_source.id,
+        given.sent_at, p_now + given.position * interval '1 microsecond', given.sequence, given.message
+    from unnest(p_messages) with ordinality as given (
+        parent, index, external_id, sender, sent_at, stated_at, sequence, message, present, deleted_at, error, position
+    )
+    -- Conversations with an error have no id here.
+    where p_ids[given.parent] is not null;
+    perform set_config('threadline.is_summarized', '', true);
+    return array(
+        select (given.position, given.message_count, null, null, null)::private.ingest_count
+        from unnest(p_conversations) as given
+        where given.error is null
+    );
+end
+$$;
+comment on function private.store_new_messages(
+    private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], timestamptz
+) is
+'Inserts the messages of a request that only adds messages. Its conversations have their summaries already.';
+
 -- Ingest, last part: stores a request.
 -- Promise: a message is stored once, no matter who sends it, how often, or how many at the same time.
 
@@ -8070,141 +8205,6 @@ $$;
 comment on function public.separate_conversation(jsonb) is
 'POST /api/v2/conversations/{conversation_id}/separate: conversation_id, and optionally external_conversation_id.
 Undoes continues: the conversation that was joined last, or the named one, is its own again.';
-
--- Ingest: requests whose messages are all new, as most are. They need one update for each conversation
--- and one plain insert.
--- Promise: the result is the same as that of store_messages and of the trigger that keeps the summaries.
-
-create function private.has_duplicates(
-    p_conversations private.ingest_conversation[], p_messages private.ingest_message[]
-) returns boolean
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return (
-        select count(distinct given.external_id collate "C") < count(given.external_id)
-        from unnest(p_conversations) as given
-    ) or (
-        -- Collation C compares bytes, which is all that equality needs.
-        select count(*) < cardinality(p_messages)
-        from (
-            select
-            from unnest(p_messages) as given
-            group by given.parent, given.external_id collate "C", given.sender collate "C"
-        ) as different
-    );
-end
-$$;
-comment on function private.has_duplicates(private.ingest_conversation[], private.ingest_message[]) is
-'Whether a request names a conversation twice, or a message of one conversation twice.';
-
--- force_generic_plan, because LIMIT 1 decides the look-ups.
-create function private.has_only_new_messages(
-    p_conversations private.ingest_conversation[], p_messages private.ingest_message[], p_ids uuid[],
-    p_existing uuid[]
-) returns boolean
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_generic_plan'
-as $$
-begin
-    return not exists (select from unnest(p_conversations) as given where given.has_updates or given.has_future)
-        and (p_existing = '{}' or not private.has_updates(p_existing) and not exists (
-            select
-            from unnest(p_messages) as given
-            cross join lateral (
-                select from public.conversation_messages as known
-                where known.conversation_id = p_ids[given.parent]
-                    and known.external_id = given.external_id and known.sender = given.sender
-                limit 1
-            ) as stored
-        ))
-        and not private.has_duplicates(p_conversations, p_messages);
-end
-$$;
-comment on function private.has_only_new_messages(
-    private.ingest_conversation[], private.ingest_message[], uuid[], uuid[]
-) is
-'Whether a request only adds messages: none of them is stored, given twice, updated or far beyond its arrival.
-p_existing are the conversations that it did not create. The caller has locked them.';
-
-create function private.list_summaries(
-    p_ids uuid[], p_participants private.ingest_participant[], p_now timestamptz
-) returns private.conversation_summary[]
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return array(
-        select (
-            existing.id,
-            existing.message_count + given.message_count,
-            case when given.is_last then given.last_at else existing.last_message_at end,
-            case
-                when given.is_last then private.message_preview(given.last_message)
-                else existing.last_message_preview
-            end
-        )::private.conversation_summary
-        from public.conversations as existing
-        cross join lateral (
-            select
-                line.*,
-                coalesce((line.last_at, private.parse_sequence(line.last_message), p_now) > (
-                    select stored.sent_at, stored.sequence, stored.received_at
-                    from public.conversation_messages as stored
-                    where stored.conversation_id = existing.id
-                    order by
-                        stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
-                    limit 1
-                ), true) as is_last
-            from unnest(p_participants) as line
-            where line.external_id = existing.external_conversation_id
-        ) as given
-        where existing.id = any(p_ids) and given.message_count > 0
-    );
-end
-$$;
-comment on function private.list_summaries(uuid[], private.ingest_participant[], timestamptz) is
-'What existing conversations say once the messages of a request, all new and from p_now on, are stored.';
-
-create function private.store_new_messages(
-    p_source private.ingest_source, p_conversations private.ingest_conversation[],
-    p_messages private.ingest_message[], p_ids uuid[], p_now timestamptz
-) returns private.ingest_count[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_generic_plan'
-as $$
-begin
-    -- Tells the triggers that the summaries of the conversations include these messages.
-    perform set_config('threadline.is_summarized', 'on', true);
-    insert into public.conversation_messages (
-        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, sequence, message
-    )
-    select
-        p_ids[given.parent], given.external_id, given.sender, p_source.workspace_id, p_source.id,
-        given.sent_at, p_now + given.position * interval '1 microsecond', given.sequence, given.message
-    from unnest(p_messages) with ordinality as given (
-        parent, index, external_id, sender, sent_at, stated_at, sequence, message, present, deleted_at, error, position
-    )
-    -- Conversations with an error have no id here.
-    where p_ids[given.parent] is not null;
-    perform set_config('threadline.is_summarized', '', true);
-    return array(
-        select (given.position, given.message_count, null, null, null)::private.ingest_count
-        from unnest(p_conversations) as given
-        where given.error is null
-    );
-end
-$$;
-comment on function private.store_new_messages(
-    private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], timestamptz
-) is
-'Inserts the messages of a request that only adds messages. Its conversations have their summaries already.';
 
 -- POST /functions/v1/messaging-ingest: checks the key and the limits, stores the request and writes the log.
 -- Promise: the answer says what was stored, and every failed check has the error of the ingest document.
