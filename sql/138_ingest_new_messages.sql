@@ -1,4 +1,4 @@
--- Ingest, seventh part: requests whose messages are all new, as most are. They need one update for each conversation
+-- Ingest, sixth part: requests whose messages are all new, as most are. They need one update for each conversation
 -- and one plain insert.
 -- Promise: the result is the same as that of store_messages and of the trigger that keeps the summaries.
 

@@ -1,4 +1,4 @@
--- Ingest, sixth part: invites callers to upload the files of messages, and lets messages show what was uploaded.
+-- Ingest: invites callers to upload the files of messages, and lets messages show what was uploaded.
 -- Promise: no URL of a caller is fetched.
 -- The next request or the clean-up finds what was uploaded, because we put no trigger on Storage.
 

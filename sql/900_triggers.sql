@@ -232,17 +232,17 @@ referencing new table as changed
 for each statement execute function private.rematch_identified_trigger();
 
 -- conversation_messages: ingest adds messages: counters and preview of the conversation first, then the broadcast
--- that shows them. Ingest creates conversations with the summary of their first messages, which 05 only checks.
-create trigger conversation_messages_05_check
-after insert on public.conversation_messages
-referencing new table as changed
-for each statement when (current_setting('threadline.is_summarized', true) = 'on')
-execute function private.check_conversations_trigger();
+-- that shows them. Ingest creates conversations with the summary of their first messages, which 11 only checks.
 create trigger conversation_messages_10_summarize
 after insert on public.conversation_messages
 referencing new table as changed
 for each statement when (current_setting('threadline.is_summarized', true) is distinct from 'on')
 execute function private.summarize_conversations_trigger();
+create trigger conversation_messages_11_check
+after insert on public.conversation_messages
+referencing new table as changed
+for each statement when (current_setting('threadline.is_summarized', true) = 'on')
+execute function private.check_conversations_trigger();
 -- After 10: it sends the row that 10 has updated.
 create trigger conversation_messages_20_broadcast
 after insert on public.conversation_messages

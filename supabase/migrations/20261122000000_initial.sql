@@ -7168,7 +7168,7 @@ $$;
 comment on function private.render_results(private.ingest_result[]) is
 'The answer to a request: one result for each conversation, in the order of the request.';
 
--- Ingest, seventh part: requests whose messages are all new, as most are. They need one update for each conversation
+-- Ingest, sixth part: requests whose messages are all new, as most are. They need one update for each conversation
 -- and one plain insert.
 -- Promise: the result is the same as that of store_messages and of the trigger that keeps the summaries.
 
@@ -8022,7 +8022,7 @@ comment on function public.separate_conversation(jsonb) is
 'POST /api/v2/conversations/{conversation_id}/separate: conversation_id, and optionally external_conversation_id.
 Undoes continues: the conversation that was joined last, or the named one, is its own again.';
 
--- Ingest, sixth part: invites callers to upload the files of messages, and lets messages show what was uploaded.
+-- Ingest: invites callers to upload the files of messages, and lets messages show what was uploaded.
 -- Promise: no URL of a caller is fetched.
 -- The next request or the clean-up finds what was uploaded, because we put no trigger on Storage.
 
@@ -19741,17 +19741,17 @@ referencing new table as changed
 for each statement execute function private.rematch_identified_trigger();
 
 -- conversation_messages: ingest adds messages: counters and preview of the conversation first, then the broadcast
--- that shows them. Ingest creates conversations with the summary of their first messages, which 05 only checks.
-create trigger conversation_messages_05_check
-after insert on public.conversation_messages
-referencing new table as changed
-for each statement when (current_setting('threadline.is_summarized', true) = 'on')
-execute function private.check_conversations_trigger();
+-- that shows them. Ingest creates conversations with the summary of their first messages, which 11 only checks.
 create trigger conversation_messages_10_summarize
 after insert on public.conversation_messages
 referencing new table as changed
 for each statement when (current_setting('threadline.is_summarized', true) is distinct from 'on')
 execute function private.summarize_conversations_trigger();
+create trigger conversation_messages_11_check
+after insert on public.conversation_messages
+referencing new table as changed
+for each statement when (current_setting('threadline.is_summarized', true) = 'on')
+execute function private.check_conversations_trigger();
 -- After 10: it sends the row that 10 has updated.
 create trigger conversation_messages_20_broadcast
 after insert on public.conversation_messages
