@@ -47,7 +47,7 @@ where made.datname = %(database)s and ready.datname = %(ready)s
 PATIENCE = 240  # seconds for the tests of one fault
 
 
-@dataclass
+@dataclass(eq=False)  # pytest keeps its plugins in sets
 class Outcome:
     """A pytest plugin that keeps which tests failed, and the errors of their fixtures."""
 
