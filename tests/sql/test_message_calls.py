@@ -245,6 +245,8 @@ def test_history_page_has_authors_and_reactions(db: Db) -> None:
     ]
     assert page.data[2]["reactions"] == [{"emoji": "thumbsup", "count": 1, "user_ids": [BOB], "reacted": True}]
     assert page.data[3]["reactions"] == [{"emoji": "fire", "count": 1, "user_ids": [CAROL], "reacted": False}]
+    of_service = call(db, "list_messages", None, channel_id=CHANNEL).data[3]["reactions"]
+    assert of_service == page.data[3]["reactions"]
 
 
 def test_history_names_twins_and_former_members(db: Db) -> None:
