@@ -97,9 +97,7 @@ def test_anonymous_user_becomes_permanent_with_an_address(
     assert again.user.id == user_id
 
 
-def test_anonymous_sign_in_is_off_by_default(
-    stack: RunningStack, clients: Callable[[RunningStack], Client]
-) -> None:
+def test_anonymous_sign_in_is_off_by_default(stack: RunningStack, clients: Callable[[RunningStack], Client]) -> None:
     with pytest.raises(AuthApiError) as caught:
         clients(stack).auth.sign_in_anonymously()
     assert (caught.value.status, caught.value.code) == (422, "anonymous_provider_disabled")

@@ -167,9 +167,7 @@ def test_full_workspace_gets_no_invitation(db: Db) -> None:
     offered(db, conversation(image()))
     db.execute("update private.settings set workspace_media_megabytes = 0")
     given = [conversation(message("m0"), image("m2"), image("m3")), conversation(image("m1"))]
-    full, stored = (
-        post(db, json.dumps(request(one, media_uploads=True)).encode()).body["results"][0] for one in given
-    )
+    full, stored = (post(db, json.dumps(request(one, media_uploads=True)).encode()).body["results"][0] for one in given)
     assert (full["uploads"], full["uploads_refused"]) == ([], 2)
     assert (stored["uploads"], "uploads_refused" in stored) == ([], False)
     measured = {one["name"]: one["value"] for one in ask(db, None, "read_metrics")}

@@ -8,7 +8,7 @@ import pytest
 from tests.support.calls import ask, call, send
 from tests.support.cluster import TestCluster
 from tests.support.database import Db, become, become_postgres, lift_request_limit, value
-from tests.support.world import CHANNEL, MATTY
+from tests.support.world import MATTY
 
 LANGUAGES = {
     "channel": "update public.channels set language = %s",
@@ -132,6 +132,12 @@ def test_last_word_may_be_unfinished(db: Db, query: str, contents: list[str]) ->
 def test_channel_has_its_language(db: Db, holder: str, language: str, query: str, contents: list[str]) -> None:
     set_language(db, holder, language)
     found(db, query, contents)
+
+
+def test_language_of_a_channel_comes_before_its_workspace(db: Db) -> None:
+    set_language(db, "channel", "de")
+    db.execute(LANGUAGES["workspace"], ("fr",))
+    found(db, "Haus", ["*viele H\u00e4user"])
 
 
 def waiting(db: Db) -> float:
