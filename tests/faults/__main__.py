@@ -47,7 +47,7 @@ where made.datname = %(database)s and ready.datname = %(ready)s
 PATIENCE = 240  # seconds for the tests of one fault
 
 
-@dataclass
+@dataclass(eq=False)  # pytest keeps its plugins in sets
 class Outcome:
     """A pytest plugin that keeps which tests failed, and the errors of their fixtures."""
 
@@ -102,10 +102,13 @@ def seeded_package(fault: Fault) -> Iterator[None]:
     """Let this process and its children import a copy of the package with the fault, for the block."""
     with TemporaryDirectory(dir="/tmp", prefix="threadline-fault-") as folder:
         shutil.copytree(ROOT / "api", Path(folder, "api"))
+        for shipped in ("console", "packages", "supabase"):  # the package reads them beside its folder
+            Path(folder, shipped).symlink_to(ROOT / shipped)
         Path(folder, fault.file).write_text(fault.seeded(), encoding="utf-8")
-        os.environ["PYTHONPATH"] = f"{folder}/api"
-        sys.path.insert(0, f"{folder}/api")
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", f"{folder}/api")
+            patch.syspath_prepend(f"{folder}/api")
+            yield
 
 
 def run_tests(cluster: WarmCluster, tests: list[str]) -> Outcome:

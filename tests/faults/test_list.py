@@ -1,5 +1,9 @@
 """Each seeded fault still has its place in the sources and the tests that must notice it."""
 
+import subprocess
+import sys
+
+from tests.faults.__main__ import seeded_package
 from tests.faults.faults import list_faults
 from tests.support.schema import ROOT
 
@@ -14,3 +18,11 @@ def test_each_fault_names_tests_that_exist() -> None:
         for test in fault.by.split():
             file, _, name = test.partition("::")
             assert f"def {name.partition('[')[0]}(" in (ROOT / file).read_text(encoding="utf-8"), test
+
+
+def test_package_with_a_fault_starts() -> None:
+    fault = next(fault for fault in list_faults() if fault.file.endswith(".py"))
+    with seeded_package(fault):
+        program = "import threadline.app as app; print(app.__file__)"
+        found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "/threadline-fault-" in found.stdout

@@ -34,6 +34,12 @@ def head(sender: Sender, *lines: str) -> bytes:
     return "\r\n".join((*first, *lines, "", "")).encode("latin-1")
 
 
+def test_two_keys_are_no_key(sender: Sender) -> None:
+    headers = [("content-type", "application/json"), ("x-api-key", sender.secret), ("x-api-key", "another")]
+    reply = sender.client.post(PATH, content=body_of(sender), headers=headers)
+    assert (reply.status_code, reply.json()) == (401, {"error": "Invalid API key"})
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE"])
 def test_other_method_is_405_with_allow(stranger: Sender, method: str) -> None:
     reply = stranger.client.request(method, PATH)

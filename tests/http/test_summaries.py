@@ -14,6 +14,7 @@ import pytest
 from threadline import metrics
 from threadline.settings import Settings
 from threadline.summarizer import Summarizer
+from threadline.transcripts import Block, divide
 
 from tests.support import claude as stand_in
 from tests.support.claude import KEY, Claude, Reply
@@ -215,6 +216,11 @@ def test_long_transcript_is_summarised_in_parts(team: Team, claude: Claude) -> N
     assert claude.transcripts()[-1] == [
         {"part": number, "summary": text} for number in (1, 2, 3) for text in ("A part.", "Its end.")
     ]
+
+
+def test_parts_end_before_the_limit() -> None:
+    threads = [[Block("x" * 39, [])] for _ in range(5)]
+    assert [len(part) for part in divide(threads, 100)] == [2, 2, 1]
 
 
 def test_failed_part_fails_the_summary(team: Team, claude: Claude) -> None:

@@ -24,11 +24,12 @@ from threadline.housekeeper import sweep
 from threadline.settings import Settings
 from threadline.shares import TooManyAtOnceError
 from threadline.spool import Spool
-from threadline.storage import Storage, image_size
+from threadline.storage import Bucket, Storage, StorageUnavailableError, image_size
 from threadline_devstack import keys
 
 from tests.support import contract
 from tests.support.cluster import free_port
+from tests.support.database import add_channel
 from tests.support.service import Service, serving
 from tests.support.stack import RunningStack
 
@@ -502,6 +503,26 @@ def test_channel_named_after_the_files_is_checked(bob: Uploader, mallory: Upload
     assert failure(bob.client.post(PATH, files=[*fields, other])) == (404, "channel_not_found")
     assert failure(bob.client.post(PATH, files=[fields[1], other])) == (404, "channel_not_found")
     assert bob.stored() == before
+
+
+def test_last_named_channel_gets_the_files(bob: Uploader) -> None:
+    with psycopg.connect(bob.stack.database_url()) as connection:
+        other = add_channel(connection, "second", [BOB])
+    first, last = (("conversation_id", (None, each)) for each in (CHANNEL, other))
+    answer = bob.client.post(PATH, files=[first, ("files", ("a", PNG)), last])
+    assert answer.json()["data"]["conversation_id"] == other
+
+
+def test_failure_of_storage_is_no_refusal() -> None:
+    reply = {"statusCode": "500", "error": "internal", "message": "Internal Server Error"}
+
+    async def upload() -> None:
+        transport = httpx.MockTransport(lambda _: httpx.Response(500, json=reply))
+        async with httpx.AsyncClient(transport=transport) as client:
+            await Bucket(client, "http://storage.example/storage/v1/", "key", "token").upload("a", BytesIO(b"x"))
+
+    with pytest.raises(StorageUnavailableError):
+        asyncio.run(upload())
 
 
 @pytest.mark.parametrize("piece", [b"", b"x"])

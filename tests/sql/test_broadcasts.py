@@ -303,8 +303,8 @@ def record(db: Db, external_id: str = "chat") -> Any:
 
 
 def test_ingest_broadcasts_each_conversation_once(db: Db) -> None:
-    first = [message(f"m{n}", sent_at=f"2026-02-01T10:30:0{n}Z") for n in range(3)]
-    ingest(db, conversation(*first), conversation(message("x"), external_id="other"))
+    first = [message(name, sent_at=f"2026-02-01T10:30:0{n}Z") for n, name in enumerate("cba")]
+    ingest(db, conversation(*reversed(first)), conversation(message("x"), external_id="other"))
     sent = {
         payload["conversation"]["external_conversation_id"]: (event, payload)
         for event, payload in broadcasts(db, INBOX)

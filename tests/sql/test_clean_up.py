@@ -238,14 +238,15 @@ def test_erasing_a_user_removes_all_they_wrote(db: Db) -> None:
     call(db, "create_message", MATTY, key="secret-canary", channel_id=CHANNEL, content="x")
     db.execute(
         "insert into private.summaries (channel_id, last_seq, requested_count, model, prompt_version,"
-        " lease_expires_at, answer, finished_at) values (%s, 1, 1, 'x', 1, now(), %s, now())",
+        " lease_expires_at, answer, finished_at)"
+        " select %s, n, 1, 'x', 1, now(), %s, now() from generate_series(1, 2) as n",
         (CHANNEL, Jsonb({"summary": "secret-canary"})),
     )
     before = value(db, "select count(*) from public.messages where user_id = %s", MATTY)
     reply = call(db, "erase_user", None, user_id=MATTY)
     assert reply.status == 200, reply.body
     erased = reply.data["erased"]
-    assert (erased["conversations"], erased["conversation_messages"], erased["summaries"]) == (1, 1, 1)
+    assert (erased["conversations"], erased["conversation_messages"], erased["summaries"]) == (1, 1, 2)
     assert erased["messages"] >= before
     assert erased["connections"] == 4
     assert traces(db, MATTY, "secret-canary") == {("public.erasures", MATTY), ("public.audit_log", MATTY)}

@@ -599,3 +599,14 @@ def test_user_has_a_maximum_of_twins_and_queues(db: Db, limit: str, statement: s
 
 def test_message_from_before_hops_existed_has_no_hops(db: Db) -> None:
     assert value(db, "select hops from public.messages where id = %s", MESSAGE) == 0
+
+
+def test_users_take_turns(db: Db, secret: str) -> None:
+    older = add_channel(db, BOB)
+    db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (older, TWIN))
+    other = add_twin(db)
+    send(db)
+    send(db, channel_id=older)
+    due = "update private.twin_queues set due_at = now() - interval '1 minute' where ai_twin_id = %s"
+    db.execute(due, (TWIN,))
+    assert {each["headers"]["threadline-twin"] for each in claim(db, limit=2)} == {TWIN, other}

@@ -96,6 +96,15 @@ def test_410_unsubscribes_the_webhook(db: Db) -> None:
     assert rows(db, "select due_at, lease from private.twin_queues") == [(None, None)]
 
 
+def test_410_changes_nothing_that_was_delivered(db: Db) -> None:
+    delivered = send(db)
+    assert drain(db) == [delivered]
+    send(db)
+    assert finish(db, claim(db)[0], "The webhook answered 410.", 410) == "dead"
+    found = ask(db, MATTY, "list_twin_deliveries", ai_twin_id=TWIN, state="delivered")
+    assert [each["message_id"] for each in found] == [delivered]
+
+
 def test_setting_the_webhook_again_subscribes_it(db: Db) -> None:
     first = send(db)
     finish(db, claim(db)[0], "The webhook answered 410.", 410)

@@ -119,13 +119,24 @@ def test_opening_it_again_shows_it(db: Db) -> None:
     assert channel_id in listed(db, MATTY)
 
 
+def test_opening_it_again_shows_it_to_one_side_only(db: Db) -> None:
+    channel_id = open_direct(db, MATTY, BOB)["id"]
+    for user_id in (MATTY, BOB):
+        become(db, user_id)
+        db.execute("delete from public.channel_members where channel_id = %s and user_id = %s", (channel_id, user_id))
+        become_postgres(db)
+    open_direct(db, MATTY, BOB)
+    assert channel_id in listed(db, MATTY)
+    assert channel_id not in listed(db, BOB)
+
+
 def test_departure_from_the_workspace_leaves_no_heir(db: Db) -> None:
     channel_id = open_direct(db, BOB, CAROL)["id"]
     become(db, CAROL)
     db.execute("delete from public.workspace_members where workspace_id = %s and user_id = %s", (WORKSPACE, CAROL))
     become_postgres(db)
-    members = rows(db, "select user_id::text from public.channel_members where channel_id = %s", channel_id)
-    assert members == [BOB]
+    members = rows(db, "select user_id::text, role from public.channel_members where channel_id = %s", channel_id)
+    assert members == [(BOB, "member")]
     assert call(db, "list_messages", CAROL, channel_id=channel_id).status == 404
     become(db, BOB)
     assert refused(db, "select public.open_direct(%s::uuid[])", [CAROL])

@@ -307,6 +307,14 @@ def test_changed_number_keeps_the_old_until_undone(db: Db) -> None:
     assert call(db, "change_number", BOB, person_id=str(person), phone="@ann").error == (400, "invalid_field", "phone")
 
 
+def test_number_that_was_edited_since_is_not_undone(db: Db) -> None:
+    person = add_person(db, PHONE)
+    call(db, "change_number", BOB, person_id=str(person), phone="+1 555 987 6543")
+    become_postgres(db)
+    db.execute("update public.people set phone = '+1 555 111 2222' where id = %s", (person,))
+    assert call(db, "undo_number_change", BOB, person_id=str(person)).error[1] == "number_not_changed"
+
+
 def test_match_reads_two_rows_a_key_of_many_people(db: Db) -> None:
     db.execute(
         "insert into public.people (user_id, full_name, phone) select %s, 'P', %s from generate_series(1, 2000)",

@@ -10,6 +10,8 @@ from tests.support.calls import call, ingest
 from tests.support.cluster import TestCluster
 from tests.support.database import Db, rows, value
 from tests.support.ingest import NEW_SENDER, conversation, message
+from tests.support.people import add_conversation
+from tests.support.realtime import fire_deferred_triggers
 from tests.support.world import BOB, MATTY
 
 Read = Callable[..., list[dict[str, Any]]]
@@ -91,6 +93,12 @@ def test_new_match_has_the_next_version(db: Db) -> None:
     assert versions(db) == [2]
 
 
+def test_new_conversation_has_version_one(db: Db) -> None:
+    add_conversation(db, "@somebody", MATTY)
+    fire_deferred_triggers(db)
+    assert versions(db) == [1]
+
+
 def test_first_call_answers_a_cursor_and_no_changes(db: Db) -> None:
     ingest(db, conversation(message()))
     db.commit()
@@ -133,6 +141,13 @@ def test_deleted_conversation_is_a_change(db: Db, read: Read) -> None:
     name = read()[0]["conversation_id"]
     db.execute("delete from public.conversations")
     assert read()[0] == {"conversation_id": name, "deleted": True}
+
+
+def test_deleted_conversation_without_messages_is_a_change(db: Db, read: Read) -> None:
+    name = str(add_conversation(db, "@somebody", MATTY))
+    read()
+    db.execute("delete from public.conversations where id = %s", (name,))
+    assert read() == [{"conversation_id": name, "deleted": True}]
 
 
 def test_deleted_messages_are_a_change(db: Db, read: Read) -> None:

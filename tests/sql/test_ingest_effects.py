@@ -1,12 +1,13 @@
 """sql/150_ingest.sql: the state of the database after ingest requests."""
 
 import pytest
+from psycopg.errors import SerializationFailure
 
 from tests.support.calls import ingest
-from tests.support.database import Db, become, rows, value
+from tests.support.database import Db, become, refused, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import read_conversation
-from tests.support.world import BOB, JOHN_DOE, MATTY, TELEGRAM
+from tests.support.world import API_KEY, BOB, JOHN_DOE, MATTY, TELEGRAM, WHATSAPP
 
 MORNING, NOON, EVENING = (f"2026-02-01T{hour}:00:00Z" for hour in ("08", "12", "18"))
 
@@ -158,6 +159,21 @@ def test_number_stays_when_a_username_follows(db: Db) -> None:
     stored = read_conversation(db)
     assert (stored["person_id"], stored["matched_by"]) == (JOHN_DOE, "phone")
     assert stored["participant_identifier"] == "+1 (234) 567-890"
+
+
+def test_older_name_does_not_make_room_for_another(db: Db) -> None:
+    number = {"participant_identifier": "+49 151 23456789"}
+    ingest(db, conversation(message("a", sent_at=EVENING), participant_name="evening"))
+    ingest(db, conversation(message("b", sent_at=MORNING), participant_name="morning", **number))
+    ingest(db, conversation(message("c", sent_at=NOON), participant_name="noon", **number))
+    stored = read_conversation(db)
+    assert (stored["participant_name"], stored["participant_identifier"]) == ("evening", "+49 151 23456789")
+
+
+def test_connection_with_a_new_owner_stores_nothing(db: Db) -> None:
+    found = value(db, "select private.authenticate_connection(%s, %s, %s)::text", *WHATSAPP, API_KEY)
+    db.execute("update public.messaging_connections set user_id = %s where connection_id = %s", (BOB, WHATSAPP[1]))
+    refused(db, "select private.lock_source(%s::private.ingest_source)", found, by=SerializationFailure)
 
 
 def test_bad_conversation_changes_nothing_stored(db: Db) -> None:

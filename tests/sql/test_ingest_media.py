@@ -196,3 +196,14 @@ def test_person_erased_with_conversation_loses_files(db: Db) -> None:
     upload(db, file["path"])
     db.execute("delete from public.conversations where id = %s", [read_conversation(db)["id"]])
     assert value(db, "select count(*) from private.conversation_media") == 0
+
+
+def test_file_follows_its_message_into_another_conversation(db: Db) -> None:
+    names = ({"external_id": "972987654321"}, {"external_id": "972912345678"})
+    ingest(db, conversation(message("m0"), **names[0]))
+    (file,) = offered(db, conversation(image("m1"), **names[1]))
+    ingest(db, conversation(**names[1], continues="972987654321"))
+    upload(db, file["path"])
+    offered(db, conversation(message("m0"), **names[0]))
+    lines = read_conversation(db, "972987654321")["messages"]
+    assert [line.get("media_url") for line in lines if line["id"] == "m1"] == [LINK + file["path"]]

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from tests.support.database import Db, value
-from tests.support.matrix import Cell, read_cells, run
+from tests.support.matrix import Group, group, read_cells, run
 from tests.support.schema import SQL
 
 CALLERS = ["owner", "admin", "member", "former", "mallory", "twin_owner", "anon", "service"]
@@ -381,16 +381,11 @@ def world(postgres_url: str) -> Iterator[Db]:
         db.rollback()
 
 
-def outcome(db: Db, cell: Cell) -> str:
-    """Run the statement of a cell, roll it back, and return its result."""
-    me = cell.caller if cell.caller in USERS else "owner"
+@pytest.mark.parametrize("cells", group(CELLS), ids=str)
+def test_each_role_may_do_exactly_this(world: Db, cells: Group) -> None:
+    me = cells.caller if cells.caller in USERS else "owner"
     names = {**ROWS, "me": USERS[me], "mine": ROWS[f"{me}_said"], "my_twin": ROWS[f"{me}_twin"]}
-    return run(db, cell, names, USERS.get(cell.caller))
-
-
-@pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_each_role_may_do_exactly_this(world: Db, cell: Cell) -> None:
-    assert outcome(world, cell) == cell.outcome
+    assert run(world, cells.cells, names, USERS.get(cells.caller)) == cells.outcomes
 
 
 def test_matrix_has_every_table_and_verb() -> None:

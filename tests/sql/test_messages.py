@@ -299,6 +299,14 @@ def test_removal_by_the_service_is_an_event_and_not_counted(db: Db) -> None:
     assert call(db, "get_message", id=reply).data["parent_message_id"] is None
 
 
+def test_former_member_takes_back_no_reaction(db: Db) -> None:
+    call(db, "add_reaction", BOB, id=send(db), emoji="wave")
+    db.execute("delete from public.channel_members where channel_id = %s and user_id = %s", (CHANNEL, BOB))
+    become(db, BOB)
+    # Without a condition, Postgres does not ask the policy for reading.
+    assert db.execute("delete from public.message_reactions").rowcount == 0
+
+
 def test_reaction_is_stored_once(db: Db) -> None:
     become(db, BOB)
     statement = "insert into public.message_reactions (message_id, emoji) values (%s, 'fire')"

@@ -241,6 +241,14 @@ def test_each_change_of_the_user_is_an_event(db: Db) -> None:
     assert last_event(db, BOB)[0] == "channel.left"
 
 
+def test_unconfirmed_address_gets_no_event(db: Db) -> None:
+    email = value(db, "select email from auth.users where id = %s", MALLORY)
+    db.execute("update auth.users set email_confirmed_at = null where id = %s", (MALLORY,))
+    become(db, MATTY)
+    value(db, "select public.create_invitation(%s, email => %s)", WORKSPACE, email)
+    assert "invitation.created" not in [event for event, _ in events(db, MALLORY)]
+
+
 def test_workspace_and_invitation_are_events(db: Db) -> None:
     email = value(db, "select email from auth.users where id = %s", MALLORY)
     db.execute("update auth.users set email_confirmed_at = now() where id = %s", (MALLORY,))
@@ -285,6 +293,7 @@ def test_page_of_user_events_says_what_follows(db: Db) -> None:
     become(db, BOB)
     page = value(db, "select public.list_user_events(0, 1)")
     assert page["meta"] == {"last_seq": 1, "has_more": count > 1, "is_incomplete": False}
+    assert value(db, "select public.list_user_events(0, %s)", count)["meta"]["has_more"] is False
     end = {"last_seq": count, "has_more": False, "is_incomplete": False}
     assert value(db, "select public.list_user_events(%s)", count)["meta"] == end
     assert value(db, "select public.list_user_events(%s)", count + 9)["meta"] == end
@@ -296,6 +305,9 @@ def test_clean_up_deletes_old_user_events(db: Db) -> None:
     mark_read(db, BOB, last_seq(db))
     db.execute("update public.user_events set created_at = now() - interval '31 days' where user_id = %s", (BOB,))
     send(db, f"<@{BOB}>")
+    db.execute("update private.settings set user_event_days = 32")
+    assert value(db, "select private.clean_up()")["user_events"] == 0
+    db.execute("update private.settings set user_event_days = 30")
     assert value(db, "select private.clean_up()")["user_events"] > 0
     become(db, BOB)
     answer = value(db, "select public.list_user_events()")

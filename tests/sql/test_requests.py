@@ -150,6 +150,8 @@ def test_keys_of_other_users_and_routes_are_independent(db: Db) -> None:
     ]
     assert [reply.status for reply in replies] == [201] * 3
     assert len({reply.data["id"] for reply in replies}) == 3
+    for who, reply in zip((MATTY, BOB), replies, strict=False):
+        assert call(db, "create_message", who, key="k", **CREATE).data == reply.data
 
 
 def test_failed_request_may_be_retried_with_its_key(db: Db) -> None:

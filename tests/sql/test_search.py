@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from tests.support.calls import call, send
-from tests.support.database import Db, become, lift_request_limit, rows, value
+from tests.support.database import Db, add_channel, become, lift_request_limit, rows, value
 
 CHANNEL = "550e8400-e29b-41d4-a716-446655440000"
 MATTY = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
@@ -215,3 +215,10 @@ def test_newest_messages_are_ranked_first(db: Db) -> None:
     send(db, "apart words")
     found = call(db, "search_messages", MATTY, query="apart words").data
     assert [len(each["content"]) for each in found] == [11, 215]
+
+
+@pytest.mark.parametrize("name", ["Quarter", "#quarter"])
+def test_channel_is_named_with_or_without_its_sign(db: Db, name: str) -> None:
+    there = send(db, "needle", channel_id=add_channel(db, "Quarter", [MATTY]))
+    send(db, "needle")
+    assert [found["id"] for found in call(db, "search_messages", query=f"needle in:{name}").data] == [there]

@@ -134,6 +134,12 @@ def test_channel_has_its_language(db: Db, holder: str, language: str, query: str
     found(db, query, contents)
 
 
+def test_language_of_a_channel_comes_before_its_workspace(db: Db) -> None:
+    set_language(db, "channel", "de")
+    db.execute(LANGUAGES["workspace"], ("fr",))
+    found(db, "Haus", ["*viele H\u00e4user"])
+
+
 def waiting(db: Db) -> float:
     """Return how many messages search still knows in a former language."""
     gauges = value(db, "select jsonb_agg(gauge) from private.measure_search() as gauge")
@@ -236,3 +242,8 @@ def test_hits_name_their_authors(db: Db) -> None:
     assert (of_user["user_id"], of_user["ai_twin_id"], of_user["display_name"]) == (MATTY, None, "Matty Squarzoni")
     assert (of_twin["user_id"], of_twin["ai_twin_id"]) == (None, twin)
     assert of_twin["display_name"] == value(db, "select display_name from public.ai_twins where id = %s", twin)
+
+
+def test_snippet_of_241_characters_says_that_it_ends(db: Db) -> None:
+    send(db, "needle " + "x" * 234)
+    assert call(db, "search_messages", query="needle").data[0]["snippet"].endswith("x\u2026")

@@ -316,6 +316,13 @@ def test_user_cannot_ask_for_another_user(db: Db) -> None:
     assert begin(db, service={"user_id": BOB}).error == (403, "user_id_mismatch", "user_id")
 
 
+def test_edit_before_the_request_does_not_outdate_it(db: Db) -> None:
+    call(db, "edit_message", id=MESSAGE, content="edited")
+    task = begin(db).data
+    finish(db, task, answer=ANSWER)
+    assert poll(db, task).status == 200
+
+
 def test_outdated_summary_is_removed_after_waiters_read_it(db: Db) -> None:
     finish(db, begin(db).data, answer=ANSWER)
     send(db)

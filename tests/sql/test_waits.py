@@ -10,7 +10,7 @@ from psycopg.errors import InsufficientPrivilege
 
 from tests.support.calls import call, ingest, send
 from tests.support.cluster import TestCluster
-from tests.support.database import Db, become, rows, value
+from tests.support.database import Db, become, become_postgres, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation, person_of
 from tests.support.world import BOB, JOHN_DOE, MATTY
@@ -65,6 +65,23 @@ def test_summary_keeps_a_newer_message_of_another_writer(sessions: tuple[Db, Db]
     finish_after(first, second, lambda: second.execute(ADD, (chat, BOB, "2026-02-01T11:00Z")))
     kept = "select message_count, to_char(last_message_at at time zone 'UTC', 'HH24') from public.conversations"
     assert rows(second, f"{kept} where id = %s", chat) == [(2, "12")]
+
+
+def test_owners_who_leave_at_once_leave_one_behind(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    become(first, MATTY)
+    team = value(first, "select public.create_workspace('Two')")["id"]
+    become_postgres(first)
+    first.execute(
+        "insert into public.workspace_members (workspace_id, user_id, role) values (%s, %s, 'owner')", (team, BOB)
+    )
+    first.commit()
+    leave = "delete from public.workspace_members where workspace_id = %s and user_id = %s"
+    become(first, MATTY)
+    first.execute(leave, (team, MATTY))
+    become(second, BOB)
+    with pytest.raises(psycopg.Error, match="needs an owner"):
+        finish_after(first, second, lambda: second.execute(leave, (team, BOB)))
 
 
 @pytest.mark.parametrize("name", ["Ann", None])

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.support.database import Db
-from tests.support.matrix import Cell, read_cells, run
+from tests.support.matrix import Group, group, read_cells, run
 from tests.support.schema import SQL
 
 CALLERS = ["owner", "admin", "member", "guest", "former", "rival", "anon", "service"]
@@ -242,10 +242,10 @@ def world(postgres_url: str) -> Iterator[Db]:
         db.rollback()
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_each_workspace_role_may_do_exactly_this(world: Db, cell: Cell) -> None:
-    me = USERS[cell.caller if cell.caller in USERS else "owner"]
-    assert run(world, cell, {**ROWS, "me": me}, USERS.get(cell.caller)) == cell.outcome
+@pytest.mark.parametrize("cells", group(CELLS), ids=str)
+def test_each_workspace_role_may_do_exactly_this(world: Db, cells: Group) -> None:
+    me = USERS[cells.caller if cells.caller in USERS else "owner"]
+    assert run(world, cells.cells, {**ROWS, "me": me}, USERS.get(cells.caller)) == cells.outcomes
 
 
 def test_workspace_matrix_has_every_table_and_verb() -> None:

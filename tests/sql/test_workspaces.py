@@ -72,6 +72,11 @@ def test_each_user_has_a_personal_workspace(db: Db) -> None:
     assert rows(db, "select role from public.workspace_members") == ["owner"]
 
 
+def test_personal_workspace_has_no_audit_line_of_its_user(db: Db) -> None:
+    new = value(db, "insert into auth.users (id, email) values (gen_random_uuid(), 'new@example.com') returning id")
+    assert rows(db, "select action from public.audit_log where workspace_id = %s", new) == []
+
+
 def test_creator_of_a_workspace_is_its_owner(db: Db) -> None:
     become(db, MALLORY)
     made = value(db, "select public.create_workspace('Acme', 'DE', 'de')")
@@ -214,6 +219,48 @@ def test_unconfirmed_address_accepts_nothing(db: Db) -> None:
     db.execute("update auth.users set email_confirmed_at = null where id = %s", (MALLORY,))
     become(db, MALLORY)
     refused(db, "select public.accept_invitation(%s)", made["token"], by=psycopg.Error)
+
+
+def test_invitation_by_link_needs_its_token(db: Db) -> None:
+    made = invite(db)
+    become(db, MALLORY)
+    refused(db, "select public.accept_invitation(invitation_id => %s)", made["id"], by=psycopg.Error)
+
+
+def test_expired_invitation_is_not_listed(db: Db) -> None:
+    made = invite(db)
+    assert [each["id"] for each in call(db, "list_invitations", workspace_id=WORKSPACE).data] == [made["id"]]
+    db.execute("update public.workspace_invitations set expires_at = now() where id = %s", (made["id"],))
+    assert call(db, "list_invitations", workspace_id=WORKSPACE).data == []
+
+
+def test_guest_is_not_invited_to_a_direct_channel(db: Db) -> None:
+    made = "insert into public.channels (kind, workspace_id, created_by) values ('dm', %s, %s) returning id"
+    channel_id = value(db, made, WORKSPACE, MATTY)
+    become(db, MATTY)
+    error = refused(db, "select public.create_invitation(channel_id => %s)", channel_id, by=psycopg.Error)
+    assert error.message_detail == "channel_not_found"
+
+
+def test_departure_revokes_only_the_invitations_of_the_user(db: Db) -> None:
+    make_admin(db, BOB)
+    theirs, other = invite(db, BOB)["id"], invite(db)["id"]
+    db.execute("delete from public.workspace_members where workspace_id = %s and user_id = %s", (WORKSPACE, BOB))
+    revoked = "select id::text from public.workspace_invitations where id = any(%s::uuid[]) and revoked_at is not null"
+    assert rows(db, revoked, [theirs, other]) == [theirs]
+
+
+def test_change_of_a_name_keeps_retention(db: Db) -> None:
+    call(db, "update_workspace", workspace_id=WORKSPACE, conversation_days=8, channel_days=9)
+    changed = call(db, "update_workspace", workspace_id=WORKSPACE, name="x").data
+    assert (changed["conversation_days"], changed["channel_days"]) == (8, 9)
+
+
+def test_audit_line_has_both_roles_in_a_channel(db: Db) -> None:
+    statement = "update public.channel_members set role = 'admin' where channel_id = %s and user_id = %s"
+    db.execute(statement, (CHANNEL, BOB))
+    details = "select details from public.audit_log where action = 'channel_member.role_changed'"
+    assert rows(db, details) == [{"channel_id": CHANNEL, "role": "admin", "old_role": "member"}]
 
 
 @pytest.mark.parametrize("end", ["revoked", "expired", "inviter left"])
@@ -546,6 +593,22 @@ def test_each_workspace_gets_its_share_of_a_round(db: Db) -> None:
     db.execute(visited, (MATTY,))
     value(db, "select private.clean_up(10)")
     assert kept_messages(db) == [3, 3]
+
+
+def test_workspace_that_was_never_visited_is_the_first(db: Db) -> None:
+    visited = "insert into private.retention_rounds (workspace_id, visited_at) values (%s, now() - interval '9 days')"
+    db.execute(visited, (MATTY,))
+    for who in (MATTY, BOB):
+        age_messages(db, who, 2)
+    value(db, "select private.clean_up(10)")
+    assert kept_messages(db) == [2, 1]
+
+
+def test_new_conversation_outlives_its_old_messages(db: Db) -> None:
+    push(db, new_connection(db), conversation(message("old", sent_at="2020-01-01T00:00:00Z")))
+    db.execute("update public.workspaces set conversation_days = 30 where id = %s", (WORKSPACE,))
+    assert value(db, "select private.clean_up()")["conversation_messages"] == 1
+    assert seen_by(db, BOB) == 1
 
 
 def test_held_channel_does_not_stop_clean_up(db: Db, admin_url: str) -> None:
