@@ -5035,138 +5035,100 @@ $$;
 comment on function private.broadcast_group_participants_trigger() is
 'Trigger: broadcasts groups in which a participant is now matched to another person.';
 
--- The newest conversations of all workspaces of a user, in pages. A query without a workspace would sort all
--- conversations of the user; this reads one index entry per workspace, and then only the rows of the page.
+-- How far each user has read each conversation, and how much is unread. All devices share it.
+-- Promise: a read marker only moves forward. Ingest writes nothing here: reading an inbox counts.
 
--- Definer, because a policy would compare each row with each workspace of the caller. It reads only workspaces of the
--- caller.
-create function private.find_newest_conversations(p_before timestamptz, p_before_id uuid, p_limit integer)
-returns table (id uuid, at timestamptz)
+create table public.conversation_reads (
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    user_id uuid not null,
+    workspace_id uuid not null,
+    read_at timestamptz not null,
+    primary key (conversation_id, user_id),
+    constraint conversation_reads_member_fkey foreign key (workspace_id, user_id)
+    references public.workspace_members (workspace_id, user_id) on update cascade on delete cascade
+);
+comment on table public.conversation_reads is
+'The read marker of each member of a workspace in its conversations. mark_conversation_read moves it.';
+comment on column public.conversation_reads.read_at is
+'The user has read the messages that were sent until this time.';
+create index conversation_reads_workspace_id_user_id_idx on public.conversation_reads (workspace_id, user_id);
+alter table public.conversation_reads enable row level security;
+
+-- Definer, because no client writes markers. It marks only conversations of the caller's workspaces.
+create function private.mark_conversation_read(p_conversation_id uuid, p_at timestamptz) returns timestamptz
 language sql
-stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    with busiest as materialized (
-        select mine.id
-        from private.my_workspaces as mine
-        cross join lateral (
-            select conversation.last_message_at, conversation.id
-            from public.conversations as conversation
-            where conversation.workspace_id = mine.id
-                and (conversation.last_message_at, conversation.id) < (p_before, p_before_id)
-            order by conversation.last_message_at desc, conversation.id desc
-            limit 1
-        ) as newest
-        order by newest.last_message_at desc, newest.id desc
-        limit p_limit
-    )
-
-    select found.id, found.last_message_at
-    from busiest
-    cross join lateral (
-        select conversation.last_message_at, conversation.id
-        from public.conversations as conversation
-        where conversation.workspace_id = busiest.id
-            and (conversation.last_message_at, conversation.id) < (p_before, p_before_id)
-        order by conversation.last_message_at desc, conversation.id desc
-        limit p_limit
-    ) as found
-    order by found.last_message_at desc, found.id desc
-    limit p_limit
+    insert into public.conversation_reads as mine (conversation_id, user_id, workspace_id, read_at)
+    select
+        conversation.id,
+        auth.uid(),
+        conversation.workspace_id,
+        -- Answers have milliseconds, so a time of an answer means all of its millisecond.
+        least(p_at + interval '999 us', coalesce(conversation.last_message_at, 'epoch'))
+    from public.conversations as conversation
+    where conversation.id = p_conversation_id
+        and exists (select from private.my_workspaces as workspace where workspace.id = conversation.workspace_id)
+    on conflict (conversation_id, user_id) do update set read_at = greatest(mine.read_at, excluded.read_at)
+    returning mine.read_at
 $$;
-comment on function private.find_newest_conversations(timestamptz, uuid, integer) is
-'Conversations of the caller''s workspaces after a position in the inbox, newest first. The page can only come from the
-p_limit workspaces with the newest conversations.';
+comment on function private.mark_conversation_read(uuid, timestamptz) is
+'Moves the read marker of the caller forward, at most to the last message, and returns it; null for non-members.';
 
-create function private.list_conversations(jsonb) returns json
+create function public.mark_conversation_read(conversation_id uuid, at timestamptz default 'infinity') returns json
 language plpgsql
-stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_limit integer := private.parse_integer($1, 'limit', 1, 200, 50);
-    v_before text := private.scalar_text($1, 'before');
-    v_place record;
-    v_page record;
+    v_read_at timestamptz := private.mark_conversation_read(
+        mark_conversation_read.conversation_id, coalesce(mark_conversation_read.at, 'infinity')
+    );
 begin
-    perform private.require_user();
-    if v_before !~* '^[0-9]{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+    if v_read_at is null then
         perform private.fail(
-            400, 'invalid_cursor', 'before is not a cursor of this call. Send next_cursor of the page before.', 'before'
+            404, 'conversation_not_found', 'This conversation does not exist, or you may not see it.', 'conversation_id'
         );
     end if;
-    -- A cursor is the time in microseconds, and the id.
-    select
-        coalesce(
-            'epoch'::timestamptz + split_part(v_before, '_', 1)::bigint * interval '1 microsecond', 'infinity'
-        ) as at,
-        coalesce(split_part(v_before, '_', 2), 'ffffffff-ffff-ffff-ffff-ffffffffffff')::uuid as id
-    into v_place;
-    with page as materialized (
-        select newest.id, newest.at, row_number() over (order by newest.at desc, newest.id desc) as place
-        from private.find_newest_conversations(v_place.at, v_place.id, v_limit + 1) as newest
-    )
-
-    select
-        coalesce(jsonb_agg(
-            private.render_inbox_entry(conversation)
-            || jsonb_build_object('unread_count', public.unread_count(conversation))
-            order by page.place
-        ) filter (where page.place <= v_limit), '[]') as conversations,
-        case when count(*) > v_limit then (
-            select (extract(epoch from last.at) * 1000000)::bigint || '_' || last.id
-            from page as last
-            where last.place = v_limit
-        ) end as next_cursor
-    into v_page
-    from page
-    inner join public.conversations as conversation on page.id = conversation.id;
-    return private.succeed(v_page.conversations, jsonb_build_object('next_cursor', v_page.next_cursor));
+    return json_build_object(
+        'conversation_id', mark_conversation_read.conversation_id, 'read_at', private.format_time(v_read_at)
+    );
 end
 $$;
-comment on function private.list_conversations(jsonb) is
-'GET /api/v2/conversations: the conversations of all workspaces of the caller, newest message first, without those that
-have no message, with unread_count. Takes limit (1 to 200, default 50) and before (next_cursor of the page before).';
+comment on function public.mark_conversation_read(uuid, timestamptz) is
+'Moves the read marker of the caller in a conversation to the messages sent until at, by default to the last. It never
+moves back. Returns conversation_id and read_at.';
 
-create function private.render_inbox_entry(p_conversation public.conversations) returns jsonb
+create function public.unread_count(public.conversations) returns integer
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_build_object(
-        'id', p_conversation.id,
-        'workspace_id', p_conversation.workspace_id,
-        'user_id', p_conversation.user_id,
-        'platform', p_conversation.platform,
-        'external_conversation_id', p_conversation.external_conversation_id,
-        'participant_identifier', p_conversation.participant_identifier,
-        'participant_name', p_conversation.participant_name,
-        'kind', p_conversation.kind,
-        'person_id', p_conversation.person_id,
-        'message_count', p_conversation.message_count,
-        'last_message_at', private.format_time(p_conversation.last_message_at),
-        'last_message_preview', p_conversation.last_message_preview
-    )
+    select count(*)::integer
+    from (
+        select message.message ->> 'direction' = 'inbound' and message.deleted_at is null as is_unread
+        from public.conversation_messages as message
+        where message.conversation_id = $1.id
+            and message.sent_at > greatest(
+                (
+                    select mine.read_at
+                    from public.conversation_reads as mine
+                    where mine.conversation_id = $1.id and mine.user_id = (select auth.uid())
+                ),
+                (
+                    select member.created_at
+                    from public.workspace_members as member
+                    where member.workspace_id = $1.workspace_id and member.user_id = (select auth.uid())
+                )
+            )
+        order by message.sent_at desc
+        limit 100
+    ) as newest
+    where newest.is_unread
 $$;
-comment on function private.render_inbox_entry(public.conversations) is
-'A conversation in the form of the inbox list.';
-
-create function public.list_conversations(max_conversations integer default 50, before text default null)
-returns json
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return private.list_conversations(jsonb_build_object(
-        'limit', list_conversations.max_conversations, 'before', list_conversations.before
-    ));
-end
-$$;
-comment on function public.list_conversations(integer, text) is
-'Lists the conversations of all workspaces of the caller, newest message first. Takes max_conversations (1 to 200) and
-before (meta.next_cursor of the page before; null on the last page).';
+comment on function public.unread_count(public.conversations) is
+'Computed field: how many of the newest 100 messages are inbound and not read by the caller. What was sent before the
+caller joined the workspace counts as read.';
 
 -- Ingest, first part: turns the JSON of a request into rows and finds their errors. Reads and writes no table.
 -- Promise: every error of a conversation is known before anything is written.
@@ -7257,101 +7219,6 @@ $$;
 comment on function private.read_conversations(private.ingest_source, jsonb) is
 'The conversations of a request (parse_conversations), with the ids under which they are stored.';
 
--- How far each user has read each conversation, and how much is unread. All devices share it.
--- Promise: a read marker only moves forward. Ingest writes nothing here: reading an inbox counts.
-
-create table public.conversation_reads (
-    conversation_id uuid not null references public.conversations (id) on delete cascade,
-    user_id uuid not null,
-    workspace_id uuid not null,
-    read_at timestamptz not null,
-    primary key (conversation_id, user_id),
-    constraint conversation_reads_member_fkey foreign key (workspace_id, user_id)
-    references public.workspace_members (workspace_id, user_id) on update cascade on delete cascade
-);
-comment on table public.conversation_reads is
-'The read marker of each member of a workspace in its conversations. mark_conversation_read moves it.';
-comment on column public.conversation_reads.read_at is
-'The user has read the messages that were sent until this time.';
-create index conversation_reads_workspace_id_user_id_idx on public.conversation_reads (workspace_id, user_id);
-alter table public.conversation_reads enable row level security;
-
--- Definer, because no client writes markers. It marks only conversations of the caller's workspaces.
-create function private.mark_conversation_read(p_conversation_id uuid, p_at timestamptz) returns timestamptz
-language sql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-    insert into public.conversation_reads as mine (conversation_id, user_id, workspace_id, read_at)
-    select
-        conversation.id,
-        auth.uid(),
-        conversation.workspace_id,
-        -- Answers have milliseconds, so a time of an answer means all of its millisecond.
-        least(p_at + interval '999 us', coalesce(conversation.last_message_at, 'epoch'))
-    from public.conversations as conversation
-    where conversation.id = p_conversation_id
-        and exists (select from private.my_workspaces as workspace where workspace.id = conversation.workspace_id)
-    on conflict (conversation_id, user_id) do update set read_at = greatest(mine.read_at, excluded.read_at)
-    returning mine.read_at
-$$;
-comment on function private.mark_conversation_read(uuid, timestamptz) is
-'Moves the read marker of the caller forward, at most to the last message, and returns it; null for non-members.';
-
-create function public.mark_conversation_read(conversation_id uuid, at timestamptz default 'infinity') returns json
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_read_at timestamptz := private.mark_conversation_read(
-        mark_conversation_read.conversation_id, coalesce(mark_conversation_read.at, 'infinity')
-    );
-begin
-    if v_read_at is null then
-        perform private.fail(
-            404, 'conversation_not_found', 'This conversation does not exist, or you may not see it.', 'conversation_id'
-        );
-    end if;
-    return json_build_object(
-        'conversation_id', mark_conversation_read.conversation_id, 'read_at', private.format_time(v_read_at)
-    );
-end
-$$;
-comment on function public.mark_conversation_read(uuid, timestamptz) is
-'Moves the read marker of the caller in a conversation to the messages sent until at, by default to the last. It never
-moves back. Returns conversation_id and read_at.';
-
-create function public.unread_count(public.conversations) returns integer
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select count(*)::integer
-    from (
-        select message.message ->> 'direction' = 'inbound' and message.deleted_at is null as is_unread
-        from public.conversation_messages as message
-        where message.conversation_id = $1.id
-            and message.sent_at > greatest(
-                (
-                    select mine.read_at
-                    from public.conversation_reads as mine
-                    where mine.conversation_id = $1.id and mine.user_id = (select auth.uid())
-                ),
-                (
-                    select member.created_at
-                    from public.workspace_members as member
-                    where member.workspace_id = $1.workspace_id and member.user_id = (select auth.uid())
-                )
-            )
-        order by message.sent_at desc
-        limit 100
-    ) as newest
-    where newest.is_unread
-$$;
-comment on function public.unread_count(public.conversations) is
-'Computed field: how many of the newest 100 messages are inbound and not read by the caller. What was sent before the
-caller joined the workspace counts as read.';
-
 -- Ingest: what a request brings under each name of a conversation that continues another one.
 -- Promise: at any time, all that came under a name is known, for the undo in 141_separations.
 
@@ -7972,6 +7839,139 @@ $$;
 comment on function public.separate_conversation(jsonb) is
 'POST /api/v2/conversations/{conversation_id}/separate: conversation_id, and optionally external_conversation_id.
 Undoes continues: the conversation that was joined last, or the named one, is its own again.';
+
+-- The newest conversations of all workspaces of a user, in pages. A query without a workspace would sort all
+-- conversations of the user; this reads one index entry per workspace, and then only the rows of the page.
+
+-- Definer, because a policy would compare each row with each workspace of the caller. It reads only workspaces of the
+-- caller.
+create function private.find_newest_conversations(p_before timestamptz, p_before_id uuid, p_limit integer)
+returns table (id uuid, at timestamptz)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with busiest as materialized (
+        select mine.id
+        from private.my_workspaces as mine
+        cross join lateral (
+            select conversation.last_message_at, conversation.id
+            from public.conversations as conversation
+            where conversation.workspace_id = mine.id
+                and (conversation.last_message_at, conversation.id) < (p_before, p_before_id)
+            order by conversation.last_message_at desc, conversation.id desc
+            limit 1
+        ) as newest
+        order by newest.last_message_at desc, newest.id desc
+        limit p_limit
+    )
+
+    select found.id, found.last_message_at
+    from busiest
+    cross join lateral (
+        select conversation.last_message_at, conversation.id
+        from public.conversations as conversation
+        where conversation.workspace_id = busiest.id
+            and (conversation.last_message_at, conversation.id) < (p_before, p_before_id)
+        order by conversation.last_message_at desc, conversation.id desc
+        limit p_limit
+    ) as found
+    order by found.last_message_at desc, found.id desc
+    limit p_limit
+$$;
+comment on function private.find_newest_conversations(timestamptz, uuid, integer) is
+'Conversations of the caller''s workspaces after a position in the inbox, newest first. The page can only come from the
+p_limit workspaces with the newest conversations.';
+
+create function private.list_conversations(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_limit integer := private.parse_integer($1, 'limit', 1, 200, 50);
+    v_before text := private.scalar_text($1, 'before');
+    v_place record;
+    v_page record;
+begin
+    perform private.require_user();
+    if v_before !~* '^[0-9]{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+        perform private.fail(
+            400, 'invalid_cursor', 'before is not a cursor of this call. Send next_cursor of the page before.', 'before'
+        );
+    end if;
+    -- A cursor is the time in microseconds, and the id.
+    select
+        coalesce(
+            'epoch'::timestamptz + split_part(v_before, '_', 1)::bigint * interval '1 microsecond', 'infinity'
+        ) as at,
+        coalesce(split_part(v_before, '_', 2), 'ffffffff-ffff-ffff-ffff-ffffffffffff')::uuid as id
+    into v_place;
+    with page as materialized (
+        select newest.id, newest.at, row_number() over (order by newest.at desc, newest.id desc) as place
+        from private.find_newest_conversations(v_place.at, v_place.id, v_limit + 1) as newest
+    )
+
+    select
+        coalesce(jsonb_agg(
+            private.render_inbox_entry(conversation)
+            || jsonb_build_object('unread_count', public.unread_count(conversation))
+            order by page.place
+        ) filter (where page.place <= v_limit), '[]') as conversations,
+        case when count(*) > v_limit then (
+            select (extract(epoch from last.at) * 1000000)::bigint || '_' || last.id
+            from page as last
+            where last.place = v_limit
+        ) end as next_cursor
+    into v_page
+    from page
+    inner join public.conversations as conversation on page.id = conversation.id;
+    return private.succeed(v_page.conversations, jsonb_build_object('next_cursor', v_page.next_cursor));
+end
+$$;
+comment on function private.list_conversations(jsonb) is
+'GET /api/v2/conversations: the conversations of all workspaces of the caller, newest message first, without those that
+have no message, with unread_count. Takes limit (1 to 200, default 50) and before (next_cursor of the page before).';
+
+create function private.render_inbox_entry(p_conversation public.conversations) returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select jsonb_build_object(
+        'id', p_conversation.id,
+        'workspace_id', p_conversation.workspace_id,
+        'user_id', p_conversation.user_id,
+        'platform', p_conversation.platform,
+        'external_conversation_id', p_conversation.external_conversation_id,
+        'participant_identifier', p_conversation.participant_identifier,
+        'participant_name', p_conversation.participant_name,
+        'kind', p_conversation.kind,
+        'person_id', p_conversation.person_id,
+        'message_count', p_conversation.message_count,
+        'last_message_at', private.format_time(p_conversation.last_message_at),
+        'last_message_preview', p_conversation.last_message_preview
+    )
+$$;
+comment on function private.render_inbox_entry(public.conversations) is
+'A conversation in the form of the inbox list.';
+
+create function public.list_conversations(max_conversations integer default 50, before text default null)
+returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.list_conversations(jsonb_build_object(
+        'limit', list_conversations.max_conversations, 'before', list_conversations.before
+    ));
+end
+$$;
+comment on function public.list_conversations(integer, text) is
+'Lists the conversations of all workspaces of the caller, newest message first. Takes max_conversations (1 to 200) and
+before (meta.next_cursor of the page before; null on the last page).';
 
 -- POST /functions/v1/messaging-ingest: checks the key and the limits, stores the request and writes the log.
 -- Promise: the answer says what was stored, and every failed check has the error of the ingest document.

@@ -1,4 +1,4 @@
-"""sql/138_conversation_reads.sql: read markers of conversations move forward, and reading the inbox counts the rest."""
+"""sql/129_conversation_reads.sql: read markers of conversations move forward, and reading the inbox counts the rest."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""sql/129_inbox_pages.sql: the newest conversations of all workspaces of a user."""
+"""sql/142_inbox_pages.sql: the newest conversations of all workspaces of a user."""
 
 import json
 from typing import Any
