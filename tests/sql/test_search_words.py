@@ -136,7 +136,7 @@ def test_channel_has_its_language(db: Db, holder: str, language: str, query: str
 
 def test_language_of_a_channel_comes_before_its_workspace(db: Db) -> None:
     set_language(db, "channel", "de")
-    db.execute(LANGUAGES["workspace"], ("fr",))
+    db.execute(LANGUAGES["workspace"], ("ru",))
     found(db, "Haus", ["*viele H\u00e4user"])
 
 
