@@ -1,4 +1,4 @@
-"""sql/129_inbox_changes.sql: catching up on conversations, and the version in their broadcasts."""
+"""sql/124_inbox_changes.sql: catching up on conversations, and the version in their broadcasts."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
