@@ -4332,13 +4332,16 @@ as $$
 begin
     return array(
         select case
-            when exists (
-                select from private.person_keys as known
-                where known.workspace_id = p_workspace_id and known.key = given.key
-                limit 1
-            ) then private.match_participant(p_workspace_id, p_platform, given.identifier, given.key)
+            when known.is_shared then private.match_participant(p_workspace_id, p_platform, given.identifier, given.key)
         end
         from unnest(p_identifiers, p_keys) with ordinality as given (identifier, key, position)
+        left join lateral (
+            -- LIMIT 1 makes this one look-up for each key. EXISTS could become a hash of all keys of the workspace.
+            select true as is_shared
+            from private.person_keys as person
+            where person.workspace_id = p_workspace_id and person.key = given.key
+            limit 1
+        ) as known on true
         order by given.position
     );
 end

@@ -133,7 +133,7 @@ def test_wheel_holds_the_typed_package(tmp_path: Path) -> None:
     subprocess.run(command, check=True, capture_output=True)
     with ZipFile(next(tmp_path.glob("threadline_follow-*.whl"))) as wheel:
         files = [name.partition("/")[2] for name in wheel.namelist() if name.startswith("threadline_follow/")]
-    assert sorted(files) == ["__init__.py", "following.py", "log.py", "py.typed", "topic.py"]
+    assert sorted(files) == ["__init__.py", "changes.py", "following.py", "log.py", "py.typed", "topic.py"]
 
 
 def test_both_packages_have_one_version_and_licence() -> None:

@@ -101,7 +101,8 @@ def test_each_event_of_a_transaction_is_broadcast_once(db: Db) -> None:
         assert len(sent) >= 101
     # Each event shows the state at its time, not the final state.
     contents = [payload["content"] for _, payload in broadcasts(db, TOPIC)]
-    assert contents == [*map(str, range(2, 201, 2)), "2 edited", "4 edited"]
+    assert contents[:-2] == [*map(str, range(2, 201, 2))]
+    assert sorted(contents[-2:]) == ["2 edited", "4 edited"]  # a statement changes rows in any order
     send(db)
     assert broadcasts(db, TOPIC)[-1][1]["seq"] == last_seq(db)
     assert len(broadcasts(db, TOPIC)) == 103

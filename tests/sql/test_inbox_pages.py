@@ -55,6 +55,24 @@ def test_pages_hold_each_conversation_once_in_order(db: Db) -> None:
         assert got == expected
 
 
+def test_page_asks_the_workspace_with_the_newest_message(db: Db) -> None:
+    become(db, MATTY)
+    third = value(db, "select public.create_workspace('third')")["id"]
+    become_postgres(db)
+    add = """
+        insert into public.conversations (
+            id, workspace_id, scope_id, user_id, platform, external_conversation_id, participant_identifier,
+            last_message_at
+        )
+        values (%s, %s, gen_random_uuid(), %s, 'wechat', 'x', 'x', %s)
+    """
+    newest, *others = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "0ef")
+    db.execute(add, (newest, third, MATTY, "2099-03-01"))
+    db.execute(add, (others[0], MATTY, MATTY, "2099-02-01"))
+    db.execute(add, (others[1], WORKSPACE, MATTY, "2099-01-01"))
+    assert [each["id"] for each in page(db, limit=1)["data"]] == [newest]
+
+
 def test_page_holds_workspaces_of_the_caller_only(db: Db) -> None:
     fill(db)
     assert {each["workspace_id"] for each in page(db, BOB)["data"]} == {WORKSPACE}

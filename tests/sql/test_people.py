@@ -108,7 +108,11 @@ def test_conversation_matches_its_person(
 
 
 @pytest.mark.parametrize("identifier", ["4915123456789", "+4915123456789", "0151 23456789", "@ann", "+49 170 1"])
-@pytest.mark.parametrize("phones", [["+4915123456789"], ["0151 23456789"], ["+49 15123456789"] * 2, []], ids=str)
+@pytest.mark.parametrize(
+    "phones",
+    [["+4915123456789"], ["0151 23456789"], ["+49 15123456789"] * 2, []],
+    ids=["complete", "national", "two people", "no person"],
+)
 def test_ingest_matches_people_like_an_insert(db: Db, phones: list[str], identifier: str) -> None:
     for phone in phones:
         add_person(db, phone, MATTY)
