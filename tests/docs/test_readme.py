@@ -38,7 +38,7 @@ def test_readme_call_succeeds(stack: RunningStack, block: str) -> None:
 
 
 def test_readme_contains_calls() -> None:
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
 
 
 def program(language: str, folder: Path, api_url: str) -> list[str | Path]:
