@@ -74,8 +74,12 @@ def find_root() -> Path:
     for folder in [Path(named).absolute()] if named else [Path.cwd(), *Path.cwd().parents]:
         if (folder / "supabase" / "config.toml").is_file() or (folder / "supabase" / "migrations").is_dir():
             return folder
-    where = named or "here or above"
-    raise StackError(f"No Supabase project {where}: expected a folder with supabase/migrations in it.")
+    if named:
+        raise StackError(f"No Supabase project {named}: expected a folder with supabase/migrations in it.")
+    raise StackError(
+        "No Supabase project here or above: expected a folder with supabase/migrations in it. "
+        "Run this in the clone, or set THREADLINE_PROJECT to its folder."
+    )
 
 
 def read_port(name: str, default: int) -> int:

@@ -43,8 +43,8 @@ def print_survey(console: Console, survey: Survey) -> None:
 
 
 def _table(survey: Survey) -> Table:
-    table = Table()
-    table.add_column("conversation\nparticipant", overflow="fold")
+    table = Table(show_edge=False, pad_edge=False)  # so that it fits 80 columns
+    table.add_column("conversation\nparticipant", overflow="fold", min_width=12)
     table.add_column("messages\n(yours)", justify="right")
     table.add_column("days", no_wrap=True)
     table.add_column("files", justify="right")
@@ -80,7 +80,8 @@ def size(count: float) -> str:
 
 def print_outcome(console: Console, outcome: Outcome) -> None:
     """Print what the server stored."""
-    console.print(f"Added {outcome.added:,} of {outcome.messages + outcome.skipped:,} messages.")
+    known = " The others were stored already." if outcome.added < outcome.messages and not outcome.errors else ""
+    console.print(f"Added {outcome.added:,} of {outcome.messages + outcome.skipped:,} messages.{known}")
     if outcome.skipped:
         console.print(f"{outcome.skipped:,} were sent by the run before, which did not end.")
     if outcome.files or outcome.files_known:

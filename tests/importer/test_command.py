@@ -77,7 +77,7 @@ def test_import_sends_the_fields_of_the_contract(endpoint: Endpoint) -> None:
 
 def test_second_run_adds_nothing(endpoint: Endpoint) -> None:
     send_to(endpoint, CHAT, *SHOP)
-    assert "Added 0 of 2 messages." in send_to(endpoint, CHAT, *SHOP).stdout
+    assert "Added 0 of 2 messages. The others were stored already." in send_to(endpoint, CHAT, *SHOP).stdout
 
 
 def test_interrupted_run_goes_on_where_it_stopped(

@@ -36,6 +36,14 @@ def test_page_names_every_option_of_the_table() -> None:
     assert [name for name in names - {"--yes", "--url"} if f"`{name}" not in PAGE and f" {name} " not in PAGE] == []
 
 
+def test_table_of_an_example_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    file = str(ROOT / "examples" / "data" / "telegram_result.json")
+    table = CliRunner().invoke(import_, [file, "--dry-run"]).stdout
+    for words in ("conversation ", "understood\n", "unsupported "):
+        assert words in table
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -100,6 +100,14 @@ def test_python_program_of_the_readme_prints_events(stack: RunningStack, tmp_pat
     assert "message.created Morning!" in printed
 
 
+def test_python_program_of_the_how_to_goes_live(stack: RunningStack, tmp_path: Path) -> None:
+    needs("postgrest")
+    script = tmp_path / "program.py"
+    page = ROOT / "docs" / "how-to" / "follow.md"
+    script.write_text(program(page, "python").replace("http://127.0.0.1:54321", stack.api_url))
+    assert "live" in read_until("live", [sys.executable, script], PYTHONPATH=str(PYTHON))
+
+
 def test_typescript_accepts_the_declarations(tmp_path: Path) -> None:
     needs("deno")
     script = folder_with_packages(tmp_path) / "use.ts"
