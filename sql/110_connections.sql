@@ -160,6 +160,12 @@ begin
         'is_active', v_connection.is_active,
         'api_secret', private.rotate_messaging_key(v_connection.id, interval '0')
     );
+exception
+    when unique_violation then
+        raise unique_violation using
+            message = 'This connection_id is taken.',
+            hint = 'Choose another one. If the connection is yours, call rotate_messaging_key for a new key.',
+            constraint = 'messaging_connections_connection_id_unique';
 end
 $$;
 comment on function public.create_messaging_connection(text, text, uuid, boolean) is

@@ -106,6 +106,14 @@ def test_invalid_connection_raises_the_named_constraint(
     assert diagnostics.constraint_name == constraint
 
 
+def test_taken_connection_id_is_refused_with_the_cure(db: Db) -> None:
+    become(db, BOB)
+    call = "select public.create_messaging_connection('signal', 'wa_business_123')"
+    diagnostics = refused(db, call, by=UniqueViolation)
+    assert diagnostics.message_primary == "This connection_id is taken."
+    assert "rotate_messaging_key" in diagnostics.message_hint
+
+
 def test_user_deactivates_and_reactivates_a_connection(db: Db) -> None:
     made = create(db)
     db.execute("update public.messaging_connections set is_active = false")
