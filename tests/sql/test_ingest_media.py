@@ -94,6 +94,9 @@ def test_edit_with_another_file_is_offered_again(db: Db) -> None:
     ingest(db, conversation(updates=[edit]))
     assert shown(db) == "https://b"
     assert offered(db, conversation(image())) == [file]
+    db.execute("update storage.objects set updated_at = '2099-01-02' where name = %s", [file["path"]])
+    assert offered(db, conversation(image())) == []
+    assert shown(db) == LINK + file["path"]
 
 
 @pytest.mark.parametrize("kind", ["text/html", "image/svg+xml", "application/xml"])

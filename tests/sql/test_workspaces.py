@@ -234,6 +234,11 @@ def test_expired_invitation_is_not_listed(db: Db) -> None:
     assert call(db, "list_invitations", workspace_id=WORKSPACE).data == []
 
 
+def test_workspace_lists_invitations_to_its_channels_too(db: Db) -> None:
+    made = {invite(db)["id"], invite(db, workspace_id=None, channel_id=CHANNEL)["id"]}
+    assert {each["id"] for each in call(db, "list_invitations", workspace_id=WORKSPACE).data} == made
+
+
 def test_guest_is_not_invited_to_a_direct_channel(db: Db) -> None:
     made = "insert into public.channels (kind, workspace_id, created_by) values ('dm', %s, %s) returning id"
     channel_id = value(db, made, WORKSPACE, MATTY)
@@ -384,6 +389,12 @@ def test_team_outlives_its_only_owner(db: Db) -> None:
     assert set(members(db).values()) == {"owner", "member"}
     assert (seen_by(db, BOB), seen_by(db, MALLORY)) == (1, 0)
     assert rows(db, "select from public.workspaces where id = %s", MATTY) == []
+
+
+def test_admin_inherits_a_team_before_a_member(db: Db) -> None:
+    make_admin(db, CAROL)
+    db.execute("delete from auth.users where id = %s", (MATTY,))
+    assert members(db) == {BOB: "member", CAROL: "owner"}
 
 
 def test_team_without_other_members_goes_with_its_user(db: Db) -> None:
