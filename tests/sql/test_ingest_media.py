@@ -94,7 +94,17 @@ def test_edit_with_another_file_is_offered_again(db: Db) -> None:
     ingest(db, conversation(updates=[edit]))
     assert shown(db) == "https://b"
     assert offered(db, conversation(image())) == [file]
-    db.execute("update storage.objects set updated_at = '2099-01-02' where name = %s", [file["path"]])
+
+
+def test_second_upload_after_an_edit_is_shown(db: Db) -> None:
+    (file,) = offered(db, conversation(image()))
+    stored = "insert into storage.objects (bucket_id, name, updated_at) values ('attachments', %s, '2020-01-01')"
+    db.execute(stored, [file["path"]])
+    assert offered(db, conversation(image())) == []
+    edit = {"message_id": "m1", "type": "edited", "at": "2020-01-02T00:00:00Z", "content": "", "media_url": "https://b"}
+    ingest(db, conversation(updates=[edit]))
+    assert offered(db, conversation(image())) == [file]
+    upload(db, file["path"])
     assert offered(db, conversation(image())) == []
     assert shown(db) == LINK + file["path"]
 

@@ -214,6 +214,15 @@ def test_invitation_by_address_is_for_that_user(db: Db) -> None:
     assert members(db)[MALLORY] == "member"
 
 
+def test_erasure_clears_the_former_address_of_the_user(db: Db) -> None:
+    made = invite(db, email="mallory@example.com")
+    accept(db, MALLORY, made["token"])
+    db.execute("update auth.users set email = 'new@example.com' where id = %s", (MALLORY,))
+    assert call(db, "erase_user", None, user_id=MALLORY).status == 200
+    become_postgres(db)
+    assert value(db, "select email from public.workspace_invitations where id = %s", made["id"]) is None
+
+
 def test_unconfirmed_address_accepts_nothing(db: Db) -> None:
     made = invite(db, email="mallory@example.com")
     db.execute("update auth.users set email_confirmed_at = null where id = %s", (MALLORY,))
