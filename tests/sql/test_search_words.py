@@ -175,9 +175,10 @@ def test_new_language_reaches_messages_in_batches(db: Db) -> None:
 
 
 def test_second_new_language_reaches_newer_messages(db: Db) -> None:
-    set_language(db, "channel", "es")
+    set_language(db, "channel", "ru")
     send(db, "viele H\u00e4user")
     set_language(db, "channel", "de")
+    assert hits(db, "Haus") == []
     ask(db, None, "index_conversations", limit=1000)
     assert hits(db, "Haus") == ["viele H\u00e4user"]
 
