@@ -10,13 +10,13 @@ from contextlib import contextmanager
 import httpx
 import psycopg
 import pytest
+from threadline import shares
 
 from tests.support.cluster import TestCluster
 from tests.support.ingest import Sender, conversation, message
 from tests.support.team import Running, Team, running_service
 from tests.support.tokens import bearer, sign, token
 from tests.support.world import BASE
-from threadline import shares
 
 POOL = 8
 METRICS = {"THREADLINE_METRICS_TOKEN": "scraper"}
