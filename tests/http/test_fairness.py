@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import httpx
 import psycopg
 import pytest
+from threadline import shares
 
 from tests.support.cluster import TestCluster
 from tests.support.ingest import Sender, conversation, message
@@ -145,6 +146,18 @@ def test_too_many_requests_at_once_are_429(running: Running, attacker: Team, bys
     assert {reply.headers["retry-after"] for reply in refused} == {"5"}
     assert 50 < len(refused) < 150
     assert bystander.send().status_code == 201
+
+
+def test_call_that_waits_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares, "PATIENCE", 0.01)
+    small = shares.Shares(4)
+
+    async def call_twice() -> None:
+        async with asyncio.timeout(10), small.hold("one"), small.hold("one"):
+            pass
+
+    with pytest.raises(shares.TooManyAtOnceError):
+        asyncio.run(call_twice())
 
 
 def test_health_and_metrics_answer_while_the_pool_is_full(running: Running, attacker: Team) -> None:

@@ -166,6 +166,17 @@ def test_full_round_of_clean_up_is_followed_at_once() -> None:
     assert pause_after(housekeeper.LIMIT - 1) == housekeeper.CLEAN_PAUSE
 
 
+def test_round_that_indexed_again_is_followed_at_once() -> None:
+    def pause_after(indexed: int, reindexed: int) -> float:
+        async def ask(_: str, **options: int) -> dict[str, int]:
+            return {"indexed": indexed, "reindexed": reindexed}
+
+        return asyncio.run(housekeeper.index(SimpleNamespace(ask=ask)))
+
+    assert pause_after(0, 1) == pause_after(housekeeper.INDEX_LIMIT, 0) == 0.1
+    assert pause_after(housekeeper.INDEX_LIMIT - 1, 0) == housekeeper.INDEX_PAUSE
+
+
 def test_metrics_count_requests_ingest_and_summaries(watched: tuple[Service, Team, Sender]) -> None:
     service, team, sender = watched
     before = scrape(service.client)

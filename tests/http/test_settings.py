@@ -92,6 +92,7 @@ def test_settings_are_all_tested_and_hide_secrets() -> None:
         (DIRECT, "Yes", True),
         ("postgresql:///postgres?host=/run/postgresql", "", False),
         ("postgresql://one:5432,two:5432/postgres", "", False),
+        ("postgresql://one:6543,two:5432/postgres", "", False),
     ],
 )
 def test_port_6543_means_a_transaction_pooler_by_default(url: str, setting: str, is_pooler: bool) -> None:

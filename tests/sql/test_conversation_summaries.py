@@ -77,6 +77,14 @@ def test_edited_text_outdates_a_summary_under_way(db: Db) -> None:
     assert poll(db, task).error[1] == "summary_outdated"
 
 
+def test_receipt_outdates_no_summary_under_way(db: Db) -> None:
+    ingest(db, conversation(message("m1")))
+    task = begin(db).data
+    ingest(db, update("read"))
+    assert finish(db, task, answer=ANSWER).status == 200
+    assert poll(db, task).data == ANSWER
+
+
 def test_only_members_get_a_summary(db: Db) -> None:
     ingest(db, conversation(message("m1")))
     assert begin(db, BOB).error == (404, "conversation_not_found", "conversation_id")

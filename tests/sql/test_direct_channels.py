@@ -39,6 +39,14 @@ def test_user_opens_a_channel_with_themselves(db: Db) -> None:
     assert mine["workspace_id"] == MATTY
 
 
+def test_oldest_shared_workspace_gets_the_channel(db: Db) -> None:
+    become(db, MATTY)
+    newer = value(db, "select public.create_workspace('Newer') ->> 'id'")
+    become_postgres(db)
+    db.execute("insert into public.workspace_members (workspace_id, user_id) values (%s, %s)", (newer, BOB))
+    assert open_direct(db, MATTY, BOB)["workspace_id"] == WORKSPACE
+
+
 @pytest.mark.parametrize("other", [MALLORY, UNKNOWN_ID])
 def test_direct_channel_needs_a_shared_workspace(db: Db, other: str) -> None:
     become(db, MATTY)

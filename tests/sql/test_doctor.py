@@ -31,6 +31,9 @@ FAULTS = {
     "alter table public.messages disable trigger messages_60_index": (
         "The trigger messages_60_index of public.messages is disabled"
     ),
+    "alter table public.messages enable replica trigger messages_60_index": (
+        "The trigger messages_60_index of public.messages is disabled"
+    ),
     "update pg_index set indisvalid = false where indexrelid = 'public.attachments_channel_id_idx'::regclass": (
         "The index public.attachments_channel_id_idx is not valid"
     ),

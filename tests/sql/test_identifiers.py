@@ -132,6 +132,14 @@ def test_identifier_of_two_people_matches_no_person(db: Db) -> None:
     assert person_of(db, add_conversation(db, "6171234567", platform="telegram")) is None
 
 
+def test_number_without_extension_matches_any(db: Db) -> None:
+    person = add_person(db, f"{PHONE} ext. 5")
+    other = add_conversation(db, f"{PHONE} ext. 7")
+    assert person_of(db, other) is None
+    add_identifier(db, person, "phone", PHONE)
+    assert person_of(db, other) == person
+
+
 def test_openid_is_valid_within_its_app(db: Db) -> None:
     add_identifier(db, add_person(db, None), "wechat_openid", OPENID, "wx1")
     assert person_of(db, add_conversation(db, OPENID, platform="wechat")) is None
@@ -283,6 +291,10 @@ def test_merges_are_refused_without_two_own_people(db: Db) -> None:
     assert call(db, "unmerge_people", BOB, person_id=str(one)).error == (409, "person_not_merged", "person_id")
     call(db, "merge_people", BOB, person_id=str(one), merged_person_id=str(other))
     assert merge(other, one) == (409, "person_merged", "merged_person_id")
+    assert merge(add_person(db, PHONE), other) == (409, "person_merged", "merged_person_id")
+    last = add_person(db, PHONE)
+    call(db, "merge_people", BOB, person_id=str(other), merged_person_id=str(last))
+    assert merge(last, one) == (409, "person_merged", "merged_person_id")  # the last one ends in the first
 
 
 def test_erasure_of_a_person_takes_what_was_merged(db: Db) -> None:
@@ -303,6 +315,7 @@ def test_changed_number_keeps_the_old_until_undone(db: Db) -> None:
     assert call(db, "undo_number_change", BOB, person_id=str(person)).data["phone"] == PHONE
     become_postgres(db)
     assert (person_of(db, old), person_of(db, new)) == (person, None)
+    assert rows(db, "select from public.person_identifiers") == []
     assert call(db, "undo_number_change", BOB, person_id=str(person)).error[1] == "number_not_changed"
     assert call(db, "change_number", BOB, person_id=str(person), phone="@ann").error == (400, "invalid_field", "phone")
 

@@ -70,7 +70,11 @@ def test_page_asks_the_workspace_with_the_newest_message(db: Db) -> None:
     db.execute(add, (newest, third, MATTY, "2099-03-01"))
     db.execute(add, (others[0], MATTY, MATTY, "2099-02-01"))
     db.execute(add, (others[1], WORKSPACE, MATTY, "2099-01-01"))
-    assert [each["id"] for each in page(db, limit=1)["data"]] == [newest]
+    answer = page(db, limit=1)
+    assert [each["id"] for each in answer["data"]] == [newest]
+    for other in others:
+        answer = page(db, limit=1, before=answer["meta"]["next_cursor"])
+        assert [each["id"] for each in answer["data"]] == [other]
 
 
 def test_page_holds_workspaces_of_the_caller_only(db: Db) -> None:

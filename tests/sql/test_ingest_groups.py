@@ -46,6 +46,19 @@ def test_update_of_a_group_names_the_sender(db: Db) -> None:
     assert contents(db) == ["", ""]
 
 
+def test_deleted_message_of_a_group_keeps_its_sender(db: Db) -> None:
+    deleted = {"message_id": "1", "type": "deleted", "at": "2026-02-01T11:00:00Z", "sender": "@bea"}
+    ingest(db, group(*SAME_ID, updates=[deleted]))
+    assert [line["sender"] for line in read_conversation(db)["messages"]] == ["@ann", "@bea"]
+
+
+def test_deletion_leaves_later_edits_of_another_sender(db: Db) -> None:
+    update = {"message_id": "1", "at": "2026-02-01T11:00:00Z"}
+    ingest(db, group(*SAME_ID, updates=[{**update, "type": "deleted", "sender": "@bea"}]))
+    ingest(db, group(updates=[{**update, "type": "edited", "content": "new", "sender": "@ann"}]))
+    assert contents(db) == ["new", ""]
+
+
 def test_group_has_a_title_and_no_person(db: Db) -> None:
     ingest(db, group(message(), title="Our group", participant_identifier=JOHN))
     stored = read_conversation(db)

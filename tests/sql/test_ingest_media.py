@@ -96,6 +96,19 @@ def test_edit_with_another_file_is_offered_again(db: Db) -> None:
     assert offered(db, conversation(image())) == [file]
 
 
+def test_second_upload_after_an_edit_is_shown(db: Db) -> None:
+    (file,) = offered(db, conversation(image()))
+    stored = "insert into storage.objects (bucket_id, name, updated_at) values ('attachments', %s, '2020-01-01')"
+    db.execute(stored, [file["path"]])
+    assert offered(db, conversation(image())) == []
+    edit = {"message_id": "m1", "type": "edited", "at": "2020-01-02T00:00:00Z", "content": "", "media_url": "https://b"}
+    ingest(db, conversation(updates=[edit]))
+    assert offered(db, conversation(image())) == [file]
+    upload(db, file["path"])
+    assert offered(db, conversation(image())) == []
+    assert shown(db) == LINK + file["path"]
+
+
 @pytest.mark.parametrize("kind", ["text/html", "image/svg+xml", "application/xml"])
 def test_file_that_may_run_scripts_is_never_shown(db: Db, kind: str) -> None:
     (file,) = offered(db, conversation(image(media_url="https://a")))

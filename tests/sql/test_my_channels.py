@@ -177,6 +177,11 @@ def test_mentions_become_rows_and_counts(db: Db) -> None:
     assert counts(db, MATTY) == (0, 0)
 
 
+def test_twin_of_another_channel_is_not_mentioned(db: Db) -> None:
+    message = send(db, f"<@{TWIN}>", MATTY, add_channel(db, "without twins", [MATTY, BOB]))
+    assert rows(db, "select from public.message_mentions where message_id = %s", message) == []
+
+
 def test_edit_and_deletion_correct_the_mentions(db: Db) -> None:
     message = send(db, f"<@{BOB}>")
     call(db, "edit_message", MATTY, id=message, content=f"<@{CAROL}>")

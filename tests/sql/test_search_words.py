@@ -174,6 +174,15 @@ def test_new_language_reaches_messages_in_batches(db: Db) -> None:
         become_postgres(db)
 
 
+def test_second_new_language_reaches_newer_messages(db: Db) -> None:
+    set_language(db, "channel", "ru")
+    send(db, "viele H\u00e4user")
+    set_language(db, "channel", "de")
+    assert hits(db, "Haus") == []
+    ask(db, None, "index_conversations", limit=1000)
+    assert hits(db, "Haus") == ["viele H\u00e4user"]
+
+
 def test_new_language_overwrites_no_edit(cluster: TestCluster, fresh_database: str) -> None:
     url = cluster.url(fresh_database, "postgres")
     with psycopg.connect(url) as editor, psycopg.connect(url, autocommit=True) as worker:
@@ -215,8 +224,9 @@ def test_exact_words_rank_before_other_forms(db: Db) -> None:
         ),
         ("a fact -known", "fact -unknown", "a <mark>fact</mark> -known"),
         ("I like C++", "C++", "I like <mark>C</mark>++"),
+        ("the \u0002red\u0003 lamp", "lamp", "the red <mark>lamp</mark>"),
     ],
-    ids=["escaped", "accent", "accent first", "beginning", "Chinese", "exclusion", "sign"],
+    ids=["escaped", "accent", "accent first", "beginning", "Chinese", "exclusion", "sign", "control characters"],
 )
 def test_snippet_marks_what_was_found(db: Db, content: str, query: str, snippet: str) -> None:
     send(db, content)

@@ -115,6 +115,13 @@ def test_separated_conversations_stay_apart(db: Db) -> None:
     assert [line["id"] for line in read_conversation(db, OLD)["messages"]] == ["1"]
 
 
+def test_repeated_message_stays_with_its_first_name(db: Db) -> None:
+    for one in [*FIRST, *SECOND, JOIN, chat(NEW, message("1"), late("3"))]:
+        ingest(db, one)
+    separate(db)
+    assert [line["id"] for line in read_conversation(db, OLD)["messages"]] == ["1"]
+
+
 def test_former_name_that_never_came_is_forgotten(db: Db) -> None:
     for one in SECOND:
         ingest(db, one)

@@ -214,6 +214,15 @@ def test_invitation_by_address_is_for_that_user(db: Db) -> None:
     assert members(db)[MALLORY] == "member"
 
 
+def test_erasure_clears_the_former_address_of_the_user(db: Db) -> None:
+    made = invite(db, email="mallory@example.com")
+    accept(db, MALLORY, made["token"])
+    db.execute("update auth.users set email = 'new@example.com' where id = %s", (MALLORY,))
+    assert call(db, "erase_user", None, user_id=MALLORY).status == 200
+    become_postgres(db)
+    assert value(db, "select email from public.workspace_invitations where id = %s", made["id"]) is None
+
+
 def test_unconfirmed_address_accepts_nothing(db: Db) -> None:
     made = invite(db, email="mallory@example.com")
     db.execute("update auth.users set email_confirmed_at = null where id = %s", (MALLORY,))
@@ -232,6 +241,11 @@ def test_expired_invitation_is_not_listed(db: Db) -> None:
     assert [each["id"] for each in call(db, "list_invitations", workspace_id=WORKSPACE).data] == [made["id"]]
     db.execute("update public.workspace_invitations set expires_at = now() where id = %s", (made["id"],))
     assert call(db, "list_invitations", workspace_id=WORKSPACE).data == []
+
+
+def test_workspace_lists_invitations_to_its_channels_too(db: Db) -> None:
+    made = {invite(db)["id"], invite(db, workspace_id=None, channel_id=CHANNEL)["id"]}
+    assert {each["id"] for each in call(db, "list_invitations", workspace_id=WORKSPACE).data} == made
 
 
 def test_guest_is_not_invited_to_a_direct_channel(db: Db) -> None:
@@ -384,6 +398,12 @@ def test_team_outlives_its_only_owner(db: Db) -> None:
     assert set(members(db).values()) == {"owner", "member"}
     assert (seen_by(db, BOB), seen_by(db, MALLORY)) == (1, 0)
     assert rows(db, "select from public.workspaces where id = %s", MATTY) == []
+
+
+def test_admin_inherits_a_team_before_a_member(db: Db) -> None:
+    make_admin(db, CAROL)
+    db.execute("delete from auth.users where id = %s", (MATTY,))
+    assert members(db) == {BOB: "member", CAROL: "owner"}
 
 
 def test_team_without_other_members_goes_with_its_user(db: Db) -> None:
