@@ -19,7 +19,7 @@ from threadline_devstack.realtime.service import Realtime
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 ANN, BOB = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 PLAIN = {"broadcast": {}, "presence": {"key": "", "enabled": False}, "postgres_changes": [], "private": False}
 
