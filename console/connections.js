@@ -110,7 +110,8 @@ export function Connections({ space, user }) {
     ${space.isManager ? html`<${Section} title="New connection">
       <${Form} action="Create" class="inline" onSend=${create}>
         <${Field} label="Platform" name="platform" options=${PLATFORMS} />
-        <${Field} label="Name" name="connection_id" pattern="[A-Za-z0-9_.\\-]{1,100}" placeholder="chosen for you if empty"
+        <${Field} label="Name" name="connection_id" pattern="[A-Za-z0-9_.\\-]{1,100}"
+          placeholder="chosen for you if empty"
           title="Letters, digits, _ . and -" />
         <${Field} label="Keep its conversations apart" name="is_apart" type="checkbox" />
       </${Form}></${Section}>` : html`<p class="quiet">Owners and admins of this workspace make connections.</p>`}

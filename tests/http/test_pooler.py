@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.cluster import TestCluster
 from tests.support.ingest import Sender, conversation, in_parallel, message
-from tests.support.pooler import needs_pgbouncer, pooling
+from tests.support.pooler import let_all_enter, needs_pgbouncer, pooling
 from tests.support.schema import ROOT
 from tests.support.service import serving
 
@@ -30,6 +30,15 @@ def login(cluster: TestCluster, service_database: str) -> Iterator[str]:
     with psycopg.connect(cluster.url(service_database), autocommit=True) as db:
         db.execute("drop owned by threadline_service")
         db.execute("drop role threadline_service")
+
+
+def test_folders_that_all_may_enter_keep_their_mode(tmp_path: Path) -> None:
+    shared, own = tmp_path / "shared", tmp_path / "shared" / "own"
+    own.mkdir(parents=True)
+    shared.chmod(0o1777)
+    own.chmod(0o700)
+    let_all_enter(own)
+    assert [folder.stat().st_mode & 0o7777 for folder in (shared, own)] == [0o1777, 0o755]
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])

@@ -19,6 +19,15 @@ SERVERS = 4
 needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed: apt-get install pgbouncer")
 
 
+def let_all_enter(folder: Path) -> None:
+    """Let every user enter a folder. Folders above change up to the first that is open, such as /tmp."""
+    for step in [folder, *folder.parents]:
+        mode = step.stat().st_mode
+        if mode & 0o055 == 0o055:
+            return
+        step.chmod(mode | 0o055)
+
+
 @contextmanager
 def pooling(
     cluster: TestCluster, database: str, folder: Path, mode: str, login: str = "authenticator"
@@ -54,8 +63,8 @@ def pooling_port(database_port: int, folder: Path, mode: str, login: str) -> Ite
         """
     )
     account = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
-    for step in [folder, *folder.parents[:3]] if account else []:
-        step.chmod(0o755)
+    if account:
+        let_all_enter(folder)
     with (folder / "pgbouncer.log").open("wb") as log:
         process = subprocess.Popen([PROGRAM, folder / "pgbouncer.ini"], stdout=log, stderr=log, **account)
     try:
