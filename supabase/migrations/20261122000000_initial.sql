@@ -6753,6 +6753,45 @@ $$;
 comment on function private.find_conversation(private.ingest_source, text) is
 'The conversation of a connection with this name or alias; null if none exists.';
 
+create function private.copy_messages(p_from uuid, p_into uuid, p_names text[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    insert into public.conversation_updates (
+        conversation_id, external_id, sender, type, actor, version, at, sequence, value, received_at
+    )
+    select
+        p_into, given.external_id, given.sender, given.type, given.actor, given.version, given.at, given.sequence,
+        given.value, given.received_at
+    from public.conversation_updates as given
+    where given.conversation_id = p_from and (p_names is null or exists (
+        select from private.continued_messages as named
+        where named.conversation_id = p_from and named.external_id = given.external_id
+            and named.name = any(p_names) and private.is_same_sender(named.sender, given.sender)
+    ))
+    on conflict (conversation_id, external_id, sender, type, actor, version) do nothing;
+    insert into public.conversation_messages (
+        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, stated_at, sequence,
+        message, original, deleted_at
+    )
+    select
+        p_into, stored.external_id, stored.sender, stored.workspace_id, stored.connection_id, stored.sent_at,
+        stored.received_at, stored.stated_at, stored.sequence, stored.message, stored.original, stored.deleted_at
+    from public.conversation_messages as stored
+    where stored.conversation_id = p_from and (p_names is null or exists (
+        select from private.continued_messages as named
+        where named.conversation_id = p_from and named.external_id = stored.external_id
+            and named.sender = stored.sender and named.name = any(p_names)
+    ))
+    on conflict (conversation_id, external_id, sender) do nothing;
+end
+$$;
+comment on function private.copy_messages(uuid, uuid, text[]) is
+'Copies the messages and updates of a conversation into another one: all, or those that came under these names. What is
+there already stays.';
+
 -- Definer, because the backend may not change stored messages.
 create function private.join_conversation(p_from uuid, p_into uuid) returns void
 language plpgsql
@@ -6765,25 +6804,7 @@ begin
     where conversation.id in (p_from, p_into)
     order by conversation.id
     for update;
-    insert into public.conversation_updates (
-        conversation_id, external_id, sender, type, actor, version, at, sequence, value, received_at
-    )
-    select
-        p_into, given.external_id, given.sender, given.type, given.actor, given.version, given.at, given.sequence,
-        given.value, given.received_at
-    from public.conversation_updates as given
-    where given.conversation_id = p_from
-    on conflict (conversation_id, external_id, sender, type, actor, version) do nothing;
-    insert into public.conversation_messages (
-        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, stated_at, sequence,
-        message, original, deleted_at
-    )
-    select
-        p_into, stored.external_id, stored.sender, stored.workspace_id, stored.connection_id, stored.sent_at,
-        stored.received_at, stored.stated_at, stored.sequence, stored.message, stored.original, stored.deleted_at
-    from public.conversation_messages as stored
-    where stored.conversation_id = p_from
-    on conflict (conversation_id, external_id, sender) do nothing;
+    perform private.copy_messages(p_from, p_into, null);
     perform private.record_identifiers(
         array(select p_into from unnest(private.list_identifiers(p_from))), private.list_identifiers(p_from)
     );
@@ -7830,28 +7851,7 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
-    insert into public.conversation_updates (
-        conversation_id, external_id, sender, type, actor, version, at, sequence, value, received_at
-    )
-    select
-        p_into, given.external_id, given.sender, given.type, given.actor, given.version, given.at, given.sequence,
-        given.value, given.received_at
-    from public.conversation_updates as given
-    where given.conversation_id = p_from and exists (
-        select from private.continued_messages as named
-        where named.conversation_id = p_from and named.external_id = given.external_id
-            and named.name = any(p_names) and private.is_same_sender(named.sender, given.sender)
-    );
-    insert into public.conversation_messages (
-        conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, stated_at, sequence,
-        message, original, deleted_at
-    )
-    select
-        p_into, stored.external_id, stored.sender, stored.workspace_id, stored.connection_id, stored.sent_at,
-        stored.received_at, stored.stated_at, stored.sequence, stored.message, stored.original, stored.deleted_at
-    from public.conversation_messages as stored
-    inner join private.continued_messages as named using (conversation_id, external_id, sender)
-    where stored.conversation_id = p_from and named.name = any(p_names);
+    perform private.copy_messages(p_from, p_into, p_names);
     update private.conversation_media as known set conversation_id = p_into
     from private.continued_messages as named
     where known.conversation_id = p_from and named.name = any(p_names)

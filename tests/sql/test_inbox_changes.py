@@ -94,7 +94,7 @@ def test_new_match_has_the_next_version(db: Db) -> None:
 
 
 def test_new_conversation_has_version_one(db: Db) -> None:
-    add_conversation(db, "@somebody", MATTY)
+    add_conversation(db, "@ada", MATTY)
     fire_deferred_triggers(db)
     assert versions(db) == [1]
 
@@ -144,7 +144,7 @@ def test_deleted_conversation_is_a_change(db: Db, read: Read) -> None:
 
 
 def test_deleted_conversation_without_messages_is_a_change(db: Db, read: Read) -> None:
-    name = str(add_conversation(db, "@somebody", MATTY))
+    name = str(add_conversation(db, "@ada", MATTY))
     read()
     db.execute("delete from public.conversations where id = %s", (name,))
     assert read() == [{"conversation_id": name, "deleted": True}]

@@ -286,6 +286,7 @@ drop function
     private.compound_signs(),
     private.conversation_topics(public.conversations),
     private.copy_conversation(public.conversations, text, text[]),
+    private.copy_messages(uuid, uuid, text[]),
     private.count_belongings(uuid),
     private.count_mentions(uuid, uuid, bigint),
     private.count_messages(jsonb),
