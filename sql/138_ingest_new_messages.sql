@@ -132,3 +132,31 @@ comment on function private.store_new_messages(
     private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], timestamptz
 ) is
 'Inserts the messages of a request that only adds messages. Its conversations have their summaries already.';
+
+-- Definer, because it must see conversations that the writer may not read.
+create function private.check_conversations_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (
+        select
+        from (
+            select changed.conversation_id, changed.workspace_id
+            from changed group by changed.conversation_id, changed.workspace_id
+        ) as given
+        left join lateral (
+            -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
+            select known.workspace_id from public.conversations as known where known.id = given.conversation_id limit 1
+        ) as conversation on true
+        where conversation.workspace_id is distinct from given.workspace_id
+    ) then
+        perform private.fail_without_conversation();
+    end if;
+    return null;
+end
+$$;
+comment on function private.check_conversations_trigger() is
+'Trigger: checks that new messages belong to conversations that exist, where ingest has written the summaries already
+(store_new_messages).';

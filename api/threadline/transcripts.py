@@ -111,7 +111,8 @@ def list_threads(messages: Sequence[dict[str, Any]]) -> list[list[Block]]:
         parent = message["parent_id"]
         numbers[message["id"]] = number
         # Replies to a parent that is older than the transcript stay together too.
-        root = roots[message["id"]] = message["id"] if parent is None else roots.get(parent, parent)
+        root = roots.get(parent, parent) or message["id"]
+        roots[message["id"]] = root
         values = {"n": number, "at": message["at"], "from": message["author"], "text": message["content"]}
         if parent is not None:
             values["in_reply_to"] = numbers.get(parent, "an earlier message")

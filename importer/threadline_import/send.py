@@ -109,7 +109,7 @@ def _is_media(entry: Message | Update) -> bool:
 
 
 def _file(entry: Message | Update) -> File | None:
-    if isinstance(entry, Message) and entry.kind in KINDS and entry.file and not entry.file.is_too_large:
+    if _is_media(entry) and entry.file and not entry.file.is_too_large:
         return entry.file
     return None
 

@@ -3127,34 +3127,6 @@ $$;
 comment on function private.fail_without_conversation() is
 'Raises the foreign key violation (23503) of a message of no conversation, or with another workspace_id than it has.';
 
--- Definer, as the next one.
-create function private.check_conversations_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if exists (
-        select
-        from (
-            select changed.conversation_id, changed.workspace_id
-            from changed group by changed.conversation_id, changed.workspace_id
-        ) as given
-        left join lateral (
-            -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
-            select known.workspace_id from public.conversations as known where known.id = given.conversation_id limit 1
-        ) as conversation on true
-        where conversation.workspace_id is distinct from given.workspace_id
-    ) then
-        perform private.fail_without_conversation();
-    end if;
-    return null;
-end
-$$;
-comment on function private.check_conversations_trigger() is
-'Trigger: checks that new messages belong to conversations that exist, where ingest has written the summaries already
-(store_new_messages).';
-
 -- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
 create function private.summarize_conversations_trigger() returns trigger
 language plpgsql
@@ -7332,6 +7304,34 @@ comment on function private.store_new_messages(
     private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], timestamptz
 ) is
 'Inserts the messages of a request that only adds messages. Its conversations have their summaries already.';
+
+-- Definer, because it must see conversations that the writer may not read.
+create function private.check_conversations_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (
+        select
+        from (
+            select changed.conversation_id, changed.workspace_id
+            from changed group by changed.conversation_id, changed.workspace_id
+        ) as given
+        left join lateral (
+            -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
+            select known.workspace_id from public.conversations as known where known.id = given.conversation_id limit 1
+        ) as conversation on true
+        where conversation.workspace_id is distinct from given.workspace_id
+    ) then
+        perform private.fail_without_conversation();
+    end if;
+    return null;
+end
+$$;
+comment on function private.check_conversations_trigger() is
+'Trigger: checks that new messages belong to conversations that exist, where ingest has written the summaries already
+(store_new_messages).';
 
 -- Ingest, last part: stores a request.
 -- Promise: a message is stored once, no matter who sends it, how often, or how many at the same time.
