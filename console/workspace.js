@@ -1,7 +1,7 @@
 // The workspace: its members and their roles, invitations, how long messages are kept, and the audit log.
 
 import { call, table, useNames } from "./client.js";
-import { channels } from "./channels.js";
+import { channelName, channels } from "./channels.js";
 import { Invited, InvitedEmail } from "./members.js";
 import { reloading, useLoad } from "./state.js";
 import { Act, Field, Form, Head, html, Loading, Pick, Section, Table, Time } from "./ui.js";
@@ -9,6 +9,7 @@ import { useState } from "./vendor/libraries.js";
 
 const ROLES = ["owner", "admin", "member"];
 const LINES = 100;
+const ABOUT_USERS = /^(channel_)?member\.|^user\./;
 
 function Join({ token, onDone }) {
   return html`<section aria-label="Invitation"><h2>You are invited</h2>
@@ -92,18 +93,29 @@ function Settings({ space, reloadSpaces }) {
         defaultValue=${space.channel_days ?? ""} placeholder="for ever" />`}</${Form}></${Section}>`;
 }
 
-function Audit({ space }) {
+function Audit({ space, user }) {
   const log = useLoad(() => table("audit_log").select("*").eq("workspace_id", space.id)
     .order("id", { ascending: false }).limit(LINES), [space.id]);
-  const names = useNames(log.data?.map((each) => each.actor_id) ?? []);
+  const connections = useLoad(() => table("messaging_connections").select("id, connection_id")
+    .eq("workspace_id", space.id), [space.id]);
+  const { list = [] } = channels.use();
+  const users = useNames((log.data ?? []).flatMap((each) =>
+    [each.actor_id, ABOUT_USERS.test(each.action) && each.subject_id]));
+  const names = new Map([
+    ...list.map((each) => [each.id, channelName(each, user.id)]),
+    ...(connections.data ?? []).map((each) => [each.id, each.connection_id]),
+    ...users,
+  ]);
   return html`<section aria-label="Audit log"><h2>Audit log <button class="link" onClick=${log.reload}>Reload</button>
     </h2>
     <${Loading} ...${log} />
     <${Table} label="Lines of the audit log" heads=${["Time", "Who", "What", "Details"]}>${log.data?.map((each) => html`
       <tr key=${each.id}><td><${Time} value=${each.at} both /></td>
-        <td dir="auto">${each.actor_id ? names.get(each.actor_id) : "The system"}</td><td>${each.action}</td>
+        <td dir="auto">${each.actor_id ? names.get(each.actor_id) : "The system"}</td>
+        <td>${each.action} <bdi>${names.get(each.subject_id)}</bdi></td>
         <td class="quiet">${Object.entries(each.details).filter(([, value]) => value !== null)
-          .map(([key, value]) => `${key.replaceAll("_", " ")}: ${value}`).join(", ")}</td></tr>`)}</${Table}>
+          .map(([key, value]) => `${key.replaceAll("_", " ")}: ${names.get(value) ?? value}`).join(", ")}</td>
+      </tr>`)}</${Table}>
   </section>`;
 }
 
@@ -127,6 +139,6 @@ export function Workspace({ space, user, reloadSpaces, choose, screen, id }) {
     ${space.isManager && html`<${Settings} key=${space.id} space=${space} reloadSpaces=${reloadSpaces} />`}
     <${Section} title="New workspace"><${Form} action="Create" class="inline" onSend=${create}>
       <${Field} label="Name of the team" name="name" required maxlength="200" /></${Form}></${Section}>
-    ${space.role === "owner" && html`<${Audit} space=${space} />`}
+    ${space.role === "owner" && html`<${Audit} space=${space} user=${user} />`}
   </div>`;
 }

@@ -147,7 +147,7 @@ begin
         create_messaging_connection.platform,
         coalesce(
             create_messaging_connection.connection_id,
-            create_messaging_connection.platform || '_' || replace(gen_random_uuid()::text, '-', '')
+            create_messaging_connection.platform || '_' || right(gen_random_uuid()::text, 12)
         ),
         create_messaging_connection.workspace_id,
         create_messaging_connection.is_apart

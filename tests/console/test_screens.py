@@ -1,5 +1,6 @@
 """Every screen has its roles and names, wide and narrow; people, twins and the workspace can be changed there."""
 
+import re
 from collections.abc import Callable
 
 from playwright.sync_api import Response, expect
@@ -236,7 +237,8 @@ def test_team_is_made_and_a_member_invited(visitors: Visitors) -> None:
     with page.expect_response(is_change):
         page.get_by_label("Role of Carol Lindqvist").select_option("admin")
     page.get_by_role("button", name="Reload").click()
-    expect(audit).to_contain_text("member.role_changed")
+    expect(audit).to_contain_text("member.role_changed Carol Lindqvist")
+    expect(audit).not_to_contain_text(re.compile("[0-9a-f]{8}-[0-9a-f]{4}-"))
 
 
 def test_last_owner_cannot_step_down(visitors: Visitors) -> None:

@@ -51,7 +51,7 @@ def test_new_connection_belongs_to_caller_and_accepts_its_key(db: Db) -> None:
 
 
 def test_connection_without_name_gets_one(db: Db) -> None:
-    assert re.fullmatch("signal_[0-9a-f]{32}", create(db)["connection_id"])
+    assert re.fullmatch("signal_[0-9a-f]{12}", create(db)["connection_id"])
 
 
 def test_key_has_a_prefix_and_256_random_bits(db: Db) -> None:
