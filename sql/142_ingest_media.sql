@@ -75,7 +75,7 @@ begin
     v_has_room := private.has_media_room(p_source.workspace_id);
     with wanted as (
         select
-            parent.position, stored.conversation_id, stored.external_id, stored.sender,
+            parent.position, given.number, stored.conversation_id, stored.external_id, stored.sender,
             private.media_path(stored.conversation_id, stored.external_id, stored.sender) as path
         from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
         cross join lateral jsonb_array_elements(case jsonb_typeof(parent.value -> 'messages')
@@ -106,7 +106,7 @@ begin
     from (
         select wanted.position, jsonb_agg(jsonb_build_object(
             'message_id', wanted.external_id, 'sender', nullif(wanted.sender, ''), 'path', wanted.path
-        )) as uploads
+        ) order by wanted.number) as uploads
         from wanted
         group by wanted.position
     ) as listed;

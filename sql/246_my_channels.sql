@@ -101,7 +101,10 @@ as $$
 begin
     return (
         select coalesce(
-            jsonb_agg(jsonb_build_object('user_id', few.user_id, 'display_name', profile.display_name)), '[]'
+            jsonb_agg(
+                jsonb_build_object('user_id', few.user_id, 'display_name', profile.display_name) order by few.user_id
+            ),
+            '[]'
         )
         from (
             select member.user_id

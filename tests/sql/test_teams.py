@@ -84,8 +84,8 @@ def teams(postgres_url: str) -> Iterator[tuple[Db, Team, Team]]:
 
 
 def list_tables(db: Db) -> list[str]:
-    query = "select oid::regclass::text from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'"
-    return [name.removeprefix("public.") for name in rows(db, query)]
+    query = "select relname::text from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'"
+    return sorted(rows(db, query))
 
 
 def list_functions(db: Db) -> list[tuple[str, str, list[str] | None]]:

@@ -18,7 +18,11 @@ def fire_deferred_triggers(db: Db) -> None:
 def broadcasts(db: Db, topic: str) -> list[tuple[str, Any]]:
     """Return event and payload of each broadcast to a topic, in the order of their event numbers."""
     fire_deferred_triggers(db)
-    query = "select event, payload from realtime.messages where topic = %s and extension = 'broadcast' and private"
+    query = """
+        select event, payload from realtime.messages
+        where topic = %s and extension = 'broadcast' and private
+        order by ctid
+    """
     return sorted(rows(db, query, topic), key=lambda sent: sent[1].get("seq", 0))
 
 
