@@ -9,6 +9,7 @@ from tests.support.calls import call, ingest
 from tests.support.database import Db, become, become_postgres, refused, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation, add_person, person_of, read_conversation
+from tests.support.reads import reading_at_most
 from tests.support.world import BOB, JOHN_DOE, MATTY
 
 PHONE = "+1 555 123 4567"
@@ -336,11 +337,11 @@ def test_match_reads_two_rows_a_key_of_many_people(db: Db) -> None:
     keys = "private.list_match_keys('signal', private.identify('signal', %s), null, false)"
     plan = value(db, f"select count(*) from private.person_keys where key in (select key from unnest({keys}))", PHONE)
     assert plan >= 2000
-    db.execute("set local statement_timeout = '2s'")
-    db.execute(
-        """
-        insert into public.conversations (user_id, platform, external_conversation_id, participant_identifier)
-        select %s, 'signal', number, %s from generate_series(1, 500) as number
-        """,
-        (BOB, PHONE),
-    )
+    with reading_at_most(5000, db):
+        db.execute(
+            """
+            insert into public.conversations (user_id, platform, external_conversation_id, participant_identifier)
+            select %s, 'signal', number, %s from generate_series(1, 500) as number
+            """,
+            (BOB, PHONE),
+        )

@@ -10,9 +10,10 @@ import pytest
 
 from tests.support.calls import ingest
 from tests.support.cluster import TestCluster
-from tests.support.database import Db, become, become_postgres, rows, value
+from tests.support.database import Db, become, value
 from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation
+from tests.support.reads import reading_at_most
 from tests.support.soak import bounded
 from tests.support.world import BOB, MATTY
 
@@ -137,27 +138,6 @@ def crowd(crowded_session: Db) -> Iterator[Db]:
     """Use the session for one test, and roll back."""
     with crowded_session.transaction(force_rollback=True):
         yield crowded_session
-
-
-# For a table: rows of sequential and bitmap scans. For an index: entries.
-READ = """
-select
-    relation.oid::regclass::text,
-    pg_stat_get_xact_tuples_returned(relation.oid)
-    + case when relation.relkind = 'r' then pg_stat_get_xact_tuples_fetched(relation.oid) else 0 end
-from pg_class as relation
-where relation.relkind in ('r', 'i') and relation.relnamespace <> 'pg_catalog'::regnamespace
-"""
-
-
-@contextmanager
-def reading_at_most(limit: int, db: Db) -> Iterator[None]:
-    """Fail if the block reads more rows of any table, or more entries of any index."""
-    before = dict(rows(db, READ))
-    yield
-    become_postgres(db)
-    read = {relation: count - before.get(relation, 0) for relation, count in rows(db, READ)}
-    assert {relation: count for relation, count in read.items() if count > limit} == {}
 
 
 def test_ingest_reads_only_its_own_rows(crowd: Db) -> None:
