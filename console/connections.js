@@ -104,7 +104,8 @@ export function Connections({ space, user }) {
     await reload();
   };
   const source = connections.data?.find((each) => each.is_active)?.connection_id ?? "NAME";
-  const command = `threadline import chat.zip --url ${config.url} --connection ${source} --dry-run`;
+  const program = config.command ?? "threadline";
+  const command = `${program} import chat.zip --url ${config.url} --connection ${source} --dry-run`;
   return html`<div class="page">
     <${Head} title="Import → Messaging" />
     ${space.isManager ? html`<${Section} title="New connection">

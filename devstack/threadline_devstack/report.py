@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from threadline_devstack import keys
 from threadline_devstack.project import Ports
 
-# The console offers to sign in as one of the seeded users.
-SEEDED = {
+# The console offers to sign in as one of the seeded users, and shows the command of a clone.
+CONSOLE = {
+    "command": ".venv/bin/threadline",
     "users": ["matty@example.com", "bob@example.com", "carol@example.com", "mallory@example.com"],
     "password": "password123",
 }

@@ -120,7 +120,7 @@ def create_application(project: Project) -> "tuple[object, DataApi, AuthApi, Sto
     realtime = Realtime.of(project, gateway)
     routes = [gateway.route(server) for server in (data_api, auth, storage, realtime)]
     parts = PARTS if postgrest.find() else ((DATA_API, f"Not here. {postgrest.advice()}"), *PARTS[1:])
-    application = create_app(settings, extra_routes=routes, extra_parts=parts, console_extras=report.SEEDED)
+    application = create_app(settings, extra_routes=routes, extra_parts=parts, console_extras=report.CONSOLE)
     return application, data_api, auth, storage, realtime
 
 

@@ -9,6 +9,8 @@ import psycopg
 from playwright.sync_api import Page, expect
 
 from tests.console.conftest import ELSEWHERE, NARROW, Visitors
+from tests.support.schema import ROOT
+from tests.support.service import PROGRAM
 from tests.support.twin import until
 
 MATTY = "matty@example.com"
@@ -42,6 +44,15 @@ def test_first_message_arrives_by_clicking(visitors: Visitors) -> None:
     expect(page.get_by_role("heading", name="Import → Messaging")).to_be_visible()
     expect(page.get_by_role("region", name="Ingest log", exact=True)).to_contain_text("my_first")
     assert page.get_by_text(command).count() == 0
+
+
+def test_shown_import_command_runs(visitors: Visitors) -> None:
+    page = visitors.sign_in(MATTY, "#/import")
+    command = page.get_by_role("region", name="Histories").locator("code").first.inner_text()
+    program, *arguments = command.replace("chat.zip", "examples/data/telegram_result.json").split()
+    assert program == ".venv/bin/threadline"
+    result = subprocess.run([PROGRAM, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert (result.returncode, "Nothing was sent" in result.stdout) == (0, True), result
 
 
 def test_connection_is_rotated_and_stopped(visitors: Visitors) -> None:
