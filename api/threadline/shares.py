@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import nullcontext
 
 PATIENCE = 10  # seconds that a call waits for its turn
 QUEUE = 100  # calls of one owner that wait at most, because each holds its body in memory
@@ -29,33 +28,60 @@ class Shares:
         self._sizes = {INGEST: max(1, pool_size // 2)}
         self._shares: dict[str, _Share] = {}
 
-    @asynccontextmanager
-    async def hold(self, *owners: str) -> AsyncIterator[None]:
-        """Hold a place in the share of each owner for the block. Raise TooManyAtOnceError if none gets free."""
-        if not owners:
-            yield
-            return
-        async with self._hold_one(owners[0]), self.hold(*owners[1:]):
-            yield
+    def hold(self, *owners: str) -> _Places:
+        """Hold a place in the share of each owner for a block. Raise TooManyAtOnceError if none gets free."""
+        return _Places(self, owners)
 
-    @asynccontextmanager
-    async def _hold_one(self, owner: str) -> AsyncIterator[None]:
+    async def take(self, owner: str) -> None:
+        """Take a place in the share of an owner, or raise TooManyAtOnceError."""
         size = self._sizes.get(owner, self._size)
-        share = self._shares.setdefault(owner, _Share(size))
+        if (share := self._shares.get(owner)) is None:
+            share = self._shares[owner] = _Share(size)
         if share.calls >= size + QUEUE:
             raise TooManyAtOnceError
         share.calls += 1
         try:
-            try:
-                async with asyncio.timeout(PATIENCE if share.free.locked() else None):
-                    await share.free.acquire()
-            except TimeoutError:
-                raise TooManyAtOnceError from None
-            try:
-                yield
-            finally:
-                share.free.release()
-        finally:
-            share.calls -= 1
-            if not share.calls:
-                del self._shares[owner]
+            # A timeout costs more than the rest of this function, so only calls that wait have one.
+            async with asyncio.timeout(PATIENCE) if share.free.locked() else nullcontext():
+                await share.free.acquire()
+        except TimeoutError:
+            self._leave(owner, share)
+            raise TooManyAtOnceError from None
+        except asyncio.CancelledError:
+            self._leave(owner, share)
+            raise
+
+    def give_back(self, owner: str) -> None:
+        """Give a place back."""
+        share = self._shares[owner]
+        share.free.release()
+        self._leave(owner, share)
+
+    def _leave(self, owner: str, share: _Share) -> None:
+        share.calls -= 1
+        if not share.calls:
+            del self._shares[owner]
+
+
+class _Places:
+    # A class, because a generator with @asynccontextmanager takes several times as long.
+    __slots__ = ("_owners", "_shares", "_taken")
+
+    def __init__(self, shares: Shares, owners: tuple[str, ...]) -> None:
+        self._shares, self._owners, self._taken = shares, owners, 0
+
+    async def __aenter__(self) -> None:
+        try:
+            for owner in self._owners:
+                await self._shares.take(owner)
+                self._taken += 1
+        except BaseException:
+            self._give_back()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._give_back()
+
+    def _give_back(self) -> None:
+        for owner in self._owners[: self._taken]:
+            self._shares.give_back(owner)

@@ -203,10 +203,10 @@ def test_call_is_repeated_once_if_that_is_harmless(
 
 @pytest.mark.parametrize(
     ("method", "headers", "expected"),
-    [("POST", {}, False), ("POST", {"idempotency-key": "k"}, True), ("PUT", {}, True), ("GET", {}, True)],
+    [("POST", [], False), ("POST", [(b"idempotency-key", b"k")], True), ("PUT", [], True), ("GET", [], True)],
 )
 def test_post_without_a_key_is_not_repeatable(
-    monkeypatch: pytest.MonkeyPatch, method: str, headers: dict[str, str], expected: bool
+    monkeypatch: pytest.MonkeyPatch, method: str, headers: list[tuple[bytes, bytes]], expected: bool
 ) -> None:
     async def call(_: str, **options: Any) -> None:
         asked.append(options["repeatable"])
@@ -218,7 +218,8 @@ def test_post_without_a_key_is_not_repeatable(
     monkeypatch.setattr(http, "verify", skip)
     monkeypatch.setattr(http, "_read_json", skip)
     app = SimpleNamespace(state=SimpleNamespace(database=SimpleNamespace(call=call)))
-    request = SimpleNamespace(app=app, method=method, headers=headers, query_params={}, path_params={})
+    scope = {"headers": headers, "query_string": b""}
+    request = SimpleNamespace(app=app, method=method, scope=scope, path_params={})
     asyncio.run(http.call("create_message", request))
     assert asked == [expected]
 

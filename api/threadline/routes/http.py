@@ -21,20 +21,34 @@ MAX_BYTES = 1_000_000  # of a JSON body: 40,000 characters, metadata and attachm
 HttpRequest = Request[Any, Any, Any]
 
 
+def find_header(scope: Scope, name: bytes, default: str | None = None) -> str | None:
+    """Return the first header of a name in lower case. Litestar's `headers` would copy and decode all of them."""
+    for known, value in scope["headers"]:
+        if known == name:
+            return value.decode("latin-1")
+    return default
+
+
+def media_type(request: HttpRequest) -> str:
+    """Return the media type of the body, in lower case and without parameters."""
+    return find_header(request.scope, b"content-type", "").partition(";")[0].strip().lower()
+
+
 async def verify(request: HttpRequest) -> Caller:
     """Return the caller that the access token proves, or raise InvalidTokenError."""
-    return await request.app.state.verifier.verify(request.headers.get("authorization"))
+    return await request.app.state.verifier.verify(find_header(request.scope, b"authorization"))
 
 
 async def call(function: str, request: HttpRequest, **fixed: str) -> Reply:
     """Call a function as the caller. Its argument joins body, query, path and `fixed`; the last one wins."""
     caller = await verify(request)
-    key = request.headers.get("idempotency-key")
+    key = find_header(request.scope, b"idempotency-key")
+    query = dict(request.query_params.items()) if request.scope["query_string"] else {}
     return await request.app.state.database.call(
         function,
         caller=caller,
         headers={} if key is None else {"idempotency-key": key},
-        parameters={**dict(request.query_params.items()), **request.path_params, **fixed},
+        parameters={**query, **request.path_params, **fixed},
         body=await _read_json(request),
         repeatable=key is not None or request.method != "POST",
     )
@@ -68,28 +82,28 @@ async def read_body(chunks: AsyncIterable[bytes], limit: int, too_large: str) ->
 
 async def receive(request: HttpRequest) -> AsyncIterator[bytes]:
     """Yield a body as it comes. Raise 408 after a pause of `body_timeout` seconds, or if it is slower than PACE."""
-    clock, chunks = asyncio.get_running_loop().time, request.stream()
+    clock = asyncio.get_running_loop().time
     patience = request.app.state.settings.body_timeout
-    waited, received = 0.0, 0
-    while True:
+    waited, received, is_complete = 0.0, 0, False
+    while not is_complete:
         began = clock()
         try:
             async with asyncio.timeout(min(patience, patience + received / PACE - waited)):
-                chunk = await anext(chunks)
-        except StopAsyncIteration:
-            return
+                message = await request.receive()
         except TimeoutError:
-            message = f"The body took too long. Send it without pauses of {patience} seconds."
-            raise HTTPException(message, status_code=408, headers={"connection": "close"}) from None
-        if not chunk:
-            return  # the end of a stream of Litestar
+            text = f"The body took too long. Send it without pauses of {patience} seconds."
+            raise HTTPException(text, status_code=408, headers={"connection": "close"}) from None
+        if message["type"] == "http.disconnect":
+            raise HTTPException("The client has gone.", status_code=500)
         waited += clock() - began  # without the time that the caller of this generator takes
-        received += len(chunk)
-        yield chunk
+        received += len(message["body"])
+        is_complete = not message["more_body"]
+        if message["body"]:
+            yield message["body"]
 
 
 async def _read_json(request: HttpRequest) -> bytes:
     body = await read_body(receive(request), MAX_BYTES, f"The body is too large. Send at most {MAX_BYTES} bytes.")
-    if body and request.content_type[0] != "application/json":
+    if body and media_type(request) != "application/json":
         raise HTTPException("The body must be JSON. Set Content-Type to application/json.", status_code=415)
     return body

@@ -19,7 +19,7 @@ from litestar.types import ASGIApp
 
 from threadline import metrics
 from threadline.database import Reply
-from threadline.routes.http import HttpRequest, answer, read_body, receive
+from threadline.routes.http import HttpRequest, answer, find_header, media_type, read_body, receive
 from threadline.shares import INGEST
 from threadline.storage import Storage
 
@@ -40,11 +40,11 @@ async def ingest(request: HttpRequest) -> ASGIApp:
         return Response(b"", status_code=204, headers=_CORS)
     if request.method != "POST":
         raise HTTPException("Method not allowed", status_code=405, headers={"allow": "POST, OPTIONS"})
-    if request.content_type[0] != "application/json":
+    if media_type(request) != "application/json":
         raise HTTPException("Content-Type must be application/json", status_code=415)
     limit = request.app.state.settings.ingest_max_bytes
     # Joined as the Edge Function joins them (RFC 9110, 5.3): together they are no known key.
-    key = ", ".join(request.headers.getall("x-api-key", []))
+    key = b", ".join(value for name, value in request.scope["headers"] if name == b"x-api-key").decode("latin-1")
     reply = await request.app.state.database.call(
         "messaging_ingest",
         headers={"x-api-key": key},
@@ -74,7 +74,7 @@ def _count(reply: Reply) -> None:
 
 
 def _decode(request: HttpRequest) -> AsyncIterator[bytes]:
-    match request.headers.get("content-encoding", "identity").strip().lower():
+    match find_header(request.scope, b"content-encoding", "identity").strip().lower():
         case "identity":
             return receive(request)
         case "gzip":
