@@ -7,37 +7,40 @@ language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    -- Without what the query excludes.
-    v_terms text[] := array(
-        select array[term.part[1], coalesce(term.part[2], '')]
-        from regexp_matches(querytree(p_words), '''([^'':]+)''(:[*A-D]+)?', 'g') as term (part)
-    );
 begin
     select
-        array_agg(marked.word) filter (where not marked.is_beginning),
-        '^(' || string_agg(marked.word, '|') filter (where marked.is_beginning) || ')',
-        string_agg(distinct left(marked.word, 2), '|')
-    into words, beginnings, heads
-    from (
-        select split.word, v_terms[term][2] like ':*%' as is_beginning
-        from generate_subscripts(v_terms, 1) as term
-        -- The words of a sign, such as c of c++.
-        cross join lateral unnest(private.split_words(v_terms[term][1])) as split (word)
-        where cardinality(private.split_words(left(split.word, 1))) = 1
-    ) as marked;
-    -- In scripts without spaces a word is a pair of neighbours, so a character is marked only beside the other.
-    neighbours := (
-        select string_agg(
+        array_agg(marked.word) filter (where not marked.is_pair and not marked.is_beginning),
+        '^(' || string_agg(marked.word, '|') filter (where not marked.is_pair and marked.is_beginning) || ')',
+        string_agg(distinct left(marked.word, 2), '|') filter (where not marked.is_pair),
+        -- In scripts without spaces a word is a pair of neighbours, so a character is marked only beside the other.
+        string_agg(
             case
-                when char_length(pair.word) = 1 then pair.word
-                else format('%1$s(?=%2$s)|(?<=%1$s)%2$s', left(pair.word, 1), right(pair.word, 1))
+                when char_length(marked.word) = 1 then marked.word
+                else format('%1$s(?=%2$s)|(?<=%1$s)%2$s', left(marked.word, 1), right(marked.word, 1))
             end,
             '|'
-        )
-        from unnest(array(select v_terms[term][1] from generate_subscripts(v_terms, 1) as term)) as pair (word)
-        where char_length(pair.word) <= 2 and cardinality(private.split_words(left(pair.word, 1))) = 2
-    );
+        ) filter (where marked.is_pair)
+    into words, beginnings, heads, neighbours
+    from (
+        select
+            split.word,
+            term.is_beginning,
+            -- Earlier scripts have spaces.
+            ascii(split.word) >= 3584 and cardinality(private.split_words(left(split.word, 1))) = 2 as is_pair
+        from (
+            select distinct found.part[1] as word, coalesce(found.part[2] like ':*%', false) as is_beginning
+            -- Without what the query excludes, and without tags.
+            from regexp_matches(querytree(p_words), '''([^'']+)''(:[*A-D]+)?', 'g') as found (part)
+            where found.part[1] not like ':%'
+        ) as term
+        -- The words of a sign, such as c of c++.
+        cross join lateral unnest(
+            case
+                when term.word ~ '[#@+_.-]' then private.split_words(term.word)
+                else array[term.word]
+            end
+        ) as split (word)
+    ) as marked;
 end
 $$;
 comment on function private.list_marks(tsquery) is
@@ -152,9 +155,10 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_hits jsonb[] := array(select jsonb_array_elements(p_hits));
     v_contents text[] := array(
         select hit.message ->> 'content'
-        from jsonb_array_elements(p_hits) with ordinality as hit (message, place)
+        from unnest(v_hits) with ordinality as hit (message, place)
         order by hit.place
     );
     v_pattern text := private.mark_pattern(v_contents, p_words, p_stemmers);
@@ -168,10 +172,13 @@ begin
             )
             order by hit.place
         )
-        from jsonb_array_elements(p_hits) with ordinality as hit (message, place)
-        left join private.list_author_names(
-            array(select (found.message ->> 'id')::uuid from jsonb_array_elements(p_hits) as found (message))
-        ) as author
+        from unnest(v_hits) with ordinality as hit (message, place)
+        left join private.list_author_names(array(
+            -- One message of each author is enough.
+            select (array_agg(found.message ->> 'id'))[1]::uuid
+            from unnest(v_hits) as found (message)
+            group by found.message ->> 'user_id', found.message ->> 'ai_twin_id'
+        )) as author
             on author.author_id = coalesce(hit.message ->> 'user_id', hit.message ->> 'ai_twin_id')::uuid
             and author.is_twin = (hit.message ->> 'user_id' is null)
     );

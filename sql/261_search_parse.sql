@@ -66,13 +66,17 @@ declare
     v_words text[] := private.split_words(p_text);
     v_first text := v_words[1];
     v_last text := v_words[cardinality(v_words)];
-    v_compounds record := private.list_compounds(p_text);
+    v_signed text[];
+    v_joined text[];
     v_end text := nullif(':' || case when p_is_beginning then '*' else '' end || p_labels, ':');
     v_labels text := nullif(':' || p_labels, ':');
     v_all text;
 begin
     if v_words is null then
         return null;
+    end if;
+    if p_text ~ private.compound_signs() then
+        select found.signed, found.joined into v_signed, v_joined from private.list_compounds(p_text) as found;
     end if;
     -- In scripts without spaces, split_words adds the first and last character as words. In a message that character
     -- may have neighbours, so the phrase must not ask for it alone.
@@ -103,17 +107,17 @@ begin
             where form.word <> v_words[1]
         )));
     end if;
-    if p_stemmers is not null and v_compounds.joined = array[array_to_string(v_words, '')] then
-        v_all := format('(%s | ''%s''%s)', v_all, v_compounds.joined[1], v_end);
+    if p_stemmers is not null and v_joined = array[array_to_string(v_words, '')] then
+        v_all := format('(%s | ''%s''%s)', v_all, v_joined[1], v_end);
     end if;
-    if v_compounds.signed <> '{}' and p_labels <> 'B' then
+    if v_signed <> '{}' and p_labels <> 'B' then
         -- The signed form is enough for a number such as v2.0, and for a single word such as #123.
         return concat_ws(
             ' & ',
             case when cardinality(v_words) > 1 and p_text !~* '^v?[0-9.,]+$' then v_all end,
             (
                 select string_agg('''' || given.word || '''' || case when p_is_beginning then ':*' else '' end, ' & ')
-                from unnest(v_compounds.signed) as given (word)
+                from unnest(v_signed) as given (word)
             )
         )::tsquery;
     end if;
@@ -327,7 +331,10 @@ begin
             v_lookups := v_lookups + 1;
             continue when v_lookups > 10;
         end if;
-        v_next := private.parse_search_operator(v_search, v_term.operator, v_term.value, v_term.is_wanted);
+        v_next := case
+            when v_term.operator is not null
+                then private.parse_search_operator(v_search, v_term.operator, v_term.value, v_term.is_wanted)
+        end;
         if not (v_next is null) then
             v_search := v_next;
             continue;

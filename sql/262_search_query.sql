@@ -8,20 +8,20 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- A copy, because the stored words are compressed.
-    v_words tsvector := ts_delete(p_words, '{}'::text[]);
-    -- A prefix stands for many words, so all words count.
-    v_others tsvector := case when strpos(p_query::text, ':*') > 0 then '' else ts_delete(p_words, p_lexemes) end;
-    -- The places of the words of the query are what is missing without them: two bytes each, beside four for a word.
-    v_places double precision :=
-        (pg_column_size(v_words) - pg_column_size(v_others)) / 2.0 - 4 * (length(v_words) - length(v_others));
+    v_others tsvector := coalesce(ts_delete(p_words, p_lexemes), '');
 begin
-    return numnode(p_query) * power(v_places, 2);
+    -- The places of the words of the query are what is missing without them: two bytes each, beside four for a word.
+    -- Measures a copy of p_words, because the stored words can be compressed.
+    return numnode(p_query) * power(
+        (pg_column_size(ts_delete(p_words, '{}'::text[])) - pg_column_size(v_others)) / 2.0
+        - 4 * (length(p_words) - length(v_others)),
+        2
+    );
 end
 $$;
 comment on function private.ranking_steps(tsvector, tsquery, text[]) is
 'The steps that ts_rank_cd may take for a message: for each term, each place of the words of the query, which are
-p_lexemes, against each other place. Null without a query.';
+p_lexemes, against each other place. Without p_lexemes all words count. Null without a query.';
 
 create function private.search_span(
     p_search private.message_search, p_from bigint, p_to bigint, p_max integer, p_by_words boolean,
@@ -39,9 +39,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words tsquery := coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags);
-    v_lexemes text[] := array(
-        select part[1] from regexp_matches(p_search.words::text, '''([^'']+)''', 'g') as part
-    );
+    -- Null if the query has a beginning, because that stands for many words.
+    v_lexemes text[] := case
+        when strpos(p_search.words::text, ':*') = 0 then array(
+            select part[1] from regexp_matches(p_search.words::text, '''([^'']+)''', 'g') as part
+        )
+    end;
 begin
     select
         array_agg(matched.message_id),

@@ -13375,37 +13375,40 @@ language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    -- Without what the query excludes.
-    v_terms text[] := array(
-        select array[term.part[1], coalesce(term.part[2], '')]
-        from regexp_matches(querytree(p_words), '''([^'':]+)''(:[*A-D]+)?', 'g') as term (part)
-    );
 begin
     select
-        array_agg(marked.word) filter (where not marked.is_beginning),
-        '^(' || string_agg(marked.word, '|') filter (where marked.is_beginning) || ')',
-        string_agg(distinct left(marked.word, 2), '|')
-    into words, beginnings, heads
-    from (
-        select split.word, v_terms[term][2] like ':*%' as is_beginning
-        from generate_subscripts(v_terms, 1) as term
-        -- The words of a sign, such as c of c++.
-        cross join lateral unnest(private.split_words(v_terms[term][1])) as split (word)
-        where cardinality(private.split_words(left(split.word, 1))) = 1
-    ) as marked;
-    -- In scripts without spaces a word is a pair of neighbours, so a character is marked only beside the other.
-    neighbours := (
-        select string_agg(
+        array_agg(marked.word) filter (where not marked.is_pair and not marked.is_beginning),
+        '^(' || string_agg(marked.word, '|') filter (where not marked.is_pair and marked.is_beginning) || ')',
+        string_agg(distinct left(marked.word, 2), '|') filter (where not marked.is_pair),
+        -- In scripts without spaces a word is a pair of neighbours, so a character is marked only beside the other.
+        string_agg(
             case
-                when char_length(pair.word) = 1 then pair.word
-                else format('%1$s(?=%2$s)|(?<=%1$s)%2$s', left(pair.word, 1), right(pair.word, 1))
+                when char_length(marked.word) = 1 then marked.word
+                else format('%1$s(?=%2$s)|(?<=%1$s)%2$s', left(marked.word, 1), right(marked.word, 1))
             end,
             '|'
-        )
-        from unnest(array(select v_terms[term][1] from generate_subscripts(v_terms, 1) as term)) as pair (word)
-        where char_length(pair.word) <= 2 and cardinality(private.split_words(left(pair.word, 1))) = 2
-    );
+        ) filter (where marked.is_pair)
+    into words, beginnings, heads, neighbours
+    from (
+        select
+            split.word,
+            term.is_beginning,
+            -- Earlier scripts have spaces.
+            ascii(split.word) >= 3584 and cardinality(private.split_words(left(split.word, 1))) = 2 as is_pair
+        from (
+            select distinct found.part[1] as word, coalesce(found.part[2] like ':*%', false) as is_beginning
+            -- Without what the query excludes, and without tags.
+            from regexp_matches(querytree(p_words), '''([^'']+)''(:[*A-D]+)?', 'g') as found (part)
+            where found.part[1] not like ':%'
+        ) as term
+        -- The words of a sign, such as c of c++.
+        cross join lateral unnest(
+            case
+                when term.word ~ '[#@+_.-]' then private.split_words(term.word)
+                else array[term.word]
+            end
+        ) as split (word)
+    ) as marked;
 end
 $$;
 comment on function private.list_marks(tsquery) is
@@ -13520,9 +13523,10 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_hits jsonb[] := array(select jsonb_array_elements(p_hits));
     v_contents text[] := array(
         select hit.message ->> 'content'
-        from jsonb_array_elements(p_hits) with ordinality as hit (message, place)
+        from unnest(v_hits) with ordinality as hit (message, place)
         order by hit.place
     );
     v_pattern text := private.mark_pattern(v_contents, p_words, p_stemmers);
@@ -13536,10 +13540,13 @@ begin
             )
             order by hit.place
         )
-        from jsonb_array_elements(p_hits) with ordinality as hit (message, place)
-        left join private.list_author_names(
-            array(select (found.message ->> 'id')::uuid from jsonb_array_elements(p_hits) as found (message))
-        ) as author
+        from unnest(v_hits) with ordinality as hit (message, place)
+        left join private.list_author_names(array(
+            -- One message of each author is enough.
+            select (array_agg(found.message ->> 'id'))[1]::uuid
+            from unnest(v_hits) as found (message)
+            group by found.message ->> 'user_id', found.message ->> 'ai_twin_id'
+        )) as author
             on author.author_id = coalesce(hit.message ->> 'user_id', hit.message ->> 'ai_twin_id')::uuid
             and author.is_twin = (hit.message ->> 'user_id' is null)
     );
@@ -13879,13 +13886,17 @@ declare
     v_words text[] := private.split_words(p_text);
     v_first text := v_words[1];
     v_last text := v_words[cardinality(v_words)];
-    v_compounds record := private.list_compounds(p_text);
+    v_signed text[];
+    v_joined text[];
     v_end text := nullif(':' || case when p_is_beginning then '*' else '' end || p_labels, ':');
     v_labels text := nullif(':' || p_labels, ':');
     v_all text;
 begin
     if v_words is null then
         return null;
+    end if;
+    if p_text ~ private.compound_signs() then
+        select found.signed, found.joined into v_signed, v_joined from private.list_compounds(p_text) as found;
     end if;
     -- In scripts without spaces, split_words adds the first and last character as words. In a message that character
     -- may have neighbours, so the phrase must not ask for it alone.
@@ -13916,17 +13927,17 @@ begin
             where form.word <> v_words[1]
         )));
     end if;
-    if p_stemmers is not null and v_compounds.joined = array[array_to_string(v_words, '')] then
-        v_all := format('(%s | ''%s''%s)', v_all, v_compounds.joined[1], v_end);
+    if p_stemmers is not null and v_joined = array[array_to_string(v_words, '')] then
+        v_all := format('(%s | ''%s''%s)', v_all, v_joined[1], v_end);
     end if;
-    if v_compounds.signed <> '{}' and p_labels <> 'B' then
+    if v_signed <> '{}' and p_labels <> 'B' then
         -- The signed form is enough for a number such as v2.0, and for a single word such as #123.
         return concat_ws(
             ' & ',
             case when cardinality(v_words) > 1 and p_text !~* '^v?[0-9.,]+$' then v_all end,
             (
                 select string_agg('''' || given.word || '''' || case when p_is_beginning then ':*' else '' end, ' & ')
-                from unnest(v_compounds.signed) as given (word)
+                from unnest(v_signed) as given (word)
             )
         )::tsquery;
     end if;
@@ -14140,7 +14151,10 @@ begin
             v_lookups := v_lookups + 1;
             continue when v_lookups > 10;
         end if;
-        v_next := private.parse_search_operator(v_search, v_term.operator, v_term.value, v_term.is_wanted);
+        v_next := case
+            when v_term.operator is not null
+                then private.parse_search_operator(v_search, v_term.operator, v_term.value, v_term.is_wanted)
+        end;
         if not (v_next is null) then
             v_search := v_next;
             continue;
@@ -14191,20 +14205,20 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- A copy, because the stored words are compressed.
-    v_words tsvector := ts_delete(p_words, '{}'::text[]);
-    -- A prefix stands for many words, so all words count.
-    v_others tsvector := case when strpos(p_query::text, ':*') > 0 then '' else ts_delete(p_words, p_lexemes) end;
-    -- The places of the words of the query are what is missing without them: two bytes each, beside four for a word.
-    v_places double precision :=
-        (pg_column_size(v_words) - pg_column_size(v_others)) / 2.0 - 4 * (length(v_words) - length(v_others));
+    v_others tsvector := coalesce(ts_delete(p_words, p_lexemes), '');
 begin
-    return numnode(p_query) * power(v_places, 2);
+    -- The places of the words of the query are what is missing without them: two bytes each, beside four for a word.
+    -- Measures a copy of p_words, because the stored words can be compressed.
+    return numnode(p_query) * power(
+        (pg_column_size(ts_delete(p_words, '{}'::text[])) - pg_column_size(v_others)) / 2.0
+        - 4 * (length(p_words) - length(v_others)),
+        2
+    );
 end
 $$;
 comment on function private.ranking_steps(tsvector, tsquery, text[]) is
 'The steps that ts_rank_cd may take for a message: for each term, each place of the words of the query, which are
-p_lexemes, against each other place. Null without a query.';
+p_lexemes, against each other place. Without p_lexemes all words count. Null without a query.';
 
 create function private.search_span(
     p_search private.message_search, p_from bigint, p_to bigint, p_max integer, p_by_words boolean,
@@ -14222,9 +14236,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words tsquery := coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags);
-    v_lexemes text[] := array(
-        select part[1] from regexp_matches(p_search.words::text, '''([^'']+)''', 'g') as part
-    );
+    -- Null if the query has a beginning, because that stands for many words.
+    v_lexemes text[] := case
+        when strpos(p_search.words::text, ':*') = 0 then array(
+            select part[1] from regexp_matches(p_search.words::text, '''([^'']+)''', 'g') as part
+        )
+    end;
 begin
     select
         array_agg(matched.message_id),
@@ -20524,6 +20541,7 @@ grant execute on function
     private.parse_search_operator(private.message_search, text, text, boolean),
     private.parse_search_phrase(text, regdictionary[], text, boolean),
     private.list_word_forms(text, text, regdictionary[]),
+    private.compound_signs(),
     private.list_compounds(text),
     private.list_stems(text[], text[], regdictionary, boolean),
     private.list_stemmers(uuid),
@@ -20875,6 +20893,7 @@ grant execute on function
     private.parse_search_operator(private.message_search, text, text, boolean),
     private.parse_search_phrase(text, regdictionary[], text, boolean),
     private.list_word_forms(text, text, regdictionary[]),
+    private.compound_signs(),
     private.list_compounds(text),
     private.list_stems(text[], text[], regdictionary, boolean),
     private.list_stemmers(uuid),

@@ -15,6 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from threadline import housekeeper, observer
 
+from tests.support.calls import send
 from tests.support.claude import KEY
 from tests.support.claude import running as running_claude
 from tests.support.cluster import TestCluster
@@ -23,6 +24,7 @@ from tests.support.service import Service, serving
 from tests.support.team import Team, create_unlimited_database, serving_users
 from tests.support.tokens import JWT_SECRET, bearer, sign, token
 from tests.support.twin import until
+from tests.support.world import BASE, MATTY
 
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 SCRAPE = {"authorization": "Bearer scrape-me"}
@@ -278,8 +280,12 @@ def test_metrics_leave_out_a_killed_process(cluster: TestCluster, database: str,
         until(lambda: connections() == 20)
 
 
-def test_service_deletes_old_rows(cluster: TestCluster, template: str, tmp_path: Path) -> None:
-    name = cluster.create(template)
+@pytest.fixture(scope="module")
+def keeping(
+    cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Service, psycopg.Connection]]:
+    """Run a service that cleans and indexes. At its start it finds old rows and a message in a new language."""
+    name = create_unlimited_database(cluster, template)
     with psycopg.connect(cluster.url(name, "postgres"), autocommit=True) as db:
         db.execute(
             """
@@ -288,8 +294,31 @@ def test_service_deletes_old_rows(cluster: TestCluster, template: str, tmp_path:
             from generate_series(1, 1500)
             """
         )
-        with serving(cluster.url(name, "authenticator"), tmp_path / "log", THREADLINE_DELIVER="1"):
-            until(lambda: db.execute("select count(*) from public.ingest_log").fetchone() == (0,))
+        send(db, "viele H\u00e4user, many colourings")
+        db.execute("update public.channels set language = 'de'")
+        log = tmp_path_factory.mktemp("keeping") / "log"
+        url = cluster.url(name, "authenticator")
+        with serving_users(url, log, THREADLINE_DELIVER="1") as (service, _):
+            yield service, db
+
+
+def test_service_deletes_old_rows(keeping: tuple[Service, psycopg.Connection]) -> None:
+    _, db = keeping
+    until(lambda: db.execute("select count(*) from public.ingest_log").fetchone() == (0,))
+
+
+def test_service_indexes_again_after_a_change_of_language(keeping: tuple[Service, psycopg.Connection]) -> None:
+    service, db = keeping
+
+    def hits(query: str) -> int:
+        reply = service.client.get(f"{BASE}/search?query={query}", headers=bearer(token(MATTY)))
+        return len(reply.json()["data"])
+
+    until(lambda: hits("Haus") == 1)
+    # The service looks again after 0.1 seconds, because it has just found a message to index.
+    db.execute("update public.channels set language = 'en'")
+    until(lambda: hits("colour") == 1)
+    assert hits("Haus") == 0
 
 
 def test_exports_return_conversations_and_channels_as_lines(watched: tuple[Service, Team, Sender]) -> None:

@@ -222,11 +222,22 @@ def test_exact_words_rank_before_other_forms(db: Db) -> None:
             "\u90e8\u7f72\u8ba1",
             "\u660e\u5929\u8ba8\u8bba<mark>\u90e8\u7f72\u8ba1</mark>\u5212",
         ),
+        ("\u90e8\u7f72\u8ba1 passed", "\u90e8\u7f72\u8ba1 pass", "<mark>\u90e8\u7f72\u8ba1</mark> <mark>passed</mark>"),
         ("a fact -known", "fact -unknown", "a <mark>fact</mark> -known"),
         ("I like C++", "C++", "I like <mark>C</mark>++"),
         ("the \u0002red\u0003 lamp", "lamp", "the red <mark>lamp</mark>"),
     ],
-    ids=["escaped", "accent", "accent first", "beginning", "Chinese", "exclusion", "sign", "control characters"],
+    ids=[
+        "escaped",
+        "accent",
+        "accent first",
+        "beginning",
+        "Chinese",
+        "mixed",
+        "exclusion",
+        "sign",
+        "control characters",
+    ],
 )
 def test_snippet_marks_what_was_found(db: Db, content: str, query: str, snippet: str) -> None:
     send(db, content)
