@@ -1,9 +1,15 @@
 """A database of any size: channels, conversations and people, with everything that triggers would write."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from tests.bench.messages import contents
 
@@ -62,18 +68,18 @@ from generate_series(1, %(users)s) as n;
 insert into public.people (id, workspace_id, user_id, full_name, phone)
 select md5('person ' || n)::uuid, md5('team 1')::uuid, md5('user 1')::uuid, 'Person ' || n, '+49 151 ' || 10000000 + n
 from generate_series(1, %(people)s) as n;
-insert into private.person_keys (workspace_id, key, person_id, extension)
-select listed.* from generate_series(0, %(people)s, 10000) as start
-cross join lateral private.list_person_keys(array(
-    select md5('person ' || n)::uuid
-    from generate_series(start + 1, least(start + 10000, %(people)s)) as n
-)) as listed;
 insert into public.messaging_connections (id, workspace_id, user_id, platform, connection_id)
 values
 (md5('connection 1')::uuid, md5('team 1')::uuid, md5('user 1')::uuid, 'whatsapp', 'crowd_1'),
 (md5('connection 2')::uuid, md5('team 1')::uuid, md5('user 3')::uuid, 'whatsapp', 'crowd_2');
 insert into private.messaging_keys (connection_id, secret_hash)
 values (md5('connection 1')::uuid, private.hash_secret(%(secret)s))
+"""
+KEYS = """
+insert into private.person_keys (workspace_id, key, person_id, extension)
+select listed.* from private.list_person_keys(array(
+    select md5('person ' || n)::uuid from generate_series(%(from)s, %(to)s) as n
+)) as listed
 """
 CHANNELS = """
 insert into public.channels (id, workspace_id, name, created_by, created_at)
@@ -97,9 +103,9 @@ select md5('team ' || 1 + n %% %(teams)s)::uuid, md5('channel ' || n)::uuid, 1, 
 from generate_series(1, %(channels)s) as n
 """
 TEXTS = """
-create temporary table texts as
+create unlogged table private.crowd_texts as
 select number - 1 as number, content, private.index_words(content, null, 'english') as words
-from unnest(%s::text[]) with ordinality as given (content, number)
+from unnest(%(texts)s::text[]) with ordinality as given (content, number)
 """
 # Message k of the database: every tenth is in the large channel, all others in the other channels in turn. A twentieth
 # are replies to the first message of their channel.
@@ -123,7 +129,7 @@ with line as materialized (
         from (select k - k / 10 - 1 as j) as other
         where k %% 10 > 0
     ) as spot
-    inner join texts
+    inner join private.crowd_texts as texts
         on texts.number = case when k %% %(large)s = 0 then %(different)s else k * 7919 %% %(different)s end
     order by k
 ), message as (
@@ -185,7 +191,7 @@ with line as materialized (
         line.at + place * interval '30 seconds' as sent_at, texts.content, texts.words, private.generate_id() as word_id
     from line
     cross join generate_series(1, 2) as place
-    inner join texts on texts.number = (line.n * 2 + place) * 7919::bigint %% %(different)s
+    inner join private.crowd_texts as texts on texts.number = (line.n * 2 + place) * 7919::bigint %% %(different)s
     order by line.n, place
 ), stored as (
     insert into public.conversation_messages
@@ -227,25 +233,63 @@ update pg_index set indisready = false, indisvalid = false where indrelid = any(
 """
 
 
+# What speeds a session up, and may be lost if the machine stops.
+SETTINGS = """
+set session_replication_role = replica;
+set synchronous_commit = off;
+set maintenance_work_mem = '512MB';
+set work_mem = '128MB'
+"""
+WORKERS = 3
+
+
+def conninfo(connection: psycopg.Connection, **changes: str) -> str:
+    """Return the connection string of a connection, with its password."""
+    return make_conninfo(connection.info.dsn, password=connection.info.password, **changes)
+
+
 def fill(admin: psycopg.Connection, crowd: Crowd) -> None:
     """Fill a database as a superuser, without triggers."""
     texts = contents(min(DIFFERENT, crowd.messages // 10))
     (xid,) = admin.execute("select pg_current_xact_id()::text::bigint").fetchone()
-    numbers = {**crowd.numbers, "different": len(texts), "secret": SECRET, "xid": xid}
-    # Binds parameters here, because some of the texts are several statements.
-    cursor = psycopg.ClientCursor(admin)
-    cursor.execute("set session_replication_role = replica; set synchronous_commit = off")
-    cursor.execute("set maintenance_work_mem = '1GB'; set work_mem = '256MB'")
-    cursor.execute(WITHOUT_INDEXES, [LARGE])
-    cursor.execute(TEXTS, [[*texts, f"{RARE} {texts[0]}"]])
-    cursor.execute(PEOPLE, numbers)
-    cursor.execute(CHANNELS, numbers)
-    for statement, count in ((MESSAGES, "messages"), (CONVERSATIONS, "conversations")):
-        for start in range(1, numbers[count] + 1, PORTION):
-            cursor.execute(statement, {**numbers, "from": start, "to": min(start + PORTION - 1, numbers[count])})
-    cursor.execute(COUNTERS, numbers)
-    for table in LARGE:
-        cursor.execute(f"reindex table {table}")
-    cursor.execute("vacuum (analyze)")
-    cursor.execute("reset all")
-    cursor.execute("checkpoint")
+    sizes = {**crowd.numbers, "different": len(texts), "secret": SECRET, "xid": xid}
+    dsn = conninfo(admin)
+    admin.execute(WITHOUT_INDEXES, [LARGE])
+    work_off(dsn, [(TEXTS, {"texts": [*texts, f"{RARE} {texts[0]}"]}), (PEOPLE, sizes), (CHANNELS, sizes)])
+    # In turn, because search reads channels and conversations from one index.
+    parts = zip_longest(
+        portions(KEYS, sizes, "people", PORTION // 10),
+        portions(MESSAGES, sizes, "messages", PORTION),
+        portions(CONVERSATIONS, sizes, "conversations", PORTION // 10),
+    )
+    work_off(dsn, [job for several in parts for job in several if job])
+    work_off(dsn, [(f"reindex table {table}", {}) for table in LARGE])
+    work_off(dsn, [(COUNTERS, sizes), ("drop table private.crowd_texts", {})])
+    admin.execute("vacuum (analyze)")
+    admin.execute("checkpoint")
+
+
+Job = tuple[str, dict[str, Any]]
+
+
+def portions(statement: str, sizes: dict[str, Any], of: str, size: int) -> Iterator[Job]:
+    """Divide a statement into jobs of so many rows."""
+    for start in range(1, sizes[of] + 1, size):
+        yield statement, {**sizes, "from": start, "to": min(start + size - 1, sizes[of])}
+
+
+def work_off(dsn: str, jobs: Iterable[Job]) -> None:
+    """Run statements over several connections, each when one becomes free."""
+    waiting = deque(jobs)
+
+    def work() -> None:
+        # Binds parameters here, because some jobs are several statements.
+        with psycopg.connect(dsn, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
+            connection.execute(SETTINGS)
+            with suppress(IndexError):
+                while True:
+                    connection.execute(*waiting.popleft())
+
+    with ThreadPoolExecutor(WORKERS) as workers:
+        for done in [workers.submit(work) for _ in range(WORKERS)]:
+            done.result()

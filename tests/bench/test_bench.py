@@ -24,7 +24,8 @@ def world(cluster: TestCluster, service_database: str, sender: Sender) -> Iterat
     target = Target(SERVICE, str(sender.client.base_url), PATH, sender.connection_id, sender.secret, ROWS)
     login_url, postgres_url = (cluster.url(service_database, role) for role in ("authenticator", "postgres"))
     with psycopg.connect(cluster.url(service_database), autocommit=True) as admin:
-        yield World(admin, [target], sender.user_id, postgres_url, login_url, None, [])
+        new_database = partial(cluster.create, template)
+        yield World(admin, [target], sender.user_id, postgres_url, login_url, new_database, None, [])
 
 
 def test_benchmark_reports_every_case_and_loses_nothing(world: World) -> None:
