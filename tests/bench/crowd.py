@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 from tests.bench.messages import contents
 
 RARE = "zeppelinmuseum"  # in ten messages of the large channel
-SECRET = "the secret of the connection"  # noqa: S105
+SECRET = "the secret of the connection"
 DIFFERENT = 20_000  # distinct texts; messages repeat them
 PORTION = 100_000
 
