@@ -225,10 +225,17 @@ begin
         select line.xid, line.id, changed.place::integer as place, changed.conversation_id, changed.external_ids,
             changed.senders, changed.version
         from (
-            select log.* from private.inbox_changes as log
-            where log.workspace_id = any(v_workspaces)
-                and log.xid < v_horizon
-                and (log.xid, log.id) >= (p_xid, p_id)
+            select log.*
+            from unnest(v_workspaces) as mine (id)
+            cross join lateral (
+                -- The page of each workspace, from the index. All at once would sort what lies after the page, too.
+                select page.* from private.inbox_changes as page
+                where page.workspace_id = mine.id
+                    and page.xid < v_horizon
+                    and (page.xid, page.id) >= (p_xid, p_id)
+                order by page.xid, page.id
+                limit p_limit + 1
+            ) as log
             order by log.xid, log.id
             limit p_limit + 1
         ) as line

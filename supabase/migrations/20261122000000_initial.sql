@@ -4008,10 +4008,17 @@ begin
         select line.xid, line.id, changed.place::integer as place, changed.conversation_id, changed.external_ids,
             changed.senders, changed.version
         from (
-            select log.* from private.inbox_changes as log
-            where log.workspace_id = any(v_workspaces)
-                and log.xid < v_horizon
-                and (log.xid, log.id) >= (p_xid, p_id)
+            select log.*
+            from unnest(v_workspaces) as mine (id)
+            cross join lateral (
+                -- The page of each workspace, from the index. All at once would sort what lies after the page, too.
+                select page.* from private.inbox_changes as page
+                where page.workspace_id = mine.id
+                    and page.xid < v_horizon
+                    and (page.xid, page.id) >= (p_xid, p_id)
+                order by page.xid, page.id
+                limit p_limit + 1
+            ) as log
             order by log.xid, log.id
             limit p_limit + 1
         ) as line
@@ -8271,8 +8278,8 @@ begin
 
     select
         coalesce(jsonb_agg(
-            private.render_inbox_entry(conversation)
-            || jsonb_build_object('unread_count', public.unread_count(conversation))
+            private.render_inbox_entry(found.conversation)
+            || jsonb_build_object('unread_count', public.unread_count(found.conversation))
             order by page.place
         ) filter (where page.place <= v_limit), '[]') as conversations,
         case when count(*) > v_limit then (
@@ -8282,7 +8289,11 @@ begin
         ) end as next_cursor
     into v_page
     from page
-    inner join public.conversations as conversation on page.id = conversation.id;
+    cross join lateral (
+        -- LIMIT 1 makes this one look-up by the key. Else Postgres, which expects 1,000 rows of the function, reads all
+        -- conversations.
+        select conversation from public.conversations as conversation where conversation.id = page.id limit 1
+    ) as found;
     return private.succeed(v_page.conversations, jsonb_build_object('next_cursor', v_page.next_cursor));
 end
 $$;

@@ -227,6 +227,18 @@ LARGE = [
     "private.conversation_words",
     "private.inbox_changes",
 ]
+SMALL = [
+    "auth.users",
+    "public.user_profiles",
+    "public.workspaces",
+    "public.workspace_members",
+    "public.people",
+    "private.person_keys",
+    "public.channels",
+    "public.channel_members",
+    "public.member_states",
+    "private.channel_counters",
+]
 # Inserts skip an index that is not ready, and REINDEX makes it ready.
 WITHOUT_INDEXES = """
 update pg_index set indisready = false, indisvalid = false where indrelid = any(%s::regclass[])
@@ -265,7 +277,7 @@ def fill(admin: psycopg.Connection, crowd: Crowd) -> None:
     work_off(dsn, [job for several in parts for job in several if job])
     work_off(dsn, [(f"reindex table {table}", {}) for table in LARGE])
     work_off(dsn, [(COUNTERS, sizes), ("drop table private.crowd_texts", {})])
-    admin.execute("vacuum (analyze)")
+    admin.execute(f"vacuum (analyze) {', '.join([*LARGE, *SMALL])}")
     admin.execute("checkpoint")
 
 

@@ -128,7 +128,7 @@ OF_ONE: dict[str, Case] = {
         "search_messages", user, channel_id=LARGE, query=NOWHERE
     ),
     "list_channel_events, last 50": lambda session, number, user: session.call(
-        "list_channel_events", user, channel_id=LARGE, limit=50, since=str(session.size("large") - 50 + number)
+        "list_channel_events", user, channel_id=LARGE, limit=50, since=str(max(session.size("large") - 50 + number, 0))
     ),
     "list_channel_events, 50 from the middle": lambda session, number, user: session.call(
         "list_channel_events", user, channel_id=LARGE, limit=50, since=str(session.size("large") // 2 + number)

@@ -51,7 +51,7 @@ def compare(sessions: Sequence[Session], sizes: Sizes, report: Report) -> None:
         report.waits.append(machine.becomes_quiet(sizes.quiet))
         for name, (case, user_id) in CASES.items():
             samples: dict[str, list[tuple[float, float]]] = {session.name: [] for session in sessions}
-            for step in range(sizes.reads):
+            for step in range(sizes.reads if round_number else 2):
                 number = round_number * sizes.reads + step
                 for session in machine.rotated(sessions, number):
                     samples[session.name].append(session.measure(case(session, number, user_id)))

@@ -94,5 +94,5 @@ QUICK = Sizes(
     subscribers=(1, 10),
     broadcasts=2,
     burst=100,
-    crowds=(200, 1_000),
+    crowds=(200, 400),
 )
