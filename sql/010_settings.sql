@@ -33,6 +33,8 @@ create table private.settings (
     default_language text not null default 'en',
     user_event_days integer not null default 30,
     token_seconds integer not null default 3600,
+    channel_event_days integer,
+    inbox_change_days integer,
     constraint settings_has_one_row check (is_only_row),
     constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
     constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
@@ -63,7 +65,10 @@ create table private.settings (
     constraint settings_default_country_form check (default_country ~ '^[A-Z]{2}$'),
     constraint settings_default_language_form check (default_language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$'),
     constraint settings_user_event_days_positive check (user_event_days > 0),
-    constraint settings_token_seconds_positive check (token_seconds > 0)
+    constraint settings_token_seconds_positive check (token_seconds > 0),
+    -- A week at least, because a deletion reads from the log which broadcasts Realtime still keeps.
+    constraint settings_channel_event_days_week check (channel_event_days >= 7),
+    constraint settings_inbox_change_days_week check (inbox_change_days >= 7)
 );
 comment on table private.settings is 'Limits and retention that an operator may change with an UPDATE. Always one row.';
 comment on column private.settings.ingest_max_messages is
@@ -122,6 +127,11 @@ comment on column private.settings.idempotency_hours is 'Hours that an Idempoten
 comment on column private.settings.user_event_days is 'Days that events of users are kept.';
 comment on column private.settings.token_seconds is
 'How long an access token lives, as set in Supabase Auth. A channel stays sealed for so long after a member left.';
+comment on column private.settings.channel_event_days is
+'Days that events of channels are kept; each channel keeps its last event. A client that was away longer reads the
+channel again. Null: for ever.';
+comment on column private.settings.inbox_change_days is
+'Days that the log of inboxes is kept. A client that was away longer reads the conversations again. Null: for ever.';
 alter table private.settings enable row level security;
 
 insert into private.settings default values;

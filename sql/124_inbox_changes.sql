@@ -1,5 +1,6 @@
 -- The log of what changed in conversations. A client that was away reads it to catch up.
--- Promise: a client gets every change after its cursor, in order, however old the cursor is.
+-- Promise: a client gets every change after its cursor, in order. If the clean-up has deleted some of them, the answer
+-- is an error that says so.
 -- The transaction id orders the log, because writers would wait for a counter. A reader stops before the oldest
 -- transaction that still runs (docs/explanation/decisions/0013).
 
@@ -23,6 +24,16 @@ comment on column private.inbox_changes.versions is
 'The versions of the changed conversations, by their ids; null if the change raised none because rows were deleted.';
 create index inbox_changes_workspace_id_xid_idx on private.inbox_changes (workspace_id, xid, id);
 alter table private.inbox_changes enable row level security;
+
+create table private.inbox_log_starts (
+    workspace_id uuid primary key references public.workspaces (id) on delete cascade,
+    xid xid8 not null,
+    id bigint not null,
+    place integer not null
+);
+comment on table private.inbox_log_starts is
+'The last change that the clean-up has deleted from the log of a workspace, as cursors name it.';
+alter table private.inbox_log_starts enable row level security;
 
 create function private.list_versions(p_ids uuid[]) returns bigint[]
 language plpgsql
@@ -201,14 +212,30 @@ declare
     );
     v_answer record;
 begin
+    if exists (
+        select from private.inbox_log_starts as start
+        where start.workspace_id = any(v_workspaces) and (start.xid, start.id, start.place) > (p_xid, p_id, p_place)
+    ) then
+        perform private.fail(
+            409, 'cursor_expired',
+            'Changes after this cursor were deleted. Call without since and read the conversations again.', 'since'
+        );
+    end if;
     with entry as (
         select line.xid, line.id, changed.place::integer as place, changed.conversation_id, changed.external_ids,
             changed.senders, changed.version
         from (
-            select log.* from private.inbox_changes as log
-            where log.workspace_id = any(v_workspaces)
-                and log.xid < v_horizon
-                and (log.xid, log.id) >= (p_xid, p_id)
+            select log.*
+            from unnest(v_workspaces) as mine (id)
+            cross join lateral (
+                -- The page of each workspace, from the index. All at once would sort what lies after the page, too.
+                select page.* from private.inbox_changes as page
+                where page.workspace_id = mine.id
+                    and page.xid < v_horizon
+                    and (page.xid, page.id) >= (p_xid, p_id)
+                order by page.xid, page.id
+                limit p_limit + 1
+            ) as log
             order by log.xid, log.id
             limit p_limit + 1
         ) as line
@@ -247,7 +274,8 @@ begin
 end
 $$;
 comment on function private.list_inbox_changes(uuid, xid8, bigint, integer, integer) is
-'A page of the log of the caller''s workspaces after a position, up to the oldest transaction that still runs.';
+'A page of the log of the caller''s workspaces after a position, up to the oldest transaction that still runs. PT409 if
+the clean-up has deleted changes after the position.';
 
 create function public.list_inbox_changes(jsonb) returns json
 language plpgsql

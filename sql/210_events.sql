@@ -68,6 +68,8 @@ comment on column public.message_events.added_at is 'For reactions and pins: whe
 -- Tells render_event whether a message was pinned when it was edited, and redaction what was sent about a message.
 create index message_events_changes_idx on public.message_events (message_id, seq)
 where kind <> 'message.created';
+-- For the clean-up. BRIN, because events arrive in order of time.
+create index message_events_created_at_idx on public.message_events using brin (created_at);
 alter table public.message_events enable row level security;
 
 create policy message_events_select_member on public.message_events

@@ -218,10 +218,17 @@ begin
     end if;
     perform private.require_channel(v_channel_id);
     -- Only events that change the text: after a reaction or a pin, the stored summary is still right.
-    select coalesce(max(event.seq), 0) into v_last_seq
-    from public.message_events as event
-    where event.channel_id = v_channel_id
-        and event.kind in ('message.created', 'message.updated', 'message.deleted');
+    v_last_seq := coalesce(
+        (
+            select max(event.seq)
+            from public.message_events as event
+            where event.channel_id = v_channel_id
+                and event.kind in ('message.created', 'message.updated', 'message.deleted')
+        ),
+        -- The clean-up may have deleted the events.
+        (select max(message.seq) from public.messages as message where message.channel_id = v_channel_id),
+        0
+    );
     -- ORDER BY makes this one lookup in messages_seq_unique. A bare EXISTS may scan messages of other channels.
     if (
         select message.id

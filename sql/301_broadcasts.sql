@@ -49,6 +49,16 @@ begin
             order by change.seq desc
             limit 1
         );
+        -- The clean-up may have deleted the event of the pin.
+        if v_pin is null then
+            select private.render_pin(pin.pinned_by, pin.pinned_at) into v_pin
+            from public.message_pins as pin
+            where pin.message_id = p_event.message_id and not exists (
+                select from public.message_events as change
+                where change.message_id = pin.message_id and change.channel_id = pin.channel_id
+                    and change.kind = 'message.pinned'
+            );
+        end if;
     end if;
     return private.render_message(p_message, v_pin)
         || private.render_author(p_message.user_id, p_message.ai_twin_id)

@@ -1,5 +1,6 @@
 -- Catch-up: a client fetches the events of a channel that it missed.
--- Promise: pages that follow meta.last_seq return every event of the channel once and in order.
+-- Promise: pages that follow meta.last_seq return every event of the channel once and in order. If the clean-up has
+-- deleted some of them, meta.is_incomplete says so.
 
 -- Definer, because policies would check the caller's rights for each event. It checks them once itself.
 create function private.list_channel_events(
@@ -76,6 +77,7 @@ begin
         coalesce(jsonb_agg(
             jsonb_build_object('event', found.kind, 'payload', found.payload) order by found.seq
         ) filter (where found.is_in), '[]') as events,
+        min(found.seq) as first_seq,
         max(found.seq) filter (where found.is_in) as last_seq,
         count(*) filter (where not found.is_in) > 0 as has_more
     into v_page
@@ -91,11 +93,14 @@ begin
             from public.message_events as event
             where event.channel_id = v_channel_id
         ), 0),
-        'has_more', v_page.has_more
+        'has_more', v_page.has_more,
+        -- Numbers have no gap.
+        'is_incomplete', coalesce(v_page.first_seq > v_since::bigint + 1, false)
     ));
 end
 $$;
 comment on function public.list_channel_events(jsonb) is
 'GET /api/v2/channels/:id/events: lists the events of a channel after a number, in order, as event and payload like a
 broadcast. Takes channel_id, since (default 0) and limit (1 to 1000, default 200). meta.last_seq is the since of the
-next page; meta.has_more says whether that page has events.';
+next page; meta.has_more says whether that page has events, and meta.is_incomplete whether events before this page were
+deleted: then read the channel again.';

@@ -1,6 +1,6 @@
 -- Clean-up: deletes expired rows in small rounds. Retention stands in private.settings.
--- Events, dead deliveries and receipts are kept: clients can catch up from any event. Messages are kept unless the
--- workspace has a retention.
+-- Dead deliveries and receipts are kept. Events and changes of inboxes are kept unless the settings have a retention,
+-- and messages unless the workspace has one.
 
 create table private.clean_ups (
     is_only_row boolean primary key default true,
@@ -132,6 +132,88 @@ comment on function private.delete_history(integer) is
 'Deletes old finished deliveries, summaries and lines of the ingest log: at most p_limit rows of each kind. Returns the
 number of rows by kind.';
 
+create function private.delete_old_events(p_before timestamptz, p_limit integer) returns bigint
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_count bigint;
+begin
+    delete from public.message_events as expired
+    where (expired.channel_id, expired.seq) in (
+        select old.channel_id, old.seq
+        from public.message_events as old
+        inner join private.channel_counters as counter on old.channel_id = counter.channel_id
+        -- Keeps the last event, so that a page shows where the log begins.
+        where old.created_at < p_before and old.seq < counter.last_seq
+        limit p_limit
+        for update of old skip locked
+    );
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+comment on function private.delete_old_events(timestamptz, integer) is
+'Deletes at most p_limit events of channels that are older than p_before, and none without p_before. Returns their
+number.';
+
+create function private.delete_old_changes(p_before timestamptz, p_limit integer) returns bigint
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_count bigint;
+begin
+    with gone as (
+        delete from private.inbox_changes as expired
+        where expired.id in (
+            -- Ids rise with time, so the log needs no index on time.
+            select oldest.id
+            from (select line.id, line.created_at from private.inbox_changes as line order by line.id limit p_limit)
+                as oldest
+            where oldest.created_at < p_before
+                and not exists (select from private.word_backlog as waiting where waiting.change_id = oldest.id)
+        )
+        returning expired.workspace_id, expired.xid, expired.id, expired.conversation_ids
+    ), start as (
+        insert into private.inbox_log_starts as known (workspace_id, xid, id, place)
+        select distinct on (last.workspace_id)
+            last.workspace_id, last.xid, last.id,
+            (select count(distinct changed.id) from unnest(last.conversation_ids) as changed (id))
+        from gone as last
+        order by last.workspace_id, last.xid desc, last.id desc
+        on conflict on constraint inbox_log_starts_pkey do update
+        set (xid, id, place) = (excluded.xid, excluded.id, excluded.place)
+        where (known.xid, known.id) < (excluded.xid, excluded.id)
+    )
+
+    select count(*) into v_count from gone;
+    return v_count;
+end
+$$;
+comment on function private.delete_old_changes(timestamptz, integer) is
+'Deletes at most p_limit changes of inboxes that are older than p_before, and none without p_before; those that search
+has not indexed stay. Notes where the log of each workspace now begins. Returns their number.';
+
+create function private.delete_logs(p_limit integer) returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+    select jsonb_build_object(
+        'message_events',
+        private.delete_old_events(now() - make_interval(days => settings.channel_event_days), p_limit),
+        'inbox_changes',
+        private.delete_old_changes(now() - make_interval(days => settings.inbox_change_days), p_limit)
+    )
+    from private.settings
+$$;
+comment on function private.delete_logs(integer) is
+'Deletes old lines of the logs from which clients catch up, if the settings limit their age. Returns the number of rows
+by kind.';
+
 -- Definer, because no role may delete these rows.
 create function private.clean_up(p_limit integer default 10000) returns jsonb
 language plpgsql
@@ -148,7 +230,7 @@ begin
         return v_removed;
     end if;
     perform private.settle_media(null, p_limit);
-    v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit)
+    v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit) || private.delete_logs(p_limit)
         || private.delete_past_retention(p_limit);
     -- Sorts the newest messages into the search index, so that writers need not.
     perform gin_clean_pending_list('private.message_words_search_idx');

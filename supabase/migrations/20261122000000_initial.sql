@@ -99,6 +99,8 @@ create table private.settings (
     default_language text not null default 'en',
     user_event_days integer not null default 30,
     token_seconds integer not null default 3600,
+    channel_event_days integer,
+    inbox_change_days integer,
     constraint settings_has_one_row check (is_only_row),
     constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
     constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
@@ -129,7 +131,10 @@ create table private.settings (
     constraint settings_default_country_form check (default_country ~ '^[A-Z]{2}$'),
     constraint settings_default_language_form check (default_language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$'),
     constraint settings_user_event_days_positive check (user_event_days > 0),
-    constraint settings_token_seconds_positive check (token_seconds > 0)
+    constraint settings_token_seconds_positive check (token_seconds > 0),
+    -- A week at least, because a deletion reads from the log which broadcasts Realtime still keeps.
+    constraint settings_channel_event_days_week check (channel_event_days >= 7),
+    constraint settings_inbox_change_days_week check (inbox_change_days >= 7)
 );
 comment on table private.settings is 'Limits and retention that an operator may change with an UPDATE. Always one row.';
 comment on column private.settings.ingest_max_messages is
@@ -188,6 +193,11 @@ comment on column private.settings.idempotency_hours is 'Hours that an Idempoten
 comment on column private.settings.user_event_days is 'Days that events of users are kept.';
 comment on column private.settings.token_seconds is
 'How long an access token lives, as set in Supabase Auth. A channel stays sealed for so long after a member left.';
+comment on column private.settings.channel_event_days is
+'Days that events of channels are kept; each channel keeps its last event. A client that was away longer reads the
+channel again. Null: for ever.';
+comment on column private.settings.inbox_change_days is
+'Days that the log of inboxes is kept. A client that was away longer reads the conversations again. Null: for ever.';
 alter table private.settings enable row level security;
 
 insert into private.settings default values;
@@ -3772,7 +3782,8 @@ comment on function private.delete_media(integer, interval) is
 'Deletes rows of files that were not uploaded within p_age, or have a forbidden type.';
 
 -- The log of what changed in conversations. A client that was away reads it to catch up.
--- Promise: a client gets every change after its cursor, in order, however old the cursor is.
+-- Promise: a client gets every change after its cursor, in order. If the clean-up has deleted some of them, the answer
+-- is an error that says so.
 -- The transaction id orders the log, because writers would wait for a counter. A reader stops before the oldest
 -- transaction that still runs (docs/explanation/decisions/0013).
 
@@ -3796,6 +3807,16 @@ comment on column private.inbox_changes.versions is
 'The versions of the changed conversations, by their ids; null if the change raised none because rows were deleted.';
 create index inbox_changes_workspace_id_xid_idx on private.inbox_changes (workspace_id, xid, id);
 alter table private.inbox_changes enable row level security;
+
+create table private.inbox_log_starts (
+    workspace_id uuid primary key references public.workspaces (id) on delete cascade,
+    xid xid8 not null,
+    id bigint not null,
+    place integer not null
+);
+comment on table private.inbox_log_starts is
+'The last change that the clean-up has deleted from the log of a workspace, as cursors name it.';
+alter table private.inbox_log_starts enable row level security;
 
 create function private.list_versions(p_ids uuid[]) returns bigint[]
 language plpgsql
@@ -3974,14 +3995,30 @@ declare
     );
     v_answer record;
 begin
+    if exists (
+        select from private.inbox_log_starts as start
+        where start.workspace_id = any(v_workspaces) and (start.xid, start.id, start.place) > (p_xid, p_id, p_place)
+    ) then
+        perform private.fail(
+            409, 'cursor_expired',
+            'Changes after this cursor were deleted. Call without since and read the conversations again.', 'since'
+        );
+    end if;
     with entry as (
         select line.xid, line.id, changed.place::integer as place, changed.conversation_id, changed.external_ids,
             changed.senders, changed.version
         from (
-            select log.* from private.inbox_changes as log
-            where log.workspace_id = any(v_workspaces)
-                and log.xid < v_horizon
-                and (log.xid, log.id) >= (p_xid, p_id)
+            select log.*
+            from unnest(v_workspaces) as mine (id)
+            cross join lateral (
+                -- The page of each workspace, from the index. All at once would sort what lies after the page, too.
+                select page.* from private.inbox_changes as page
+                where page.workspace_id = mine.id
+                    and page.xid < v_horizon
+                    and (page.xid, page.id) >= (p_xid, p_id)
+                order by page.xid, page.id
+                limit p_limit + 1
+            ) as log
             order by log.xid, log.id
             limit p_limit + 1
         ) as line
@@ -4020,7 +4057,8 @@ begin
 end
 $$;
 comment on function private.list_inbox_changes(uuid, xid8, bigint, integer, integer) is
-'A page of the log of the caller''s workspaces after a position, up to the oldest transaction that still runs.';
+'A page of the log of the caller''s workspaces after a position, up to the oldest transaction that still runs. PT409 if
+the clean-up has deleted changes after the position.';
 
 create function public.list_inbox_changes(jsonb) returns json
 language plpgsql
@@ -8240,8 +8278,8 @@ begin
 
     select
         coalesce(jsonb_agg(
-            private.render_inbox_entry(conversation)
-            || jsonb_build_object('unread_count', public.unread_count(conversation))
+            private.render_inbox_entry(found.conversation)
+            || jsonb_build_object('unread_count', public.unread_count(found.conversation))
             order by page.place
         ) filter (where page.place <= v_limit), '[]') as conversations,
         case when count(*) > v_limit then (
@@ -8251,7 +8289,11 @@ begin
         ) end as next_cursor
     into v_page
     from page
-    inner join public.conversations as conversation on page.id = conversation.id;
+    cross join lateral (
+        -- LIMIT 1 makes this one look-up by the key. Else Postgres, which expects 1,000 rows of the function, reads all
+        -- conversations.
+        select conversation from public.conversations as conversation where conversation.id = page.id limit 1
+    ) as found;
     return private.succeed(v_page.conversations, jsonb_build_object('next_cursor', v_page.next_cursor));
 end
 $$;
@@ -8657,6 +8699,8 @@ comment on column public.message_events.added_at is 'For reactions and pins: whe
 -- Tells render_event whether a message was pinned when it was edited, and redaction what was sent about a message.
 create index message_events_changes_idx on public.message_events (message_id, seq)
 where kind <> 'message.created';
+-- For the clean-up. BRIN, because events arrive in order of time.
+create index message_events_created_at_idx on public.message_events using brin (created_at);
 alter table public.message_events enable row level security;
 
 -- Definer, because no client writes counters.
@@ -15185,10 +15229,17 @@ begin
     end if;
     perform private.require_channel(v_channel_id);
     -- Only events that change the text: after a reaction or a pin, the stored summary is still right.
-    select coalesce(max(event.seq), 0) into v_last_seq
-    from public.message_events as event
-    where event.channel_id = v_channel_id
-        and event.kind in ('message.created', 'message.updated', 'message.deleted');
+    v_last_seq := coalesce(
+        (
+            select max(event.seq)
+            from public.message_events as event
+            where event.channel_id = v_channel_id
+                and event.kind in ('message.created', 'message.updated', 'message.deleted')
+        ),
+        -- The clean-up may have deleted the events.
+        (select max(message.seq) from public.messages as message where message.channel_id = v_channel_id),
+        0
+    );
     -- ORDER BY makes this one lookup in messages_seq_unique. A bare EXISTS may scan messages of other channels.
     if (
         select message.id
@@ -15476,6 +15527,16 @@ begin
             order by change.seq desc
             limit 1
         );
+        -- The clean-up may have deleted the event of the pin.
+        if v_pin is null then
+            select private.render_pin(pin.pinned_by, pin.pinned_at) into v_pin
+            from public.message_pins as pin
+            where pin.message_id = p_event.message_id and not exists (
+                select from public.message_events as change
+                where change.message_id = pin.message_id and change.channel_id = pin.channel_id
+                    and change.kind = 'message.pinned'
+            );
+        end if;
     end if;
     return private.render_message(p_message, v_pin)
         || private.render_author(p_message.user_id, p_message.ai_twin_id)
@@ -15666,7 +15727,8 @@ comment on function private.broadcast_channel_deletion_trigger() is
 members keep the deletion.';
 
 -- Catch-up: a client fetches the events of a channel that it missed.
--- Promise: pages that follow meta.last_seq return every event of the channel once and in order.
+-- Promise: pages that follow meta.last_seq return every event of the channel once and in order. If the clean-up has
+-- deleted some of them, meta.is_incomplete says so.
 
 -- Definer, because policies would check the caller's rights for each event. It checks them once itself.
 create function private.list_channel_events(
@@ -15743,6 +15805,7 @@ begin
         coalesce(jsonb_agg(
             jsonb_build_object('event', found.kind, 'payload', found.payload) order by found.seq
         ) filter (where found.is_in), '[]') as events,
+        min(found.seq) as first_seq,
         max(found.seq) filter (where found.is_in) as last_seq,
         count(*) filter (where not found.is_in) > 0 as has_more
     into v_page
@@ -15758,14 +15821,17 @@ begin
             from public.message_events as event
             where event.channel_id = v_channel_id
         ), 0),
-        'has_more', v_page.has_more
+        'has_more', v_page.has_more,
+        -- Numbers have no gap.
+        'is_incomplete', coalesce(v_page.first_seq > v_since::bigint + 1, false)
     ));
 end
 $$;
 comment on function public.list_channel_events(jsonb) is
 'GET /api/v2/channels/:id/events: lists the events of a channel after a number, in order, as event and payload like a
 broadcast. Takes channel_id, since (default 0) and limit (1 to 1000, default 200). meta.last_seq is the since of the
-next page; meta.has_more says whether that page has events.';
+next page; meta.has_more says whether that page has events, and meta.is_incomplete whether events before this page were
+deleted: then read the channel again.';
 
 -- Webhooks: the URL to which the worker posts the messages of a twin's channels, and the secrets that sign them.
 -- Promise: a secret is shown once and never leaves the database again (decision 0004). During a rotation, the new
@@ -18012,8 +18078,8 @@ comment on function private.delete_past_retention(integer) is
 messages of channels, in equal shares; the one that waited longest comes first. Returns the number of rows by kind.';
 
 -- Clean-up: deletes expired rows in small rounds. Retention stands in private.settings.
--- Events, dead deliveries and receipts are kept: clients can catch up from any event. Messages are kept unless the
--- workspace has a retention.
+-- Dead deliveries and receipts are kept. Events and changes of inboxes are kept unless the settings have a retention,
+-- and messages unless the workspace has one.
 
 create table private.clean_ups (
     is_only_row boolean primary key default true,
@@ -18145,6 +18211,88 @@ comment on function private.delete_history(integer) is
 'Deletes old finished deliveries, summaries and lines of the ingest log: at most p_limit rows of each kind. Returns the
 number of rows by kind.';
 
+create function private.delete_old_events(p_before timestamptz, p_limit integer) returns bigint
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_count bigint;
+begin
+    delete from public.message_events as expired
+    where (expired.channel_id, expired.seq) in (
+        select old.channel_id, old.seq
+        from public.message_events as old
+        inner join private.channel_counters as counter on old.channel_id = counter.channel_id
+        -- Keeps the last event, so that a page shows where the log begins.
+        where old.created_at < p_before and old.seq < counter.last_seq
+        limit p_limit
+        for update of old skip locked
+    );
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+comment on function private.delete_old_events(timestamptz, integer) is
+'Deletes at most p_limit events of channels that are older than p_before, and none without p_before. Returns their
+number.';
+
+create function private.delete_old_changes(p_before timestamptz, p_limit integer) returns bigint
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_count bigint;
+begin
+    with gone as (
+        delete from private.inbox_changes as expired
+        where expired.id in (
+            -- Ids rise with time, so the log needs no index on time.
+            select oldest.id
+            from (select line.id, line.created_at from private.inbox_changes as line order by line.id limit p_limit)
+                as oldest
+            where oldest.created_at < p_before
+                and not exists (select from private.word_backlog as waiting where waiting.change_id = oldest.id)
+        )
+        returning expired.workspace_id, expired.xid, expired.id, expired.conversation_ids
+    ), start as (
+        insert into private.inbox_log_starts as known (workspace_id, xid, id, place)
+        select distinct on (last.workspace_id)
+            last.workspace_id, last.xid, last.id,
+            (select count(distinct changed.id) from unnest(last.conversation_ids) as changed (id))
+        from gone as last
+        order by last.workspace_id, last.xid desc, last.id desc
+        on conflict on constraint inbox_log_starts_pkey do update
+        set (xid, id, place) = (excluded.xid, excluded.id, excluded.place)
+        where (known.xid, known.id) < (excluded.xid, excluded.id)
+    )
+
+    select count(*) into v_count from gone;
+    return v_count;
+end
+$$;
+comment on function private.delete_old_changes(timestamptz, integer) is
+'Deletes at most p_limit changes of inboxes that are older than p_before, and none without p_before; those that search
+has not indexed stay. Notes where the log of each workspace now begins. Returns their number.';
+
+create function private.delete_logs(p_limit integer) returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+    select jsonb_build_object(
+        'message_events',
+        private.delete_old_events(now() - make_interval(days => settings.channel_event_days), p_limit),
+        'inbox_changes',
+        private.delete_old_changes(now() - make_interval(days => settings.inbox_change_days), p_limit)
+    )
+    from private.settings
+$$;
+comment on function private.delete_logs(integer) is
+'Deletes old lines of the logs from which clients catch up, if the settings limit their age. Returns the number of rows
+by kind.';
+
 -- Definer, because no role may delete these rows.
 create function private.clean_up(p_limit integer default 10000) returns jsonb
 language plpgsql
@@ -18161,7 +18309,7 @@ begin
         return v_removed;
     end if;
     perform private.settle_media(null, p_limit);
-    v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit)
+    v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit) || private.delete_logs(p_limit)
         || private.delete_past_retention(p_limit);
     -- Sorts the newest messages into the search index, so that writers need not.
     perform gin_clean_pending_list('private.message_words_search_idx');
@@ -19079,7 +19227,7 @@ $$;
 comment on function public.list_channel_events(uuid, bigint, integer) is
 'Lists the events of a channel after the number since (default 0), in order, as event and payload like a broadcast.
 limit is 1 to 1000, default 200. meta.last_seq is the since of the next page; meta.has_more says whether it has
-events.';
+events. meta.is_incomplete says that events before this page were deleted: then read the channel again.';
 
 -- Like 810_named_messages, for files, twins, exports, people and operators.
 

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -97,7 +98,24 @@ def running(reference: Path | None, synapse: Path | None = None) -> Iterator[Wor
         else:
             omissions.append(f"Left out: what needs Deno. {tools.why_not('deno')}")
         peers = dict(find_peers(reference, synapse, omissions)) if reference else {}
-        yield World(admin, targets, sender.user_id, postgres_url, login_url, data_api, omissions, peers)
+        yield World(
+            admin,
+            targets,
+            sender.user_id,
+            postgres_url,
+            login_url,
+            partial(new_database, cluster),
+            data_api,
+            omissions,
+            peers,
+        )
+
+
+def new_database(cluster: clusters.TestCluster) -> str:
+    """Prepare one more database, and return its name."""
+    database = cluster.create()
+    cluster.prepare(database)
+    return database
 
 
 def start_functions(stack: ExitStack, deno: Path, ours: Target, data_api: str | None) -> Iterator[Target]:

@@ -24,6 +24,7 @@ class Sizes:
         long_channel, depth: messages of the channel that is read, and how far from its end a page lies.
         subscribers: of one message; broadcasts: how many they get one after the other in a round.
         burst: messages to one subscriber at once.
+        crowds: messages of channels in the small and in the large database.
     """
 
     rounds: int
@@ -46,6 +47,7 @@ class Sizes:
     subscribers: tuple[int, ...]
     broadcasts: int
     burst: int
+    crowds: tuple[int, int]
 
 
 FULL = Sizes(
@@ -69,6 +71,7 @@ FULL = Sizes(
     subscribers=(100, 1_000),
     broadcasts=30,
     burst=20_000,
+    crowds=(10_000, 10_000_000),
 )
 QUICK = Sizes(
     rounds=1,
@@ -91,4 +94,5 @@ QUICK = Sizes(
     subscribers=(1, 10),
     broadcasts=2,
     burst=100,
+    crowds=(200, 400),
 )

@@ -3,13 +3,15 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.bench import fanout, growth, ingest, long_channel, messages, peers, reading, texts
+from tests.bench import fanout, growth, ingest, long_channel, messages, peers, reading, scale, texts
+from tests.bench.crowd_calls import CASES
 from tests.bench.report import MEMORY, Report
 from tests.bench.setting import ENDING, SERVICE
 from tests.bench.sizes import QUICK
@@ -19,17 +21,18 @@ from tests.support.ingest import PATH, Sender
 
 
 @pytest.fixture
-def world(cluster: TestCluster, service_database: str, sender: Sender) -> Iterator[World]:
+def world(cluster: TestCluster, template: str, service_database: str, sender: Sender) -> Iterator[World]:
     """Return a world with only the service that all tests share."""
     target = Target(SERVICE, str(sender.client.base_url), PATH, sender.connection_id, sender.secret, ROWS)
     login_url, postgres_url = (cluster.url(service_database, role) for role in ("authenticator", "postgres"))
     with psycopg.connect(cluster.url(service_database), autocommit=True) as admin:
-        yield World(admin, [target], sender.user_id, postgres_url, login_url, None, [])
+        new_database = partial(cluster.create, template)
+        yield World(admin, [target], sender.user_id, postgres_url, login_url, new_database, None, [])
 
 
 def test_benchmark_reports_every_case_and_loses_nothing(world: World) -> None:
     report = Report()
-    for entry in (ingest, growth, reading, messages, long_channel, fanout):
+    for entry in (ingest, growth, reading, messages, long_channel, fanout, scale):
         entry.measure(world, QUICK, report)
     assert report.failures == []
     first = {row.case: row.target for row in reversed(list(report.rows()))}
@@ -66,6 +69,8 @@ def test_benchmark_reports_every_case_and_loses_nothing(world: World) -> None:
         *(f"to the last of {size}: ms" for size in (1, 10)),
         f"each of 10 subscribers: {MEMORY}",
         "to one subscriber: messages/s",
+        *(f"{name}: {unit}" for name in CASES for unit in (scale.CPU, scale.CLOCK)),
+        *(f"{name}, 400 messages / 200 messages: x" for name in CASES),
     }
 
 

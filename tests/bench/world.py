@@ -1,7 +1,7 @@
 """The measured endpoints, and the one Postgres behind them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -128,6 +128,7 @@ class World:
         owner_id: the user whose threads Threadline's targets write.
         database_url: a connection string of role postgres.
         login_url: a connection string of the role that may become a user, as PostgREST does.
+        new_database: makes one more prepared database of the server and answers its name.
         data_api: the URL of PostgREST, or None.
         omissions: what is not measured, and why, in sentences.
         peers: other systems for messages, each with the command that measures it.
@@ -138,6 +139,7 @@ class World:
     owner_id: str
     database_url: str
     login_url: str
+    new_database: Callable[[], str]
     data_api: str | None
     omissions: Sequence[str]
     peers: Mapping[str, Sequence[str | Path]] = field(default_factory=dict)

@@ -33,14 +33,14 @@ def test_catch_up_returns_missed_events(team: Team) -> None:
     assert event.pop("event") == "message.created"
     assert event["payload"].pop("display_name").startswith("team_")
     assert event == {"payload": sent.json()["data"] | {"seq": 3, "prev_seq": 2, "avatar_url": None}}
-    assert answer.json()["meta"] == {"last_seq": 3, "has_more": False}
+    assert answer.json()["meta"] == {"last_seq": 3, "has_more": False, "is_incomplete": False}
     assert "ratelimit-remaining" in answer.headers
 
 
 def test_catch_up_reads_limit_and_since(team: Team) -> None:
     answer = read(team, since="1", limit="1").json()
     assert [entry["payload"]["seq"] for entry in answer["data"]] == [2]
-    assert answer["meta"] == {"last_seq": 2, "has_more": True}
+    assert answer["meta"] == {"last_seq": 2, "has_more": True, "is_incomplete": False}
 
 
 @pytest.mark.parametrize("query", [{"since": "x"}, {"since": "-1"}, {"since": ""}, {"limit": 0}, {"limit": "all"}])

@@ -136,25 +136,75 @@ def test_page_is_limited_to_about_a_megabyte(db: Db) -> None:
     for _ in range(5):
         call(db, "create_message", channel_id=CHANNEL, content="x" + "\u0001" * 39_999)  # six bytes each, as JSON
     reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL, since=start)
-    assert (len(reply.data), reply.meta) == (4, {"last_seq": start + 4, "has_more": True})
+    assert (len(reply.data), reply.meta) == (4, {"last_seq": start + 4, "has_more": True, "is_incomplete": False})
 
 
 def test_catch_up_without_token_starts_at_the_first_event(db: Db) -> None:
     reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL)
     first = reply.data[0]["payload"]
     assert (first["seq"], first["prev_seq"]) == (1, 0)
-    assert reply.meta == {"last_seq": last_seq(db), "has_more": False}
+    assert reply.meta == {"last_seq": last_seq(db), "has_more": False, "is_incomplete": False}
 
 
 def test_catch_up_with_nothing_missed_is_an_empty_page(db: Db) -> None:
     seq = last_seq(db)
     reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL, since=seq)
-    assert (reply.data, reply.meta) == ([], {"last_seq": seq, "has_more": False})
+    assert (reply.data, reply.meta) == ([], {"last_seq": seq, "has_more": False, "is_incomplete": False})
 
 
 def test_token_beyond_the_last_event_is_corrected(db: Db) -> None:
     reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL, since=10**17)
-    assert (reply.data, reply.meta) == ([], {"last_seq": last_seq(db), "has_more": False})
+    assert (reply.data, reply.meta) == ([], {"last_seq": last_seq(db), "has_more": False, "is_incomplete": False})
+
+
+def shorten_log(db: Db, last: int) -> None:
+    """Let the clean-up delete the events up to this one."""
+    db.execute("update private.settings set channel_event_days = 7")
+    db.execute("update public.message_events set created_at = now() - interval '8 days' where seq <= %s", (last,))
+    value(db, "select private.clean_up()")
+
+
+def test_catch_up_says_that_its_log_begins_later(db: Db) -> None:
+    start = last_seq(db)
+    for _ in range(3):
+        send(db)
+    shorten_log(db, start + 1)
+    reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL, since=start)
+    assert [entry["payload"]["prev_seq"] for entry in reply.data] == [start + 1, start + 2]
+    assert reply.meta == {"last_seq": start + 3, "has_more": False, "is_incomplete": True}
+    reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL, since=start + 1)
+    assert (len(reply.data), reply.meta["is_incomplete"]) == (2, False)
+
+
+def test_clean_up_keeps_the_last_event_of_a_channel(db: Db) -> None:
+    last = last_seq(db)
+    shorten_log(db, last)
+    reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL)
+    assert [entry["payload"]["seq"] for entry in reply.data] == [last]
+    assert reply.meta == {"last_seq": last, "has_more": False, "is_incomplete": True}
+    assert [payload["seq"] for _, payload in caught_up(db, last)] == []
+    send(db)
+    assert [payload["seq"] for _, payload in caught_up(db, last)] == [last + 1]
+
+
+def test_clean_up_of_events_respects_the_row_limit(db: Db) -> None:
+    last = last_seq(db)
+    db.execute("update private.settings set channel_event_days = 7")
+    db.execute("update public.message_events set created_at = now() - interval '8 days'")
+    removed = [value(db, "select private.clean_up(2)")["message_events"] for _ in range(last)]
+    assert (removed[:2], sum(removed), removed[-1]) == ([2, 2], last - 1, 0)
+
+
+def test_edit_shows_a_pin_whose_event_was_deleted(db: Db) -> None:
+    sent = send(db)
+    call(db, "pin_message", id=sent)
+    pinned = last_seq(db)
+    call(db, "edit_message", id=sent, content="edited")
+    fire_deferred_triggers(db)
+    before = caught_up(db, pinned)
+    shorten_log(db, pinned)
+    assert caught_up(db, pinned) == before
+    assert before[0][1]["metadata"]["pinned_by"] == MATTY
 
 
 @pytest.mark.parametrize("user_id", [MALLORY, UNKNOWN_ID])

@@ -51,6 +51,12 @@ def read(db: Db) -> Read:
     return read
 
 
+def index(db: Db) -> None:
+    """Let search index what was ingested."""
+    value(db, "select private.index_conversations(100)")
+    db.commit()
+
+
 def update(type_: str, message_id: str = "m1", **fields: Any) -> dict[str, Any]:
     return conversation(updates=[{"message_id": message_id, "type": type_, "at": "2026-02-01T11:00:00Z", **fields}])
 
@@ -191,6 +197,37 @@ def test_bad_cursor_is_an_error(db: Db) -> None:
     epoch, xid, *rest = good.split(".")
     for old in (f"00000000.{xid}.0.0", ".".join([epoch, "9000000000000000000", *rest])):
         assert ask(db, since=old).error == (409, "cursor_expired", "since")
+
+
+def test_cursor_before_deleted_changes_is_an_error(db: Db, read: Read) -> None:
+    def cursor_after(name: str) -> str:
+        ingest(db, conversation(message(), external_id=name), conversation(message(), external_id=f"{name} 2"))
+        db.commit()
+        return str(ask(db, since=cursors[-1]).meta["next_cursor"])
+
+    cursors = [ask(db).meta["next_cursor"]]
+    for name in ("first", "second", "third"):
+        cursors.append(cursor_after(name))
+    in_second = ask(db, since=cursors[1], limit=1).meta["next_cursor"]
+    other = ask(db, BOB).meta["next_cursor"].split(".")[0] + ".3.0.0"
+    index(db)
+    db.execute("update private.settings set inbox_change_days = 7")
+    db.execute("update private.inbox_changes set created_at = now() - interval '8 days' where id <= 2")
+    assert value(db, "select private.clean_up()")["inbox_changes"] == 2
+    db.commit()
+    for missed in (cursors[0], cursors[1], in_second):
+        assert ask(db, since=missed).error == (409, "cursor_expired", "since")
+    assert [len(ask(db, since=kept).data) for kept in cursors[2:]] == [2, 0]
+    assert ask(db, BOB, since=other).status == 200
+
+
+def test_clean_up_keeps_changes_that_search_has_not_indexed(db: Db, read: Read) -> None:
+    ingest(db, conversation(message()))
+    db.execute("update private.settings set inbox_change_days = 7")
+    db.execute("update private.inbox_changes set created_at = now() - interval '8 days'")
+    assert value(db, "select private.clean_up()")["inbox_changes"] == 0
+    index(db)
+    assert value(db, "select private.clean_up()")["inbox_changes"] == 1
 
 
 def test_erased_person_leaves_only_ids_in_the_log(db: Db, read: Read) -> None:

@@ -30,6 +30,8 @@ CALLS: list[tuple[str, dict[str, object]]] = [
     ("list_messages", {"channel_id": CHANNEL, "thread_id": MESSAGE}),
     ("list_channel_events", {"channel_id": CHANNEL, "since": f"{PAST // 2}", "limit": 50}),
     ("get_message", {"id": MESSAGE}),
+    ("mark_read", {"channel_id": CHANNEL, "seq": 1000 + PAST}),
+    ("list_user_events", {}),
     ("create_message", {"channel_id": CHANNEL, "content": f"<@{BOB}> <@{TWIN}> <!channel>"}),
     ("create_message", {"channel_id": CHANNEL, "content": "new"}),
     ("reply_to_message", {"id": MESSAGE, "content": "new"}),

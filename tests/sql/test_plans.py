@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.calls import ingest
+from tests.support.calls import call, ingest
 from tests.support.cluster import TestCluster
 from tests.support.database import Db, become, value
 from tests.support.ingest import conversation, message
@@ -93,7 +93,7 @@ insert into public.people (workspace_id, user_id, full_name, phone)
 select '{MATTY}', '{MATTY}', 'Someone', '+49 151 ' || 1000000 + n from generate_series(1, {CROWD}) as n;
 insert into public.conversations
 (workspace_id, scope_id, user_id, platform, external_conversation_id, participant_identifier, last_message_at)
-select '{MATTY}', '{MATTY}', '{MATTY}', 'whatsapp', 'old' || n, '+49 151 ' || 2000000 + n, now()
+select '{MATTY}', '{MATTY}', '{MATTY}', 'whatsapp', 'old' || n, '+49 151 ' || 2000000 + n, now() - n * '1 s'::interval
 from generate_series(1, {CROWD}) as n;
 insert into public.conversations
 (workspace_id, scope_id, user_id, platform, external_conversation_id, participant_identifier, last_message_at)
@@ -103,9 +103,11 @@ select id, workspace_id, 'old', now(), '{{}}' from public.conversations;
 insert into public.conversation_messages (conversation_id, workspace_id, external_id, sent_at, message)
 select id, workspace_id, 'm' || n, now() - n * interval '1 second', '{{}}'
 from public.conversations cross join generate_series(1, {CROWD}) as n where external_conversation_id = 'long';
+insert into private.inbox_changes (workspace_id, xid, conversation_ids, versions)
+select '{MATTY}', '3', array[id], array[1] from public.conversations;
 set session_replication_role = origin;
 analyze
-    public.messaging_connections, private.messaging_keys,
+    public.messaging_connections, private.messaging_keys, private.inbox_changes,
     public.people, public.conversations, public.conversation_messages
 """
 
@@ -195,6 +197,36 @@ def test_inbox_page_reads_only_its_rows(crowd: Db, query: str) -> None:
     become(crowd, MATTY)
     with reading_at_most(50, crowd):
         crowd.execute(query)
+
+
+@pytest.mark.parametrize(
+    ("function", "fields"),
+    [
+        ("list_conversations", {"limit": 10}),
+        ("list_inbox_changes", {"since": "3.0.0", "limit": 10}),
+        ("search_conversations", {"query": "nowhere"}),
+    ],
+)
+def test_inbox_call_reads_only_its_rows(crowd: Db, function: str, fields: dict[str, Any]) -> None:
+    if "since" in fields:
+        fields = fields | {"since": f"{value(crowd, 'select private.inbox_epoch()')}.{fields['since']}"}
+    with reading_at_most(50, crowd):
+        reply = call(crowd, function, MATTY, **fields)
+    assert reply.status == 200, reply
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select public.mark_conversation_read(%(id)s)",
+        "select public.messages(conversation) from public.conversations as conversation where id = %(id)s",
+    ],
+)
+def test_conversation_call_reads_only_its_rows(crowd: Db, query: str) -> None:
+    known = value(crowd, "select id from public.conversations where external_conversation_id = 'old7'")
+    become(crowd, MATTY)
+    with reading_at_most(50, crowd):
+        crowd.execute(query, {"id": known})
 
 
 def test_clean_up_reads_no_valid_keys(crowd: Db) -> None:

@@ -360,6 +360,11 @@ def test_users_cannot_store_or_poll_summaries(db: Db, function: str) -> None:
     assert call(db, function, MATTY, id=task["id"], lease=task["lease"], answer=ANSWER).error[:2] == (403, "forbidden")
 
 
+def test_summary_needs_no_events(db: Db) -> None:
+    db.execute("delete from public.message_events where message_id is not null")
+    assert begin(db).status == 201
+
+
 @pytest.mark.parametrize("function", ["begin_summary", "finish_summary", "poll_summary"])
 def test_data_api_does_not_expose_summaries(db: Db, function: str) -> None:
     assert rows(db, "select pronamespace::regnamespace::text from pg_proc where proname = %s", function) == ["private"]
