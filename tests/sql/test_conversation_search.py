@@ -124,6 +124,13 @@ def test_message_deleted_before_indexing_is_left_out(db: Db) -> None:
     assert value(db, "select count(*) from private.conversation_words") == 0
 
 
+def test_index_takes_the_oldest_requests_first(db: Db) -> None:
+    for number in range(3):
+        ingest(db, conversation(message(f"m{number}", content="zebra")))
+    assert ask(db, None, "index_conversations", limit=2)["indexed"] == 2
+    assert sorted(found(db, "zebra")) == ["m0", "m1"]
+
+
 def test_metric_and_doctor_say_how_far_search_is_behind(db: Db) -> None:
     ingest(db, conversation(message(content="zebra")))
     db.execute("update private.word_backlog set created_at = now() - interval '20 minutes'")

@@ -51,7 +51,7 @@ def test_oldest_shared_workspace_gets_the_channel(db: Db) -> None:
 def test_direct_channel_needs_a_shared_workspace(db: Db, other: str) -> None:
     become(db, MATTY)
     for workspace_id in (None, WORKSPACE):
-        error = refused(db, "select public.open_direct(%s::uuid[], %s)", [other, BOB], workspace_id)
+        error = refused(db, "select public.open_direct(%s::uuid[], %s)", [other, BOB] * 4 + [other], workspace_id)
         assert error.message_detail == "workspace_member_required"
     become(db, MALLORY)
     refused(db, "select public.open_direct(%s::uuid[], %s)", [MATTY, BOB], WORKSPACE)

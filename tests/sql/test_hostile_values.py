@@ -67,7 +67,7 @@ def test_longest_ids_fit_into_their_indexes(db: Db) -> None:
     assert ingest(db, chat).statuses == ["created"]
 
 
-@pytest.mark.parametrize("number", ["1e999", "1e-999", "-0.0", "1e0000001", "12345678901234567890.123", "9" * 1000])
+@pytest.mark.parametrize("number", ["1e999", "1e-1000", "-0.0", "1e0000001", "12345678901234567890.123", "9" * 1000])
 def test_number_keeps_its_value(db: Db, number: str) -> None:
     body = json.dumps(request(conversation(message(content="all, 1e9999 of it", size="here")))).replace(
         '"here"', number

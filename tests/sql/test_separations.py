@@ -1,6 +1,7 @@
 """sql/141_separations.sql: the undo of continues leaves both conversations as they would be without it."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tests.support.calls import call, ingest, post
 from tests.support.database import Db, value
 from tests.support.ingest import message, request
 from tests.support.people import read_conversation
-from tests.support.world import BOB, MATTY
+from tests.support.world import BOB, MATTY, TELEGRAM, WHATSAPP
 
 NEWER = "972911111111"
 PEOPLE = {OLD: "Ann", NEW: "Bea", NEWER: "Cal"}
@@ -38,6 +39,36 @@ def _people(db: Db) -> None:
     for phone, name in PEOPLE.items():
         values = (MATTY, name, f"+{phone}")
         db.execute("insert into public.people (user_id, full_name, phone) values (%s, %s, %s)", values)
+
+
+# Other conversations with names and messages of the same ids: what the tests do must not touch them.
+OTHERS = """
+select jsonb_agg(to_jsonb(found)) from (
+    select c.id, c.version, c.participant_name, c.participant_identifier, c.person_id, c.messages,
+        array(select a from private.conversation_aliases as a where a.conversation_id = c.id order by a) as aliases,
+        array(select m from private.continued_messages as m where m.conversation_id = c.id order by m) as named,
+        array(select u from public.conversation_updates as u where u.conversation_id = c.id order by u) as updates,
+        array(select i from public.conversation_identifiers as i where i.conversation_id = c.id order by i) as known
+    from public.conversations as c where c.external_conversation_id like 'other%%' order by c.id
+) as found
+"""
+
+
+@pytest.fixture
+def others(db: Db, _people: None) -> Iterator[None]:
+    """Expect that other joined conversations stay as they are."""
+    messages = [message(f"{number}", type="image") for number in range(1, 9)]
+    for connection, second in ((WHATSAPP, "other person"), (TELEGRAM, NEW)):
+        first = f"other {connection[0]}"
+        for one in (
+            chat(first, *messages[::2], updates=[read("1"), read("9")], participant_name="Otto"),
+            chat(second, *messages[1::2], updates=[read("2"), read("6")], identifiers=lid("137180000000003")),
+            chat(second, continues=first),
+        ):
+            assert not ingest(db, one, connection=connection).statuses[0].startswith("error")
+    before = value(db, OTHERS)
+    yield
+    assert value(db, OTHERS) == before
 
 
 def state(db: Db) -> Any:
@@ -83,6 +114,7 @@ ORDERS = {
 }
 
 
+@pytest.mark.usefixtures("others")
 @pytest.mark.parametrize("order", ORDERS)
 def test_separation_leaves_what_was_without_the_join(db: Db, order: str) -> None:
     with db.transaction(force_rollback=True):
@@ -101,7 +133,10 @@ def test_separation_leaves_what_was_without_the_join(db: Db, order: str) -> None
         "external_conversation_id": NEW,
     }
     for table in ("conversation_aliases", "continued_messages"):
-        assert value(db, f"select count(*) from private.{table}") == 0
+        left = (
+            f"select count(*) from private.{table} as t inner join public.conversations as c on c.id = conversation_id"
+        )
+        assert value(db, f"{left} where external_conversation_id = any(%s)", list(PEOPLE)) == 0
 
 
 def test_separated_conversations_stay_apart(db: Db) -> None:
