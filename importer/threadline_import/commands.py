@@ -146,8 +146,9 @@ def _missing(connection: str | None, key: str | None) -> str:
 def _send(console, found, survey, url, key, platform, connection, *, again):
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from threadline_import.journal import Journal
     from threadline_import.model import ImportRefusedError
-    from threadline_import.send import Journal, Sender, batches
+    from threadline_import.send import Sender, batches
 
     journal = Journal(url, connection, again=again)
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())

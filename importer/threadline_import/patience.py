@@ -26,7 +26,7 @@ def ask_patiently(
         try:
             answer = call()
         except httpx.TransportError as failure:
-            problem = f"{server} did not answer: {failure or type(failure).__name__}."
+            problem = f"{server} did not answer: {str(failure) or type(failure).__name__}."
         else:
             if answer.status_code < 500 and answer.status_code not in (408, 429):
                 return answer

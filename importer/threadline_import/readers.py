@@ -10,13 +10,14 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from threadline_import.chatlab import ChatLab
 from threadline_import.jsonl import JSONLines
 from threadline_import.model import ImportRefusedError, Reader
 from threadline_import.signal import SignalDesktop, SignalExport, refuse_by_name
 from threadline_import.signal_cli import SignalCli
 from threadline_import.sources import Source
 from threadline_import.telegram import Telegram
-from threadline_import.wechat import ChatLab, ChatLog, WeChatMsg, WeFlow
+from threadline_import.wechat import ChatLog, WeChatMsg, WeFlow
 from threadline_import.whatsapp import WhatsApp
 
 ENTRY_POINTS = "threadline.readers"

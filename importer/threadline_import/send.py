@@ -1,19 +1,18 @@
-"""Sends conversations to messaging-ingest in requests of bounded size, and remembers which requests were answered."""
+"""Sends conversations to messaging-ingest in requests of bounded size, with their files."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 
 import httpx
 
+from threadline_import.journal import Journal
 from threadline_import.media import KINDS, File
 from threadline_import.model import Conversation, ImportRefusedError, Message, Update
 from threadline_import.patience import ask_patiently, explain
@@ -117,30 +116,6 @@ def _file(entry: Message | Update) -> File | None:
 def _key(conversation: dict, message: dict) -> Key:
     sender = message.get("sender") if conversation.get("kind") == "group" else None
     return conversation["external_conversation_id"], message["id"], str(sender or "")
-
-
-class Journal:
-    """Remembers the requests of a run that did not end, so that the next run goes on behind them."""
-
-    def __init__(self, url: str, connection: str, *, again: bool = False) -> None:
-        home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-        name = hashlib.sha256(f"{url}\n{connection}".encode()).hexdigest()[:16]
-        self._path = home / "threadline" / "import" / f"{name}.done"
-        self._done = set() if again or not self._path.exists() else set(self._path.read_text().split())
-
-    def __contains__(self, digest: str) -> bool:
-        """Check whether an earlier run has sent the request."""
-        return digest in self._done
-
-    def add(self, digest: str) -> None:
-        """Remember an answered request."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a") as file:
-            file.write(f"{digest}\n")
-
-    def forget(self) -> None:
-        """Forget all requests, because the run has ended."""
-        self._path.unlink(missing_ok=True)
 
 
 class Sender:

@@ -65,9 +65,6 @@ class SignalCli:
 def _read_envelope(envelope: dict, spread: Spread) -> Iterator[Entry]:
     data, edits, is_mine = _content(envelope)
     source = _address(envelope, "source")
-    if data is None:
-        yield LeftOut(OTHERS)
-        return
     at = from_unix(data["timestamp"])
     if edits:
         yield Update(f"{source}-{edits}", "edited", at, {"content": data.get("message") or ""})

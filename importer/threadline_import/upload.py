@@ -69,7 +69,7 @@ class Uploader:
                 self._sleep,
             )
         except UNREADABLE as problem:
-            return f"{file.name} cannot be read: {problem or type(problem).__name__}."
+            return f"{file.name} cannot be read: {str(problem) or type(problem).__name__}."
         return None if answer.is_success else f"{file.name}: {explain(answer, 'Storage')}"
 
     def _read(self, file: File) -> Iterator[bytes]:

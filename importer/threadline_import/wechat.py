@@ -3,7 +3,6 @@
 * WeChatMsg / MemoTrace (CSV): localId, TalkerId, Type, SubType, IsSender, CreateTime, StrContent, Remark, NickName.
 * WeFlow and EchoTrace (JSON): `session` and `messages` with createTime, isSend and senderUsername.
 * chatlog (JSON of its /api/v1/chatlog): an array with talker, sender, isSelf, time and content.
-* ChatLab 0.0.1 and 0.0.2: JSON with `chatlab`, `meta`, `members` and `messages`, or a line for each of them.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pathlib import PurePosixPath
 
 from threadline_import.model import Conversation, ImportRefusedError, LeftOut, Message, Options, Refusal, Unreadable
 from threadline_import.order import Counts, Spread
-from threadline_import.rows import Row, array_rows, csv_rows, first_value, from_unix, json_lines
+from threadline_import.rows import Row, array_rows, csv_rows, from_unix
 from threadline_import.sources import Source
 
 Entry = Message | LeftOut | Unreadable
@@ -35,12 +34,11 @@ WORDS = {
     "文件": 49,
 }
 LEFT_OUT_WORDS = {"通话": "calls", "系统": "notices", "撤回": "deleted messages"}
-CHATLAB = {1: "image", 2: "audio", 3: "video", 4: "file", 5: "sticker", 8: "location", 27: "contact"}  # or text
 PATH = re.compile(r"[^\n<>]*[/\\][^\n<>/\\]+\.\w{2,5}")
 TITLE = re.compile(r"<title>(?:<!\[CDATA\[)?(.*?)(?:\]\]>)?</title>", re.DOTALL)
 
 
-def _text_of(kind: str, content: str) -> str:
+def text_of(kind: str, content: str) -> str:
     """Return what a person wrote. Media and cards come as XML, and only their title is text."""
     if content.lstrip().startswith(("<?xml", "<msg", "<?")):
         found = TITLE.search(content)
@@ -48,7 +46,10 @@ def _text_of(kind: str, content: str) -> str:
     return "" if kind in ("image", "audio", "video", "sticker") and content.startswith("[") else content
 
 
-def _entries(rows: Iterator[Row | Unreadable], read: Callable[[dict, Spread], Message | LeftOut]) -> Iterator[Entry]:
+def read_entries(
+    rows: Iterator[Row | Unreadable], read: Callable[[dict, Spread], Message | LeftOut]
+) -> Iterator[Entry]:
+    """Yield what `read` makes of each row."""
     spread = Spread()
     for row in rows:
         if isinstance(row, Unreadable):
@@ -93,7 +94,10 @@ class WeChatMsg:
                 row for row in csv_rows(source) if isinstance(row, Unreadable) or row[1].get("TalkerId", "") == talker
             )
             yield Conversation(
-                options.conversation or f"wechat:{identity}", identity, name or identity, _entries(rows, self._entry)
+                options.conversation or f"wechat:{identity}",
+                identity,
+                name or identity,
+                read_entries(rows, self._entry),
             )
 
     def _entry(self, row: dict, spread: Spread) -> Message | LeftOut:
@@ -101,7 +105,7 @@ class WeChatMsg:
         if number in LEFT_OUT:
             return LeftOut(LEFT_OUT[number])
         kind = TYPES.get(number, "text")
-        text = _text_of(kind, row["StrContent"])
+        text = text_of(kind, row["StrContent"])
         if number == 49 and row.get("SubType") != "6":
             kind = "text"  # a link, a quote or a card; only subtype 6 is a file
         if not text and kind == "text":
@@ -145,7 +149,7 @@ class WeFlow:
             return _weflow_entry(row, spread, equals, source, author if is_group else None)
 
         participant = options.participants.get(name) or wxid
-        yield Conversation(f"wechat:{wxid}", participant, name, _entries(rows, entry), is_group)
+        yield Conversation(f"wechat:{wxid}", participant, name, read_entries(rows, entry), is_group)
 
 
 def _weflow_entry(row: dict, spread: Spread, equals: Counts, source: Source, author: str | None) -> Message | LeftOut:
@@ -160,7 +164,7 @@ def _weflow_entry(row: dict, spread: Spread, equals: Counts, source: Source, aut
     # With its files, the tool writes their paths in place of the text.
     path = str(row.get("mediaPath") or (content if kind in ("image", "audio", "video", "file") else ""))
     file = source.file(path)
-    text = "" if file or PATH.fullmatch(path) else _text_of(kind, content)
+    text = "" if file or PATH.fullmatch(path) else text_of(kind, content)
     if not text and kind == "text":
         return LeftOut("empty messages")
     at = from_unix(row["createTime"])
@@ -211,7 +215,7 @@ class ChatLog:
                 return _chatlog_entry(row, spread, is_group=is_group)
 
             participant = options.participants.get(name) or talker
-            yield Conversation(f"wechat:{talker}", participant, name or talker, _entries(own, entry), is_group)
+            yield Conversation(f"wechat:{talker}", participant, name or talker, read_entries(own, entry), is_group)
 
 
 def _chatlog_entry(row: dict, spread: Spread, *, is_group: bool) -> Message | LeftOut:
@@ -220,7 +224,7 @@ def _chatlog_entry(row: dict, spread: Spread, *, is_group: bool) -> Message | Le
         return LeftOut(LEFT_OUT[number])
     kind = TYPES.get(number, "text")
     extra = row.get("contents") or {}
-    text = _text_of(kind, str(row.get("content") or extra.get("title") or ""))
+    text = text_of(kind, str(row.get("content") or extra.get("title") or ""))
     if number == 49 and row.get("subType") != 6:
         kind = "text"
     if not text and kind == "text":
@@ -233,81 +237,4 @@ def _chatlog_entry(row: dict, spread: Spread, *, is_group: bool) -> Message | Le
         kind=kind,
         text=text,
         author=(row.get("senderName") or row.get("sender")) if is_group else None,
-    )
-
-
-class ChatLab:
-    """Reads ChatLab's exchange format, which several tools write."""
-
-    title = "ChatLab (JSON)"
-    platform = "wechat"
-
-    def recognizes(self, source: Source) -> bool:
-        """Check for the header of the format."""
-        head = source.head()
-        return head.lstrip().startswith("{") and '"chatlab"' in head and '"meta"' in head
-
-    def read(self, source: Source, options: Options) -> Iterator[Conversation | Refusal]:
-        """Yield the chat of a file, if it is one of WeChat and says who the owner is."""
-        meta, people, rows = _chatlab_parts(source)
-        if meta.get("platform") not in ("wechat", "weixin"):
-            raise ImportRefusedError(f"{source} is a chat of {meta.get('platform')}, which Threadline does not know.")
-        owner = options.me or meta.get("ownerId")
-        if not owner:
-            ids = ", ".join(str(one.get("platformId")) for one in people)
-            yield Refusal(str(source), f"The file does not say who you are. Say it with --me, one of: {ids}.")
-            return
-        is_group = meta.get("type") == "group"
-        others = [str(one.get("platformId")) for one in people if one.get("platformId") != owner]
-        identity = (
-            str(meta.get("groupId") or meta.get("name")) if is_group else next(iter(others), str(meta.get("name")))
-        )
-
-        equals = Counts()
-
-        def entry(row: dict, spread: Spread) -> Message | LeftOut:
-            return _chatlab_entry(row, spread, equals, owner, is_group=is_group)
-
-        participant = options.participants.get(None) or identity
-        yield Conversation(
-            f"wechat:{identity}", participant, str(meta.get("name") or ""), _entries(rows, entry), is_group
-        )
-
-
-def _chatlab_parts(source: Source) -> tuple[dict, list[dict], Iterator[Row | Unreadable]]:
-    """Return what a file says about the chat, its people, and its messages."""
-    first = first_value(source)
-    if not (isinstance(first, dict) and first.get("_type") == "header"):
-        members, rows = array_rows(source, "messages")
-        meta, people = members.get("meta"), members.get("members")
-        listed = [one for one in people if isinstance(one, dict)] if isinstance(people, list) else []
-        return meta if isinstance(meta, dict) else {}, listed, rows
-    people = [row[1] for row in json_lines(source) if isinstance(row, tuple) and row[1].get("_type") == "member"]
-    lines = (
-        row
-        for row in json_lines(source)
-        if (row[1].get("_type") == "message" if isinstance(row, tuple) else not row.text.startswith("#"))
-    )
-    return first.get("meta") or {}, people, lines
-
-
-def _chatlab_entry(row: dict, spread: Spread, equals: Counts, owner: str, *, is_group: bool) -> Message | LeftOut:
-    number = int(row["type"])
-    if number in (80, 81):
-        return LeftOut("notices" if number == 80 else "deleted messages")
-    if number == 23:
-        return LeftOut("calls")
-    kind = CHATLAB.get(number, "text")
-    text = _text_of(kind, str(row.get("content") or ""))
-    if not text and kind == "text":
-        return LeftOut("empty messages")
-    at = from_unix(row["timestamp"])
-    key = f"{row['timestamp']}-{row['sender']}-{number}"
-    return Message(
-        id=str(row.get("platformMessageId") or f"{key}-{equals.add(key) + 1}"),
-        at=spread.apart(at),
-        is_mine=row["sender"] == owner,
-        kind=kind,
-        text=text,
-        author=(row.get("groupNickname") or row.get("accountName") or row["sender"]) if is_group else None,
     )

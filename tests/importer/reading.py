@@ -3,7 +3,16 @@
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from threadline_import.model import Conversation, LeftOut, Message, Options, Reader, Refusal, Update
+from threadline_import.model import (
+    Conversation,
+    ImportRefusedError,
+    LeftOut,
+    Message,
+    Options,
+    Reader,
+    Refusal,
+    Update,
+)
 from threadline_import.readers import find_reader
 from threadline_import.sources import Source
 
@@ -51,3 +60,26 @@ def refusal(path: Path, options: Options) -> str:
     assert not conversations
     [found] = others
     return found.reason
+
+
+def fields(entry: object) -> dict[str, object] | str:
+    """Return the fields of a message that say something; the line of another entry."""
+    if not isinstance(entry, Message):
+        return line(entry)
+    found = {
+        "id": entry.id, "at": entry.at.astimezone(UTC).strftime("%H:%M:%S.%f")[:-3], "mine": entry.is_mine,
+        "kind": entry.kind, "text": entry.text, "author": entry.author, "sender": entry.sender,
+        "reactions": [(one.by, one.emoji, one.at == entry.at) for one in entry.reactions],
+        "file": entry.file and entry.file.name, **entry.details,
+    }  # fmt: skip
+    return {name: value for name, value in found.items() if value}
+
+
+def refused(reader: Reader, path: Path, options: Options) -> str:
+    """Return why a reader refuses a file or its only conversation."""
+    try:
+        others, conversations = read(path, options, reader)
+    except ImportRefusedError as problem:
+        return str(problem)
+    assert not conversations
+    return others[0].reason

@@ -15,6 +15,7 @@ from threadline_import.jsonstream import JSONStream
 from threadline_import.model import Conversation, ImportRefusedError, LeftOut, Message, Options, Refusal, Unreadable
 from threadline_import.order import Spread
 from threadline_import.sources import Source
+from threadline_import.telegram.account import PEERS, Account, Chat, guess_owner, message_lists, read_account
 from threadline_import.telegram.messages import (
     FIRST_DAY,
     find_path,
@@ -24,7 +25,6 @@ from threadline_import.telegram.messages import (
     read_details,
     read_moment,
 )
-from threadline_import.telegram.survey import PEERS, Account, Chat, guess_owner, message_lists, survey
 
 
 class Telegram:
@@ -42,7 +42,7 @@ class Telegram:
 
     def read(self, source: Source, options: Options) -> Iterator[Conversation | Refusal | LeftOut]:
         """Yield the chats of an export."""
-        account = survey(source)
+        account = read_account(source)
         if not account.chats:
             raise ImportRefusedError(f"{source} has no chat.")
         owner = options.me or account.owner or guess_owner(account)

@@ -60,19 +60,19 @@ class Account:
     owner: str | None = None
 
 
-def survey(source: Source) -> Account:
+def read_account(source: Source) -> Account:
     """Read an export once: its chats, its writers and its owner."""
     account = Account()
     chat = Chat(0)
     with _document(source) as stream:
         for key in stream.members():
             if key == "messages" and stream.peek() == "[":
-                _survey_messages(chat, stream)
+                _read_writers(chat, stream)
                 account.chats.append(chat)
             elif key in ("chats", "left_chats") and stream.peek() == "{":
                 for inner in stream.members():
                     if inner == "list" and stream.peek() == "[":
-                        _survey_chats(account, stream)
+                        _read_chats(account, stream)
                     else:
                         stream.skip()
             elif key == "personal_information":
@@ -88,12 +88,12 @@ def survey(source: Source) -> Account:
     return account
 
 
-def _survey_chats(account: Account, stream: JSONStream) -> None:
+def _read_chats(account: Account, stream: JSONStream) -> None:
     for _ in stream.places():
         chat = Chat(len(account.chats))
         for key in stream.members():
             if key == "messages" and stream.peek() == "[":
-                _survey_messages(chat, stream)
+                _read_writers(chat, stream)
             elif stream.peek() in "[{":
                 stream.skip()
             else:
@@ -101,7 +101,7 @@ def _survey_chats(account: Account, stream: JSONStream) -> None:
         account.chats.append(chat)
 
 
-def _survey_messages(chat: Chat, stream: JSONStream) -> None:
+def _read_writers(chat: Chat, stream: JSONStream) -> None:
     for message in stream.items():
         if not isinstance(message, dict):
             continue
@@ -115,7 +115,7 @@ def _survey_messages(chat: Chat, stream: JSONStream) -> None:
 
 
 def message_lists(source: Source) -> Iterator[tuple[int, JSONStream]]:
-    """Stop at each list of messages, in the order of `survey`; the caller reads or skips it."""
+    """Stop at each list of messages, in the order of `read_account`; the caller reads or skips it."""
     place = 0
     with _document(source) as stream:
         for key in stream.members():

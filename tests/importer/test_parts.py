@@ -1,0 +1,244 @@
+"""The parts that all readers share: JSON in pieces, rows, files of messages, and what a file may be."""
+
+import csv
+import io
+import json
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+import pytest
+from threadline_import import jsonstream, order
+from threadline_import.jsonl import JSONLines
+from threadline_import.jsonstream import BrokenJSONError, JSONStream
+from threadline_import.media import File, find_in_archive, find_in_folder, guess_type, kind_of_type
+from threadline_import.model import ImportRefusedError, Options, Unreadable
+from threadline_import.order import Counts, Spread
+from threadline_import.readers import find_reader
+from threadline_import.rows import array_rows, csv_rows, first_value, from_unix, json_lines
+from threadline_import.sources import Source, list_sources
+
+from tests.importer.reading import CASES, NUMBER, fields, read
+
+DOCUMENT = {"a": [1, -2.5, "x]y", {"b": None}, [[]]], "c": {}, "d": [], "e": "é\\", "f": 12345}
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 100_000])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_document_in_pieces_is_whole(monkeypatch: pytest.MonkeyPatch, chunk: int, indent: int | None) -> None:
+    monkeypatch.setattr(jsonstream, "CHUNK", chunk)
+    stream = JSONStream(io.StringIO(json.dumps(DOCUMENT, indent=indent, ensure_ascii=False)))
+    found = {}
+    for key in stream.members():
+        if key == "c":
+            stream.skip()
+        elif key == "a":
+            found[key] = list(stream.items())
+        else:
+            found[key] = stream.value()
+    assert found == {key: value for key, value in DOCUMENT.items() if key != "c"}
+    assert stream.peek() == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[1 2]", "expected , or ] near '2]'"),
+        ('{"a" 1}', "expected : near '1}'"),
+        ("{1: 2", "expected , or } near ''"),
+        ("[1, tru]", "Expecting value near 'tru]'"),
+        ('["' + "x" * 50, "Unterminated string starting at near '\"" + "x" * 39 + "'"),
+    ],
+)
+def test_broken_document_is_named(text: str, reason: str) -> None:
+    stream = JSONStream(io.StringIO(text))
+    with pytest.raises(BrokenJSONError) as problem:
+        list(stream.items() if text[0] == "[" else (stream.skip() for _ in stream.members()))
+    assert str(problem.value) == reason
+
+
+def test_equal_keys_are_forgotten_after_many_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order, "REMEMBERED", 2)
+    counts = Counts()
+    assert [counts.add(key) for key in "aabacab"] == [0, 1, 0, 2, 0, 3, 0]
+    spread, at = Spread(), datetime(2024, 2, 15, tzinfo=UTC)
+    assert [spread.apart(at).microsecond for _ in range(1002)][-4:] == [998_000, 999_000, 999_000, 999_000]
+
+
+def text_file(folder: Path, text: str, name: str = "rows.json") -> Source:
+    file = folder / name
+    file.write_text(text, encoding="utf-8")
+    return Source(file)
+
+
+def test_rows_of_each_form_are_numbered(tmp_path: Path) -> None:
+    source = text_file(tmp_path, '{"a": 1}\n\n[1]\nbroken line\n{"a": 2}')
+    rows = list(json_lines(source))
+    assert (rows[0], rows[-1]) == ((1, {"a": 1}), (5, {"a": 2}))
+    assert [(row.where, row.text[:12]) for row in rows[1:-1]] == [
+        ("line 3", "[1] (no obje"),
+        ("line 4", "broken line "),
+    ]
+    assert (first_value(source), first_value(text_file(tmp_path, "no"))) == ({"a": 1}, None)
+    assert first_value(text_file(tmp_path, ' \n{"a": 1}\n{')) == {"a": 1}
+    members, rows = array_rows(text_file(tmp_path, '{"m": 1, "rows": [{"a": 1}, 2], "n": [3], "more": {}}'), "rows")
+    assert (members, next(rows)) == ({"m": 1, "n": [3], "more": {}}, (1, {"a": 1}))
+    assert list(rows) == [Unreadable("message 2", "2")]
+    assert list(array_rows(text_file(tmp_path, '[{"a": 1}]'), "rows")[1]) == [(1, {"a": 1})]
+    with pytest.raises(ImportRefusedError, match="is not whole JSON: expected , or ]"):
+        array_rows(text_file(tmp_path, '{"rows": [{"a": 1}'), "rows")
+
+
+def test_rows_of_a_csv_are_numbered_and_checked(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    with file.open("w", newline="") as target:
+        csv.writer(target).writerows([["a", "b"], [1, "two\nlines"], [1], [1, 2, 3], [1, "x" * 200_000]])
+    rows = list(csv_rows(Source(file)))
+    assert rows[0] == (3, {"a": "1", "b": "two\nlines"})
+    assert [row.where for row in rows[1:3]] == ["line 4", "line 5"]
+    assert len(rows[3][1]["b"]) == 200_000
+
+
+@pytest.mark.parametrize(
+    ("given", "right"),
+    [(946684800, 2000), ("1707987600", 2024), (1707987600000, 2024), (1e11, 5138), (946684799, None), (0, None)],
+)
+def test_unix_time_is_seconds_or_milliseconds(given: object, right: int | None) -> None:
+    if right is None:
+        with pytest.raises(ValueError, match="is no time"):
+            from_unix(given)
+    else:
+        assert from_unix(given).year == right
+
+
+EXPORTED = {"id": "1", "direction": "outbound", "type": "call", "content": "", "sent_at": "2024-02-15T09:00:00"}
+LINES = [
+    ({}, {"kind": "call", "mine": True}),
+    ({"direction": "inbound", "type": "text", "content": "hi"}, {"kind": "text", "text": "hi"}),
+    ({"sent_at": "2024-02-15T10:00:00+01:00", "direction": "inbound"}, {"kind": "call"}),
+    ({"deleted": True}, "- deleted messages"),
+    ({"direction": "sideways"}, "? line 2"),
+    ({"type": "fax"}, "? line 2"),
+    ({"sent_at": None}, "? line 2"),
+]
+
+
+@pytest.mark.parametrize(("more", "right"), LINES, ids=range(len(LINES)))
+def test_line_of_our_export_is_read(tmp_path: Path, more: dict, right: dict | str) -> None:
+    source = text_file(tmp_path, f"\n{json.dumps({**EXPORTED, **more})}\n")
+    assert JSONLines().recognizes(source)
+    options = Options(conversation="c1", participants={None: NUMBER})
+    _, [conversation] = read(source.path, options, JSONLines())
+    assert conversation.name == ""
+    [found] = map(fields, conversation.entries)
+    assert found == ({"id": "1", "at": "09:00:00.000", **right} if isinstance(right, dict) else right)
+
+
+def test_two_participants_of_our_export_are_refused(tmp_path: Path) -> None:
+    source = text_file(tmp_path, json.dumps(EXPORTED))
+    for options in (Options(conversation="c1", participants={"A": "1", "B": "2"}), Options(participants={"A": "1"})):
+        with pytest.raises(ImportRefusedError, match="Say which conversation it is"):
+            list(JSONLines().read(source, options))
+    assert not JSONLines().recognizes(text_file(tmp_path, '{"id": "1", "type": "text"}'))
+    assert not JSONLines().recognizes(text_file(tmp_path, "no"))
+
+
+TYPES = {
+    "a.opus": "audio/ogg", "a.OGA": "audio/ogg", "a.m4a": "audio/mp4", "a.amr": "audio/amr", "a.webp": "image/webp",
+    "a.heic": "image/heic", "a.3gp": "video/3gpp", "a.tgs": "application/gzip", "a.png": "image/png",
+    "a": "application/octet-stream", "a.svg": "application/octet-stream", "a.xml": "application/octet-stream",
+    "a.xhtml": "application/octet-stream", "a.htm": "application/octet-stream", "a.pdf": "application/pdf",
+}  # fmt: skip
+
+
+def test_file_has_the_type_of_its_name() -> None:
+    assert {name: File(Path("chat.zip"), f"folder/{name}", 1).content_type for name in TYPES} == TYPES
+    assert [guess_type(name) for name in ("page.html", "drawing.svg")] == ["text/html", "image/svg+xml"]
+    kinds = {"image/png": "image", "audio/ogg": "audio", "video/mp4": "video", "text/plain": "file", None: "file"}
+    assert {kind: kind_of_type(kind) for kind in kinds} == kinds
+    assert [File(Path("a"), None, size).is_too_large for size in (52_428_800, 52_428_801)] == [False, True]
+
+
+def test_file_is_found_by_each_form_of_its_name(tmp_path: Path) -> None:
+    composed, decomposed = "é1.jpg", "e\u03011.jpg"
+    (tmp_path / decomposed).write_bytes(b"photo")
+    (tmp_path / "folder").mkdir()
+    assert find_in_folder(tmp_path, composed).size == 5
+    for name in ("folder", "no.jpg", "\0", "x" * 300, f"../{tmp_path.name}/../../etc/hostname"):
+        assert find_in_folder(tmp_path, name) is None
+    path = tmp_path / "chat.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"media/{decomposed}", b"photo")
+        archive.mkdir("media/folder.jpg")
+    assert find_in_archive(path, PurePosixPath("media"), composed) == File(path, f"media/{decomposed}", 5)
+    assert find_in_archive(path, PurePosixPath("media"), "folder.jpg") is None
+    assert find_in_archive(path, PurePosixPath("."), composed) is None
+
+
+@pytest.mark.parametrize("written", ["é".encode(), "é".encode("cp437")])
+def test_name_in_an_archive_without_the_flag_is_read(tmp_path: Path, written: bytes) -> None:
+    path = tmp_path / "chat.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("z" * len(written) + ".jpg", b"photo")
+    path.write_bytes(path.read_bytes().replace(b"z" * len(written) + b".jpg", written + b".jpg"))
+    assert find_in_archive(path, PurePosixPath("."), "é.jpg").size == 5
+
+
+def test_wanted_files_of_a_folder_are_listed(tmp_path: Path) -> None:
+    for name in ("b/a.TXT", "b/.hidden/c.txt", "__MACOSX/d.txt", "e.png", "f.csv", "g.jsonl", "h.ndjson"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    with zipfile.ZipFile(tmp_path / "z.ZIP", "w") as archive:
+        archive.mkdir("folder.txt")
+        archive.writestr("a/b.json", "x")
+        archive.writestr("inner.zip", "x")
+    found = [str(source).removeprefix(f"{tmp_path}/") for source in list_sources([tmp_path])]
+    assert found == ["b/a.TXT", "f.csv", "g.jsonl", "h.ndjson", "z.ZIP:a/b.json"]
+    assert [source.path.name for source in list_sources([tmp_path / "e.png"])] == ["e.png"]
+    inside = Source(tmp_path / "z.ZIP", "a/b.json")
+    assert (inside.name, inside.folder, inside.head()) == ("b.json", "a", "x")
+    assert Source(tmp_path / "z.ZIP", "a/_chat.txt").name == "z.ZIP"
+    assert Source(tmp_path / "b" / "_chat.txt").name == "b.txt"
+    assert Source(tmp_path / "f.csv").folder == tmp_path.name
+    (tmp_path / "b" / "broken.zip").write_text("x")
+    with pytest.raises(ImportRefusedError, match=r"broken\.zip is not a whole \.zip"):
+        list(list_sources([tmp_path]))
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "e.png").write_text("x")
+    with pytest.raises(ImportRefusedError, match="has no file of a known kind"):
+        list(list_sources([tmp_path / "only"]))
+    with zipfile.ZipFile(tmp_path / "e.zip", "w") as archive:
+        archive.writestr("e.png", "x")
+    with pytest.raises(ImportRefusedError, match="has no file with messages in it"):
+        list(list_sources([tmp_path / "e.zip"]))
+
+
+REFUSED = {
+    "a.htm": "an HTML page", "a.crypt14": "encrypted backup of WhatsApp", "a.DB": "a database", "a.pdf": "a PDF",
+    "a.rar": "Unpack it", "a.7z": "Unpack it", "a.backup": "is a backup or database of Signal",
+    "a.html": "Machine-readable",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_form_that_is_not_read_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ImportRefusedError, match=REFUSED[name]):
+        find_reader(text_file(tmp_path, "x", name), None)
+
+
+def test_reader_is_chosen_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Source(CASES / "wa_05_web_copy.txt")
+    assert find_reader(source, "telegram").title == "Telegram Desktop export"
+    (tmp_path / "own_reader.py").write_text("class Mine:\n    title = 'mine'\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert find_reader(source, "own_reader:Mine").title == "mine"
+    for name, reason in (
+        ("own_reader:No", "cannot be loaded"),
+        ("no_module:X", "cannot be loaded"),
+        ("no", "is no reader"),
+    ):
+        with pytest.raises(ImportRefusedError, match=reason):
+            find_reader(source, name)
+    with pytest.raises(ImportRefusedError, match="It begins with: " + "x" * 80 + "$"):
+        find_reader(text_file(tmp_path, "x" * 90), None)

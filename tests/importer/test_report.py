@@ -1,0 +1,79 @@
+"""What the command shows of files and of the answers of the server."""
+
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from threadline_import.model import Refusal, Unreadable
+from threadline_import.report import print_outcome, print_survey, render, size
+from threadline_import.send import Outcome
+from threadline_import.sources import Source
+from threadline_import.survey import MOST_SHOWN, Row, Survey, examine
+
+from tests.importer.reading import CASES, NUMBER, shop
+
+
+def printed(*what: object) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    for each in what:
+        (print_survey if isinstance(each, Survey) else print_outcome)(console, each)
+    return console.file.getvalue()
+
+
+def test_table_shows_what_goes_in_and_what_not(tmp_path: Path) -> None:
+    at = datetime(2024, 2, 15, tzinfo=UTC)
+    row = Row("f.txt", "Title", "c1", "Ada\x1b", NUMBER, messages=1234, outbound=5, updates=2, first=at, last=at)
+    row.files, row.bytes, row.without_file = 3, 1_500_000, 2
+    row.too_large = [f"v{number}.mp4" for number in range(60)]
+    row.left_out["notices"] = 7
+    for number in range(60):
+        row.add(Unreadable(f"line {number}", "x" * 150))
+    survey = Survey([row], refusals=[Refusal("g.txt", "No")])
+    survey.left_out["chats"] = 2
+    text = printed(survey)
+    for part in (
+        "f.txt: Title\n", "Ada\ufffd", NUMBER, "1,234 (5)", "+ 2 updates", "2024-02-15", "3 (1.5 MB)", "2 not there",
+        "60 too large", "7 notices", "Left out: 2 chats", f"Not understood: f.txt, line 49: {'x' * 100}\n",
+        "Not understood: 10 more in f.txt", "More than 52.4 MB, not uploaded: v49.mp4 of f.txt", "Refused: g.txt: No",
+    ):  # fmt: skip
+        assert part in text
+    assert "line 50" not in text
+    assert "v50.mp4" not in text
+    assert (MOST_SHOWN, survey.messages, survey.unreadable, survey.is_clean) == (50, 1234, 60, False)
+    assert (survey.files, survey.bytes) == (3, 1_500_000)
+    [shown] = render(survey, None, is_ok=False)["conversations"]
+    assert (shown["first"], shown["last"], shown["updates"]) == (at.isoformat(), at.isoformat(), 2)
+    assert (shown["left_out"], shown["without_file"], shown["outbound"]) == ({"notices": 7}, 2, 5)
+    assert [size(count) for count in (999, 1000, 999_999, 1_000_000, 1e9)] == [
+        "999 bytes", "1.0 kB", "1000.0 kB", "1.0 MB", "1.0 GB",
+    ]  # fmt: skip
+
+
+def test_outcome_says_what_the_server_stored() -> None:
+    plain = printed(Outcome(messages=3, added=3))
+    assert plain == "Added 3 of 3 messages.\n"
+    whole = Outcome(2, 3, 2, 4, 5, 6, 7000, 8, [])
+    assert printed(whole) == (
+        "Added 2 of 7 messages. The others were stored already.\n"
+        "4 were sent by the run before, which did not end.\n"
+        "Uploaded 6 files (7.0 kB). 8 were there already.\n"
+        "5 are stored with other content, which stays.\n"
+    )
+    assert "were stored already" not in printed(Outcome(messages=3, added=2, errors=["No"]))
+    assert "Refused by the server: No" in printed(Outcome(messages=3, added=2, errors=["No"]))
+    assert render(Survey(), whole, is_ok=True)["sent"] == {
+        "requests": 2, "messages": 3, "added": 2, "skipped": 4, "changed": 5, "files": 6, "file_bytes": 7000,
+        "files_known": 8, "errors": [],
+    }  # fmt: skip
+
+
+def test_file_that_cannot_be_read_is_refused_alone(tmp_path: Path) -> None:
+    (tmp_path / "odd.txt").write_text("x")
+    files = [Source(tmp_path / "gone.txt"), Source(CASES / "wa_05_web_copy.txt"), Source(tmp_path / "odd.txt")]
+    survey = examine(files, shop(), None)
+    assert [refusal.reason.partition(":")[0] for refusal in survey.refusals] == [
+        "The file cannot be read", f"{tmp_path}/odd.txt is in no format that the importer knows (telegram, jsonl, "
+        "signal-export, signal-cli, signal-desktop, wechatmsg, chatlab, weflow, chatlog, whatsapp). It begins with",
+    ]  # fmt: skip
+    assert ([row.messages for row in survey.rows], survey.platforms) == ([2], {"whatsapp"})

@@ -1,0 +1,236 @@
+"""How conversations are cut into requests, and how long a server is asked again."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import httpx
+import pytest
+from threadline_import import patience, send
+from threadline_import.journal import Journal
+from threadline_import.media import File
+from threadline_import.model import Conversation, ImportRefusedError, Message, Reaction, Update
+from threadline_import.send import Batch, Sender, batches
+from threadline_import.wire import render_conversation, render_message, render_updates
+
+from tests.importer.conftest import Endpoint
+
+AT = datetime(2024, 2, 15, 9, 0, tzinfo=UTC)
+FILE = File(Path("a.jpg"), None, 5)
+
+
+def message(number: int, kind: str = "text", text: str = "hi", file: File | None = None, **more: object) -> Message:
+    return Message(str(number), AT, False, kind, text, file=file, **more)
+
+
+def conversation(name: str, *entries: object) -> Conversation:
+    return Conversation(name, "+1 555 201 0001", "", iter(entries))
+
+
+def sizes(found: Iterator[Batch]) -> list[list[int]]:
+    return [[len(each["messages"]) for each in batch.conversations] for batch in found]
+
+
+def test_request_holds_a_bounded_number_of_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(send, "MOST_MESSAGES", 3)
+    assert sizes(batches([conversation("a", *map(message, range(7)))])) == [[3], [3], [1]]
+    update = Update("1", "deleted", AT)
+    assert sizes(batches([conversation("a", message(1), update, update, message(2))])) == [[1], [1]]
+    reacted = message(2, reactions=(Reaction("Bo", AT, "👍"), Reaction("Cy", AT, "👍")))
+    assert sizes(batches([conversation("a", message(1), reacted, message(3))])) == [[1], [1], [1]]
+    [both] = batches([conversation("a", message(1)), conversation("b", update, message(2))])
+    assert (both.messages, both.updates, both.names) == (2, 1, ["+1 555 201 0001"] * 2)
+    assert both.conversations[1]["updates"] == [
+        {"message_id": "1", "type": "deleted", "at": "2024-02-15T09:00:00.000Z"}
+    ]
+
+
+def test_request_holds_a_bounded_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 200 + sum(len(str(value)) for value in render_message(message(1)).values()) * 2
+    monkeypatch.setattr(send, "MOST_BYTES", 3 * size)
+    assert sizes(batches([conversation("a", *map(message, range(4)))])) == [[3], [1]]
+    assert sizes(batches([conversation("a", message(1, text="x" * size), message(2))])) == [[1], [1]]
+
+
+def test_request_names_a_conversation_once() -> None:
+    twice = [conversation("a", message(1)), conversation("b", message(2)), conversation("a", message(3))]
+    assert sizes(batches(twice)) == [[1, 1], [1]]
+    assert list(batches([conversation("a")])) == []
+
+
+def test_request_holds_files_for_one_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(send, "MOST_OFFERS", 2)
+    photos = [message(number, "image", file=FILE) for number in range(4)]
+    assert sizes(batches([conversation("a", *photos, message(5))])) == [[2], [3]]
+    lost = [message(number, "image") for number in range(4)]
+    assert sizes(batches([conversation("a", *lost)])) == [[4]]
+    assert sizes(batches([conversation("a", *lost[:2], message(5), photos[3])])) == [[3], [1]]
+    large = message(1, "image", file=File(Path("a"), None, 52_428_801)), message(2, "text", file=FILE)
+    assert [batch.files for batch in batches([conversation("a", *large)])] == [{}]
+
+
+def test_files_of_a_group_are_known_by_their_sender() -> None:
+    said = [message(1, "image", file=FILE, sender=sender) for sender in ("u1", None)]
+    [group] = batches([Conversation("g", "g", "Team", iter(said), is_group=True)])
+    assert list(group.files) == [("g", "1", "u1"), ("g", "1", "")]
+    [alone] = batches([conversation("a", said[0])])
+    assert list(alone.files) == [("a", "1", "")]
+
+
+def test_wire_has_the_fields_of_the_contract() -> None:
+    long = "n" * 501
+    assert render_conversation(Conversation(long, long, long, iter(()))) == {
+        "external_conversation_id": long[:500], "participant_identifier": long[:500], "participant_name": long[:500],
+    }  # fmt: skip
+    group = render_conversation(Conversation("g", "p", long, iter(()), is_group=True))
+    assert (group["kind"], group["title"]) == ("group", long[:500])
+    said = message(1, "animation", "", author="Ada", sender="u1", details={"reply_to": "0", "file_name": None})
+    assert render_message(said) == {
+        "author": "Ada", "sender": "u1", "reply_to": "0", "id": "1", "direction": "inbound", "type": "video",
+        "content": "", "sent_at": "2024-02-15T09:00:00.000Z",
+    }  # fmt: skip
+    later = AT.replace(microsecond=987_654).astimezone(datetime.now().astimezone().tzinfo)
+    given = (Reaction("Bo", later, "👍"), Reaction("Bo", AT, "🚲"), Reaction("Cy", AT, "👍"))
+    assert render_updates(message(1, sender="u1", reactions=given)) == [
+        {"message_id": "1", "sender": "u1", "type": "reaction", "at": "2024-02-15T09:00:00.987Z", "by": "Bo",
+         "emoji": ["👍", "🚲"]},
+        {"message_id": "1", "sender": "u1", "type": "reaction", "at": "2024-02-15T09:00:00.000Z", "by": "Cy",
+         "emoji": ["👍"]},
+    ]  # fmt: skip
+    assert "sender" not in render_updates(message(1, reactions=given))[0]
+
+
+@pytest.fixture
+def sender(endpoint: Endpoint) -> Iterator[Sender]:
+    with Sender(f"{endpoint.url}/", " key ", "whatsapp", "wa_1", Journal("u", "c"), print, sleep=print) as made:
+        yield made
+
+
+def batch_of(*entries: object) -> Batch:
+    [found] = batches([conversation("a", *entries)])
+    return found
+
+
+def test_key_is_sent_without_the_spaces_around_it(endpoint: Endpoint, sender: Sender) -> None:
+    sender.send(batch_of(message(1, text="half a \ud83d letter")))
+    [(path, headers, body)] = endpoint.requests
+    assert (path, headers["x-api-key"]) == ("/functions/v1/messaging-ingest", "key")
+    assert body["conversations"][0]["messages"][0]["content"] == "half a ? letter"
+
+
+REFUSALS = [
+    ((200, {}, {"results": []}), "The server answered 0 results for 1 conversations."),
+    ((200, {}, "<html>"), "The answer is not one of messaging-ingest. Check --url."),
+    ((200, {}, {"success": True}), "The answer is not one of messaging-ingest. Check --url."),
+    ((200, {}, []), "The answer is not one of messaging-ingest. Check --url."),
+    ((201, {}, {"results": []}), "The server answered 201: Created."),
+    ((413, {}, {}), "One message of +1 555 201 0001 is larger than the server takes."),
+    ((400, {}, {"message": "No", "error": "Bad"}), "The server answered 400: No."),
+    ((400, {}, {"error": "Bad"}), "The server answered 400: Bad."),
+    ((400, {}, ["Bad"]), "The server answered 400: Bad Request."),
+    ((307, {"Location": "https://x"}, ""), "{url} sends on to https://x. Give that server as --url."),
+]
+
+
+@pytest.mark.parametrize(("answer", "reason"), REFUSALS, ids=range(len(REFUSALS)))
+def test_answer_that_is_no_result_ends_the_run(endpoint: Endpoint, sender: Sender, answer: tuple, reason: str) -> None:
+    endpoint.answers = [answer]
+    with pytest.raises(ImportRefusedError) as refusal:
+        sender.send(batch_of(message(1)))
+    assert str(refusal.value) == reason.replace("{url}", f"{endpoint.url}")
+
+
+def test_halves_keep_updates_and_files_of_their_messages(endpoint: Endpoint, sender: Sender, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"photo")
+    photo = File(tmp_path / "a.jpg", None, 5)
+    entries = [message(1), Update("3", "deleted", AT), message(2), message(3, "image", file=photo)]
+    endpoint.answers = [(413, {}, {})]
+    sender.send(batch_of(*entries))
+    whole, first, second, settled = (body["conversations"][0] for body in endpoint.bodies)
+    assert [[one["id"] for one in half["messages"]] for half in (first, second)] == [["1", "2"], ["3"]]
+    assert [half["updates"] for half in (first, second, settled)] == [whole["updates"], [], []]
+    assert ["media_uploads" in body for body in endpoint.bodies] == [True, False, True, True]
+    assert (sender.outcome.requests, sender.outcome.messages, sender.outcome.files) == (2, 3, 1)
+
+
+def result(**more: object) -> dict[str, object]:
+    return {"status": "updated", "messages_added": 1, "conversation_id": "c", "uploads": [], **more}
+
+
+def test_file_that_gets_no_place_is_an_error(endpoint: Endpoint, sender: Sender) -> None:
+    photo = batch_of(message(1, "image", file=FILE))
+    offers = [
+        (result(uploads=[{"message_id": "1", "path": "p", "url": None}]), "The server gave no URL for a file."),
+        ({"status": "updated", "conversation_id": "c"}, "The server takes no files. Update it"),
+        (result(uploads_refused=1), "The workspace has no room for more files."),
+    ]
+    for given, reason in offers:
+        endpoint.answers = [(200, {}, {"results": [given]})]
+        sender.send(photo)
+        assert sender.outcome.errors.pop().startswith(reason)
+        assert (sender.outcome.errors, sender.outcome.files_known) == ([], 0)
+    endpoint.answers = [(200, {}, {"results": [result(conflicting_message_ids=["1", "2"], messages_added=0)]})]
+    sender.send(photo)
+    assert (sender.outcome.files_known, sender.outcome.changed, sender.outcome.added) == (1, 2, 2)
+
+
+def test_file_that_storage_loses_is_an_error(endpoint: Endpoint, sender: Sender, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"photo")
+    offer = {"message_id": "1", "path": "p", "url": f"{endpoint.url}/1"}
+    endpoint.answers = [(200, {}, {"results": [result(uploads=[offer])]})] * 2
+    sender.send(batch_of(message(1, "image", file=File(tmp_path / "a.jpg", None, 5))))
+    assert sender.outcome.errors == ["Storage did not keep a.jpg. Run the command again."]
+
+
+def test_journal_knows_one_connection(endpoint: Endpoint) -> None:
+    journal = Journal("u", "c")
+    journal.add("one")
+    journal.add("two")
+    assert {"one", "two"} <= Journal("u", "c")._done
+    assert "one" not in Journal("u", "d")
+    assert "one" not in Journal("v", "c")
+    assert "one" not in Journal("u", "c", again=True)
+    journal.forget()
+    journal.forget()
+    assert "one" not in Journal("u", "c")
+
+
+def ask(*answers: httpx.Response | Exception) -> tuple[object, list[float], list[str]]:
+    pauses: list[float] = []
+    said: list[str] = []
+    given = iter(answers)
+
+    def call() -> httpx.Response:
+        answer = next(given)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    try:
+        found = patience.ask_patiently(call, "Server", said.append, pauses.append).status_code
+    except ImportRefusedError as problem:
+        found = str(problem)
+    return found, pauses, said
+
+
+def test_server_that_stays_away_is_given_up_after_two_minutes() -> None:
+    found, pauses, said = ask(*[httpx.ConnectError("refused")] * 7, httpx.ReadTimeout(""))
+    assert (
+        found == "Server did not answer: ReadTimeout. Gave up after 8 attempts. Run the same command again; it goes on."
+    )
+    assert pauses == [1, 2, 4, 8, 16, 32, 60]
+    assert said[0] == "Server did not answer: refused. Trying again in 1 s."
+
+
+@pytest.mark.parametrize(("status", "times"), [(408, 2), (429, 2), (500, 2), (599, 2), (409, 1), (499, 1), (201, 1)])
+def test_answer_tells_whether_to_ask_again(status: int, times: int) -> None:
+    assert len(ask(httpx.Response(status), httpx.Response(200))[1]) == times - 1
+
+
+def test_server_says_when_to_ask_again() -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    headers = ["7", " 9 ", "600", "Thu, 15 Feb 2024 09:00:00 GMT", "soon", soon, "Fri, 31 Dec 2100 09:00:00 GMT"]
+    for header, pause in zip(headers, [7, 9, 60, 1, 1, 29, 60], strict=True):
+        [waited] = ask(httpx.Response(503, headers={"Retry-After": header}), httpx.Response(200))[1]
+        assert waited == pytest.approx(pause, abs=1.5 if header == soon else 0)
