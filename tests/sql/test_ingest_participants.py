@@ -114,7 +114,9 @@ BAD = {
     "participants[0].identifier must be a string of 1 to 500 characters": [[5], [{}], [{"identifier": ""}]],
     "participants[0].name must be a string of at most 500 characters": [[{"identifier": "x", "name": 5}]],
     "participants[0].state must be joined or left": [[{"identifier": "x", "state": "gone"}]],
-    "participants[1].state must be joined or left": [[{"identifier": "x"}, *[{"identifier": "y", "state": "gone"}] * 2]],
+    "participants[1].state must be joined or left": [
+        [{"identifier": "x"}, *[{"identifier": "y", "state": "gone"}] * 2]
+    ],
     "participants[0].at must be an ISO 8601 timestamp": [[{"identifier": "x", "at": 5}]],
     "participants[0].identifiers must be an array of at most 20 objects": [[{"identifier": "x", "identifiers": {}}]],
 }

@@ -75,12 +75,12 @@ def pooling_port(database_port: int, folder: Path, mode: str, login: str) -> Ite
 
 
 def wait_until_answering(url: str) -> None:
-    """Wait until a database answers at this URL; raise RuntimeError after some seconds."""
-    for _ in range(200):
+    """Wait until a database answers at this URL; raise the last error after 30 seconds."""
+    deadline = time.monotonic() + 30
+    while True:
         try:
-            psycopg.connect(url).close()
+            return psycopg.connect(url).close()
         except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
             time.sleep(0.02)
-        else:
-            return
-    raise RuntimeError("pgbouncer does not answer")
