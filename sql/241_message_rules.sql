@@ -26,6 +26,9 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform private.prepare_words(new, counter.language)
+    from private.channel_counters as counter
+    where counter.channel_id = new.channel_id;
     -- One statement takes the number, locks the channel and checks the membership, because each message pays for it.
     update private.channel_counters as counter
     set
