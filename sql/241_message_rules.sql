@@ -25,8 +25,12 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_language text;
+    v_present_language text;
 begin
-    perform private.prepare_words(new, counter.language)
+    -- Before the lock, because the other writers of the channel wait for what follows.
+    select private.prepare_words(new, counter.language) into v_language
     from private.channel_counters as counter
     where counter.channel_id = new.channel_id;
     -- One statement takes the number, locks the channel and checks the membership, because each message pays for it.
@@ -43,10 +47,12 @@ begin
             )
             or not private.is_non_member(counter.channel_id)
         )
-    returning counter.last_seq, counter.last_at, counter.last_at, counter.workspace_id
-    into new.seq, new.created_at, new.updated_at, new.workspace_id;
+    returning counter.last_seq, counter.last_at, counter.last_at, counter.workspace_id, counter.language
+    into new.seq, new.created_at, new.updated_at, new.workspace_id, v_present_language;
     if not found then
         return private.refuse_message(new);
+    elsif v_present_language is distinct from v_language then
+        perform private.prepare_words(new, v_present_language);
     end if;
     -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gives
     -- its number back and gets no event. KEY SHARE waits for a transaction that deletes the first one.

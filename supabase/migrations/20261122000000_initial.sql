@@ -10980,8 +10980,12 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_language text;
+    v_present_language text;
 begin
-    perform private.prepare_words(new, counter.language)
+    -- Before the lock, because the other writers of the channel wait for what follows.
+    select private.prepare_words(new, counter.language) into v_language
     from private.channel_counters as counter
     where counter.channel_id = new.channel_id;
     -- One statement takes the number, locks the channel and checks the membership, because each message pays for it.
@@ -10998,10 +11002,12 @@ begin
             )
             or not private.is_non_member(counter.channel_id)
         )
-    returning counter.last_seq, counter.last_at, counter.last_at, counter.workspace_id
-    into new.seq, new.created_at, new.updated_at, new.workspace_id;
+    returning counter.last_seq, counter.last_at, counter.last_at, counter.workspace_id, counter.language
+    into new.seq, new.created_at, new.updated_at, new.workspace_id, v_present_language;
     if not found then
         return private.refuse_message(new);
+    elsif v_present_language is distinct from v_language then
+        perform private.prepare_words(new, v_present_language);
     end if;
     -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gives
     -- its number back and gets no event. KEY SHARE waits for a transaction that deletes the first one.
@@ -13714,43 +13720,25 @@ end
 $$;
 comment on function private.index_words(text, jsonb, text) is 'The index entry of a message.';
 
-create function private.prepare_words(p_message public.messages, p_language text) returns void
+create function private.prepare_words(p_message public.messages, p_language text) returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- Assignments, because PERFORM would start an executor (decision 0007).
+    -- Assigned, because PERFORM would start an executor (decision 0007).
     v_setting text;
 begin
     -- Constraints and triggers check the text and the attachments later.
     if p_message.attachments is null and char_length(p_message.content) <= private.message_max_characters() then
         v_setting := set_config('threadline.words', private.render_words(p_message.content, null, p_language), true);
-        v_setting := set_config(
-            'threadline.words_of', concat_ws(' ', p_message.id, p_language, p_message.content), true
-        );
+        v_setting := set_config('threadline.words_of', concat_ws(' ', p_message.id, p_message.content), true);
     end if;
+    return p_language;
 end
 $$;
 comment on function private.prepare_words(public.messages, text) is
-'Computes the index entry of a new message without attachments before the channel is locked, because that takes a fifth
-of the time of a message. private.find_words returns it.';
-
-create function private.find_words(p_message public.messages, p_language text) returns tsvector
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    -- Another trigger may have changed the text, or an owner the language; one statement may insert several messages.
-    if p_message.attachments is null
-        and current_setting('threadline.words_of', true) = concat_ws(' ', p_message.id, p_language, p_message.content)
-    then
-        return current_setting('threadline.words')::tsvector;
-    end if;
-    return private.index_words(p_message.content, p_message.attachments, p_language);
-end
-$$;
-comment on function private.find_words(public.messages, text) is
-'The index entry of a new message: as private.prepare_words left it, or computed now if that was for another text.';
+'Computes the index entry of a new message without attachments before its channel is locked, because that takes a fifth
+of the time of a message. private.index_message_trigger stores it. Returns the language.';
 
 -- Definer, because no client writes the index.
 create function private.index_message_trigger() returns trigger
@@ -13761,14 +13749,19 @@ as $$
 begin
     if new.deleted_at is not null then
         delete from private.message_words as entry where entry.message_id = new.id;
+    elsif tg_op = 'INSERT' and new.attachments is null
+        and current_setting('threadline.words_of', true) = concat_ws(' ', new.id, new.content)
+    then
+        insert into private.message_words (message_id, channel_id, created_at, words)
+        values (new.id, new.channel_id, new.created_at, current_setting('threadline.words')::tsvector);
     elsif tg_op = 'INSERT' then
-        -- Reads the language in the same statement, because each statement costs.
+        -- A trigger has changed the text, or the statement has more messages.
         insert into private.message_words (message_id, channel_id, created_at, words)
         select
             new.id,
             new.channel_id,
             new.created_at,
-            private.find_words(new, counter.language)
+            private.index_words(new.content, new.attachments, counter.language)
         from private.channel_counters as counter
         where counter.channel_id = new.channel_id;
     else

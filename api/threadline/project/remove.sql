@@ -354,7 +354,6 @@ drop function
     private.find_shared_workspace(uuid[], bytea, uuid),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.find_update_error(jsonb, timestamptz),
-    private.find_words(public.messages, text),
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
