@@ -13720,20 +13720,20 @@ end
 $$;
 comment on function private.index_words(text, jsonb, text) is 'The index entry of a message.';
 
-create function private.prepare_words(p_message public.messages, p_language text) returns text
+create function private.prepare_words(p_message public.messages, p_language text, out language text)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    -- Assigned, because PERFORM would start an executor (decision 0007).
-    v_setting text;
 begin
     -- Constraints and triggers check the text and the attachments later.
     if p_message.attachments is null and char_length(p_message.content) <= private.message_max_characters() then
-        v_setting := set_config('threadline.words', private.render_words(p_message.content, null, p_language), true);
-        v_setting := set_config('threadline.words_of', concat_ws(' ', p_message.id, p_message.content), true);
+        -- An assignment, because PERFORM would start an executor (decision 0007). The language takes its place.
+        language := concat(
+            set_config('threadline.words', private.render_words(p_message.content, null, p_language), true),
+            set_config('threadline.words_of', concat_ws(' ', p_message.id, p_message.content), true)
+        );
     end if;
-    return p_language;
+    language := p_language;
 end
 $$;
 comment on function private.prepare_words(public.messages, text) is
