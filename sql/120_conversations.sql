@@ -170,10 +170,12 @@ $$;
 comment on function public.conversation_messages(public.conversations) is
 'Computed relationship: the rows of a conversation, for select=*,conversation_messages(*) in the Data API.';
 
+-- enable_sort, because the planner prefers a sort, which takes 1.3 times as long as the index that has the order.
 create function public.messages(public.conversations) returns json
 language sql
 stable
 set search_path = pg_catalog, pg_temp
+set enable_sort = 'off'
 as $$
     -- json_agg, because it copies each message as text; jsonb_agg parses it and takes twice as long.
     select coalesce(json_agg(line.message), '[]')

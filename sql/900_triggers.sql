@@ -403,7 +403,8 @@ before delete on public.channel_twins
 for each row execute function private.redact_channel_trigger();
 
 -- messages: a member writes, edits or deletes a message.
--- Insert, before: 10 checks membership, locks the channel, requires the parent, and gives number, time and event.
+-- Insert, before: 10 computes the search entry, checks membership, locks the channel, requires the parent, and gives
+-- number, time and event.
 -- 20 and 30 run under that lock. Then the policies and constraints check the row.
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 65 stores its mentions, 70 keeps its files. At
 -- the end of the transaction message_events_10_broadcast sends the event.

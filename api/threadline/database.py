@@ -19,6 +19,7 @@ from threadline.connections import Connections
 from threadline.settings import Settings
 from threadline.shares import Shares
 from threadline.tokens import SERVICE, Caller
+from threadline.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class Database:
         # Apart, so that /health and /metrics answer while the other pool is full: one connection for each of them.
         self._own_pool = Connections(settings, 2)
         self._shares = Shares(settings.pool_size)
+        self._turns = Turns()
         self._check: asyncio.Task[bool] | None = None
         self._measuring = asyncio.Lock()
 
@@ -138,10 +140,11 @@ class Database:
                 raise
 
     async def _call_twice(self, arguments: tuple[str | bytes, ...], repeatable: bool) -> Reply:
-        function = arguments[0]
+        function, body = arguments[0], arguments[-1]
         for is_last in (False, True):
             try:
-                return await self._call(self._pool, arguments)
+                async with self._turns.wait(function, body):
+                    return await self._call(self._pool, arguments)
             except (*_LOST_A_RACE, *_LOST_TOUCH) as error:
                 # The error's text may quote what the caller sent, so only its name is logged.
                 logger.warning("%s failed with %s", function, type(error).__name__)

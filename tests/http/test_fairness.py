@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,7 +11,9 @@ from contextlib import contextmanager
 import httpx
 import psycopg
 import pytest
-from threadline import shares
+from threadline import shares, turns
+from threadline.database import Database
+from threadline.settings import Settings
 
 from tests.support.cluster import TestCluster
 from tests.support.ingest import Sender, conversation, message
@@ -19,6 +22,7 @@ from tests.support.tokens import bearer, sign, token
 from tests.support.world import BASE
 
 POOL = 8
+ONE, OTHER = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2))
 METRICS = {"THREADLINE_METRICS_TOKEN": "scraper"}
 SCRAPER = {"authorization": "Bearer scraper"}
 SERVICE = sign({"role": "service_role", "exp": int(time.time()) + 3600})
@@ -160,11 +164,50 @@ def test_call_that_waits_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         asyncio.run(call_twice())
 
 
+def test_few_writers_of_a_channel_call_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, most = Counter[tuple[str, bytes]](), Counter[tuple[str, bytes]]()
+
+    async def note(_database: Database, _pool: object, arguments: tuple[str, ...]) -> None:
+        key = arguments[0], arguments[-1]
+        inside[key] += 1
+        most[key] = max(most[key], inside[key])
+        await asyncio.sleep(0)
+        inside[key] -= 1
+
+    async def call_many() -> None:
+        database = Database(Settings("postgresql://nowhere"))
+        await asyncio.gather(*(database.call(name, body=body) for name, body in calls for _ in range(9)))
+
+    monkeypatch.setattr(Database, "_call", note)
+    one, other = (f'{{"channel_id": "{channel}", "content": "x"}}'.encode() for channel in (ONE, OTHER))
+    calls = [("create_message", one), ("create_message", other), ("export_channel", one)]
+    asyncio.run(call_many())
+    assert most == dict(zip(calls, (3, 3, 9), strict=True))
+
+
+def test_writer_that_waits_too_long_leaves_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "PATIENCE", 0.01)
+    monkeypatch.setattr(turns, "PLACES", 1)
+    queues, body = turns.Turns(), f'{{"channel_id":"{ONE}"}}'.encode()
+
+    async def wait_inside() -> None:
+        async with queues.wait("create_message", body):
+            with pytest.raises(TimeoutError):
+                await queues.wait("create_message", body).__aenter__()
+        async with queues.wait("create_message", body):
+            pass
+
+    asyncio.run(wait_inside())
+
+
 def test_health_and_metrics_answer_while_the_pool_is_full(running: Running, attacker: Team) -> None:
-    # A token of service_role has no share, so it can fill the pool.
+    # A token of service_role has no share, and replies have no turns, so they can fill the pool.
+    path = f"{BASE}/{attacker.sent_id('parent')}/thread"
+
     def post() -> httpx.Response:
-        body = {"channel_id": attacker.channel_id, "content": "x", "user_id": attacker.user_ids[0]}
-        return running.client.post(BASE, json=body, headers=bearer(SERVICE))
+        return running.client.post(
+            path, json={"content": "x", "user_id": attacker.user_ids[0]}, headers=bearer(SERVICE)
+        )
 
     with locked(attacker) as holder, ThreadPoolExecutor(2 * POOL) as threads:
         sent = [threads.submit(post) for _ in range(2 * POOL)]

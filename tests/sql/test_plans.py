@@ -81,6 +81,18 @@ def test_conversation_page_is_read_from_the_index_in_order(
     assert scans == [("conversation_messages_order_idx", direction)]
 
 
+def test_whole_conversation_is_read_from_the_index_in_order(db: Db, long_thread: Any) -> None:
+    fetched = "select pg_stat_get_xact_tuples_fetched('public.conversation_messages_order_idx'::regclass)"
+    before = value(db, fetched)
+    become(db, BOB)
+    value(
+        db, "select public.messages(conversation) from public.conversations as conversation where id = %s", long_thread
+    )
+    become_postgres(db)
+    # Bitmap scans, whose rows must be sorted, do not count here.
+    assert value(db, fetched) - before == 1000
+
+
 CROWD = bounded(1_000, 1_000_000)
 # Triggers are off. The conversation "long" has this many messages, the others one each.
 MANY = f"""

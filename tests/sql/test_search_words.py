@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.calls import ask, call, send
 from tests.support.cluster import TestCluster
-from tests.support.database import Db, become, become_postgres, lift_request_limit, value
+from tests.support.database import Db, become, become_postgres, lift_request_limit, rows, value
 from tests.support.world import MATTY
 
 LANGUAGES = {
@@ -15,6 +15,18 @@ LANGUAGES = {
     "workspace": "update public.workspaces set language = %s",
     "project": "update private.settings set default_language = %s",
 }
+
+INSERT = """
+insert into public.messages (channel_id, content)
+select '550e8400-e29b-41d4-a716-446655440000', content from unnest(%s::text[]) as content returning id
+"""
+AGREES = """
+select entry.words = private.index_words(message.content, message.attachments, counter.language)
+from public.messages as message
+inner join private.message_words as entry on message.id = entry.message_id
+inner join private.channel_counters as counter on message.channel_id = counter.channel_id
+where message.id = any(%s)
+"""
 
 # The messages and a query; the expected hits begin with a star.
 CASES: dict[str, tuple[str, list[str]]] = {
@@ -268,3 +280,22 @@ def test_hits_name_their_authors(db: Db) -> None:
 def test_snippet_of_241_characters_says_that_it_ends(db: Db) -> None:
     send(db, "needle " + "x" * 234)
     assert call(db, "search_messages", query="needle").data[0]["snippet"].endswith("x\u2026")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "null",
+        "new.content := 'changed'",
+        """new.attachments := '[{"name": "changed.pdf"}]'""",
+    ],
+    ids=["nothing", "text", "attachments"],
+)
+def test_index_agrees_with_what_a_later_trigger_changes(db: Db, change: str) -> None:
+    # The words are prepared before the channel is locked.
+    body = f"'begin {change.replace(chr(39), 2 * chr(39))}; return new; end'"
+    db.execute(f"create function public.change_it() returns trigger language plpgsql as {body}")
+    db.execute("create trigger moderator before insert on public.messages for each row execute function change_it()")
+    for contents in (["H\u00e4user"], ["H\u00e4user", "B\u00e4ume"]):
+        ids = [message_id for (message_id,) in db.execute(INSERT, (contents,))]
+        assert rows(db, AGREES, ids) == [True] * len(contents)

@@ -142,3 +142,13 @@ def test_identifier_that_comes_during_a_change_matches_later(sessions: tuple[Db,
     assert rows(second, newest) == [None]
     second.execute("select private.clean_up()")
     assert rows(second, newest) == [JOHN_DOE]
+
+
+def test_message_that_waited_is_indexed_in_the_new_language(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    first.execute("update public.channels set language = 'de'")
+    finish_after(first, second, lambda: send(second, "viele H\u00e4user"))
+    second.commit()
+    assert [hit["content"] for hit in call(second, "search_messages", MATTY, query="Haus").data] == [
+        "viele H\u00e4user"
+    ]
