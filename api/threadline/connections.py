@@ -21,7 +21,7 @@ _LOST_BROADCAST = "01TL1"  # sql/040_realtime.sql warns with it; its detail is t
 class Connections:
     """A pool of asyncpg that keeps free connections for the next call.
 
-    asyncpg itself starts a task and several timers for each call, which takes as long as the rest of the driver.
+    asyncpg itself starts a task and several timers for each call: a tenth of the CPU time of a create.
     """
 
     def __init__(self, settings: Settings, size: int) -> None:
@@ -39,8 +39,8 @@ class Connections:
             reset=_reset_nothing,
             server_settings={"application_name": "threadline"},
         )
+        self._places = asyncio.Semaphore(size)  # one for each connection that may be lent
         self._free: list[asyncpg.Connection] = []  # the last one was used last
-        self._waiting = 0
         self._timer: asyncio.TimerHandle | None = None
         self._leaving: asyncio.Future[Any] | None = None
 
@@ -59,24 +59,32 @@ class Connections:
         return _Loan(self)
 
     async def take(self) -> asyncpg.Connection:
-        """Take a connection, which the caller gives back."""
-        while self._free:
-            if _is_open(connection := self._free.pop()):
-                return connection
-            await self._pool.release(connection)
-        self._waiting += 1
+        """Take a connection, which the caller gives back. Raise TimeoutError if none gets free."""
+        if self._places.locked():
+            async with asyncio.timeout(PATIENCE):
+                await self._places.acquire()
+        else:
+            await self._places.acquire()
         try:
+            while self._free:
+                if _is_open(connection := self._free.pop()):
+                    return connection
+                await self._pool.release(connection)
             return await self._pool.acquire(timeout=PATIENCE)
-        finally:
-            self._waiting -= 1
+        except BaseException:
+            self._places.release()
+            raise
 
     async def give_back(self, connection: asyncpg.Connection, has_failed: bool) -> None:
-        """Keep a connection for the next call, unless one waits or asyncpg must clean up after a failure."""
-        if has_failed or self._waiting:
-            await self._pool.release(connection, timeout=PATIENCE)
-            return
-        self._free.append(connection)
-        if self._timer is None:
+        """Keep a connection for the next call, unless asyncpg must clean up after a failure."""
+        try:
+            if has_failed:
+                await self._pool.release(connection, timeout=PATIENCE)
+            else:
+                self._free.append(connection)
+        finally:
+            self._places.release()
+        if self._free and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(KEPT, self._let_go)
 
     def _let_go(self) -> None:
@@ -95,7 +103,10 @@ class _Loan:
         self._connection = await self._connections.take()
         return self._connection
 
-    async def __aexit__(self, kind: object, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind and issubclass(kind, asyncpg.InternalClientError) and _is_open(self._connection):
+            # Without this asyncpg would lend the dead connection again.
+            self._connection.terminate()
         await self._connections.give_back(self._connection, kind is not None)
 
 
@@ -107,14 +118,6 @@ def _is_open(connection: asyncpg.Connection) -> bool:
 
 
 class _Connection(asyncpg.Connection):
-    async def fetchrow(self, *arguments: Any, **options: Any) -> asyncpg.Record:
-        try:
-            return await super().fetchrow(*arguments, **options)
-        except asyncpg.InternalClientError:
-            # Without this the pool would lend the dead connection again.
-            self.terminate()
-            raise
-
     def _process_log_message(self, fields: dict[str, str], _query: str) -> None:
         # Postgres warns of a failed broadcast and goes on. Overridden instead of add_log_listener, because the pool
         # removes listeners after each call.

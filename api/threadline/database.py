@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 import asyncpg
+import msgspec
 
 from threadline import logs, metrics
 from threadline.connections import Connections
@@ -126,18 +127,21 @@ class Database:
             function,
             caller.role,
             caller.claims,
-            json.dumps(headers) if headers else "{}",
-            json.dumps(parameters) if parameters else "{}",
+            msgspec.json.encode(headers).decode() if headers else "{}",
+            msgspec.json.encode(parameters).decode() if parameters else "{}",
             body if isinstance(body, bytes) else json.dumps(body).encode(),
         )
-        user = (caller.user_id,) if caller.user_id else ()
-        async with self._shares.hold(*user, *owners):
-            try:
-                return await self._call_twice(arguments, repeatable)
-            except Exception:
-                if user:
-                    await self._count_failure(caller)
-                raise
+        if caller.user_id:
+            owners = (caller.user_id, *owners)
+        await self._shares.take(*owners)
+        try:
+            return await self._call_twice(arguments, repeatable)
+        except Exception:
+            if caller.user_id:
+                await self._count_failure(caller)
+            raise
+        finally:
+            self._shares.give_back(*owners)
 
     async def _call_twice(self, arguments: tuple[str | bytes, ...], repeatable: bool) -> Reply:
         function, body = arguments[0], arguments[-1]
@@ -184,7 +188,7 @@ class Database:
             finally:
                 metrics.CALLS_UNDER_WAY.dec()
                 _seconds(arguments[0]).observe(time.perf_counter() - acquired)
-        return Reply(row["status"], json.loads(row["headers"]), row["body"].encode())
+        return Reply(row["status"], msgspec.json.decode(row["headers"]), row["body"].encode())
 
     async def read_metrics(self) -> list[dict[str, Any]]:
         """Measure the database; return nothing if it does not answer, which the counters of failed calls show."""

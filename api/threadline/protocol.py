@@ -2,48 +2,14 @@
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, TimerHandle, Transport
+from asyncio import TimerHandle
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+IS_WHOLE = "threadline.is_whole"  # key of the scope, once the whole body has come
 MAX_HEAD = 1_000_000  # bytes of a request line with headers, or of trailers, or of a chunk header
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-
-
-class _Answer:
-    """What a request writes to. Sends the head of the answer together with the beginning of the body.
-
-    uvicorn writes them one after the other, which costs two system calls and mostly two packets.
-    """
-
-    __slots__ = ("_head", "_is_begun", "_loop", "_transport")
-
-    def __init__(self, transport: Transport, loop: AbstractEventLoop) -> None:
-        self._transport, self._loop = transport, loop
-        self._head, self._is_begun = b"", False
-
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
-
-    def write(self, data: bytes) -> None:
-        if self._head:
-            self._transport.writelines((self._head, data))
-            self._head = b""
-        elif self._is_begun:
-            self._transport.write(data)
-        else:
-            self._head, self._is_begun = data, True
-            self._loop.call_soon(self._flush)  # for a body that does not come at once
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._head and not self._transport.is_closing():
-            self._transport.write(self._head)
-        self._head = b""
 
 
 class Protocol(HttpToolsProtocol):
@@ -82,19 +48,14 @@ class Protocol(HttpToolsProtocol):
         elif self._head_timer is None and self._is_unread():
             self._head_timer = self.loop.call_later(self._patience, self._end_slow_head)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Drop trailers: a proxy in front has not checked them as headers (RFC 9110, 6.5.1)."""
-        if self._is_in_head:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        """Start the body."""
+        """Start the body. Drop trailers: a proxy in front has not checked them as headers (RFC 9110, 6.5.1)."""
         self._is_in_head, self._unanswered = False, 0
         self._stop_head_timer()
         before = self.cycle
         super().on_headers_complete()
         if self.cycle is not before:
-            self.cycle.transport = _Answer(self.transport, self.loop)
+            self.headers = []  # of the trailers; the scope has the list of the headers
 
     def on_body(self, body: bytes) -> None:
         """Restart the count: the routes limit the body."""
@@ -105,6 +66,7 @@ class Protocol(HttpToolsProtocol):
         """Restart the count and wait for the next head."""
         self._is_in_head, self._unanswered = True, 0
         self._stop_head_timer()
+        self.scope[IS_WHOLE] = True
         super().on_message_complete()
 
     def pause_writing(self) -> None:
