@@ -141,12 +141,17 @@ def console(url: str, key: str, service: str | None, port: int, out: Path | None
 
 def application() -> object:
     """Build the ASGI application; each worker of `serve` calls this once."""
+    import gc
     import logging
 
     from threadline.app import create_app
 
     logging.captureWarnings(True)
-    return create_app(Settings.from_environment())
+    app = create_app(Settings.from_environment())
+    # What is loaded now stays until the end, so the garbage collector need not look through it again and again.
+    gc.collect()
+    gc.freeze()
+    return app
 
 
 for command in (commands.add, commands.remove, commands.sql):
