@@ -13,8 +13,10 @@ from functools import cache
 from typing import Any
 
 import asyncpg
+import msgspec
 
 from threadline import logs, metrics
+from threadline.connections import Connections
 from threadline.settings import Settings
 from threadline.shares import Shares
 from threadline.tokens import SERVICE, Caller
@@ -46,7 +48,6 @@ _LOST_TOUCH = (
 # Postgres or the service has cancelled the statement, or no connection got free: a retry would cost the same again.
 _TOOK_TOO_LONG = (asyncpg.QueryCanceledError, TimeoutError)
 _seconds = cache(metrics.CALL_SECONDS.labels)
-_LOST_BROADCAST = "01TL1"  # sql/040_realtime.sql warns with it; its detail is the SQLSTATE of the cause
 
 
 class DatabaseUnavailableError(Exception):
@@ -70,34 +71,18 @@ class Database:
     """A pool of connections that calls functions of `sql/` as the caller of a request."""
 
     def __init__(self, settings: Settings) -> None:
-        self._pool = self._create_pool(settings, settings.pool_size)
+        self._pool = Connections(settings, settings.pool_size)
         # Apart, so that /health and /metrics answer while the other pool is full: one connection for each of them.
-        self._own_pool = self._create_pool(settings, 2)
+        self._own_pool = Connections(settings, 2)
         self._shares = Shares(settings.pool_size)
         self._check: asyncio.Task[bool] | None = None
         self._measuring = asyncio.Lock()
 
-    @staticmethod
-    def _create_pool(settings: Settings, size: int) -> asyncpg.Pool:
-        return asyncpg.create_pool(
-            **settings.connection(),
-            min_size=0,
-            max_size=size,
-            connection_class=_Connection,
-            timeout=3,  # to connect: an unreachable Postgres often does not refuse
-            command_timeout=30,
-            # Behind a transaction pooler, the next statement may reach a server that has not prepared it.
-            statement_cache_size=0 if settings.transaction_pooler else 100,
-            # All settings of a call end with its transaction, so there is nothing to reset.
-            reset=_reset_nothing,
-            server_settings={"application_name": "threadline"},
-        )
-
     async def __aenter__(self) -> Database:
         """Start the pools. They connect when the first call needs a connection."""
-        await self._pool
-        await self._own_pool
-        metrics.POOL_SIZE.set(self._pool.get_max_size())
+        await self._pool.open()
+        await self._own_pool.open()
+        metrics.POOL_SIZE.set(self._pool.size)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -140,18 +125,21 @@ class Database:
             function,
             caller.role,
             caller.claims,
-            json.dumps(headers) if headers else "{}",
-            json.dumps(parameters) if parameters else "{}",
+            msgspec.json.encode(headers).decode() if headers else "{}",
+            msgspec.json.encode(parameters).decode() if parameters else "{}",
             body if isinstance(body, bytes) else json.dumps(body).encode(),
         )
-        user = (caller.user_id,) if caller.user_id else ()
-        async with self._shares.hold(*user, *owners):
-            try:
-                return await self._call_twice(arguments, repeatable)
-            except Exception:
-                if user:
-                    await self._count_failure(caller)
-                raise
+        if caller.user_id:
+            owners = (caller.user_id, *owners)
+        await self._shares.take(*owners)
+        try:
+            return await self._call_twice(arguments, repeatable)
+        except Exception:
+            if caller.user_id:
+                await self._count_failure(caller)
+            raise
+        finally:
+            self._shares.give_back(*owners)
 
     async def _call_twice(self, arguments: tuple[str | bytes, ...], repeatable: bool) -> Reply:
         function = arguments[0]
@@ -183,12 +171,12 @@ class Database:
             raise DatabaseUnavailableError(f"{function} answered {reply.status}")
         return reply.read()["data"]
 
-    async def _call_plainly(self, function: str, pool: asyncpg.Pool, caller: Caller) -> Reply:
+    async def _call_plainly(self, function: str, pool: Connections, caller: Caller) -> Reply:
         return await self._call(pool, (function, caller.role, caller.claims, "{}", "{}", b""))
 
-    async def _call(self, pool: asyncpg.Pool, arguments: tuple[str | bytes, ...]) -> Reply:
+    async def _call(self, pool: Connections, arguments: tuple[str | bytes, ...]) -> Reply:
         began = time.perf_counter()
-        async with pool.acquire(timeout=10) as connection:
+        async with pool.lend() as connection:
             acquired = time.perf_counter()
             metrics.WAIT_SECONDS.observe(acquired - began)
             metrics.CALLS_UNDER_WAY.inc()
@@ -197,7 +185,7 @@ class Database:
             finally:
                 metrics.CALLS_UNDER_WAY.dec()
                 _seconds(arguments[0]).observe(time.perf_counter() - acquired)
-        return Reply(row["status"], json.loads(row["headers"]), row["body"].encode())
+        return Reply(row["status"], msgspec.json.decode(row["headers"]), row["body"].encode())
 
     async def read_metrics(self) -> list[dict[str, Any]]:
         """Measure the database; return nothing if it does not answer, which the counters of failed calls show."""
@@ -216,28 +204,7 @@ class Database:
 
     async def _is_answering(self) -> bool:
         try:
-            async with asyncio.timeout(2), self._own_pool.acquire(timeout=10) as connection:
+            async with asyncio.timeout(2), self._own_pool.lend() as connection:
                 return (await connection.fetchrow("select true"))[0]
         except (asyncpg.PostgresError, *_LOST_TOUCH):
             return False
-
-
-class _Connection(asyncpg.Connection):
-    async def fetchrow(self, *arguments: Any, **options: Any) -> asyncpg.Record:
-        try:
-            return await super().fetchrow(*arguments, **options)
-        except asyncpg.InternalClientError:
-            # Without this the pool would lend the dead connection again.
-            self.terminate()
-            raise
-
-    def _process_log_message(self, fields: dict[str, str], _query: str) -> None:
-        # Postgres warns of a failed broadcast and goes on. Overridden instead of add_log_listener, because the pool
-        # removes listeners after each call.
-        if fields["C"] == _LOST_BROADCAST:
-            metrics.LOST_BROADCASTS.inc()
-            logger.warning("A broadcast was lost; clients get it when they catch up: %s", fields.get("D"))
-
-
-async def _reset_nothing(_: asyncpg.Connection) -> None:
-    pass

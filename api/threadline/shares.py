@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 PATIENCE = 10  # seconds that a call waits for its turn
 QUEUE = 100  # calls of one owner that wait at most, because each holds its body in memory
@@ -29,33 +27,45 @@ class Shares:
         self._sizes = {INGEST: max(1, pool_size // 2)}
         self._shares: dict[str, _Share] = {}
 
-    @asynccontextmanager
-    async def hold(self, *owners: str) -> AsyncIterator[None]:
-        """Hold a place in the share of each owner for the block. Raise TooManyAtOnceError if none gets free."""
-        if not owners:
-            yield
-            return
-        async with self._hold_one(owners[0]), self.hold(*owners[1:]):
-            yield
+    async def take(self, *owners: str) -> None:
+        """Take a place in the share of each owner, or raise TooManyAtOnceError and take none."""
+        taken = 0
+        try:
+            for owner in owners:
+                await self._take(owner)
+                taken += 1
+        except BaseException:
+            self.give_back(*owners[:taken])
+            raise
 
-    @asynccontextmanager
-    async def _hold_one(self, owner: str) -> AsyncIterator[None]:
+    def give_back(self, *owners: str) -> None:
+        """Give back what `take` took for the same owners."""
+        for owner in owners:
+            share = self._shares[owner]
+            share.free.release()
+            self._leave(owner, share)
+
+    async def _take(self, owner: str) -> None:
         size = self._sizes.get(owner, self._size)
-        share = self._shares.setdefault(owner, _Share(size))
+        if (share := self._shares.get(owner)) is None:
+            share = self._shares[owner] = _Share(size)
         if share.calls >= size + QUEUE:
             raise TooManyAtOnceError
         share.calls += 1
         try:
-            try:
-                async with asyncio.timeout(PATIENCE if share.free.locked() else None):
+            if share.calls > size:
+                async with asyncio.timeout(PATIENCE):
                     await share.free.acquire()
-            except TimeoutError:
-                raise TooManyAtOnceError from None
-            try:
-                yield
-            finally:
-                share.free.release()
-        finally:
-            share.calls -= 1
-            if not share.calls:
-                del self._shares[owner]
+            else:
+                await share.free.acquire()  # without a timeout, which costs more than the rest of this function
+        except TimeoutError:
+            self._leave(owner, share)
+            raise TooManyAtOnceError from None
+        except asyncio.CancelledError:
+            self._leave(owner, share)
+            raise
+
+    def _leave(self, owner: str, share: _Share) -> None:
+        share.calls -= 1
+        if not share.calls:
+            del self._shares[owner]

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +14,7 @@ import asyncpg
 import httpx
 import psycopg
 import pytest
+from threadline import connections
 from threadline.database import Database, DatabaseUnavailableError
 from threadline.routes import http
 from threadline.settings import Settings
@@ -203,10 +204,10 @@ def test_call_is_repeated_once_if_that_is_harmless(
 
 @pytest.mark.parametrize(
     ("method", "headers", "expected"),
-    [("POST", {}, False), ("POST", {"idempotency-key": "k"}, True), ("PUT", {}, True), ("GET", {}, True)],
+    [("POST", [], False), ("POST", [(b"idempotency-key", b"k")], True), ("PUT", [], True), ("GET", [], True)],
 )
 def test_post_without_a_key_is_not_repeatable(
-    monkeypatch: pytest.MonkeyPatch, method: str, headers: dict[str, str], expected: bool
+    monkeypatch: pytest.MonkeyPatch, method: str, headers: list[tuple[bytes, bytes]], expected: bool
 ) -> None:
     async def call(_: str, **options: Any) -> None:
         asked.append(options["repeatable"])
@@ -218,7 +219,8 @@ def test_post_without_a_key_is_not_repeatable(
     monkeypatch.setattr(http, "verify", skip)
     monkeypatch.setattr(http, "_read_json", skip)
     app = SimpleNamespace(state=SimpleNamespace(database=SimpleNamespace(call=call)))
-    request = SimpleNamespace(app=app, method=method, headers=headers, query_params={}, path_params={})
+    scope = {"headers": headers, "query_string": b""}
+    request = SimpleNamespace(app=app, method=method, scope=scope, path_params={})
     asyncio.run(http.call("create_message", request))
     assert asked == [expected]
 
@@ -256,3 +258,65 @@ def test_victim_of_a_deadlock_retries_and_succeeds(
     assert [result["status"] for result in replies[0].json()["results"]] == ["updated", "updated"]
     assert kinds(service.failures[before:]) == ["DeadlockDetectedError"]
     assert sender.stored() == {"one": ["a", "b"], "two": ["a", "b"]}
+
+
+@pytest.fixture
+def settings(cluster: TestCluster, service_database: str) -> Settings:
+    """Settings with the URL of a database."""
+    return Settings(cluster.url(service_database, "authenticator"))
+
+
+def lend(settings: Settings, use: Callable[[connections.Connections], Awaitable[None]]) -> None:
+    """Pass a pool of one connection to a function."""
+
+    async def run() -> None:
+        pool = connections.Connections(settings, 1)
+        await pool.open()
+        try:
+            async with asyncio.timeout(30):
+                await use(pool)
+        finally:
+            pool.terminate()
+
+    asyncio.run(run())
+
+
+async def pid(pool: connections.Connections) -> int:
+    """Return the process of Postgres behind the connection that is lent next."""
+    async with pool.lend() as connection:
+        return await connection.fetchval("select pg_backend_pid()")
+
+
+def test_free_connection_serves_the_next_call(settings: Settings) -> None:
+    async def use(pool: connections.Connections) -> None:
+        first = await pid(pool)
+        assert (await pid(pool), pool._pool.get_idle_size()) == (first, 0)
+        assert pool._timer.when() > asyncio.get_running_loop().time()
+        pool._let_go()  # as the timer does it
+        await pool._leaving
+        assert pool._pool.get_idle_size() == 1
+        assert await pid(pool) == first
+
+    lend(settings, use)
+
+
+def test_failed_call_frees_its_connection(settings: Settings) -> None:
+    async def use(pool: connections.Connections) -> None:
+        for _ in range(3):
+            with pytest.raises(asyncpg.DivisionByZeroError):
+                async with pool.lend() as connection:
+                    await connection.fetchrow("select 1 / 0")
+
+    lend(settings, use)
+
+
+def test_call_without_a_connection_gives_up(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(pool: connections.Connections) -> None:
+        async with pool.lend():
+            monkeypatch.setattr(connections, "PATIENCE", 0.01)
+            with pytest.raises(TimeoutError):
+                await pid(pool)
+            monkeypatch.undo()
+        assert await pid(pool)
+
+    lend(settings, use)

@@ -153,8 +153,9 @@ def test_call_that_waits_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     small = shares.Shares(4)
 
     async def call_twice() -> None:
-        async with asyncio.timeout(10), small.hold("one"), small.hold("one"):
-            pass
+        async with asyncio.timeout(10):
+            await small.take("one")
+            await small.take("one")
 
     with pytest.raises(shares.TooManyAtOnceError):
         asyncio.run(call_twice())
