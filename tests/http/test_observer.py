@@ -114,13 +114,15 @@ def test_log_line_tells_the_outcome_without_content(
     watched: tuple[Service, Team, Sender],
 ) -> None:
     service, team, sender = watched
+    service.client.get("/nothing", headers={"x-request-id": "the-one-before"})
+    until(lambda: "the-one-before" in service.log.read_text())  # the service writes a line after it sent the answer
     before = len(service.lines)
     said = team.sent_id("canary-1 in a message")
     team.request("GET", f"/{said}?canary-2=canary-3")
     team.request("PUT", f"/{said}/reactions/canary-4")
     service.client.request("PROPFIND", "/canary-6")
     sender.send(b"canary-7 is no JSON")
-    until(lambda: len(service.lines) >= before + 5)  # the service writes a line after it sent the answer
+    until(lambda: len(service.lines) >= before + 5)
     lines = service.lines[before:]
     assert [(line["method"], line["route"], line["status"], line["outcome"]) for line in lines] == [
         ("POST", "/api/v2/messages", 201, "ok"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from litestar import Router, route
+from litestar import Router
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
-from threadline.routes.http import HttpRequest, answer, call
+from threadline.routes.http import HttpRequest, answer, call, straight_route
 
 Method = Literal["DELETE", "GET", "PATCH", "POST", "PUT"]
 
@@ -67,11 +67,10 @@ CALLS: tuple[tuple[Method, str, str], ...] = (
 
 
 def _route(method: Method, path: str, function: str) -> HTTPRouteHandler:
-    @route(path, http_method=method, status_code=200)
     async def handle(request: HttpRequest) -> ASGIApp:
         return answer(await call(function, request))
 
-    return handle
+    return straight_route(path, [method], handle)
 
 
 calls = Router("/api/v2", route_handlers=[_route(*each) for each in CALLS])

@@ -10,16 +10,18 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import replace
 
-from litestar import Response, route
+import msgspec
 from litestar.exceptions import HTTPException
+from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from threadline import metrics
 from threadline.database import Reply
-from threadline.routes.http import HttpRequest, answer, read_body, receive
+from threadline.routes.http import Chunks, HttpRequest, answer, find_header, media_type, read_body, straight_route
 from threadline.shares import INGEST
 from threadline.storage import Storage
 
@@ -33,18 +35,17 @@ _CORS = {
 }
 
 
-@route(PATH, http_method=["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"])
-async def ingest(request: HttpRequest) -> ASGIApp:
+async def _ingest(request: HttpRequest) -> ASGIApp:
     """Pass the key and the body to `public.messaging_ingest` and send its answer."""
     if request.method == "OPTIONS":
-        return Response(b"", status_code=204, headers=_CORS)
+        return ASGIResponse(status_code=204, headers=_CORS)
     if request.method != "POST":
         raise HTTPException("Method not allowed", status_code=405, headers={"allow": "POST, OPTIONS"})
-    if request.content_type[0] != "application/json":
+    if media_type(request) != "application/json":
         raise HTTPException("Content-Type must be application/json", status_code=415)
     limit = request.app.state.settings.ingest_max_bytes
     # Joined as the Edge Function joins them (RFC 9110, 5.3): together they are no known key.
-    key = ", ".join(request.headers.getall("x-api-key", []))
+    key = b", ".join(value for name, value in request.scope["headers"] if name == b"x-api-key").decode("latin-1")
     reply = await request.app.state.database.call(
         "messaging_ingest",
         headers={"x-api-key": key},
@@ -55,6 +56,9 @@ async def ingest(request: HttpRequest) -> ASGIApp:
         _count(reply)
         reply = await _sign(reply, request.app.state.storage)
     return answer(reply, _CORS)
+
+
+ingest = straight_route(PATH, ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"], _ingest)
 
 
 async def _sign(reply: Reply, storage: Storage) -> Reply:
@@ -68,21 +72,22 @@ async def _sign(reply: Reply, storage: Storage) -> Reply:
 
 def _count(reply: Reply) -> None:
     # The only place that looks into the answer: read the counts here once `messaging_ingest` returns them.
-    for result in json.loads(reply.body)["results"]:
-        metrics.CONVERSATIONS.labels(result["status"].partition(":")[0]).inc()
-        metrics.MESSAGES.inc(result["messages_added"])
+    results = msgspec.json.decode(reply.body)["results"]
+    for outcome, count in Counter(result["status"].partition(":")[0] for result in results).items():
+        metrics.CONVERSATIONS.labels(outcome).inc(count)
+    metrics.MESSAGES.inc(sum(result["messages_added"] for result in results))
 
 
-def _decode(request: HttpRequest) -> AsyncIterator[bytes]:
-    match request.headers.get("content-encoding", "identity").strip().lower():
+def _decode(request: HttpRequest) -> AsyncIterable[bytes]:
+    match find_header(request.scope, b"content-encoding", "identity").strip().lower():
         case "identity":
-            return receive(request)
+            return Chunks(request)
         case "gzip":
-            return _decompress(receive(request))
+            return _decompress(Chunks(request))
     raise HTTPException("Content-Encoding must be gzip or identity", status_code=415)
 
 
-async def _decompress(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _decompress(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
     decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
         async for chunk in chunks:

@@ -16,7 +16,7 @@ from litestar.types import ASGIApp
 
 from threadline.database import Database, Reply
 from threadline.forms import MAX_OVERHEAD, FormFile, read_form, too_large
-from threadline.routes.http import HttpRequest, answer, receive, verify
+from threadline.routes.http import Chunks, HttpRequest, answer, verify
 from threadline.spool import Spooled
 from threadline.storage import Bucket, StorageRefusedError, StorageUnavailableError, image_size
 from threadline.tokens import Caller
@@ -175,7 +175,7 @@ async def _read(
     if (request.content_length or 0) > settings.upload_max_files * settings.upload_max_bytes + MAX_OVERHEAD:
         raise too_large(settings.upload_max_bytes)
     return await read_form(
-        opened, receive(request), request.headers["content-type"], admit=admission.ask, make_room=spooled.add, **limits
+        opened, Chunks(request), request.headers["content-type"], admit=admission.ask, make_room=spooled.add, **limits
     )
 
 
