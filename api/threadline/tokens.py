@@ -82,7 +82,7 @@ class Verifier:
             raise InvalidTokenError("The access token is missing. Send it as `Authorization: Bearer <token>`.")
         if token.startswith("sb_"):
             raise InvalidTokenError("This is an API key. Send the access token of a signed-in user.")
-        digest = hashlib.sha256(token.encode()).digest()
+        digest = hashlib.blake2b(token.encode(), digest_size=32).digest()  # faster than what goes through OpenSSL
         known = self._verified.get(digest)
         header: dict[str, Any] = {}
         try:

@@ -50,7 +50,7 @@ async def _ingest(request: HttpRequest) -> ASGIApp:
         "messaging_ingest",
         headers={"x-api-key": key},
         body=await read_body(_decode(request), limit, f"Request body too large: at most {limit} bytes"),
-        owners=(f"key {hashlib.sha256(key.encode()).hexdigest()}", INGEST),
+        owners=(f"key {hashlib.blake2b(key.encode(), digest_size=32).hexdigest()}", INGEST),
     )
     if reply.status == 200:
         _count(reply)
