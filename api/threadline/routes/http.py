@@ -121,7 +121,7 @@ class Chunks:
             if message["type"] == "http.disconnect":
                 raise HTTPException("The client has gone.", status_code=500)
             self._received += len(message["body"])
-            self._is_complete = not message["more_body"]
+            self._is_complete = not message.get("more_body")
             if message["body"]:
                 return message["body"]
         raise StopAsyncIteration
