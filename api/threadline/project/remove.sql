@@ -647,6 +647,7 @@ drop function
     private.require_attachments_trigger(),
     private.require_channel(uuid),
     private.require_creation(public.message_events, public.messages),
+    private.require_kept_changes(uuid[], xid8, bigint, integer),
     private.require_management(uuid),
     private.require_message(uuid),
     private.require_owner_trigger(),
