@@ -218,3 +218,13 @@ def test_call_reads_no_other_channels_of_the_caller(past: Db, function: str, fie
     past.execute("set constraints all immediate")
     with reading_at_most(2 * FEW, past):
         assert call(past, function, MATTY, **fields).status == 200
+
+
+def test_search_of_many_channels_scans_the_index_few_times(past: Db) -> None:
+    statement = "insert into public.channels (name, created_by) select n::text, %s from generate_series(1, 400) as n"
+    past.execute(statement, (MATTY,))
+    past.execute("set constraints all immediate")
+    scans = "select pg_stat_get_xact_numscans('private.message_words_search_idx'::regclass)"
+    before = value(past, scans)
+    assert call(past, "search_messages", MATTY, query="word7 nowhere").status == 200
+    assert value(past, scans) - before <= 5
