@@ -52,7 +52,8 @@ create index messages_user_id_idx on public.messages (user_id);
 -- Partial, because most messages have neither a twin nor a parent.
 create index messages_ai_twin_id_idx on public.messages (ai_twin_id) where ai_twin_id is not null;
 create index messages_parent_idx on public.messages (parent_message_id, seq) where parent_message_id is not null;
-create index messages_thread_idx on public.messages (thread_id, seq) where thread_id is not null;
+-- Includes deleted_at, so that counting the replies of a thread reads no rows.
+create index messages_thread_idx on public.messages (thread_id, seq) include (deleted_at) where thread_id is not null;
 -- For the search operator has:thread.
 create index messages_replies_idx on public.messages (channel_id, parent_message_id)
 where parent_message_id is not null;

@@ -10959,7 +10959,8 @@ create index messages_user_id_idx on public.messages (user_id);
 -- Partial, because most messages have neither a twin nor a parent.
 create index messages_ai_twin_id_idx on public.messages (ai_twin_id) where ai_twin_id is not null;
 create index messages_parent_idx on public.messages (parent_message_id, seq) where parent_message_id is not null;
-create index messages_thread_idx on public.messages (thread_id, seq) where thread_id is not null;
+-- Includes deleted_at, so that counting the replies of a thread reads no rows.
+create index messages_thread_idx on public.messages (thread_id, seq) include (deleted_at) where thread_id is not null;
 -- For the search operator has:thread.
 create index messages_replies_idx on public.messages (channel_id, parent_message_id)
 where parent_message_id is not null;
@@ -11541,6 +11542,27 @@ $$;
 comment on function private.find_channel_state(uuid) is
 'The number of messages of a channel, its last event, and the topic that carries full payloads now.';
 
+-- Definer, because policies would check the caller's rights for each reply. It checks them once itself.
+create function private.count_replies(p_channel_id uuid, p_thread_id uuid) returns bigint
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select count(*)
+    from public.messages as reply
+    where reply.thread_id = p_thread_id
+        and reply.deleted_at is null
+        -- Replies are in the channel of their thread.
+        and (select root.channel_id from public.messages as root where root.id = p_thread_id) = p_channel_id
+        and (
+            (select private.is_service())
+            or exists (select from private.my_channels as mine where mine.id = p_channel_id)
+        )
+$$;
+comment on function private.count_replies(uuid, uuid) is
+'The number of replies of a thread; 0 for another channel, and to non-members.';
+
 -- Definer, because a cursor stays valid when its message is deleted.
 create function private.find_cursor(p_body jsonb, p_field text, p_channel_id uuid) returns bigint
 language plpgsql
@@ -11692,9 +11714,7 @@ begin
         v_thread_id := coalesce(
             (select message.thread_id from public.messages as message where message.id = v_thread_id), v_thread_id
         );
-        select count(*) into v_total
-        from public.messages as reply
-        where reply.thread_id = v_thread_id and reply.channel_id = v_channel_id and reply.deleted_at is null;
+        v_total := private.count_replies(v_channel_id, v_thread_id);
     end if;
     select * into v_page
     from private.list_page(v_channel_id, v_thread_id, v_is_roots_only, v_before, v_after, v_limit, v_offset);
@@ -13190,13 +13210,23 @@ begin
                 select private.search_language(settings.default_language) as language, 9223372036854775807 as channels
                 from private.settings
                 union all
+                -- A query for each case, because one for all of them reads the counters of all channels.
+                select counter.language, 1
+                from private.channel_counters as counter
+                where counter.channel_id = p_channel_id and (
+                    (select private.is_service())
+                    or exists (select from private.my_channels as mine where mine.id = p_channel_id)
+                )
+                union all
+                select counter.language, count(*)
+                from private.my_channels as mine
+                inner join private.channel_counters as counter on mine.id = counter.channel_id
+                where p_channel_id is null and not (select private.is_service())
+                group by counter.language
+                union all
                 select counter.language, count(*)
                 from private.channel_counters as counter
-                where (p_channel_id is null or counter.channel_id = p_channel_id)
-                    and (
-                        (select private.is_service())
-                        or counter.channel_id = any(array(select mine.id from private.my_channels as mine))
-                    )
+                where p_channel_id is null and (select private.is_service())
                 group by counter.language
             ) as named
             where named.language is not null
@@ -14257,6 +14287,18 @@ comment on function private.ranking_steps(tsvector, tsquery, text[]) is
 'The steps that ts_rank_cd may take for a message: for each term, each place of the words of the query, which are
 p_lexemes, against each other place. Null without a query.';
 
+create function private.few_channels() returns integer
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return 100;
+end
+$$;
+comment on function private.few_channels() is
+'Up to so many channels, a search looks up each of them in the index of words.';
+
 create function private.search_span(
     p_search private.message_search, p_from bigint, p_to bigint, p_max integer, p_by_words boolean,
     out ids uuid[], out ranks real[]
@@ -14298,7 +14340,16 @@ begin
             where (p_by_words or (entry.number > p_from and entry.number <= p_to))
                 and (not p_by_words or (entry.number + 0 > p_from and entry.number + 0 <= p_to))
                 and (v_words is null or entry.words @@ v_words)
-                and (p_search.channel_ids is null or entry.channel_id = any(p_search.channel_ids))
+                and (
+                    p_search.channel_ids is null
+                    -- Postgres would scan the index of words once for each channel, which takes a millisecond. With
+                    -- many channels, IS TRUE makes this a filter behind one scan.
+                    or case
+                        when cardinality(p_search.channel_ids) > private.few_channels()
+                            then (entry.channel_id = any(p_search.channel_ids)) is true
+                        else entry.channel_id = any(p_search.channel_ids)
+                    end
+                )
                 and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
                 and (
                     p_search.author_ids is null
@@ -14388,6 +14439,11 @@ declare
         nullif(querytree(coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags)), 'T') <> '', false
     );
     v_by_words boolean := false;
+    -- With many channels the index of words reads the matches of all channels, and a page of the table for each. So
+    -- only a word that is rarer, and in a larger sample, goes through it.
+    v_is_wide boolean := coalesce(cardinality(p_search.channel_ids) > private.few_channels(), false);
+    v_rarity integer := case when v_is_wide then 80 else 1 end;
+    v_sample bigint := case when v_is_wide then 90000 else 1 end;
     v_span record;
 begin
     ids := '{}';
@@ -14397,8 +14453,8 @@ begin
     -- messages, the page of 1,000 needs 1000 * r / h reads, and the index of words has h * newest / r entries. If the
     -- first number is larger, the rest goes through that index. A search by message ids reads everything in one step.
     while v_to > 0 and cardinality(ids) < 1000 loop
-        v_by_words := v_has_words and v_to < v_newest
-            and power(cardinality(ids), 2) * v_newest < 1000 * power(v_newest - v_to, 2);
+        v_by_words := v_has_words and v_newest - v_to >= v_sample
+            and v_rarity * power(cardinality(ids), 2) * v_newest < 1000 * power(v_newest - v_to, 2);
         v_step := case when v_by_words or p_search.message_ids is not null then v_newest else v_step end;
         select * into v_span
         from private.search_span(p_search, v_to - v_step, v_to, 1000 - cardinality(ids), v_by_words);
@@ -20603,6 +20659,7 @@ grant execute on function
     private.set_reaction(jsonb, text),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.find_channel_state(uuid),
+    private.count_replies(uuid, uuid),
     private.list_threads(uuid[]),
     private.parse_boolean(jsonb, text),
     private.parse_content(jsonb),
@@ -20907,6 +20964,7 @@ grant execute on function
     private.clean_up(integer),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
     private.find_channel_state(uuid),
+    private.count_replies(uuid, uuid),
     private.list_threads(uuid[]),
     private.parse_boolean(jsonb, text),
     private.parse_content(jsonb),
