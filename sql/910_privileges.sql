@@ -402,6 +402,7 @@ grant execute on function
     private.finish_idempotent(text, text, integer, text),
     private.fold_text(text, boolean),
     private.format_time(timestamptz),
+    private.generate_id(),
     private.fits(jsonb, integer),
     private.has_huge_number(jsonb),
     private.scalar_text(jsonb, text),
