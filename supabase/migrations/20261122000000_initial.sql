@@ -14266,7 +14266,7 @@ Never fails: text that is not an operator is words.';
 
 -- GET /api/v2/messages/search: finds the newest 1,000 messages that fit and answers the best of them.
 -- A caller finds only messages of their own channels. A search reads from the newest message back and stops early, so
--- its time does not grow with the table.
+-- its time grows less than the table: a thousand times the messages make a common word 25 to 40 times as slow.
 
 create function private.ranking_steps(p_words tsvector, p_query tsquery, p_lexemes text[]) returns double precision
 language plpgsql
