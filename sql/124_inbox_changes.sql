@@ -192,6 +192,27 @@ comment on function private.render_inbox_change(uuid, text[], text[]) is
 'A change as a client gets it: the conversation and its changed messages as they are now. If more than 100 changed, it
 has none and truncated is true; removed is true if the rows of some are deleted.';
 
+create function private.require_kept_changes(p_workspaces uuid[], p_xid xid8, p_id bigint, p_place integer)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (
+        select from private.inbox_log_starts as start
+        where start.workspace_id = any(p_workspaces) and (start.xid, start.id, start.place) > (p_xid, p_id, p_place)
+    ) then
+        perform private.fail(
+            409, 'cursor_expired',
+            'Changes after this cursor were deleted. Call without since and read the conversations again.', 'since'
+        );
+    end if;
+end
+$$;
+comment on function private.require_kept_changes(uuid[], xid8, bigint, integer) is
+'Raises an error if the clean-up has deleted changes of these workspaces after a position. PT409.';
+
 -- Definer, because clients may not read the log. It lists only workspaces of the caller.
 create function private.list_inbox_changes(
     p_workspace_id uuid, p_xid xid8, p_id bigint, p_place integer, p_limit integer
@@ -212,15 +233,7 @@ declare
     );
     v_answer record;
 begin
-    if exists (
-        select from private.inbox_log_starts as start
-        where start.workspace_id = any(v_workspaces) and (start.xid, start.id, start.place) > (p_xid, p_id, p_place)
-    ) then
-        perform private.fail(
-            409, 'cursor_expired',
-            'Changes after this cursor were deleted. Call without since and read the conversations again.', 'since'
-        );
-    end if;
+    perform private.require_kept_changes(v_workspaces, p_xid, p_id, p_place);
     with entry as (
         select line.xid, line.id, changed.place::integer as place, changed.conversation_id, changed.external_ids,
             changed.senders, changed.version
@@ -230,9 +243,7 @@ begin
             cross join lateral (
                 -- The page of each workspace, from the index. All at once would sort what lies after the page, too.
                 select page.* from private.inbox_changes as page
-                where page.workspace_id = mine.id
-                    and page.xid < v_horizon
-                    and (page.xid, page.id) >= (p_xid, p_id)
+                where page.workspace_id = mine.id and page.xid < v_horizon and (page.xid, page.id) >= (p_xid, p_id)
                 order by page.xid, page.id
                 limit p_limit + 1
             ) as log
@@ -274,8 +285,7 @@ begin
 end
 $$;
 comment on function private.list_inbox_changes(uuid, xid8, bigint, integer, integer) is
-'A page of the log of the caller''s workspaces after a position, up to the oldest transaction that still runs. PT409 if
-the clean-up has deleted changes after the position.';
+'A page of the log of the caller''s workspaces after a position, up to the oldest transaction that still runs.';
 
 create function public.list_inbox_changes(jsonb) returns json
 language plpgsql

@@ -63,6 +63,27 @@ $$;
 comment on function private.find_channel_state(uuid) is
 'The number of messages of a channel, its last event, and the topic that carries full payloads now.';
 
+-- Definer, because policies would check the caller's rights for each reply. It checks them once itself.
+create function private.count_replies(p_channel_id uuid, p_thread_id uuid) returns bigint
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select count(*)
+    from public.messages as reply
+    where reply.thread_id = p_thread_id
+        and reply.deleted_at is null
+        -- Replies are in the channel of their thread.
+        and (select root.channel_id from public.messages as root where root.id = p_thread_id) = p_channel_id
+        and (
+            (select private.is_service())
+            or exists (select from private.my_channels as mine where mine.id = p_channel_id)
+        )
+$$;
+comment on function private.count_replies(uuid, uuid) is
+'The number of replies of a thread; 0 for another channel, and to non-members.';
+
 -- Definer, because a cursor stays valid when its message is deleted.
 create function private.find_cursor(p_body jsonb, p_field text, p_channel_id uuid) returns bigint
 language plpgsql
@@ -214,9 +235,7 @@ begin
         v_thread_id := coalesce(
             (select message.thread_id from public.messages as message where message.id = v_thread_id), v_thread_id
         );
-        select count(*) into v_total
-        from public.messages as reply
-        where reply.thread_id = v_thread_id and reply.channel_id = v_channel_id and reply.deleted_at is null;
+        v_total := private.count_replies(v_channel_id, v_thread_id);
     end if;
     select * into v_page
     from private.list_page(v_channel_id, v_thread_id, v_is_roots_only, v_before, v_after, v_limit, v_offset);

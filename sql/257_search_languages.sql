@@ -143,13 +143,23 @@ begin
                 select private.search_language(settings.default_language) as language, 9223372036854775807 as channels
                 from private.settings
                 union all
+                -- A query for each case, because one for all of them reads the counters of all channels.
+                select counter.language, 1
+                from private.channel_counters as counter
+                where counter.channel_id = p_channel_id and (
+                    (select private.is_service())
+                    or exists (select from private.my_channels as mine where mine.id = p_channel_id)
+                )
+                union all
+                select counter.language, count(*)
+                from private.my_channels as mine
+                inner join private.channel_counters as counter on mine.id = counter.channel_id
+                where p_channel_id is null and not (select private.is_service())
+                group by counter.language
+                union all
                 select counter.language, count(*)
                 from private.channel_counters as counter
-                where (p_channel_id is null or counter.channel_id = p_channel_id)
-                    and (
-                        (select private.is_service())
-                        or counter.channel_id = any(array(select mine.id from private.my_channels as mine))
-                    )
+                where p_channel_id is null and (select private.is_service())
                 group by counter.language
             ) as named
             where named.language is not null

@@ -83,8 +83,8 @@ select listed.* from private.list_person_keys(array(
 """
 CHANNELS = """
 insert into public.channels (id, workspace_id, name, created_by, created_at)
-select md5('channel ' || n)::uuid, md5('team ' || 1 + n %% %(teams)s)::uuid, 'Channel ' || n, md5('user 3')::uuid,
-    '2025-12-31'
+select md5('channel ' || n)::uuid, md5('team ' || 1 + n %% %(teams)s)::uuid, 'Channel ' || n,
+    md5('user ' || 3 + n * 3 %% (%(users)s - 2))::uuid, timestamptz '2025-12-01' + n * interval '1 second'
 from generate_series(1, %(channels)s) as n;
 insert into public.channel_members (channel_id, user_id, role)
 select md5('channel ' || n)::uuid, md5('user ' || 3 + (n * 3 + place) %% (%(users)s - 2))::uuid,

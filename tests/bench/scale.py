@@ -23,7 +23,7 @@ from private.inbox_changes as line order by line.xid {0}, line.id {0} limit 1
 
 
 def measure(world: World, sizes: Sizes, report: Report) -> None:
-    """Fill a small and a large database of one server, and run each case in both in turn."""
+    """Fill databases of one server, and run each case in all of them in turn."""
     with ExitStack() as stack:
         sessions = []
         for messages in sizes.crowds:
@@ -46,7 +46,7 @@ def open_session(stack: ExitStack, admin: psycopg.Connection, login: str, messag
 
 
 def compare(sessions: Sequence[Session], sizes: Sizes, report: Report) -> None:
-    """Run each case in both databases in turn, in rounds; the first round warms up."""
+    """Run each case in all databases in turn, in rounds; the first round warms up."""
     for round_number in range(sizes.rounds + 1):
         report.waits.append(machine.becomes_quiet(sizes.quiet))
         for name, (case, user_id) in CASES.items():
@@ -65,5 +65,6 @@ def record(name: str, samples: dict[str, list[tuple[float, float]]], report: Rep
         medians = {target: median(sample[place] for sample in taken) for target, taken in samples.items()}
         for target, taken in medians.items():
             report.add("scale", name, unit, target, taken)
-        smallest, *_, largest = medians
+        targets = list(medians)
+        smallest, largest = targets[0], targets[-1]
         report.add("scale", f"{name}, {largest} / {smallest}", "x", unit, medians[largest] / medians[smallest])

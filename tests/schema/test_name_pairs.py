@@ -22,6 +22,7 @@ select act from calls group by act having not bool_or(act = caller)
 # Functions that are no act of their own, with the reason.
 HELPERS = {
     "authenticate_connection": "a step of messaging_ingest, before it reads the body",
+    "count_replies": "the total of list_messages in a thread",
     "find_cursor": "a step of calls that return pages",
     "find_channel_state": "fields of list_messages",
     "inbox_epoch": "a step of list_inbox_changes without a cursor",

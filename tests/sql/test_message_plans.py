@@ -219,3 +219,46 @@ def test_call_reads_no_other_channels_of_the_caller(past: Db, function: str, fie
     past.execute("set constraints all immediate")
     with reading_at_most(2 * FEW, past):
         assert call(past, function, MATTY, **fields).status == 200
+
+
+def test_page_of_a_long_thread_checks_no_rights_per_reply(past: Db) -> None:
+    checks = "select pg_stat_get_xact_numscans('public.channel_members_pkey'::regclass)"
+    replies = value(past, "select count(*) from public.messages where thread_id = %s", THREAD)
+    before = value(past, checks)
+    reply = call(past, "list_messages", MATTY, channel_id=CHANNEL, thread_id=THREAD, limit=10)
+    assert (len(reply.data), reply.meta["total"]) == (10, replies)
+    assert value(past, checks) - before <= FEW
+
+
+@pytest.mark.parametrize("others", [0, 400])
+@pytest.mark.parametrize("by_words", [True, False])
+def test_search_of_many_channels_finds_no_others(past: Db, others: int, by_words: bool) -> None:
+    found = value(
+        past,
+        """
+        select array(
+            select message.channel_id::text
+            from private.search_span(
+                jsonb_populate_record(null::private.message_search, jsonb_build_object(
+                    'words', 'word7', 'channel_ids',
+                    array_append(array(select gen_random_uuid() from generate_series(1, %s)), %s::uuid)
+                )), 0, 1000000000, 1000, %s
+            ) as span
+            cross join lateral unnest(span.ids) as hit (id)
+            inner join public.messages as message on hit.id = message.id
+        )
+        """,
+        others, CHANNEL, by_words,
+    )  # fmt: skip
+    assert set(found) == {CHANNEL}
+
+
+def test_search_in_a_channel_reads_no_other_counters(past: Db) -> None:
+    statement = "insert into public.channels (name, created_by) select n::text, %s from generate_series(1, 400) as n"
+    past.execute(statement, (MATTY,))
+    past.execute("set constraints all immediate")
+    reads = "select pg_stat_get_xact_tuples_returned('private.channel_counters'::regclass)"
+    before = value(past, reads)
+    for _ in range(7):  # the sixth run is the first that may use a generic plan
+        assert call(past, "search_messages", MATTY, query="nowhere", channel_id=CHANNEL).status == 200
+    assert value(past, reads) - before <= 70
