@@ -149,10 +149,13 @@ comment on function private.render_snippet(text, text) is
 'Up to 240 characters of a message around the first place that fits the expression, as HTML: the text is escaped, and
 <mark> surrounds these places.';
 
+-- force_generic_plan, because Postgres prefers a custom plan for a short array, and making it takes longer than the
+-- look-ups.
 create function private.render_hits(p_hits jsonb, p_words tsquery, p_stemmers regdictionary[]) returns jsonb
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
     v_hits jsonb[] := array(select jsonb_array_elements(p_hits));

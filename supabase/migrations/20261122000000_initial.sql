@@ -13514,10 +13514,13 @@ comment on function private.render_snippet(text, text) is
 'Up to 240 characters of a message around the first place that fits the expression, as HTML: the text is escaped, and
 <mark> surrounds these places.';
 
+-- force_generic_plan, because Postgres prefers a custom plan for a short array, and making it takes longer than the
+-- look-ups.
 create function private.render_hits(p_hits jsonb, p_words tsquery, p_stemmers regdictionary[]) returns jsonb
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
     v_hits jsonb[] := array(select jsonb_array_elements(p_hits));
@@ -13580,7 +13583,23 @@ create index message_words_created_at_idx on private.message_words using brin (c
 -- Each search reads the list and one writer must empty it, so its limit is small (in kB).
 create index message_words_search_idx on private.message_words using gin (channel_id extensions.uuid_ops, words)
 with (fastupdate = on, gin_pending_list_limit = 2048);
+-- Nearly empty. With it, a phrase knows at once whether any message has lost places.
+create index message_words_long_idx on private.message_words (number) where words @@ ''':long'''::tsquery;
 alter table private.message_words enable row level security;
+
+-- Definer, because no client reads the index.
+create function private.has_long_messages() returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (select from private.message_words as entry where entry.words @@ ''':long'''::tsquery);
+end
+$$;
+comment on function private.has_long_messages() is
+'Whether the index of any message lacks places of words, which phrases need.';
 
 create function private.word_index_template() returns text
 language plpgsql
@@ -13876,7 +13895,7 @@ create function private.parse_search_phrase(
     p_text text, p_stemmers regdictionary[] default null, p_labels text default '', p_is_beginning boolean default false
 ) returns tsquery
 language plpgsql
-immutable
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -13914,10 +13933,10 @@ begin
         )
         from unnest(v_words) with ordinality as given (word, place)
     );
-    if cardinality(v_words) > 1 then
+    if cardinality(v_words) > 1 and private.has_long_messages() then
         -- A message with the tag :long has lost places, so its words are enough.
         v_all := format('(%s | '':long'' & %s)', v_all, replace(v_all, '<->', '&'));
-    elsif p_stemmers is not null then
+    elsif cardinality(v_words) = 1 and p_stemmers is not null then
         v_all := format('(%s)', concat_ws(' | ', v_all, (
             select string_agg('''' || form.word || '''', ' | ')
             from unnest(private.list_word_forms(v_words[1], p_text, p_stemmers)) as form (word)
@@ -20539,6 +20558,7 @@ grant execute on function
     private.parse_search_phrase(text, regdictionary[], text, boolean),
     private.list_word_forms(text, text, regdictionary[]),
     private.compound_signs(),
+    private.has_long_messages(),
     private.list_compounds(text),
     private.list_stems(text[], text[], regdictionary, boolean),
     private.list_stemmers(uuid),
@@ -20891,6 +20911,7 @@ grant execute on function
     private.parse_search_phrase(text, regdictionary[], text, boolean),
     private.list_word_forms(text, text, regdictionary[]),
     private.compound_signs(),
+    private.has_long_messages(),
     private.list_compounds(text),
     private.list_stems(text[], text[], regdictionary, boolean),
     private.list_stemmers(uuid),

@@ -376,6 +376,7 @@ drop function
     private.has_duplicates(private.ingest_conversation[], private.ingest_message[]),
     private.has_exported(uuid, uuid),
     private.has_huge_number(jsonb),
+    private.has_long_messages(),
     private.has_media_room(uuid),
     private.has_names(private.ingest_source, jsonb),
     private.has_only_new_messages(private.ingest_conversation[], private.ingest_message[], uuid[], uuid[]),
