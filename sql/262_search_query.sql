@@ -151,7 +151,7 @@ declare
     v_newest bigint := (select max(entry.number) from private.message_words as entry);
     v_to bigint := v_newest;
     -- Small enough to answer a common word at once, large enough to estimate how rare a word is.
-    v_step bigint := 10000;
+    v_step bigint := 5000;
     -- querytree is empty or T if no word is required: then the index of words cannot narrow the search.
     v_has_words boolean := coalesce(
         nullif(querytree(coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags)), 'T') <> '', false
@@ -202,7 +202,9 @@ begin
         -- All channels, and no conversations, which stand in the same index under the ids of workspaces.
         v_search.channel_ids := array(select channel.id from public.channels as channel);
     end if;
-    v_search := private.resolve_search_filters(v_search);
+    if v_search.has_reaction or v_search.has_thread then
+        v_search := private.resolve_search_filters(v_search);
+    end if;
     select * into v_found from private.search_index(v_search);
     ids := v_found.ids;
     ranks := v_found.ranks;

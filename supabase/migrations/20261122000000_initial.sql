@@ -13464,17 +13464,6 @@ comment on function private.mark_pattern(text[], tsquery, regdictionary[]) is
 'A regular expression for what the snippets of these texts mark; null for nothing. One for all, because Postgres
 compiles each expression.';
 
-create function private.escape_html(p_text text) returns text
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return replace(replace(replace(replace(p_text, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;');
-end
-$$;
-comment on function private.escape_html(text) is 'A text as HTML that shows it unchanged.';
-
 create function private.render_snippet(p_content text, p_pattern text) returns text
 language plpgsql
 immutable
@@ -13503,9 +13492,10 @@ begin
             regexp_replace(v_shown, p_pattern, e'\u0002\\&\u0003', 'g'), e'\u0003\u0002', ''
         );
     end if;
+    v_shown := replace(replace(replace(replace(v_shown, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;');
     return concat(
         case when v_from > 1 then e'\u2026' end,
-        replace(replace(private.escape_html(v_shown), e'\u0002', '<mark>'), e'\u0003', '</mark>'),
+        replace(replace(v_shown, e'\u0002', '<mark>'), e'\u0003', '</mark>'),
         case when v_is_cut then e'\u2026' end
     );
 end
@@ -14364,7 +14354,7 @@ declare
     v_newest bigint := (select max(entry.number) from private.message_words as entry);
     v_to bigint := v_newest;
     -- Small enough to answer a common word at once, large enough to estimate how rare a word is.
-    v_step bigint := 10000;
+    v_step bigint := 5000;
     -- querytree is empty or T if no word is required: then the index of words cannot narrow the search.
     v_has_words boolean := coalesce(
         nullif(querytree(coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags)), 'T') <> '', false
@@ -14415,7 +14405,9 @@ begin
         -- All channels, and no conversations, which stand in the same index under the ids of workspaces.
         v_search.channel_ids := array(select channel.id from public.channels as channel);
     end if;
-    v_search := private.resolve_search_filters(v_search);
+    if v_search.has_reaction or v_search.has_thread then
+        v_search := private.resolve_search_filters(v_search);
+    end if;
     select * into v_found from private.search_index(v_search);
     ids := v_found.ids;
     ranks := v_found.ranks;
@@ -20564,7 +20556,6 @@ grant execute on function
     private.list_stemmers(uuid),
     private.list_search_terms(text, boolean),
     private.list_marks(tsquery),
-    private.escape_html(text),
     private.mark_pattern(text[], tsquery, regdictionary[]),
     private.render_snippet(text, text),
     private.render_hits(jsonb, tsquery, regdictionary[]),
@@ -20917,7 +20908,6 @@ grant execute on function
     private.list_stemmers(uuid),
     private.list_search_terms(text, boolean),
     private.list_marks(tsquery),
-    private.escape_html(text),
     private.mark_pattern(text[], tsquery, regdictionary[]),
     private.render_snippet(text, text),
     private.render_hits(jsonb, tsquery, regdictionary[]),

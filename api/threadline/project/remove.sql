@@ -332,7 +332,6 @@ drop function
     private.empty_summary(),
     private.erase_person(uuid, uuid[]),
     private.erase_user(uuid),
-    private.escape_html(text),
     private.event_clock(),
     private.fail(integer, text, text, text),
     private.fail_without_conversation(),
