@@ -26,7 +26,23 @@ create index message_words_created_at_idx on private.message_words using brin (c
 -- Each search reads the list and one writer must empty it, so its limit is small (in kB).
 create index message_words_search_idx on private.message_words using gin (channel_id extensions.uuid_ops, words)
 with (fastupdate = on, gin_pending_list_limit = 2048);
+-- Nearly empty. With it, a phrase knows at once whether any message has lost places.
+create index message_words_long_idx on private.message_words (number) where words @@ ''':long'''::tsquery;
 alter table private.message_words enable row level security;
+
+-- Definer, because no client reads the index.
+create function private.has_long_messages() returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (select from private.message_words as entry where entry.words @@ ''':long'''::tsquery);
+end
+$$;
+comment on function private.has_long_messages() is
+'Whether the index of any message lacks places of words, which phrases need.';
 
 create function private.word_index_template() returns text
 language plpgsql

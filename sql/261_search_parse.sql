@@ -59,7 +59,7 @@ create function private.parse_search_phrase(
     p_text text, p_stemmers regdictionary[] default null, p_labels text default '', p_is_beginning boolean default false
 ) returns tsquery
 language plpgsql
-immutable
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -97,10 +97,10 @@ begin
         )
         from unnest(v_words) with ordinality as given (word, place)
     );
-    if cardinality(v_words) > 1 then
+    if cardinality(v_words) > 1 and private.has_long_messages() then
         -- A message with the tag :long has lost places, so its words are enough.
         v_all := format('(%s | '':long'' & %s)', v_all, replace(v_all, '<->', '&'));
-    elsif p_stemmers is not null then
+    elsif cardinality(v_words) = 1 and p_stemmers is not null then
         v_all := format('(%s)', concat_ws(' | ', v_all, (
             select string_agg('''' || form.word || '''', ' | ')
             from unnest(private.list_word_forms(v_words[1], p_text, p_stemmers)) as form (word)

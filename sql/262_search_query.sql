@@ -167,7 +167,7 @@ declare
     v_newest bigint := (select max(entry.number) from private.message_words as entry);
     v_to bigint := v_newest;
     -- Small enough to answer a common word at once, large enough to estimate how rare a word is.
-    v_step bigint := 10000;
+    v_step bigint := 5000;
     -- querytree is empty or T if no word is required: then the index of words cannot narrow the search.
     v_has_words boolean := coalesce(
         nullif(querytree(coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags)), 'T') <> '', false
@@ -176,7 +176,8 @@ declare
     -- With many channels the index of words reads the matches of all channels, and a page of the table for each. So
     -- only a word that is rarer, and in a larger sample, goes through it.
     v_is_wide boolean := coalesce(cardinality(p_search.channel_ids) > private.few_channels(), false);
-    v_rarity integer := case when v_is_wide then 80 else 1 end;
+    -- What an entry of the index of words costs, in reads by number.
+    v_rarity integer := case when v_is_wide then 80 else 3 end;
     v_sample bigint := case when v_is_wide then 90000 else 1 end;
     v_span record;
 begin
@@ -184,8 +185,9 @@ begin
     ranks := '{}';
     -- Reads from the newest message back, in steps that grow eightfold. A common word fills the page in
     -- the first step. The planner cannot know that a word is rare, but the hits so far show it: with h hits in r read
-    -- messages, the page of 1,000 needs 1000 * r / h reads, and the index of words has h * newest / r entries. If the
-    -- first number is larger, the rest goes through that index. A search by message ids reads everything in one step.
+    -- messages, the page of 1,000 needs 1000 * r / h reads, and the index of words has h * newest / r entries, each of
+    -- which costs as much as v_rarity reads. If the first number is larger, the rest goes through that index. A search by
+    -- message ids reads everything in one step.
     while v_to > 0 and cardinality(ids) < 1000 loop
         v_by_words := v_has_words and v_newest - v_to >= v_sample
             and v_rarity * power(cardinality(ids), 2) * v_newest < 1000 * power(v_newest - v_to, 2);
@@ -223,7 +225,9 @@ begin
         -- All channels, and no conversations, which stand in the same index under the ids of workspaces.
         v_search.channel_ids := array(select channel.id from public.channels as channel);
     end if;
-    v_search := private.resolve_search_filters(v_search);
+    if v_search.has_reaction or v_search.has_thread then
+        v_search := private.resolve_search_filters(v_search);
+    end if;
     select * into v_found from private.search_index(v_search);
     ids := v_found.ids;
     ranks := v_found.ranks;

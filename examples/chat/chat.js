@@ -119,7 +119,7 @@ async function openChannel(id) {
   await closeChannel();
   const opened = (view = { id, messages: new Map(), replies: new Map(), members: new Map() });
   showChannels();
-  const { data, meta } = await call("list_messages", { channel_id: id, roots_only: true });
+  const { data, meta } = await loadPage(id);
   add(opened.messages, data);
   await loadMembers(opened);
   if (view !== opened) return;
@@ -135,6 +135,8 @@ async function openChannel(id) {
   });
   await markRead(meta.last_seq);
 }
+
+const loadPage = (channel_id, before) => call("list_messages", { channel_id, roots_only: true, before });
 
 async function closeChannel() {
   const closed = view;
@@ -164,7 +166,7 @@ async function change(event, payload) {
     if (root) root.reply_count++;
     if (!payload.thread_id) add(view.messages, [payload]);
     else if (view.thread === payload.thread_id) add(view.replies, [payload]);
-    hideTyping();
+    showTyping(null);
   } else if (event === "message.deleted") {
     if (view.thread === id) closePanel();
     if (!message) await countReplies();
@@ -172,12 +174,11 @@ async function change(event, payload) {
     view.messages.delete(id);
     view.replies.delete(id);
   } else if (event.startsWith("reaction.") && message) {
-    const { emoji, user_id } = payload;
-    const user_ids = message.reactions.find((reaction) => reaction.emoji === emoji)?.user_ids ?? [];
-    const others = user_ids.filter((other) => other !== user_id);
-    const now = { emoji, user_ids: event === "reaction.added" ? [...others, user_id] : others };
-    message.reactions = [...message.reactions.filter((reaction) => reaction.emoji !== emoji), now]
-      .filter((reaction) => reaction.user_ids.length > 0);
+    const known = message.reactions.find(({ emoji }) => emoji === payload.emoji);
+    const reaction = known ?? { emoji: payload.emoji, user_ids: [] };
+    const others = reaction.user_ids.filter((id) => id !== payload.user_id);
+    reaction.user_ids = event === "reaction.added" ? [...others, payload.user_id] : others;
+    message.reactions = [...new Set([...message.reactions, reaction])].filter(({ user_ids }) => user_ids.length > 0);
   } else if (event.startsWith("message.") && message && !payload.deleted) {
     const { content, metadata, edited_at } = payload;
     Object.assign(message, { content, metadata, edited_at });
@@ -190,7 +191,7 @@ async function change(event, payload) {
 
 // Only the server knows the thread of a deleted reply that was not shown.
 async function countReplies() {
-  const { data } = await call("list_messages", { channel_id: view.id, roots_only: true });
+  const { data } = await loadPage(view.id);
   for (const { id, reply_count } of data) if (view.messages.has(id)) view.messages.get(id).reply_count = reply_count;
 }
 
@@ -198,7 +199,7 @@ byId("messages").onscroll = async ({ target }) => {
   const { id, cursor } = view ?? {};
   if (target.scrollTop > 200 || !cursor) return;
   view.cursor = null;
-  const { data, meta } = await call("list_messages", { channel_id: id, roots_only: true, before: cursor });
+  const { data, meta } = await loadPage(id, cursor);
   if (view?.id !== id) return;
   view.cursor = meta.next_cursor;
   const below = target.scrollHeight - target.scrollTop;
@@ -212,20 +213,19 @@ async function markRead(seq = view?.following?.seq) {
 }
 document.addEventListener("visibilitychange", () => markRead());
 
+const actions = {
+  emojis: ["👍", "❤️", "🎉"],
+  react: ({ id }, emoji) => call("toggle_reaction", { id, emoji }),
+  pin: ({ id }, isPinned) => call(isPinned ? "pin_message" : "unpin_message", { id }),
+  edit: (message) => (message.thread_id ? view.threadComposer : view.composer).edit(message),
+  remove: ({ id }) => call("delete_message", { id }),
+  openThread,
+  download,
+};
+
 function show(toEnd = false) {
-  const options = {
-    me,
-    toEnd,
-    emojis: ["👍", "❤️", "🎉"],
-    react: ({ id }, emoji) => call("toggle_reaction", { id, emoji }),
-    pin: ({ id }, isPinned) => call(isPinned ? "pin_message" : "unpin_message", { id }),
-    edit: (message) => (message.thread_id ? view.threadComposer : view.composer).edit(message),
-    remove: ({ id }) => call("delete_message", { id }),
-    openThread,
-    download,
-  };
-  page.showMessages(byId("messages"), view.messages, options);
-  if (view.thread) page.showMessages(byId("panel-list"), view.replies, options);
+  page.showMessages(byId("messages"), view.messages, { ...actions, me, toEnd });
+  if (view.thread) page.showMessages(byId("panel-list"), view.replies, { ...actions, me });
 }
 
 // Writing. The client chooses the id of a message, so sending it again after a lost answer repeats nothing.
@@ -297,6 +297,7 @@ async function loadMembers(of) {
 }
 
 async function openMembers() {
+  await loadMembers(view);
   const { workspace_id, role, kind } = channels.get(view.id);
   const present = view.live.presenceState();
   const write = (id) => async () => openChannel((await call("open_direct", { user_ids: [id] })).id);
@@ -306,7 +307,6 @@ async function openMembers() {
   const users = role !== "member" && kind === "channel" ? await call("list_workspace_members", { workspace_id }) : [];
   const invite = (user_id) => async () => {
     await supabase.from("channel_members").insert({ channel_id: view.id, user_id }).throwOnError();
-    await loadMembers(view);
     await openMembers();
   };
   items.push(...users.filter(({ user_id }) => !view.members.has(user_id)).map((user) =>
@@ -335,14 +335,10 @@ function sayTyping() {
 
 let forgetting;
 function showTyping(id) {
-  const member = view?.members.get(id); // an unknown id has no name
-  if (member && id !== me) byId("typing").textContent = `${member.display_name} is writing …`;
+  const member = id !== me && view?.members.get(id);
+  byId("typing").textContent = member ? `${member.display_name} is writing …` : "";
   clearTimeout(forgetting);
-  forgetting = setTimeout(hideTyping, 4000);
-}
-
-function hideTyping() {
-  byId("typing").textContent = "";
+  forgetting = setTimeout(showTyping, 4000);
 }
 
 const { data: { session } } = await supabase.auth.getSession();

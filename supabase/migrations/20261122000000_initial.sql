@@ -13476,17 +13476,6 @@ comment on function private.mark_pattern(text[], tsquery, regdictionary[]) is
 'A regular expression for what the snippets of these texts mark; null for nothing. One for all, because Postgres
 compiles each expression.';
 
-create function private.escape_html(p_text text) returns text
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return replace(replace(replace(replace(p_text, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;');
-end
-$$;
-comment on function private.escape_html(text) is 'A text as HTML that shows it unchanged.';
-
 create function private.render_snippet(p_content text, p_pattern text) returns text
 language plpgsql
 immutable
@@ -13515,9 +13504,10 @@ begin
             regexp_replace(v_shown, p_pattern, e'\u0002\\&\u0003', 'g'), e'\u0003\u0002', ''
         );
     end if;
+    v_shown := replace(replace(replace(replace(v_shown, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;');
     return concat(
         case when v_from > 1 then e'\u2026' end,
-        replace(replace(private.escape_html(v_shown), e'\u0002', '<mark>'), e'\u0003', '</mark>'),
+        replace(replace(v_shown, e'\u0002', '<mark>'), e'\u0003', '</mark>'),
         case when v_is_cut then e'\u2026' end
     );
 end
@@ -13526,10 +13516,13 @@ comment on function private.render_snippet(text, text) is
 'Up to 240 characters of a message around the first place that fits the expression, as HTML: the text is escaped, and
 <mark> surrounds these places.';
 
+-- force_generic_plan, because Postgres prefers a custom plan for a short array, and making it takes longer than the
+-- look-ups.
 create function private.render_hits(p_hits jsonb, p_words tsquery, p_stemmers regdictionary[]) returns jsonb
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
     v_hits jsonb[] := array(select jsonb_array_elements(p_hits));
@@ -13592,7 +13585,23 @@ create index message_words_created_at_idx on private.message_words using brin (c
 -- Each search reads the list and one writer must empty it, so its limit is small (in kB).
 create index message_words_search_idx on private.message_words using gin (channel_id extensions.uuid_ops, words)
 with (fastupdate = on, gin_pending_list_limit = 2048);
+-- Nearly empty. With it, a phrase knows at once whether any message has lost places.
+create index message_words_long_idx on private.message_words (number) where words @@ ''':long'''::tsquery;
 alter table private.message_words enable row level security;
+
+-- Definer, because no client reads the index.
+create function private.has_long_messages() returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (select from private.message_words as entry where entry.words @@ ''':long'''::tsquery);
+end
+$$;
+comment on function private.has_long_messages() is
+'Whether the index of any message lacks places of words, which phrases need.';
 
 create function private.word_index_template() returns text
 language plpgsql
@@ -13925,7 +13934,7 @@ create function private.parse_search_phrase(
     p_text text, p_stemmers regdictionary[] default null, p_labels text default '', p_is_beginning boolean default false
 ) returns tsquery
 language plpgsql
-immutable
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -13963,10 +13972,10 @@ begin
         )
         from unnest(v_words) with ordinality as given (word, place)
     );
-    if cardinality(v_words) > 1 then
+    if cardinality(v_words) > 1 and private.has_long_messages() then
         -- A message with the tag :long has lost places, so its words are enough.
         v_all := format('(%s | '':long'' & %s)', v_all, replace(v_all, '<->', '&'));
-    elsif p_stemmers is not null then
+    elsif cardinality(v_words) = 1 and p_stemmers is not null then
         v_all := format('(%s)', concat_ws(' | ', v_all, (
             select string_agg('''' || form.word || '''', ' | ')
             from unnest(private.list_word_forms(v_words[1], p_text, p_stemmers)) as form (word)
@@ -14410,7 +14419,7 @@ declare
     v_newest bigint := (select max(entry.number) from private.message_words as entry);
     v_to bigint := v_newest;
     -- Small enough to answer a common word at once, large enough to estimate how rare a word is.
-    v_step bigint := 10000;
+    v_step bigint := 5000;
     -- querytree is empty or T if no word is required: then the index of words cannot narrow the search.
     v_has_words boolean := coalesce(
         nullif(querytree(coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags)), 'T') <> '', false
@@ -14419,7 +14428,8 @@ declare
     -- With many channels the index of words reads the matches of all channels, and a page of the table for each. So
     -- only a word that is rarer, and in a larger sample, goes through it.
     v_is_wide boolean := coalesce(cardinality(p_search.channel_ids) > private.few_channels(), false);
-    v_rarity integer := case when v_is_wide then 80 else 1 end;
+    -- What an entry of the index of words costs, in reads by number.
+    v_rarity integer := case when v_is_wide then 80 else 3 end;
     v_sample bigint := case when v_is_wide then 90000 else 1 end;
     v_span record;
 begin
@@ -14427,8 +14437,9 @@ begin
     ranks := '{}';
     -- Reads from the newest message back, in steps that grow eightfold. A common word fills the page in
     -- the first step. The planner cannot know that a word is rare, but the hits so far show it: with h hits in r read
-    -- messages, the page of 1,000 needs 1000 * r / h reads, and the index of words has h * newest / r entries. If the
-    -- first number is larger, the rest goes through that index. A search by message ids reads everything in one step.
+    -- messages, the page of 1,000 needs 1000 * r / h reads, and the index of words has h * newest / r entries, each of
+    -- which costs as much as v_rarity reads. If the first number is larger, the rest goes through that index. A search by
+    -- message ids reads everything in one step.
     while v_to > 0 and cardinality(ids) < 1000 loop
         v_by_words := v_has_words and v_newest - v_to >= v_sample
             and v_rarity * power(cardinality(ids), 2) * v_newest < 1000 * power(v_newest - v_to, 2);
@@ -14466,7 +14477,9 @@ begin
         -- All channels, and no conversations, which stand in the same index under the ids of workspaces.
         v_search.channel_ids := array(select channel.id from public.channels as channel);
     end if;
-    v_search := private.resolve_search_filters(v_search);
+    if v_search.has_reaction or v_search.has_thread then
+        v_search := private.resolve_search_filters(v_search);
+    end if;
     select * into v_found from private.search_index(v_search);
     ids := v_found.ids;
     ranks := v_found.ranks;
@@ -20806,12 +20819,12 @@ grant execute on function
     private.parse_search_phrase(text, regdictionary[], text, boolean),
     private.list_word_forms(text, text, regdictionary[]),
     private.compound_signs(),
+    private.has_long_messages(),
     private.list_compounds(text),
     private.list_stems(text[], text[], regdictionary, boolean),
     private.list_stemmers(uuid),
     private.list_search_terms(text, boolean),
     private.list_marks(tsquery),
-    private.escape_html(text),
     private.mark_pattern(text[], tsquery, regdictionary[]),
     private.render_snippet(text, text),
     private.render_hits(jsonb, tsquery, regdictionary[]),
@@ -21159,12 +21172,12 @@ grant execute on function
     private.parse_search_phrase(text, regdictionary[], text, boolean),
     private.list_word_forms(text, text, regdictionary[]),
     private.compound_signs(),
+    private.has_long_messages(),
     private.list_compounds(text),
     private.list_stems(text[], text[], regdictionary, boolean),
     private.list_stemmers(uuid),
     private.list_search_terms(text, boolean),
     private.list_marks(tsquery),
-    private.escape_html(text),
     private.mark_pattern(text[], tsquery, regdictionary[]),
     private.render_snippet(text, text),
     private.render_hits(jsonb, tsquery, regdictionary[]),

@@ -107,7 +107,7 @@ def search(person: Caller, long: UUID, sizes: Sizes, report: Report) -> None:
     """Search words in many, some and no messages of the channel."""
     texts = contents(DIFFERENT)
     words = [word for text in texts for word in text.split() if word.isascii() and len(word) > 3]
-    common = max(set(words[:5000]), key=words[:5000].count)
+    common = max(sorted(set(words[:5000])), key=words[:5000].count)
     phrase = next(text for text in texts[100:] if text.isascii()).split()[:3]
     queries = {
         "a common word": common,

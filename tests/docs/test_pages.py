@@ -49,6 +49,16 @@ def test_the_index_lists_each_page() -> None:
     assert [page for page in pages if page != "index.md" and f"({page}" not in index] == []
 
 
+def test_pages_name_tests_that_exist() -> None:
+    named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))}
+    files = [*ROOT.glob("tests/*/test_*.py"), *ROOT.glob("tests/devstack/*/test_*.py")]
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    assert (
+        named - {name for text in texts for name in re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE)}
+        == set()
+    )
+
+
 def test_env_example_names_variables_of_the_settings_page() -> None:
     page = (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
     names = re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)

@@ -58,8 +58,8 @@ def test_finish_upload_takes_file_facts_from_storage(db: Db) -> None:
 
 
 def test_file_name_is_text_not_a_path(db: Db) -> None:
-    file = upload(db, BOB, "../../etc/pass\nwd" + "x" * 300)
-    assert file["name"] == ("../../etc/pass_wd" + "x" * 300)[:255]
+    file = upload(db, BOB, "../../etc/pass\nwd\u202egnp" + "x" * 300)
+    assert file["name"] == ("../../etc/pass_wd_gnp" + "x" * 300)[:255]
     assert file["path"] == f"{CHANNEL}/{file['id']}"
 
 

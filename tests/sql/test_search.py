@@ -153,6 +153,12 @@ def test_symbols_are_indexed_beside_the_words(db: Db) -> None:
     assert value(db, indexed, "a " * 255, None).startswith("':long' ")
 
 
+def test_phrase_finds_a_message_that_lost_places(db: Db) -> None:
+    send(db, "lo " * 300 + "hi")
+    assert len(call(db, "search_messages", query='"lo hi"').data) == 1
+    assert call(db, "search_messages", query='"lo hi there"').data == []
+
+
 def test_non_member_finds_nothing(db: Db) -> None:
     assert search(db, MALLORY, "deployment") == []
     # The function has the rights of its owner, so it must not even return ids.
