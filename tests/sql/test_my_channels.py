@@ -288,6 +288,7 @@ def test_log_of_a_user_has_no_gap_and_equals_broadcasts(db: Db) -> None:
         mark_read(db, BOB, last_seq(db))
     log = events(db, BOB)
     assert [payload["seq"] for _, payload in log] == list(range(1, len(log) + 1))
+    assert [payload["prev_seq"] for _, payload in log] == list(range(len(log)))
     assert broadcasts(db, f"user:{BOB}")[-10:] == log[-10:]
     assert events(db, BOB, len(log) - 3) == log[-3:]
 

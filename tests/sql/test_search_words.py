@@ -217,6 +217,7 @@ def test_exact_words_rank_before_other_forms(db: Db) -> None:
         ("Un caf\u00e9, please", "cafe", "Un <mark>caf\u00e9</mark>, please"),
         ("\u00c9clair, \u00e9clairs", "eclair", "<mark>\u00c9clair</mark>, <mark>\u00e9clairs</mark>"),
         ("the staging stage", "stag*", "the <mark>staging</mark> <mark>stage</mark>"),
+        ("lampion, lamp, stage", "lamp stag*", "lampion, <mark>lamp</mark>, <mark>stage</mark>"),
         (
             "\u660e\u5929\u8ba8\u8bba\u90e8\u7f72\u8ba1\u5212",
             "\u90e8\u7f72\u8ba1",
@@ -226,7 +227,17 @@ def test_exact_words_rank_before_other_forms(db: Db) -> None:
         ("I like C++", "C++", "I like <mark>C</mark>++"),
         ("the \u0002red\u0003 lamp", "lamp", "the red <mark>lamp</mark>"),
     ],
-    ids=["escaped", "accent", "accent first", "beginning", "Chinese", "exclusion", "sign", "control characters"],
+    ids=[
+        "escaped",
+        "accent",
+        "accent first",
+        "beginning",
+        "word and beginning",
+        "Chinese",
+        "exclusion",
+        "sign",
+        "control characters",
+    ],
 )
 def test_snippet_marks_what_was_found(db: Db, content: str, query: str, snippet: str) -> None:
     send(db, content)

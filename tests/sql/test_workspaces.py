@@ -115,6 +115,7 @@ def test_connection_that_is_apart_has_its_own_conversations(db: Db) -> None:
     for connection in (first, second):
         assert push(db, connection, conversation(message("a")))[0]["status"] == "created"
         assert push(db, connection, conversation(message("a")))[0]["status"] == "no_new_messages"
+    assert push(db, second, conversation(message("b"), external_id="new", continues="chat"))[0]["status"] == "updated"
     assert seen_by(db, BOB) == 2
 
 
