@@ -139,6 +139,7 @@ def test_stored_file_cannot_be_replaced(db: Db, user_id: str, is_known: bool) ->
         db.execute(STORE, (file["path"], user_id, METADATA))
         again = json.dumps({"conversation_id": CHANNEL, "files": [file]})
         assert code(db, "select public.finish_upload(%s::jsonb)", again) == ("PT409", "id_retired")
+    assert upload(db, BOB)["id"] != file["id"]
 
 
 def test_open_policies_affect_other_buckets_only(db: Db) -> None:

@@ -53,6 +53,8 @@ def test_deleted_messages_are_left_out(db: Db) -> None:
     ingest(db, conversation(message("m1", content="secret"), message("m2")))
     ingest(db, update("deleted"))
     assert [line["id"] for line in begin(db).data["messages"]] == ["m2"]
+    ingest(db, conversation(updates=[{"message_id": "m2", "type": "deleted", "at": "2026-02-01T11:00:00Z"}]))
+    assert (begin(db).status, begin(db).data["messageCount"]) == (200, 0)
 
 
 def test_answer_is_kept_until_the_conversation_changes(db: Db) -> None:

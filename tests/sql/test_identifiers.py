@@ -312,10 +312,13 @@ def test_changed_number_keeps_the_old_until_undone(db: Db) -> None:
     assert call(db, "change_number", BOB, person_id=str(person), phone="+1 555 987 6543").status == 200
     become_postgres(db)
     assert (person_of(db, old), person_of(db, new)) == (person, person)
+    # A later change of another person stays.
+    other = str(add_person(db, "+1 555 222 3333"))
+    call(db, "change_number", BOB, person_id=other, phone="+1 555 444 5555")
     assert call(db, "undo_number_change", BOB, person_id=str(person)).data["phone"] == PHONE
     become_postgres(db)
     assert (person_of(db, old), person_of(db, new)) == (person, None)
-    assert rows(db, "select from public.person_identifiers") == []
+    assert rows(db, "select person_id::text from public.person_identifiers") == [other]
     assert call(db, "undo_number_change", BOB, person_id=str(person)).error[1] == "number_not_changed"
     assert call(db, "change_number", BOB, person_id=str(person), phone="@ann").error == (400, "invalid_field", "phone")
 

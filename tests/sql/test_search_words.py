@@ -244,6 +244,15 @@ def test_snippet_marks_what_was_found(db: Db, content: str, query: str, snippet:
     assert call(db, "search_messages", query=query).data[0]["snippet"] == snippet
 
 
+def test_ninth_beginning_of_a_query_is_ignored(db: Db) -> None:
+    words = [f"{letter * 4}" for letter in "bcdfghjk"]
+    send(db, " ".join(words))
+    known = "* ".join(words)
+    assert len(hits(db, f"{known}* zzzz*")) == 1
+    assert hits(db, f"zzzz* {known}*") == []
+    assert hits(db, f"{'* '.join(words[:7])}* zzzz*") == []
+
+
 def test_snippet_of_a_long_message_is_short(db: Db) -> None:
     send(db, "word " * 500 + "needle " + "word " * 500)
     snippet = call(db, "search_messages", query="needle").data[0]["snippet"]

@@ -172,6 +172,17 @@ def test_revoked_key_is_refused(db: Db) -> None:
     assert actions(db)[-3:] == ["connection.created", "key.created", "key.revoked"]
 
 
+def test_departures_and_deletions_are_in_the_audit_log(db: Db) -> None:
+    made = new_connection(db)
+    db.execute("delete from public.messaging_connections where id = %s", (made["id"],))
+    db.execute("delete from public.workspace_members where (workspace_id, user_id) = (%s, %s)", (WORKSPACE, BOB))
+    written = "select action, subject_id::text, details from public.audit_log where workspace_id = %s order by at"
+    assert rows(db, written, WORKSPACE)[-2:] == [
+        ("connection.deleted", made["id"], {"platform": "signal"}),
+        ("member.left", BOB, {"old_role": "member"}),
+    ]
+
+
 def test_link_lets_a_user_join_once(db: Db) -> None:
     made = invite(db, role="admin")
     assert made["token"].startswith("threadline_")
