@@ -103,10 +103,11 @@ def test_wrong_clock_comes_behind_what_was_there(db: Db) -> None:
             message("5", sent_at="2063-01-01T00:00:00Z"),
         ),
     )
+    ingest(db, conversation(message("0", sent_at="2026-02-01T09:00:00Z")))
     ingest(db, conversation(message("6", sent_at=FUTURE, content="last")))
-    assert (stored_ids(db), read_conversation(db)["last_message_preview"]) == (list("123456"), "last")
+    assert (stored_ids(db), read_conversation(db)["last_message_preview"]) == (list("0123456"), "last")
     ingest(db, conversation(message("7", sent_at="2026-02-01T11:00:01Z")))
-    assert stored_ids(db) == list("1234567")
+    assert stored_ids(db) == list("01234567")
 
 
 def test_wrong_clock_sent_again_changes_nothing(db: Db) -> None:

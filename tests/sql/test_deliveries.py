@@ -112,6 +112,8 @@ def test_twins_of_other_channels_receive_nothing(db: Db, secret: str) -> None:
     assert outbox(db, send(db, channel_id=add_channel(db))) == set()
     assert outbox(db, send(db)) == {TWIN}
     assert other not in outbox(db, send(db))
+    fields = {"channel_id": CHANNEL, "content": "x", "ai_twin_id": other}
+    assert call(db, "create_message", MATTY, **fields).error[1] == "twin_not_allowed"
 
 
 def test_unstored_message_is_not_forwarded(db: Db, secret: str) -> None:
@@ -279,8 +281,10 @@ def test_both_secrets_sign_until_the_overlap_ends(db: Db, secret: str) -> None:
 
 
 def test_later_rotation_does_not_prolong_a_secret(db: Db, secret: str) -> None:
+    other = add_twin(db)
     for hours in (1, 720):
         ask(db, MATTY, "rotate_twin_secret", ai_twin_id=TWIN, overlap_hours=hours)
+    assert rows(db, "select expires_at from private.twin_secrets where ai_twin_id = %s", other) == [None]
     left = "select extract(hour from min(expires_at) - now()) from private.twin_secrets"
     assert value(db, left) == 1
 

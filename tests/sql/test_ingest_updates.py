@@ -71,6 +71,10 @@ EXAMPLES = {
         [update("read"), update("delivered", at=LATER)],
         {"status": "read", "status_at": AT},
     ),
+    "latest receipt": (
+        [update("read", at=LATER), update("read", by="@ann"), update("read", by="@bea")],
+        {"status": "read", "status_at": LATER},
+    ),
     "played": ([update("played"), update("read", at=LATER)], {"status": "played", "status_at": AT}),
     "failed": (
         [update("failed", reason="131026: Undeliverable")],

@@ -443,8 +443,10 @@ def test_edit_without_content_is_rejected(db: Db, content: Any) -> None:
 
 def test_edits_are_listed_oldest_first(db: Db) -> None:
     assert call(db, "list_message_edits", BOB, id=MESSAGE).body == {"success": True, "data": []}
+    other = send(db)
     for content in ("second", "second", "third"):
         call(db, "edit_message", id=MESSAGE, content=content)
+        call(db, "edit_message", id=other, content=content)
     versions = call(db, "list_message_edits", BOB, id=MESSAGE).data
     first = "Can you analyze the Q1 marketing data?"
     assert [(one["version"], one["content"]) for one in versions] == [(1, first), (2, "second")]

@@ -115,6 +115,14 @@ def test_unread_counts_end_at_100(db: Db) -> None:
 # The list
 
 
+def test_member_count_follows_arrivals_and_departures(db: Db) -> None:
+    db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (CHANNEL, MALLORY))
+    assert mine(db, BOB)["member_count"] == 4
+    for left in (MALLORY, CAROL):
+        leave(db, left, CHANNEL)
+    assert mine(db, BOB)["member_count"] == 2
+
+
 def test_list_shows_channel_state_and_last_message(db: Db) -> None:
     message = send(db, "x" * 300)
     found = mine(db, BOB)

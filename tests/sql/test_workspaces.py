@@ -197,12 +197,16 @@ def test_link_lets_a_user_join_once(db: Db) -> None:
 
 
 def test_new_invitation_revokes_the_open_one_of_the_address(db: Db) -> None:
+    other = invite(db, email="other@example.com")
     first = invite(db, email="mallory@example.com", role="admin")
     second = invite(db, email="Mallory@example.com")
     assert actions(db)[-3:] == ["invitation.created", "invitation.revoked", "invitation.created"]
     guest = {"workspace_id": None, "channel_id": CHANNEL, "email": "mallory@example.com"}
     invite(db, **guest)
     third = invite(db, **guest)
+    assert rows(db, "select from public.workspace_invitations where id = %s and revoked_at is null", other["id"]) == [
+        ()
+    ]
     become(db, MALLORY)
     listed = rows(db, "select id::text from public.list_my_invitations()")
     assert sorted(listed) == sorted([second["id"], third["id"]])
