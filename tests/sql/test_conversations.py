@@ -80,6 +80,16 @@ def test_sequence_that_is_no_integer_counts_as_0(db: Db, sequence: object) -> No
 FUTURE = "2062-01-01T00:00:00Z"
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_latest_name_of_a_request_counts(db: Db, order: int) -> None:
+    named = [
+        conversation(message(name, sent_at=f"2026-02-0{day}T10:00:00Z"), participant_name=name)
+        for day, name in ((1, "Old"), (2, "New"))
+    ]
+    ingest(db, *named[::order])
+    assert read_conversation(db)["participant_name"] == "New"
+
+
 def test_wrong_clock_does_not_pin_a_conversation(db: Db) -> None:
     ingest(db, conversation(message("1", sent_at=FUTURE, content="wrong clock"), participant_name="Old"))
     first = read_conversation(db)

@@ -121,6 +121,13 @@ def test_member_count_follows_arrivals_and_departures(db: Db) -> None:
     for left in (MALLORY, CAROL):
         leave(db, left, CHANNEL)
     assert mine(db, BOB)["member_count"] == 2
+    assert rows(db, "select ai_twin_id::text from public.channel_twins where channel_id = %s", CHANNEL) == [TWIN]
+
+
+def test_own_message_moves_only_the_own_marker(db: Db) -> None:
+    before = mine(db, BOB)["read_seq"]
+    send(db)
+    assert [mine(db, who)["read_seq"] for who in (MATTY, BOB)] == [last_seq(db), before]
 
 
 def test_list_shows_channel_state_and_last_message(db: Db) -> None:

@@ -284,6 +284,7 @@ def test_erased_user_gives_the_project_nothing_back(db: Db) -> None:
 
 
 def test_empty_channel_gets_an_empty_summary_for_free(db: Db) -> None:
+    send(db, "elsewhere", channel_id=add_channel(db, "other", [MATTY]))
     empty(db)
     reply = begin(db, service={"is_configured": "false"})
     assert (reply.status, used(db)) == (200, 0)

@@ -174,6 +174,10 @@ def test_revoked_key_is_refused(db: Db) -> None:
 
 def test_departures_and_deletions_are_in_the_audit_log(db: Db) -> None:
     made = new_connection(db)
+    become(db, MATTY)
+    db.execute("select public.rotate_messaging_key(%s)", (TEAM,))
+    become_postgres(db)
+    assert actions(db)[-1] == "key.rotated"
     db.execute("delete from public.messaging_connections where id = %s", (made["id"],))
     db.execute("delete from public.workspace_members where (workspace_id, user_id) = (%s, %s)", (WORKSPACE, BOB))
     written = "select action, subject_id::text, details from public.audit_log where workspace_id = %s order by at"
