@@ -9,7 +9,17 @@ import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege
 
 from tests.support.cluster import TestCluster
-from tests.support.database import Db, become, become_anon, become_postgres, become_service, refused, rows, value
+from tests.support.database import (
+    Db,
+    add_channel,
+    become,
+    become_anon,
+    become_postgres,
+    become_service,
+    refused,
+    rows,
+    value,
+)
 from tests.support.world import BOB, MATTY
 
 CAROL = "ca401ca4-0000-4000-8000-000000000003"
@@ -172,6 +182,8 @@ def test_open_policies_affect_other_buckets_only(db: Db) -> None:
 @pytest.mark.parametrize(("user_id", "may"), [(BOB, True), (MATTY, True), (CAROL, False), (MALLORY, False)])
 def test_uploader_and_channel_managers_may_remove_a_file(db: Db, user_id: str, may: bool) -> None:
     file = upload(db, BOB)
+    become_postgres(db)
+    add_channel(db, "of Carol", [CAROL])
     db.execute("select set_config('storage.allow_delete_query', 'true', true)")
     become(db, user_id)
     assert len(rows(db, REMOVE, file["path"])) == may
