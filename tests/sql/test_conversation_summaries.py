@@ -47,6 +47,7 @@ def test_transcript_names_both_sides(db: Db) -> None:
     ]
     assert reply.data["scope"]["messageCount"] == 3
     assert begin(db, messageCount=1).data["messages"][0]["id"] == "m3"
+    assert [begin(db, messageCount=count).status for count in (10_000, 10_001)] == [201, 400]
 
 
 def test_deleted_messages_are_left_out(db: Db) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.sql.test_ingest_aliases import NEW, OLD, chat
 from tests.support.calls import call, ingest, post
-from tests.support.database import Db, value
+from tests.support.database import Db, rows, value
 from tests.support.ingest import message, request
 from tests.support.people import read_conversation
 from tests.support.world import BOB, MATTY, TELEGRAM, WHATSAPP
@@ -208,14 +208,15 @@ def test_only_members_separate_a_conversation(db: Db) -> None:
 
 
 def test_file_of_a_message_moves_with_it(db: Db) -> None:
-    image = {**late("2"), "type": "image"}
-    post(db, json.dumps(request(FIRST[0], chat(NEW, image), chat(NEWER, image), media_uploads=True)).encode())
-    owners = "select array_agg(conversation_id::text order by conversation_id) from private.conversation_media"
-    expected = sorted([id_of(db, OLD), id_of(db, NEWER)])
+    images = [{**late(str(number)), "type": "image"} for number in range(4)]
+    others = [chat(name, image) for name, image in zip((NEW, NEWER, "other"), images, strict=False)]
+    post(db, json.dumps(request(FIRST[0], *others, media_uploads=True)).encode())
+    owners = "select conversation_id::text from private.conversation_media order by external_id"
     ingest(db, JOIN)
-    assert value(db, owners) == expected
-    separate(db)
-    assert value(db, owners) == sorted([id_of(db, NEW), id_of(db, NEWER)])
+    ingest(db, chat(NEWER, continues=OLD))
+    assert rows(db, owners) == [id_of(db, name) for name in (OLD, OLD, "other")]
+    separate(db, external_conversation_id=NEW)
+    assert rows(db, owners) == [id_of(db, name) for name in (NEW, OLD, "other")]
 
 
 def test_separated_group_keeps_messages_and_participants(db: Db) -> None:

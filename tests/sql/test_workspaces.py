@@ -290,6 +290,11 @@ def test_change_of_a_name_keeps_retention(db: Db) -> None:
     assert (changed["conversation_days"], changed["channel_days"]) == (8, 9)
 
 
+@pytest.mark.parametrize(("limit", "has_more"), [(1, True), (2, False)])
+def test_full_page_of_workspaces_is_the_last(db: Db, limit: int, has_more: bool) -> None:
+    assert call(db, "list_workspaces", limit=limit).meta == {"has_more": has_more}
+
+
 def test_audit_line_has_both_roles_in_a_channel(db: Db) -> None:
     statement = "update public.channel_members set role = 'admin' where channel_id = %s and user_id = %s"
     db.execute(statement, (CHANNEL, BOB))
@@ -735,6 +740,18 @@ def test_member_inherits_before_a_guest_and_the_heir(db: Db, way: str) -> None:
     )
     depart(db, way, BOB)
     assert channel_roles(db, made) == {MALLORY: "admin", CAROL: "owner"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_admin_of_a_channel_inherits_before_a_member(db: Db, way: str) -> None:
+    made = new_channel(db, CAROL, MATTY)
+    statement = (
+        "update public.channel_members set role = %s, created_at = now() + %s * interval '1 s' where user_id = %s"
+    )
+    for place, (role, user_id) in enumerate((("member", MATTY), ("admin", CAROL))):
+        db.execute(f"{statement} and channel_id = %s", (role, place, user_id, made))
+    depart(db, way, BOB)
+    assert channel_roles(db, made) == {MATTY: "member", CAROL: "owner"}
 
 
 @pytest.mark.parametrize("way", WAYS)
