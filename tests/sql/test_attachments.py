@@ -157,6 +157,9 @@ def test_open_policies_affect_other_buckets_only(db: Db) -> None:
     become_postgres(db)
     db.execute("insert into storage.buckets (id, name) values ('other', 'other')")
     db.execute("insert into storage.objects (bucket_id, name) values ('other', 'a'), ('other', 'b')")
+    become(db, BOB)
+    assert rows(db, "select from storage.objects where bucket_id = 'other'") == []
+    become_postgres(db)
     db.execute("create policy read_all on storage.objects for select to public using (true)")
     db.execute("create policy write_all on storage.objects for insert to public with check (true)")
     db.execute("create policy change_all on storage.objects for update to public using (true) with check (true)")

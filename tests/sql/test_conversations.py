@@ -12,7 +12,7 @@ from tests.support.calls import ingest
 from tests.support.database import Db, become, become_service, refused, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation, read_conversation
-from tests.support.world import BOB, MATTY
+from tests.support.world import BOB, MATTY, WORKSPACE
 
 INSERT = """
 insert into public.conversation_messages (conversation_id, workspace_id, external_id, sent_at, message)
@@ -164,6 +164,14 @@ def test_backend_inserts_update_the_summary(db: Db) -> None:
     insert(db, one, LATE, EARLY)
     assert summary(db, one) == (2, "2026-02-01 11:00:00+00", "last")
     assert summary(db, other) == EMPTY
+
+
+def test_backend_may_name_the_workspace(db: Db) -> None:
+    insert = (
+        "insert into public.conversations (user_id, workspace_id, platform, external_conversation_id,"
+        " participant_identifier) values (%s, %s, 'signal', 'x', '@ann') returning scope_id::text"
+    )
+    assert value(db, insert, MATTY, WORKSPACE) == WORKSPACE
 
 
 def test_insert_after_an_ingest_updates_the_summary(db: Db) -> None:

@@ -196,6 +196,14 @@ def test_identifiers_of_a_request_match_and_stay(db: Db) -> None:
     assert rows(db, seen)[0] == ("email", "a@b.de")
 
 
+def test_further_identifier_matches_a_later_person(db: Db) -> None:
+    email = "ann@example.com"
+    ingest(db, conversation(message(), identifiers=[{"kind": "email", "value": email}]))
+    person = add_person(db, None, user_id=MATTY)
+    add_identifier(db, person, "email", email)
+    assert match_of(db, read_conversation(db)["id"]) == (person, "email")
+
+
 def test_request_has_identifiers_beside_updates(db: Db) -> None:
     person = add_person(db, PHONE, user_id=MATTY)
     given = conversation(

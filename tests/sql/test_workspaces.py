@@ -288,6 +288,29 @@ def test_change_of_a_name_keeps_retention(db: Db) -> None:
     call(db, "update_workspace", workspace_id=WORKSPACE, conversation_days=8, channel_days=9)
     changed = call(db, "update_workspace", workspace_id=WORKSPACE, name="x").data
     assert (changed["conversation_days"], changed["channel_days"]) == (8, 9)
+    changed = call(db, "update_workspace", workspace_id=WORKSPACE, conversation_days=7).data
+    assert (changed["conversation_days"], changed["channel_days"]) == (7, 9)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        *("accept_invitation", "create_invitation", "create_workspace", "delete_workspace", "get_workspace"),
+        *(
+            "list_conversations",
+            "list_invitations",
+            "list_my_invitations",
+            "list_user_events",
+            "list_workspace_members",
+        ),
+        *("list_workspaces", "mark_read", "open_direct", "remove_workspace_member", "revoke_invitation"),
+        *("set_member_role", "update_workspace"),
+    ],
+)
+def test_call_about_oneself_needs_a_user(db: Db, function: str) -> None:
+    known = dict.fromkeys(("workspace_id", "channel_id", "member_id", "invitation_id"), WORKSPACE)
+    known |= {"name": "x", "role": "admin"}
+    assert call(db, function, None, **known).error[:2] == (403, "user_token_required")
 
 
 @pytest.mark.parametrize(("limit", "has_more"), [(1, True), (2, False)])
@@ -300,6 +323,14 @@ def test_audit_line_has_both_roles_in_a_channel(db: Db) -> None:
     db.execute(statement, (CHANNEL, BOB))
     details = "select details from public.audit_log where action = 'channel_member.role_changed'"
     assert rows(db, details) == [{"channel_id": CHANNEL, "role": "admin", "old_role": "member"}]
+
+
+def test_admin_of_a_channel_invites_a_guest(db: Db) -> None:
+    db.execute(
+        "update public.channel_members set role = 'admin' where (channel_id, user_id) = (%s, %s)", (CHANNEL, BOB)
+    )
+    accept(db, MALLORY, invite(db, BOB, workspace_id=None, channel_id=CHANNEL)["token"])
+    assert channel_roles(db, CHANNEL)[MALLORY] == "member"
 
 
 @pytest.mark.parametrize("end", ["revoked", "expired", "inviter left"])
