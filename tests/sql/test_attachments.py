@@ -9,7 +9,17 @@ import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege
 
 from tests.support.cluster import TestCluster
-from tests.support.database import Db, become, become_anon, become_postgres, become_service, refused, rows, value
+from tests.support.database import (
+    Db,
+    add_channel,
+    become,
+    become_anon,
+    become_postgres,
+    become_service,
+    refused,
+    rows,
+    value,
+)
 from tests.support.world import BOB, MATTY
 
 CAROL = "ca401ca4-0000-4000-8000-000000000003"
@@ -139,6 +149,7 @@ def test_stored_file_cannot_be_replaced(db: Db, user_id: str, is_known: bool) ->
         db.execute(STORE, (file["path"], user_id, METADATA))
         again = json.dumps({"conversation_id": CHANNEL, "files": [file]})
         assert code(db, "select public.finish_upload(%s::jsonb)", again) == ("PT409", "id_retired")
+    assert upload(db, BOB)["id"] != file["id"]
 
 
 def test_open_policies_affect_other_buckets_only(db: Db) -> None:
@@ -146,6 +157,9 @@ def test_open_policies_affect_other_buckets_only(db: Db) -> None:
     become_postgres(db)
     db.execute("insert into storage.buckets (id, name) values ('other', 'other')")
     db.execute("insert into storage.objects (bucket_id, name) values ('other', 'a'), ('other', 'b')")
+    become(db, BOB)
+    assert rows(db, "select from storage.objects where bucket_id = 'other'") == []
+    become_postgres(db)
     db.execute("create policy read_all on storage.objects for select to public using (true)")
     db.execute("create policy write_all on storage.objects for insert to public with check (true)")
     db.execute("create policy change_all on storage.objects for update to public using (true) with check (true)")
@@ -171,6 +185,8 @@ def test_open_policies_affect_other_buckets_only(db: Db) -> None:
 @pytest.mark.parametrize(("user_id", "may"), [(BOB, True), (MATTY, True), (CAROL, False), (MALLORY, False)])
 def test_uploader_and_channel_managers_may_remove_a_file(db: Db, user_id: str, may: bool) -> None:
     file = upload(db, BOB)
+    become_postgres(db)
+    add_channel(db, "of Carol", [CAROL])
     db.execute("select set_config('storage.allow_delete_query', 'true', true)")
     become(db, user_id)
     assert len(rows(db, REMOVE, file["path"])) == may

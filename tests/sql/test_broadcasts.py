@@ -48,6 +48,8 @@ CALLS: list[tuple[str, dict[str, Any], str]] = [
 
 
 def test_call_broadcasts_what_it_answers(db: Db) -> None:
+    call(db, "pin_message", id=send(db, "another"))
+    fire_deferred_triggers(db)
     for function, fields, event in CALLS:
         db.execute("delete from realtime.messages where true")
         data = call(db, function, **fields).data

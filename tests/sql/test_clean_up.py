@@ -332,10 +332,11 @@ def pages(db: Db, function: str, user: str | None, **fields: Any) -> list[Any]:
 def test_conversation_export_matches_what_was_ingested(db: Db, limit: int) -> None:
     sent = [message(f"m{n}", sent_at=f"2026-02-01T10:0{n // 2}:00Z", extra=[n]) for n in range(6)]
     sent.reverse()
+    ingest(db, conversation(*(each | {"sent_at": "2026-03-01T10:00:00Z"} for each in sent), external_id="later"))
     ingest(db, conversation(*sent))
     # Messages of one moment keep the order in which they came.
     ordered = sorted(sent, key=lambda each: each["sent_at"])
-    [thread] = rows(db, "select id::text from public.conversations")
+    [thread] = rows(db, "select id::text from public.conversations where external_conversation_id = 'chat'")
     assert pages(db, "export_conversation", MATTY, conversation_id=thread, limit=limit) == ordered
     assert call(db, "export_conversation", BOB, conversation_id=thread).error[0] == 404
     reply = call(db, "export_conversation", MATTY, conversation_id=thread, after="nothing")
@@ -354,6 +355,9 @@ def test_channel_export_includes_message_details(db: Db, limit: int) -> None:
     assert [line["id"] for line in lines] == rows(db, expected, CHANNEL)
     last = lines[-1]
     assert (last["content"], last["edits"][0]["content"], last["reactions"][0]["emoji"]) == ("second", "first", "fire")
+    plain = call(db, "create_message", MATTY, channel_id=CHANNEL, content="plain").data["id"]
+    (found,) = (line for line in pages(db, "export_channel", MATTY, channel_id=CHANNEL) if line["id"] == plain)
+    assert (found["edits"], found["reactions"]) == ([], [])
 
 
 def test_export_leaves_out_deleted_messages(db: Db) -> None:

@@ -68,6 +68,19 @@ def test_hit_names_conversation_and_participant(db: Db) -> None:
     assert reply.meta["total"] == 1
 
 
+def test_equal_ids_of_two_conversations_are_told_apart(db: Db) -> None:
+    ingest(
+        db,
+        conversation(message(content="blue zebra")),
+        conversation(message(content="green zebra", sent_at="2026-02-02T10:00:00Z"), external_id="newer"),
+    )
+    db.execute("update public.conversation_messages set received_at = now() - (sent_at - '2026-01-01')")
+    index(db)
+    newer, older = (hit["conversation_id"] for hit in call(db, "search_conversations", query="zebra").data)
+    assert (newer, older) == tuple(read_conversation(db, name)["id"] for name in ("newer", "chat"))
+    assert [hit["conversation_id"] for hit in call(db, "search_conversations", query="green").data] == [newer]
+
+
 def test_only_members_of_the_workspace_find_it(db: Db) -> None:
     ingest(db, conversation(message(content="zebra")))
     index(db)
@@ -127,7 +140,7 @@ def test_message_deleted_before_indexing_is_left_out(db: Db) -> None:
 def test_index_takes_the_oldest_requests_first(db: Db) -> None:
     for number in range(3):
         ingest(db, conversation(message(f"m{number}", content="zebra")))
-    assert ask(db, None, "index_conversations", limit=2)["indexed"] == 2
+    assert ask(db, None, "index_conversations", limit=2) == {"indexed": 2, "reindexed": 0}
     assert sorted(found(db, "zebra")) == ["m0", "m1"]
 
 

@@ -47,12 +47,15 @@ def test_transcript_names_both_sides(db: Db) -> None:
     ]
     assert reply.data["scope"]["messageCount"] == 3
     assert begin(db, messageCount=1).data["messages"][0]["id"] == "m3"
+    assert [begin(db, messageCount=count).status for count in (10_000, 10_001)] == [201, 400]
 
 
 def test_deleted_messages_are_left_out(db: Db) -> None:
     ingest(db, conversation(message("m1", content="secret"), message("m2")))
     ingest(db, update("deleted"))
     assert [line["id"] for line in begin(db).data["messages"]] == ["m2"]
+    ingest(db, conversation(updates=[{"message_id": "m2", "type": "deleted", "at": "2026-02-01T11:00:00Z"}]))
+    assert (begin(db).status, begin(db).data["messageCount"]) == (200, 0)
 
 
 def test_answer_is_kept_until_the_conversation_changes(db: Db) -> None:

@@ -12,7 +12,7 @@ from tests.support.calls import ingest
 from tests.support.database import Db, become, become_service, refused, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation, read_conversation
-from tests.support.world import BOB, MATTY
+from tests.support.world import BOB, MATTY, WORKSPACE
 
 INSERT = """
 insert into public.conversation_messages (conversation_id, workspace_id, external_id, sent_at, message)
@@ -80,6 +80,16 @@ def test_sequence_that_is_no_integer_counts_as_0(db: Db, sequence: object) -> No
 FUTURE = "2062-01-01T00:00:00Z"
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_latest_name_of_a_request_counts(db: Db, order: int) -> None:
+    named = [
+        conversation(message(name, sent_at=f"2026-02-0{day}T10:00:00Z"), participant_name=name)
+        for day, name in ((1, "Old"), (2, "New"))
+    ]
+    ingest(db, *named[::order])
+    assert read_conversation(db)["participant_name"] == "New"
+
+
 def test_wrong_clock_does_not_pin_a_conversation(db: Db) -> None:
     ingest(db, conversation(message("1", sent_at=FUTURE, content="wrong clock"), participant_name="Old"))
     first = read_conversation(db)
@@ -103,10 +113,11 @@ def test_wrong_clock_comes_behind_what_was_there(db: Db) -> None:
             message("5", sent_at="2063-01-01T00:00:00Z"),
         ),
     )
+    ingest(db, conversation(message("0", sent_at="2026-02-01T09:00:00Z")))
     ingest(db, conversation(message("6", sent_at=FUTURE, content="last")))
-    assert (stored_ids(db), read_conversation(db)["last_message_preview"]) == (list("123456"), "last")
+    assert (stored_ids(db), read_conversation(db)["last_message_preview"]) == (list("0123456"), "last")
     ingest(db, conversation(message("7", sent_at="2026-02-01T11:00:01Z")))
-    assert stored_ids(db) == list("1234567")
+    assert stored_ids(db) == list("01234567")
 
 
 def test_wrong_clock_sent_again_changes_nothing(db: Db) -> None:
@@ -153,6 +164,14 @@ def test_backend_inserts_update_the_summary(db: Db) -> None:
     insert(db, one, LATE, EARLY)
     assert summary(db, one) == (2, "2026-02-01 11:00:00+00", "last")
     assert summary(db, other) == EMPTY
+
+
+def test_backend_may_name_the_workspace(db: Db) -> None:
+    insert = (
+        "insert into public.conversations (user_id, workspace_id, platform, external_conversation_id,"
+        " participant_identifier) values (%s, %s, 'signal', 'x', '@ann') returning scope_id::text"
+    )
+    assert value(db, insert, MATTY, WORKSPACE) == WORKSPACE
 
 
 def test_insert_after_an_ingest_updates_the_summary(db: Db) -> None:

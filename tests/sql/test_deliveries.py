@@ -108,7 +108,12 @@ def test_twin_does_not_receive_its_own_messages(db: Db, secret: str) -> None:
 
 
 def test_twins_of_other_channels_receive_nothing(db: Db, secret: str) -> None:
+    other = add_twin(db, MATTY, add_channel(db))
     assert outbox(db, send(db, channel_id=add_channel(db))) == set()
+    assert outbox(db, send(db)) == {TWIN}
+    assert other not in outbox(db, send(db))
+    fields = {"channel_id": CHANNEL, "content": "x", "ai_twin_id": other}
+    assert call(db, "create_message", MATTY, **fields).error[1] == "twin_not_allowed"
 
 
 def test_unstored_message_is_not_forwarded(db: Db, secret: str) -> None:
@@ -276,8 +281,10 @@ def test_both_secrets_sign_until_the_overlap_ends(db: Db, secret: str) -> None:
 
 
 def test_later_rotation_does_not_prolong_a_secret(db: Db, secret: str) -> None:
+    other = add_twin(db)
     for hours in (1, 720):
         ask(db, MATTY, "rotate_twin_secret", ai_twin_id=TWIN, overlap_hours=hours)
+    assert rows(db, "select expires_at from private.twin_secrets where ai_twin_id = %s", other) == [None]
     left = "select extract(hour from min(expires_at) - now()) from private.twin_secrets"
     assert value(db, left) == 1
 
@@ -407,6 +414,11 @@ def test_owner_lists_and_replays_dead_deliveries(db: Db, secret: str) -> None:
     dead, _ = send(db), send(db)
     kill(db)
     drain(db)
+    # The dead delivery of another twin stays dead.
+    other = add_twin(db)
+    send(db)
+    db.execute("update public.twin_deliveries set state = 'dead', finished_at = now() where ai_twin_id = %s", (other,))
+    drain(db)
     (found,) = ask(db, MATTY, "list_twin_deliveries", ai_twin_id=TWIN, state="dead")
     assert (found["message_id"], found["state"], found["attempts"]) == (dead, "dead", 2)
     assert ask(db, MATTY, "replay_twin_deliveries", ai_twin_id=TWIN, id=UNKNOWN_ID) == {"replayed": 0}
@@ -414,6 +426,7 @@ def test_owner_lists_and_replays_dead_deliveries(db: Db, secret: str) -> None:
     assert drain(db) == [dead]
     assert ask(db, MATTY, "list_twin_deliveries", ai_twin_id=TWIN, state="dead") == []
     assert ask(db, MATTY, "replay_twin_deliveries", ai_twin_id=TWIN) == {"replayed": 0}
+    assert ask(db, BOB, "replay_twin_deliveries", ai_twin_id=other) == {"replayed": 1}
 
 
 def test_replay_waits_for_the_current_delivery(db: Db, secret: str) -> None:

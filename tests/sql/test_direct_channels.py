@@ -53,6 +53,7 @@ def test_direct_channel_needs_a_shared_workspace(db: Db, other: str) -> None:
     for workspace_id in (None, WORKSPACE):
         error = refused(db, "select public.open_direct(%s::uuid[], %s)", [other, BOB] * 4 + [other], workspace_id)
         assert error.message_detail == "workspace_member_required"
+    assert call(db, "open_direct", MATTY, user_ids=[other, BOB] * 4 + [other]).error[1] == "workspace_member_required"
     become(db, MALLORY)
     refused(db, "select public.open_direct(%s::uuid[], %s)", [MATTY, BOB], WORKSPACE)
 

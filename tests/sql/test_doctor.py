@@ -43,7 +43,8 @@ FAULTS = {
         'The Storage bucket "attachments" is missing'
     ),
     "update storage.buckets set public = true": 'The Storage bucket "attachments" is public',
-    "alter publication supabase_realtime drop table public.messages": (
+    "create schema other create table messages (id integer); alter publication supabase_realtime drop table"
+    " public.messages; alter publication supabase_realtime add table other.messages": (
         "The table public.messages is not in the publication supabase_realtime"
     ),
     "drop publication supabase_realtime": "The publication supabase_realtime is missing",

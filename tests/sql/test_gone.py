@@ -202,6 +202,14 @@ def test_erased_person_leaves_no_text(db: Db) -> None:
     assert places(db) == set()
 
 
+@pytest.mark.parametrize("table", ["conversation_messages", "conversations"])
+def test_deleted_rows_of_an_inbox_leave_no_text(db: Db, table: str) -> None:
+    ingest(db, conversation(message(content=CANARY)))
+    assert "realtime.messages.payload" in places(db)
+    db.execute(f"delete from public.{table} where true")
+    assert places(db) == set()
+
+
 def test_deleted_channel_leaves_no_text(db: Db, planted: str) -> None:
     db.execute("delete from public.channels where id = %s", (CHANNEL,))
     assert places(db) == set()

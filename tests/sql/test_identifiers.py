@@ -197,6 +197,14 @@ def test_identifiers_of_a_request_match_and_stay(db: Db) -> None:
     assert rows(db, seen)[0] == ("email", "a@b.de")
 
 
+def test_further_identifier_matches_a_later_person(db: Db) -> None:
+    email = "ann@example.com"
+    ingest(db, conversation(message(), identifiers=[{"kind": "email", "value": email}]))
+    person = add_person(db, None, user_id=MATTY)
+    add_identifier(db, person, "email", email)
+    assert match_of(db, read_conversation(db)["id"]) == (person, "email")
+
+
 def test_request_has_identifiers_beside_updates(db: Db) -> None:
     person = add_person(db, PHONE, user_id=MATTY)
     given = conversation(
@@ -313,10 +321,13 @@ def test_changed_number_keeps_the_old_until_undone(db: Db) -> None:
     assert call(db, "change_number", BOB, person_id=str(person), phone="+1 555 987 6543").status == 200
     become_postgres(db)
     assert (person_of(db, old), person_of(db, new)) == (person, person)
+    # A later change of another person stays.
+    other = str(add_person(db, "+1 555 222 3333"))
+    call(db, "change_number", BOB, person_id=other, phone="+1 555 444 5555")
     assert call(db, "undo_number_change", BOB, person_id=str(person)).data["phone"] == PHONE
     become_postgres(db)
     assert (person_of(db, old), person_of(db, new)) == (person, None)
-    assert rows(db, "select from public.person_identifiers") == []
+    assert rows(db, "select person_id::text from public.person_identifiers") == [other]
     assert call(db, "undo_number_change", BOB, person_id=str(person)).error[1] == "number_not_changed"
     assert call(db, "change_number", BOB, person_id=str(person), phone="@ann").error == (400, "invalid_field", "phone")
 

@@ -71,6 +71,10 @@ EXAMPLES = {
         [update("read"), update("delivered", at=LATER)],
         {"status": "read", "status_at": AT},
     ),
+    "latest receipt": (
+        [update("read", at=LATER), update("read", by="@ann"), update("read", by="@bea")],
+        {"status": "read", "status_at": LATER},
+    ),
     "played": ([update("played"), update("read", at=LATER)], {"status": "played", "status_at": AT}),
     "failed": (
         [update("failed", reason="131026: Undeliverable")],
@@ -275,7 +279,7 @@ BAD_UPDATES = {
 @pytest.mark.parametrize("error", BAD_UPDATES)
 def test_bad_update_gets_an_error_with_its_place(db: Db, error: str) -> None:
     for bad in BAD_UPDATES[error]:
-        given = [update("read"), *bad] if isinstance(bad, list) else bad
+        given = [update("read"), *bad * 2] if isinstance(bad, list) else bad
         assert ingest(db, conversation(message(), updates=given)).statuses == [f"error: {error}"]
     assert rows(db, "select from public.conversations") == []
 

@@ -227,6 +227,12 @@ def test_service_reads_every_channel(db: Db, function: str) -> None:
     assert call(db, function, None, **fields_of(function)).status == 200
 
 
+def test_pin_of_another_message_is_not_shown(db: Db) -> None:
+    before = call(db, "get_message", id=MESSAGE).data
+    call(db, "pin_message", id=send(db))
+    assert call(db, "get_message", id=MESSAGE).data == before
+
+
 def test_service_writes_as_any_twin_in_the_channel(db: Db) -> None:
     reply = call(db, "create_message", None, **fields_of("create_message", ai_twin_id=TWIN))
     assert (reply.status, reply.data["ai_twin_id"], reply.data["user_id"]) == (201, TWIN, None)
@@ -443,8 +449,10 @@ def test_edit_without_content_is_rejected(db: Db, content: Any) -> None:
 
 def test_edits_are_listed_oldest_first(db: Db) -> None:
     assert call(db, "list_message_edits", BOB, id=MESSAGE).body == {"success": True, "data": []}
+    other = send(db)
     for content in ("second", "second", "third"):
         call(db, "edit_message", id=MESSAGE, content=content)
+        call(db, "edit_message", id=other, content=content)
     versions = call(db, "list_message_edits", BOB, id=MESSAGE).data
     first = "Can you analyze the Q1 marketing data?"
     assert [(one["version"], one["content"]) for one in versions] == [(1, first), (2, "second")]

@@ -63,7 +63,10 @@ def test_messages_of_others_are_unread_until_marked(db: Db) -> None:
 def test_marker_only_moves_forward(db: Db) -> None:
     send(db, "one")
     seq = last_seq(db)
-    assert [mark_read(db, BOB, at) for at in (seq, 1, seq + 1000, 0)] == [seq] * 4
+    assert mark_read(db, BOB, seq) == seq
+    told = len(events(db, BOB))
+    assert [mark_read(db, BOB, at) for at in (1, seq + 1000, 0)] == [seq] * 3
+    assert len(events(db, BOB)) == told
 
 
 def test_own_message_moves_the_marker(db: Db) -> None:
@@ -113,6 +116,21 @@ def test_unread_counts_end_at_100(db: Db) -> None:
 
 
 # The list
+
+
+def test_member_count_follows_arrivals_and_departures(db: Db) -> None:
+    db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (CHANNEL, MALLORY))
+    assert mine(db, BOB)["member_count"] == 4
+    for left in (MALLORY, CAROL):
+        leave(db, left, CHANNEL)
+    assert mine(db, BOB)["member_count"] == 2
+    assert rows(db, "select ai_twin_id::text from public.channel_twins where channel_id = %s", CHANNEL) == [TWIN]
+
+
+def test_own_message_moves_only_the_own_marker(db: Db) -> None:
+    before = mine(db, BOB)["read_seq"]
+    send(db)
+    assert [mine(db, who)["read_seq"] for who in (MATTY, BOB)] == [last_seq(db), before]
 
 
 def test_list_shows_channel_state_and_last_message(db: Db) -> None:
@@ -288,6 +306,7 @@ def test_log_of_a_user_has_no_gap_and_equals_broadcasts(db: Db) -> None:
         mark_read(db, BOB, last_seq(db))
     log = events(db, BOB)
     assert [payload["seq"] for _, payload in log] == list(range(1, len(log) + 1))
+    assert [payload["prev_seq"] for _, payload in log] == list(range(len(log)))
     assert broadcasts(db, f"user:{BOB}")[-10:] == log[-10:]
     assert events(db, BOB, len(log) - 3) == log[-3:]
 

@@ -162,7 +162,6 @@ def test_two_forms_of_one_line_match(db: Db, phone: str, identifier: str) -> Non
         pytest.param("+44 7702 234567", "17702234567", id="two countries"),
         pytest.param("+1 555 123 4567,123", "11234567123", id="an extension is no part of a number"),
         pytest.param("+225 07 12 34 56", "2250107123456", id="Ivory Coast, another operator"),
-        pytest.param("51234", "29051234", id="five digits without a country"),
         pytest.param("+1 631 451 5100", "120363046314515100", id="the id of a group"),
         pytest.param("+1 155 123 4567", "-1001551234567", id="the id of a Telegram group"),
         pytest.param("+1 718 000 0000", "137180000000@lid", id="a LID"),

@@ -60,6 +60,7 @@ def search(db: Db, user_id: str, query: str, **more: object) -> list[str]:
         ("budget has:link", ["link"]),
         ("from:me cafe", ["accents"]),
         ("from:bob cafe", []),
+        ("from:@ cafe", []),
         ("budget -has:nothing", ["link"]),
         ("deployment or", []),
     ],

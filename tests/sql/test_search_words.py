@@ -229,6 +229,7 @@ def test_exact_words_rank_before_other_forms(db: Db) -> None:
         ("Un caf\u00e9, please", "cafe", "Un <mark>caf\u00e9</mark>, please"),
         ("\u00c9clair, \u00e9clairs", "eclair", "<mark>\u00c9clair</mark>, <mark>\u00e9clairs</mark>"),
         ("the staging stage", "stag*", "the <mark>staging</mark> <mark>stage</mark>"),
+        ("lampion, lamp, stage", "lamp stag*", "lampion, <mark>lamp</mark>, <mark>stage</mark>"),
         (
             "\u660e\u5929\u8ba8\u8bba\u90e8\u7f72\u8ba1\u5212",
             "\u90e8\u7f72\u8ba1",
@@ -244,6 +245,7 @@ def test_exact_words_rank_before_other_forms(db: Db) -> None:
         "accent",
         "accent first",
         "beginning",
+        "word and beginning",
         "Chinese",
         "mixed",
         "exclusion",
@@ -254,6 +256,15 @@ def test_exact_words_rank_before_other_forms(db: Db) -> None:
 def test_snippet_marks_what_was_found(db: Db, content: str, query: str, snippet: str) -> None:
     send(db, content)
     assert call(db, "search_messages", query=query).data[0]["snippet"] == snippet
+
+
+def test_ninth_beginning_of_a_query_is_ignored(db: Db) -> None:
+    words = [f"{letter * 4}" for letter in "bcdfghjk"]
+    send(db, " ".join(words))
+    known = "* ".join(words)
+    assert len(hits(db, f"{known}* zzzz*")) == 1
+    assert hits(db, f"zzzz* {known}*") == []
+    assert hits(db, f"{'* '.join(words[:7])}* zzzz*") == []
 
 
 def test_snippet_of_a_long_message_is_short(db: Db) -> None:

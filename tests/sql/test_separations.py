@@ -8,7 +8,7 @@ import pytest
 
 from tests.sql.test_ingest_aliases import NEW, OLD, chat
 from tests.support.calls import call, ingest, post
-from tests.support.database import Db, value
+from tests.support.database import Db, rows, value
 from tests.support.ingest import message, request
 from tests.support.people import read_conversation
 from tests.support.world import BOB, MATTY, TELEGRAM, WHATSAPP
@@ -64,6 +64,7 @@ def others(db: Db, _people: None) -> Iterator[None]:
             chat(first, *messages[::2], updates=[read("1"), read("9")], participant_name="Otto"),
             chat(second, *messages[1::2], updates=[read("2"), read("6")], identifiers=lid("137180000000003")),
             chat(second, continues=first),
+            chat(OLD if second == NEW else "other number", continues=second),
         ):
             assert not ingest(db, one, connection=connection).statuses[0].startswith("error")
     before = value(db, OTHERS)
@@ -103,7 +104,11 @@ SECOND = [
     chat(NEW, late("2"), participant_name="Bea", identifiers=lid("137180000000002")),
     chat(NEW, updates=[read("2"), read("6")]),
 ]
-LATER = [chat(NEW, late("3")), chat(OLD, late("4"), participant_name="Anna"), chat(NEW, late("6"))]
+LATER = [
+    chat(NEW, late("3"), participant_name="Abe"),
+    chat(OLD, late("4"), participant_name="Anna"),
+    chat(NEW, late("6")),
+]
 JOIN = chat(NEW, continues=OLD)
 ORDERS = {
     "joined before the second": [*FIRST, JOIN, *SECOND, *LATER],
@@ -203,9 +208,26 @@ def test_only_members_separate_a_conversation(db: Db) -> None:
 
 
 def test_file_of_a_message_moves_with_it(db: Db) -> None:
-    body = request(FIRST[0], chat(NEW, {**late("2"), "type": "image"}), media_uploads=True)
-    post(db, json.dumps(body).encode())
+    images = [{**late(str(number)), "type": "image"} for number in range(4)]
+    others = [chat(name, image) for name, image in zip((NEW, NEWER, "other"), images, strict=False)]
+    post(db, json.dumps(request(FIRST[0], *others, media_uploads=True)).encode())
+    owners = "select conversation_id::text from private.conversation_media order by external_id"
     ingest(db, JOIN)
+    ingest(db, chat(NEWER, continues=OLD))
+    assert rows(db, owners) == [id_of(db, name) for name in (OLD, OLD, "other")]
+    separate(db, external_conversation_id=NEW)
+    assert rows(db, owners) == [id_of(db, name) for name in (NEW, OLD, "other")]
+
+
+def test_separated_group_keeps_messages_and_participants(db: Db) -> None:
+    group = {"kind": "group", "participant_identifier": "1@g.us"}
+    ingest(db, chat(OLD, message("1", sender="@ann"), message("2", sender="@bob")) | group)
+    ingest(db, chat(NEW, message("1", sender="@bob")) | group)
+    ingest(db, JOIN | group)
     separate(db)
-    owner = "select conversation_id::text from private.conversation_media"
-    assert value(db, owner) == id_of(db, NEW)
+    senders = {name: [line["sender"] for line in read_conversation(db, name)["messages"]] for name in (OLD, NEW)}
+    assert senders == {OLD: ["@ann", "@bob"], NEW: ["@bob"]}
+    known = (
+        "select array_agg(identifier order by identifier) from private.group_participants where conversation_id = %s"
+    )
+    assert [value(db, known, id_of(db, name)) for name in (OLD, NEW)] == [["@ann", "@bob"]] * 2

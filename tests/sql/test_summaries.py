@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from tests.support.calls import Reply, call, send
-from tests.support.database import Db, become, become_anon, become_service, lift_request_limit, refused, rows, value
+from tests.support.database import (
+    Db,
+    add_channel,
+    become,
+    become_anon,
+    become_service,
+    lift_request_limit,
+    refused,
+    rows,
+    value,
+)
 from tests.support.world import BOB, CHANNEL, MALLORY, MATTY, MESSAGE, TIME, UNKNOWN_ID
 
 SERVICE = {"model": "claude-test", "prompt_version": "1", "lease_seconds": "120", "is_configured": "true"}
@@ -53,6 +63,7 @@ def empty(db: Db) -> None:
 
 
 def test_first_caller_gets_the_transcript_oldest_first(db: Db) -> None:
+    send(db, "elsewhere", channel_id=add_channel(db, "other", [MATTY]))
     reply = begin(db)
     messages, scope = reply.data["messages"], reply.data["scope"]
     assert reply.status == 201
@@ -132,6 +143,10 @@ def test_second_caller_waits_for_the_first_answer(db: Db) -> None:
     other = begin(db, BOB)
     assert (other.status, other.data) == (202, {"id": task["id"]})
     assert poll(db, task).status == 202
+    # Edits in another channel do not outdate it.
+    elsewhere = send(db, channel_id=add_channel(db, "other", [MATTY]))
+    for number in range(20):
+        call(db, "edit_message", id=elsewhere, content=str(number))
     assert finish(db, task, answer=ANSWER).data == ANSWER
     reply = poll(db, task)
     assert (reply.status, reply.data) == (200, ANSWER)
@@ -241,8 +256,10 @@ def test_daily_limit_does_not_apply_to_the_service(db: Db) -> None:
     ],
 )
 def test_only_an_unpaid_failure_is_refunded(db: Db, status: int, outcome: dict[str, bool], left: int) -> None:
-    finish(db, begin(db).data, failure={**FAILURE, "status": status}, **outcome)
-    assert (used(db), rows(db, "select used from private.summary_totals")) == (left, [left])
+    task = begin(db).data
+    db.execute("insert into private.summary_totals select day - 1, 5 from private.summary_totals")
+    finish(db, task, failure={**FAILURE, "status": status}, **outcome)
+    assert (used(db), rows(db, "select used from private.summary_totals order by day")) == (left, [5, left])
 
 
 def test_project_has_a_daily_summary_limit(db: Db) -> None:
@@ -267,6 +284,7 @@ def test_erased_user_gives_the_project_nothing_back(db: Db) -> None:
 
 
 def test_empty_channel_gets_an_empty_summary_for_free(db: Db) -> None:
+    send(db, "elsewhere", channel_id=add_channel(db, "other", [MATTY]))
     empty(db)
     reply = begin(db, service={"is_configured": "false"})
     assert (reply.status, used(db)) == (200, 0)

@@ -68,7 +68,8 @@ def new_team(db: Db, number: int) -> Team:
         db.execute(f"select public.{function}(%s::jsonb)", (json.dumps({"id": ids["message_id"], **fields}),))
     become_service(db)
     db.execute("select set_config('request.headers', %s, true)", (json.dumps({"x-api-key": connection["api_secret"]}),))
-    chat = conversation(message("a", content=name), participant_identifier="+49 151 2345678")
+    read = {"message_id": "a", "type": "read", "at": "2026-02-01T11:00:00Z"}
+    chat = conversation(message("a", content=name), updates=[read], participant_identifier="+49 151 2345678")
     body = json.dumps(request(chat, platform="signal", connection_id=name)).encode()
     ids["conversation_id"] = value(db, "select public.messaging_ingest(%s)", body)["results"][0]["conversation_id"]
     become_postgres(db)

@@ -115,6 +115,7 @@ def test_connection_that_is_apart_has_its_own_conversations(db: Db) -> None:
     for connection in (first, second):
         assert push(db, connection, conversation(message("a")))[0]["status"] == "created"
         assert push(db, connection, conversation(message("a")))[0]["status"] == "no_new_messages"
+    assert push(db, second, conversation(message("b"), external_id="new", continues="chat"))[0]["status"] == "updated"
     assert seen_by(db, BOB) == 2
 
 
@@ -171,6 +172,21 @@ def test_revoked_key_is_refused(db: Db) -> None:
     assert actions(db)[-3:] == ["connection.created", "key.created", "key.revoked"]
 
 
+def test_departures_and_deletions_are_in_the_audit_log(db: Db) -> None:
+    made = new_connection(db)
+    become(db, MATTY)
+    db.execute("select public.rotate_messaging_key(%s)", (TEAM,))
+    become_postgres(db)
+    assert actions(db)[-1] == "key.rotated"
+    db.execute("delete from public.messaging_connections where id = %s", (made["id"],))
+    db.execute("delete from public.workspace_members where (workspace_id, user_id) = (%s, %s)", (WORKSPACE, BOB))
+    written = "select action, subject_id::text, details from public.audit_log where workspace_id = %s order by at"
+    assert rows(db, written, WORKSPACE)[-2:] == [
+        ("connection.deleted", made["id"], {"platform": "signal"}),
+        ("member.left", BOB, {"old_role": "member"}),
+    ]
+
+
 def test_link_lets_a_user_join_once(db: Db) -> None:
     made = invite(db, role="admin")
     assert made["token"].startswith("threadline_")
@@ -185,12 +201,16 @@ def test_link_lets_a_user_join_once(db: Db) -> None:
 
 
 def test_new_invitation_revokes_the_open_one_of_the_address(db: Db) -> None:
+    other = invite(db, email="other@example.com")
     first = invite(db, email="mallory@example.com", role="admin")
     second = invite(db, email="Mallory@example.com")
     assert actions(db)[-3:] == ["invitation.created", "invitation.revoked", "invitation.created"]
     guest = {"workspace_id": None, "channel_id": CHANNEL, "email": "mallory@example.com"}
     invite(db, **guest)
     third = invite(db, **guest)
+    assert rows(db, "select from public.workspace_invitations where id = %s and revoked_at is null", other["id"]) == [
+        ()
+    ]
     become(db, MALLORY)
     listed = rows(db, "select id::text from public.list_my_invitations()")
     assert sorted(listed) == sorted([second["id"], third["id"]])
@@ -268,6 +288,34 @@ def test_change_of_a_name_keeps_retention(db: Db) -> None:
     call(db, "update_workspace", workspace_id=WORKSPACE, conversation_days=8, channel_days=9)
     changed = call(db, "update_workspace", workspace_id=WORKSPACE, name="x").data
     assert (changed["conversation_days"], changed["channel_days"]) == (8, 9)
+    changed = call(db, "update_workspace", workspace_id=WORKSPACE, conversation_days=7).data
+    assert (changed["conversation_days"], changed["channel_days"]) == (7, 9)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        *("accept_invitation", "create_invitation", "create_workspace", "delete_workspace", "get_workspace"),
+        *(
+            "list_conversations",
+            "list_invitations",
+            "list_my_invitations",
+            "list_user_events",
+            "list_workspace_members",
+        ),
+        *("list_workspaces", "mark_read", "open_direct", "remove_workspace_member", "revoke_invitation"),
+        *("set_member_role", "update_workspace"),
+    ],
+)
+def test_call_about_oneself_needs_a_user(db: Db, function: str) -> None:
+    known = dict.fromkeys(("workspace_id", "channel_id", "member_id", "invitation_id"), WORKSPACE)
+    known |= {"name": "x", "role": "admin"}
+    assert call(db, function, None, **known).error[:2] == (403, "user_token_required")
+
+
+@pytest.mark.parametrize(("limit", "has_more"), [(1, True), (2, False)])
+def test_full_page_of_workspaces_is_the_last(db: Db, limit: int, has_more: bool) -> None:
+    assert call(db, "list_workspaces", limit=limit).meta == {"has_more": has_more}
 
 
 def test_audit_line_has_both_roles_in_a_channel(db: Db) -> None:
@@ -275,6 +323,14 @@ def test_audit_line_has_both_roles_in_a_channel(db: Db) -> None:
     db.execute(statement, (CHANNEL, BOB))
     details = "select details from public.audit_log where action = 'channel_member.role_changed'"
     assert rows(db, details) == [{"channel_id": CHANNEL, "role": "admin", "old_role": "member"}]
+
+
+def test_admin_of_a_channel_invites_a_guest(db: Db) -> None:
+    db.execute(
+        "update public.channel_members set role = 'admin' where (channel_id, user_id) = (%s, %s)", (CHANNEL, BOB)
+    )
+    accept(db, MALLORY, invite(db, BOB, workspace_id=None, channel_id=CHANNEL)["token"])
+    assert channel_roles(db, CHANNEL)[MALLORY] == "member"
 
 
 @pytest.mark.parametrize("end", ["revoked", "expired", "inviter left"])
@@ -715,6 +771,18 @@ def test_member_inherits_before_a_guest_and_the_heir(db: Db, way: str) -> None:
     )
     depart(db, way, BOB)
     assert channel_roles(db, made) == {MALLORY: "admin", CAROL: "owner"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_admin_of_a_channel_inherits_before_a_member(db: Db, way: str) -> None:
+    made = new_channel(db, CAROL, MATTY)
+    statement = (
+        "update public.channel_members set role = %s, created_at = now() + %s * interval '1 s' where user_id = %s"
+    )
+    for place, (role, user_id) in enumerate((("member", MATTY), ("admin", CAROL))):
+        db.execute(f"{statement} and channel_id = %s", (role, place, user_id, made))
+    depart(db, way, BOB)
+    assert channel_roles(db, made) == {MATTY: "member", CAROL: "owner"}
 
 
 @pytest.mark.parametrize("way", WAYS)
