@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
-from threadline_import.model import Refusal, Unreadable
+from threadline_import.model import Message, Refusal, Unreadable
 from threadline_import.report import print_outcome, print_survey, render, size
 from threadline_import.send import Outcome
 from threadline_import.sources import Source
@@ -42,6 +42,11 @@ def test_table_shows_what_goes_in_and_what_not(tmp_path: Path) -> None:
     assert "v50.mp4" not in text
     assert (MOST_SHOWN, survey.messages, survey.unreadable, survey.is_clean) == (50, 1234, 60, False)
     assert (survey.files, survey.bytes) == (3, 1_500_000)
+    early = datetime(2024, 2, 14, tzinfo=UTC)
+    row.add(Message("1", early, is_mine=True))
+    row.add(Message("2", at, is_mine=False))
+    assert (row.first, row.last, row.messages, row.outbound) == (early, at, 1236, 6)
+    row.first, row.messages, row.outbound = at, 1234, 5
     [shown] = render(survey, None, is_ok=False)["conversations"]
     assert (shown["first"], shown["last"], shown["updates"]) == (at.isoformat(), at.isoformat(), 2)
     assert (shown["left_out"], shown["without_file"], shown["outbound"]) == ({"notices": 7}, 2, 5)

@@ -147,6 +147,11 @@ def test_owner_is_found_in_a_chat_of_two(tmp_path: Path) -> None:
     two = chat(11, message(), message(from_id="user22"))
     group = chat(9, message(from_id="user22"), message(from_id="user33"), type="private_group")
     broken = chat(8, type="private_group", members=["user5"])
+    nameless = chat(
+        7, message(from_id=None, **{"from": None}), message(from_id="user33", **{"from": None}), type="private_group"
+    )
+    others, _ = read(account(tmp_path, nameless), Options(), Telegram())
+    assert others[0].reason.endswith("one of: deleted account (unknown), deleted account (user33).")
     file = account(tmp_path, group, two, broken)
     _, found = read(file, Options(), Telegram())
     assert [[entry.is_mine for entry in one.entries] for one in found] == [[True, False], [False, True]]
