@@ -165,6 +165,18 @@ def test_link_to_a_file_is_signed_for_ten_minutes() -> None:
     assert ask_storage(gone, lambda made: made.acting_for("token").sign(["a"]))[0] == 404
 
 
+def test_link_to_save_a_file_has_its_name() -> None:
+    found = httpx.Response(200, json={"signedURL": "/a?token=t"})
+    done, [request] = ask_storage(found, lambda made: made.acting_for("token").sign_download("a", "plan b.pdf"))
+    assert done.startswith("http://x/storage/v1/a?token=t&download=plan")
+    assert json.loads(request.content)["expiresIn"] == "600"
+    done, [request] = ask_storage(
+        httpx.Response(200, json=[]), lambda made: made.acting_for_itself().remove(["a", "b"])
+    )
+    assert (request.method, json.loads(request.content)) == ("DELETE", {"prefixes": ["a", "b"]})
+    assert request.headers["apikey"] == "secret"
+
+
 def test_uploads_are_signed_with_the_secret_key() -> None:
     offer = httpx.Response(200, json={"url": "/object/upload/sign/attachments/a?token=t"})
     done, requests = ask_storage(offer, lambda made: made.sign_uploads(["a", "b"]))
@@ -299,3 +311,9 @@ def test_owner_holds_a_share_and_ingest_the_half(monkeypatch: pytest.MonkeyPatch
         ]  # fmt: skip
 
     assert asyncio.run(run()) == [2, 5, 2, 12, 1, 1]
+
+    async def hold_two() -> set[str]:
+        async with (pool := Shares(4)).hold("a", "b"):
+            return set(pool._shares)
+
+    assert asyncio.run(hold_two()) == {"a", "b"}

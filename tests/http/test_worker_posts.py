@@ -137,6 +137,34 @@ def test_delivery_that_cannot_be_recorded_is_logged(caplog: pytest.LogCaptureFix
     assert caplog.messages == ["Cannot record a delivery, will repeat it: ValueError"]
 
 
+def test_worker_ends_its_deliveries_when_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "GRACE", 0.01)
+    delivery = {"id": "d", "lease": "l", "url": "http://x/", "headers": {}, "body": ""}
+    ended: list[str] = []
+
+    async def run(seconds: float) -> None:
+        made = Worker(Outbox([delivery]), Settings("", webhook_allow_private=True))
+
+        async def deliver(_: dict[str, Any]) -> None:
+            try:
+                await asyncio.sleep(seconds)
+                ended.append("done")
+            except asyncio.CancelledError:
+                ended.append("cancelled")
+                raise
+
+        made._deliver = deliver
+        running = asyncio.create_task(made.run())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        made.stop()
+        await asyncio.wait_for(running, 5)
+
+    asyncio.run(run(0.001))
+    asyncio.run(run(60))
+    assert ended == ["done", "cancelled"]
+
+
 @pytest.mark.parametrize(
     ("deliver", "secret", "jobs"), [(True, "s", 3), (True, None, 2), (False, "s", 0)], ids=["all", "no key", "none"]
 )

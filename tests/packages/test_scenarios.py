@@ -4,7 +4,6 @@ import asyncio
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,7 +13,7 @@ from tests.packages.agents import RIGHTS
 from tests.support import tools
 from tests.support.schema import ROOT
 
-sys.path.insert(0, str(ROOT / "packages" / "follow-py"))
+sys.path.append(str(ROOT / "packages" / "follow-py"))
 
 from threadline_follow import LogError
 from threadline_follow.changes import Handed
@@ -291,8 +290,18 @@ def javascript() -> dict[str, Any]:
         {"topic": topic, "since": since, "log": answers, "steps": steps}
         for topic, since, answers, steps, *_ in SCENARIOS.values()
     ]
-    script = Path(__file__).with_name("scenarios.ts")
-    command = [str(tools.deno()), "run", "--quiet", "--no-check", "--no-lock", "--no-config", *RIGHTS, str(script)]
+    script = ROOT / "tests" / "packages" / "scenarios.ts"
+    command = [
+        str(tools.deno()),
+        "run",
+        "--quiet",
+        "--no-check",
+        "--no-lock",
+        "--no-config",
+        *RIGHTS,
+        str(script),
+        str(ROOT),
+    ]
     given = json.dumps({"scenarios": scenarios, "changes": [[name, about] for name, about, _ in HANDED]})
     done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
