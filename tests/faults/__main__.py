@@ -7,6 +7,7 @@ process that has imported pytest already, because starting both takes longer tha
 
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -101,19 +102,16 @@ class WarmCluster(TestCluster):
 def seeded_tree(fault: Fault) -> Iterator[None]:
     """Let the tests of this process, and its children, use a copy of the repository with the fault, for the block.
 
-    All but the faulty file and its folders are links.
+    Only the top folder of the fault is copied; the others are links.
     """
     with TemporaryDirectory(dir="/tmp", prefix="threadline-fault-") as folder:
-        tree = place = Path(folder)
-        source = schema.ROOT
-        for part in Path(fault.file).parts:
-            for each in source.iterdir():
-                if each.name not in {part, "__pycache__"}:
-                    (place / each.name).symlink_to(each)
-            source, place = source / part, place / part
-            if source.is_dir():
-                place.mkdir()
-        place.write_text(fault.seeded(), encoding="utf-8")
+        tree = Path(folder)
+        top = Path(fault.file).parts[0]
+        for each in schema.ROOT.iterdir():
+            if each.name != top:
+                (tree / each.name).symlink_to(each)
+        shutil.copytree(schema.ROOT / top, tree / top, ignore=shutil.ignore_patterns("__pycache__"))
+        (tree / fault.file).write_text(fault.seeded(), encoding="utf-8")
         packages = [str(tree / package) for package in PACKAGES]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(schema, "ROOT", tree)

@@ -164,6 +164,13 @@ def test_owner_is_found_in_a_chat_of_two(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_me_comes_before_the_owner_of_the_file(tmp_path: Path) -> None:
+    group = chat(9, message(from_id="user22"), message(from_id="user33"), type="private_group")
+    file = account(tmp_path, group, personal_information={"user_id": 22})
+    for me, mine in ((None, [True, False]), ("user33", [False, True])):
+        assert [entry.is_mine for entry in read(file, Options(me=me), Telegram())[1][0].entries] == mine
+
+
 def test_chat_is_chosen_by_its_name_or_number(tmp_path: Path) -> None:
     file = account(tmp_path, chat(11, message("a")), chat(12, message("b", from_id="user12")))
     for wanted in ("Chat 12", "12"):

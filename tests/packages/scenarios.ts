@@ -10,7 +10,7 @@ const settle = async () => {
 };
 
 async function run({ topic, since, log, steps }) {
-  const [said, asked, channels] = [[], [], []];
+  const [said, asked, channels, cursors] = [[], [], [], []];
   const answers = [...log];
   const next = () => Promise.resolve(answers.shift() ?? { data: { data: [], meta: { last_seq: 1e6 } } })
     .then(({ data, error }) => ({ data, error }));
@@ -36,7 +36,10 @@ async function run({ topic, since, log, steps }) {
   };
   const following = follow(client, {
     topic, since,
-    onEvent: (event, payload) => said.push([event, payload.seq ?? payload.conversation_id ?? payload.id ?? null]),
+    onEvent: (event, payload) => {
+      said.push([event, payload.seq ?? payload.conversation_id ?? payload.id ?? null]);
+      cursors.push(following.cursor ?? null);
+    },
     onState: (state, { reason }) => said.push(reason ? [state, reason] : [state]),
   });
   await settle();
@@ -47,7 +50,7 @@ async function run({ topic, since, log, steps }) {
     else channel.broadcast({ event: step.replace("turn ", ""), payload });
     await settle();
   }
-  const found = { said: [...said], asked: [...asked], seq: following.seq, cursor: following.cursor ?? null };
+  const found = { said: [...said], asked: [...asked], cursors: [...cursors], seq: following.seq, cursor: following.cursor ?? null };
   const stopped = said.length;
   await following.stop();
   await settle();

@@ -153,6 +153,8 @@ SCENARIOS: dict[str, tuple[Any, ...]] = {
         CHANNEL, 0, [page(), page()], [JOINED, sent(1, truncated=True, topic="channel:d:1")], [LIVE], None, 0,
     ),
 }  # fmt: skip
+# The cursor while each change is handled: it moves on behind the last one of a page.
+CURSORS = {"inbox": ["k1", "k1", "k2", "k2"], "inbox gap": ["k0", "k2", "k2"], "inbox pages": ["k0", "k1"]}
 HANDED: list[tuple[str, dict[str, Any], object]] = [
     ("isOld", {"id": "a", "version": 1}, False),
     ("isNext", {"id": "a", "version": 9}, True),
@@ -206,6 +208,7 @@ class Turns:
 async def run(topic: str, since: int | str, answers: list[Any], steps: list[list[Any]]) -> dict[str, Any]:
     said: list[Any] = []
     asked: list[Any] = []
+    cursors: list[str | None] = []
     left = list(answers)
 
     def respond(request: httpx.Request) -> httpx.Response:
@@ -232,6 +235,7 @@ async def run(topic: str, since: int | str, answers: list[Any], steps: list[list
                 about = found.payload
                 key = about.get("seq") or about.get("conversation_id") or about.get("id")
                 said.append([found.name, key])
+                cursors.append(following.cursor)
 
     async def settle() -> None:
         for _ in range(60):
@@ -259,7 +263,8 @@ async def run(topic: str, since: int | str, answers: list[Any], steps: list[list
         pass
     if following.reason:
         said[-1].append(following.reason)
-    return {"said": said, "asked": asked, "seq": following.seq, "cursor": following.cursor, "turn": turns.turn_name}
+    end = {"seq": following.seq, "cursor": following.cursor, "turn": turns.turn_name}
+    return {"said": said, "asked": asked, "cursors": cursors, **end}
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -270,6 +275,7 @@ def test_python_follower_does_what_the_answers_ask_for(name: str) -> None:
     assert asked is None or found["asked"] == asked
     assert (found["cursor"] if topic in (INBOX, WORKSPACE) else found["seq"]) == (end or 0)
     assert found["turn"] is None
+    assert found["cursors"] == CURSORS.get(name, found["cursors"])
 
 
 NAMES = {"isOld": "is_old", "isNext": "is_next", "addBroadcast": "add_broadcast"}
@@ -317,6 +323,7 @@ def test_javascript_follower_does_what_the_answers_ask_for(javascript: dict[str,
     calls = [each for each in found["asked"] if each[0] not in {"join", "leave"}]
     assert asked is None or calls == asked
     assert (found["cursor"] if topic in (INBOX, WORKSPACE) else found["seq"]) == (end or 0)
+    assert found["cursors"] == CURSORS.get(name, found["cursors"])
     assert found["last"] == ([] if said[-1:] and said[-1][0] == "ended" else [["ended", "stopped"]])
     turns = [each for each in found["asked"] if each[1] == TURN]
     assert turns == ([["join", TURN], ["leave", TURN]] if name == "turn" else [])
