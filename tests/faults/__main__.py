@@ -1,8 +1,8 @@
 """Puts in the faults of `faults.toml` one at a time and runs the tests that must notice each: make faults.
 
-A fault never touches the sources. In SQL, it changes one statement in a copy of a database. In Python, it changes one
-module in a copy of the package. One server serves all faults, and each fault runs in a fork of a process that has
-imported pytest already, because starting both takes longer than most tests.
+A fault never touches the sources. In SQL, it changes one statement in a copy of a database. In Python and JavaScript,
+it changes one file in a copy of the repository. One server serves all faults, and each fault runs in a fork of a
+process that has imported pytest already, because starting both takes longer than most tests.
 """
 
 import json
@@ -24,8 +24,8 @@ from psycopg import sql
 
 from tests.faults.faults import Fault, list_changes, list_faults
 from tests.support import cluster as clusters
+from tests.support import schema
 from tests.support.cluster import EMBEDDED, TestCluster
-from tests.support.schema import ROOT
 
 # Imported here, so that no fork has to do it.
 for each in ("asyncpg", "httpx", "jwt", "litestar"):
@@ -44,6 +44,7 @@ update pg_database as made set datdba = ready.datdba, datacl = ready.datacl
 from pg_database as ready
 where made.datname = %(database)s and ready.datname = %(ready)s
 """
+PACKAGES = ("api", "importer", "packages/follow-py")  # what tests import
 PATIENCE = 240  # seconds for the tests of one fault
 
 
@@ -98,16 +99,24 @@ class WarmCluster(TestCluster):
 
 
 @contextmanager
-def seeded_package(fault: Fault) -> Iterator[None]:
-    """Let this process and its children import a copy of the package with the fault, for the block."""
+def seeded_tree(fault: Fault) -> Iterator[None]:
+    """Let the tests of this process, and its children, use a copy of the repository with the fault, for the block.
+
+    Only the top folder of the fault is copied; the others are links.
+    """
     with TemporaryDirectory(dir="/tmp", prefix="threadline-fault-") as folder:
-        shutil.copytree(ROOT / "api", Path(folder, "api"))
-        for shipped in ("console", "packages", "supabase"):  # the package reads them beside its folder
-            Path(folder, shipped).symlink_to(ROOT / shipped)
-        Path(folder, fault.file).write_text(fault.seeded(), encoding="utf-8")
+        tree = Path(folder)
+        top = Path(fault.file).parts[0]
+        for each in schema.ROOT.iterdir():
+            if each.name != top:
+                (tree / each.name).symlink_to(each)
+        shutil.copytree(schema.ROOT / top, tree / top, ignore=shutil.ignore_patterns("__pycache__"))
+        (tree / fault.file).write_text(fault.seeded(), encoding="utf-8")
+        packages = [str(tree / package) for package in PACKAGES]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PYTHONPATH", f"{folder}/api")
-            patch.syspath_prepend(f"{folder}/api")
+            patch.setattr(schema, "ROOT", tree)
+            patch.setenv("PYTHONPATH", os.pathsep.join(packages))
+            patch.setattr(sys, "path", [*packages, *sys.path])
             yield
 
 
@@ -137,7 +146,7 @@ def attempt(cluster: WarmCluster, fault: Fault | None, tests: list[str]) -> dict
         cluster.changes = list_changes(fault)
         outcome = run_tests(cluster, tests)
     else:
-        with seeded_package(fault):
+        with seeded_tree(fault):
             outcome = run_tests(cluster, tests)
     return {"word": outcome.word, "failed": outcome.failed, "errors": outcome.errors, "passed": outcome.passed}
 

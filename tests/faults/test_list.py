@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.faults.__main__ import seeded_package
+from tests.faults.__main__ import seeded_tree
 from tests.faults.faults import list_faults
 from tests.support.schema import ROOT
 
@@ -22,7 +22,7 @@ def test_each_fault_names_tests_that_exist() -> None:
 
 def test_package_with_a_fault_starts() -> None:
     fault = next(fault for fault in list_faults() if fault.file.endswith(".py"))
-    with seeded_package(fault):
+    with seeded_tree(fault):
         program = "import threadline.app as app; print(app.__file__)"
         found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "/threadline-fault-" in found.stdout

@@ -12,7 +12,7 @@ from tests.support import tools
 from tests.support.schema import ROOT
 
 FUNCTION = ROOT / "supabase" / "functions" / "messaging-ingest"
-MAIN = Path(__file__).with_name("main.ts")
+MAIN = ROOT / "tests" / "functions" / "main.ts"
 VARIABLES = "SUPABASE_URL,SUPABASE_SECRET_KEYS,SUPABASE_SERVICE_ROLE_KEY,INGEST_MAX_BYTES"
 RIGHTS = ["--no-prompt", "--allow-net=127.0.0.1", f"--allow-env={VARIABLES}"]
 

@@ -49,6 +49,9 @@ def test_dry_run_shows_the_table_and_sends_nothing(endpoint: Endpoint) -> None:
     for part in ("WhatsApp chat export", "Alice", NUMBER, "2 (1)", "2024-05-15", "Nothing was sent"):
         assert part in done.stdout
     assert endpoint.requests == []
+    zone = "Times are read in the zone of this machine."
+    found = [zone in run(*given, "--dry-run").stdout for given in ([CHAT, *SHOP], [CHAT, *SHOP[:-2]], [ACCOUNT])]
+    assert found == [False, True, False]
 
 
 def test_import_sends_the_fields_of_the_contract(endpoint: Endpoint) -> None:

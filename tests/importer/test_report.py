@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
-from threadline_import.model import Refusal, Unreadable
+from threadline_import.model import Message, Refusal, Unreadable
 from threadline_import.report import print_outcome, print_survey, render, size
 from threadline_import.send import Outcome
 from threadline_import.sources import Source
@@ -22,8 +22,8 @@ def printed(*what: object) -> str:
 
 
 def test_table_shows_what_goes_in_and_what_not(tmp_path: Path) -> None:
-    at = datetime(2024, 2, 15, tzinfo=UTC)
-    row = Row("f.txt", "Title", "c1", "Ada\x1b", NUMBER, messages=1234, outbound=5, updates=2, first=at, last=at)
+    at, early = datetime(2024, 2, 15, tzinfo=UTC), datetime(2024, 2, 14, tzinfo=UTC)
+    row = Row("f.txt", "Title", "c1", "Ada\x1b", NUMBER, messages=1234, outbound=5, updates=2, first=early, last=at)
     row.files, row.bytes, row.without_file = 3, 1_500_000, 2
     row.too_large = [f"v{number}.mp4" for number in range(60)]
     row.left_out["notices"] = 7
@@ -33,8 +33,8 @@ def test_table_shows_what_goes_in_and_what_not(tmp_path: Path) -> None:
     survey.left_out["chats"] = 2
     text = printed(survey)
     for part in (
-        "f.txt: Title\n", "Ada\ufffd", NUMBER, "1,234 (5)", "+ 2 updates", "2024-02-15", "3 (1.5 MB)", "2 not there",
-        "60 too large", "7 notices", "Left out: 2 chats", f"Not understood: f.txt, line 49: {'x' * 100}\n",
+        "f.txt: Title\n", "Ada\ufffd", NUMBER, "1,234 (5)", "+ 2 updates", "2024-02-14", "2024-02-15", "3 (1.5 MB)",
+        "2 not there", "60 too large", "7 notices", "Left out: 2 chats", f"Not understood: f.txt, line 49: {'x' * 100}\n",
         "Not understood: 10 more in f.txt", "More than 52.4 MB, not uploaded: v49.mp4 of f.txt", "Refused: g.txt: No",
     ):  # fmt: skip
         assert part in text
@@ -42,6 +42,11 @@ def test_table_shows_what_goes_in_and_what_not(tmp_path: Path) -> None:
     assert "v50.mp4" not in text
     assert (MOST_SHOWN, survey.messages, survey.unreadable, survey.is_clean) == (50, 1234, 60, False)
     assert (survey.files, survey.bytes) == (3, 1_500_000)
+    row.first, row.last = at, None
+    row.add(Message("1", early, is_mine=True))
+    row.add(Message("2", at, is_mine=False))
+    assert (row.first, row.last, row.messages, row.outbound) == (early, at, 1236, 6)
+    row.first, row.messages, row.outbound = at, 1234, 5
     [shown] = render(survey, None, is_ok=False)["conversations"]
     assert (shown["first"], shown["last"], shown["updates"]) == (at.isoformat(), at.isoformat(), 2)
     assert (shown["left_out"], shown["without_file"], shown["outbound"]) == ({"notices": 7}, 2, 5)

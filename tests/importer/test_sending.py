@@ -116,6 +116,7 @@ def test_key_is_sent_without_the_spaces_around_it(endpoint: Endpoint, sender: Se
     sender.send(batch_of(message(1, text="half a \ud83d letter")))
     [(path, headers, body)] = endpoint.requests
     assert (path, headers["x-api-key"]) == ("/functions/v1/messaging-ingest", "key")
+    assert (headers["Content-Type"], headers["Content-Encoding"]) == ("application/json", "gzip")
     assert body["conversations"][0]["messages"][0]["content"] == "half a ? letter"
 
 
@@ -181,6 +182,21 @@ def test_file_that_storage_loses_is_an_error(endpoint: Endpoint, sender: Sender,
     endpoint.answers = [(200, {}, {"results": [result(uploads=[offer])]})] * 2
     sender.send(batch_of(message(1, "image", file=File(tmp_path / "a.jpg", None, 5))))
     assert sender.outcome.errors == ["Storage did not keep a.jpg. Run the command again."]
+
+
+def test_file_that_cannot_be_read_is_named_once(
+    endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for failure, reason in ((EOFError(), "EOFError"), (OSError("gone"), "gone")):
+
+        def fail(*_: object, failure: Exception = failure) -> None:
+            raise failure
+
+        monkeypatch.setattr("threadline_import.upload.Uploader._open", fail)
+        offer = {"message_id": "1", "path": "p", "url": f"{endpoint.url}/1"}
+        endpoint.answers = [(200, {}, {"results": [result(uploads=[offer])]})]
+        sender.send(batch_of(message(1, "image", file=FILE)))
+        assert sender.outcome.errors.pop() == f"a.jpg cannot be read: {reason}."
 
 
 def test_journal_knows_one_connection(endpoint: Endpoint) -> None:

@@ -147,6 +147,11 @@ def test_owner_is_found_in_a_chat_of_two(tmp_path: Path) -> None:
     two = chat(11, message(), message(from_id="user22"))
     group = chat(9, message(from_id="user22"), message(from_id="user33"), type="private_group")
     broken = chat(8, type="private_group", members=["user5"])
+    nameless = chat(
+        7, message(from_id=None, **{"from": None}), message(from_id="user33", **{"from": None}), type="private_group"
+    )
+    others, _ = read(account(tmp_path, nameless), Options(), Telegram())
+    assert others[0].reason.endswith("one of: deleted account (unknown), deleted account (user33).")
     file = account(tmp_path, group, two, broken)
     _, found = read(file, Options(), Telegram())
     assert [[entry.is_mine for entry in one.entries] for one in found] == [[True, False], [False, True]]
@@ -157,6 +162,13 @@ def test_owner_is_found_in_a_chat_of_two(tmp_path: Path) -> None:
         "This chat does not say who you are. Say it with --me, one of: "
         "Ann (user11), Ann (user22), Ann (user33)."
     )  # fmt: skip
+
+
+def test_me_comes_before_the_owner_of_the_file(tmp_path: Path) -> None:
+    group = chat(9, message(from_id="user22"), message(from_id="user33"), type="private_group")
+    file = account(tmp_path, group, personal_information={"user_id": 22})
+    for me, mine in ((None, [True, False]), ("user33", [False, True])):
+        assert [entry.is_mine for entry in read(file, Options(me=me), Telegram())[1][0].entries] == mine
 
 
 def test_chat_is_chosen_by_its_name_or_number(tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ def weflow(kind: str, content: str | None = None, **more: object) -> dict[str, o
 
 WEFLOW_ROWS = [
     (weflow("文本消息", "hi"), {"text": "hi"}),
+    (weflow("文本消息", "hi", platformMessageId="p1"), {"text": "hi", "id": "77"}),
     (weflow("文本消息", "hi", isSend=1), {"text": "hi", "mine": True}),
     (weflow("引用消息", "yes", replyToMessageId="76"), {"text": "yes", "reply_to": "76"}),
     (weflow("图片消息", "[图片]"), {"kind": "image"}),

@@ -37,10 +37,12 @@ HEADERS = [
     ("18/03/2024, 24:00 - Ada", (("18", "03", "2024"), "", -1, 0, 0, "Ada")),
     ("2024/3/18 晚上6:05 - Ada", (("2024", "3", "18"), "", 18, 5, 0, "Ada")),
     ("2024/3/18 晚上3:05 - Ada", (("2024", "3", "18"), "", -1, 5, 0, "Ada")),
+    ("2024/3/18 晚上1:05 - Ada", (("2024", "3", "18"), "", 1, 5, 0, "Ada")),
     ("2024/3/18 中午2:05 - Ada", (("2024", "3", "18"), "", 14, 5, 0, "Ada")),
     ("[18/3/2567 พ.ศ., 21:05:09] Ada", (("18", "3", "2567"), "buddhist", 21, 5, 9, "Ada")),
     ("[28/12/1402 شمسی, 21:05:09] Ada", (("28", "12", "1402"), "persian", 21, 5, 9, "Ada")),
     ("[8/9/1445 AH, 21:05:09] Ada", (("8", "9", "1445"), "islamic", 21, 5, 9, "Ada")),
+    (f"[18/3/2567 BE{M}เวลา 21:05:09] Ada", (("18", "3", "2567"), "buddhist", 21, 5, 9, "Ada")),
     ("[18/3/2024 AD, 21:05:09] Ada", (("18", "3", "2024"), "", 21, 5, 9, "Ada")),
     ("[r6/3/18 21:05:09] Ada", (("6", "3", "18"), "reiwa", 21, 5, 9, "Ada")),
     ("[平成30/3/18 21:05:09] Ada", (("30", "3", "18"), "heisei", 21, 5, 9, "Ada")),
@@ -255,6 +257,7 @@ def test_words_are_known_in_the_form_of_the_lists() -> None:
     assert not is_notice("Bo changed the group description", "Ada")
     assert is_group_notice(f"{M}Ada created group “Team”")
     assert not is_group_notice("Ada wrote")
+    assert [any_noun("image".ljust(size)) for size in (60, 61)] == ["image", None]
 
 
 def chat(folder: Path, *said: str, name: str = "chat.txt") -> Path:
@@ -303,6 +306,23 @@ def test_number_of_the_other_side_is_checked(tmp_path: Path) -> None:
     assert numbered("Ada", participants={None: "+49 1", "Ada": NUMBER}) == NUMBER
     assert numbered("+1 555 201 0001", participants={None: "+1 (555) 2010001"}) == "+1 (555) 2010001"
     assert "Say the phone number of 01 555 201 0001" in numbered("01 555 201 0001", participants={})
+
+
+def test_group_is_known_by_a_notice_of_any_line(tmp_path: Path) -> None:
+    notices = [f"18/03/2024, 21:05 - Team: {M}Ada created group “Team”", f"18/03/2024, 21:06 - Team: {M}Ada left"]
+    said = ["18/03/2024, 21:07 - Ada: hi", "19/03/2024, 08:00 - Shop: ok"]
+    for order in (notices, notices[::-1]):
+        reason = refusal(chat(tmp_path, *order, *said), shop())
+        assert reason == "This is a group (Team, Ada). Give its name with --group."
+
+
+def test_last_second_and_edited_messages_are_read(tmp_path: Path) -> None:
+    said = f"[18/03/2024, 23:59:59] Ada: fine {M}<This message was edited>", "[19/03/2024, 08:00:00] Shop: ok"
+    _, [found] = read(chat(tmp_path, *said), shop())
+    assert fields(found.entries[0])["edited"] is True
+    file = chat(tmp_path, "18/03/2024, 21:05 - Ada: hi")
+    file.write_bytes(file.read_bytes() + b"\xff")
+    assert "is not UTF-8 text" in refused(WhatsApp(), file, shop())
 
 
 def test_chat_without_a_second_writer_has_the_name_of_its_file(tmp_path: Path) -> None:

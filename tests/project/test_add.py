@@ -217,6 +217,7 @@ def test_add_completes_what_a_failure_left(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Path, "replace", fail_later)
     result = threadline(folder, "add", "--yes")
     assert (result.exit_code, "cannot be written (No space left on device)" in result.output) == (1, True)
+    assert not any(name.endswith(".part") for name in read_files(folder))
     monkeypatch.undo()
     succeed(folder, "add")
     assert list_migrations(folder) == list_migrations(whole)

@@ -25,6 +25,13 @@ LEFT = {
     "create table messages (); alter table public.messages set schema app": {"app.messages"},
     "create table notes (); alter table notes rename to messages": {"public.messages"},
     "create schema private; drop schema private": set(),
+    "CREATE SCHEMA Private": {"the schema private"},
+    'create table private (); create table "PRIVATE".keys ()': {"public.private", "PRIVATE.keys"},
+    "create table private.keys (); alter table private.keys set schema app": {"the schema private", "app.keys"},
+    "create schema app; alter schema app rename to shop": {"the schema shop"},
+    "alter table messages rename to notes": set(),
+    "create foreign table messages (); create recursive view people as select 1": {"public.messages", "public.people"},
+    "create type a; alter type a rename to b; drop type c, b": set(),
 }
 
 

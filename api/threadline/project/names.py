@@ -57,9 +57,10 @@ def _apply(change: re.Match[str], names: set[str]) -> None:
         # A dropped table of the schema private leaves the schema.
         names -= gone if kind == "schema" else gone - {PRIVATE}
     elif (old := _label(kind, change["old"])) in names:
-        schema, _, name = old.rpartition(".")
+        schema, _, name = change["old"].rpartition(".")
         names -= {old} - {PRIVATE}
-        names.add(_label(kind, f"{schema}.{change['new']}" if change["new"] else f"{change['schema']}.{name}"))
+        moved = f"{schema or 'public'}.{change['new']}" if change["new"] else f"{change['schema']}.{name}"
+        names.add(_label(kind, moved))
 
 
 def _label(kind: str, name: str) -> str:

@@ -1,0 +1,94 @@
+"""Each error becomes one answer, and each log record one line without its secrets."""
+
+import json
+import logging
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from litestar.exceptions import HTTPException
+from multipart import MultipartError
+from threadline import errors, logs
+from threadline.database import DatabaseUnavailableError
+from threadline.shares import TooManyAtOnceError
+from threadline.storage import (
+    StorageRefusedError,
+    StorageUnavailableError,
+)
+from threadline.tokens import InvalidTokenError
+
+
+def told(error: Exception, path: str) -> tuple[int, dict, dict]:
+    request = SimpleNamespace(url=SimpleNamespace(path=path), method="POST", scope={"type": "http", "path": path})
+    response = errors.answer(request, error)
+    return response.status_code, response.content, dict(response.headers)
+
+
+API, ELSEWHERE = "/api/v2/messages", "/functions/v1/messaging-ingest"
+ANSWERS = [
+    (HTTPException("No", status_code=400), 400, "invalid_request"),
+    (HTTPException("No", status_code=404), 404, "not_found"),
+    (HTTPException("No", status_code=405), 405, "method_not_allowed"),
+    (HTTPException("No", status_code=408), 408, "body_too_slow"),
+    (HTTPException("No", status_code=413), 413, "body_too_large"),
+    (HTTPException("No", status_code=415), 415, "unsupported_media_type"),
+    (HTTPException("No", status_code=418), 418, "refused"),
+    (HTTPException("No", status_code=413, extra={"code": "too_many_files", "field": "files"}), 413, "too_many_files"),
+    (InvalidTokenError("No"), 401, "invalid_token"),
+    (DatabaseUnavailableError("x"), 503, "unavailable"),
+    (TooManyAtOnceError(), 429, "too_many_at_once"),
+    (MultipartError("x"), 400, "invalid_form"),
+    (StorageRefusedError(404), 404, "file_not_found"),
+    (StorageRefusedError(413), 413, "file_too_large"),
+    (StorageRefusedError(400), 403, "storage_refused"),
+    (StorageUnavailableError(), 503, "storage_unavailable"),
+    (ValueError("canary"), 500, "internal_error"),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "code"), ANSWERS, ids=range(len(ANSWERS)))
+def test_error_becomes_an_answer(error: Exception, status: int, code: str) -> None:
+    found, content, headers = told(error, API)
+    described = content["error"]
+    assert (found, described["code"], content["success"]) == (status, code, False)
+    assert described.get("field") == ("files" if code == "too_many_files" else None)
+    assert headers.get("retry-after") == ("5" if status in {429, 503} else None)
+    assert headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
+    assert content["meta"]["timestamp"].endswith("Z")
+    assert len(content["meta"]["timestamp"]) == len("2024-02-15T09:00:00.000Z")
+    message = described["message"]
+    found, content, headers = told(error, ELSEWHERE)
+    is_full = isinstance(error, TooManyAtOnceError)
+    assert found == (503 if is_full else status)
+    assert content == {"error": "Service temporarily unavailable" if is_full else message}
+    assert headers["access-control-allow-origin"] == "*"
+    assert "canary" not in json.dumps(content)
+
+
+def test_log_line_is_json_for_programs_and_text_for_people() -> None:
+    record = logging.LogRecord("a.b", logging.WARNING, "f", 1, "é %s", ("x",), None)
+    record.created, record.fields = 1_707_987_600.5, {"duration_ms": 12.6, "status": 200}
+    token = logs.request_id.set("r1")
+    try:
+        line = logs.JsonFormatter().format(record)
+    finally:
+        logs.request_id.reset(token)
+    assert "é" in line
+    assert json.loads(line) == {
+        "time": "2024-02-15T09:00:00.500+00:00", "level": "warning", "logger": "a.b", "message": "é x",
+        "request_id": "r1", "duration_ms": 12.6, "status": 200,
+    }  # fmt: skip
+    clock = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
+    assert logs.TextFormatter().format(record) == f"{clock}  WARNING é x  13 ms"
+    try:
+        raise ValueError("canary")
+    except ValueError as error:
+        plain = logging.LogRecord("a", logging.INFO, "f", 1, "failed", (), (ValueError, error, error.__traceback__))
+    found = json.loads(logs.JsonFormatter().format(plain))
+    assert ("request_id" in found, found["error"], len(found["stack"])) == (False, "ValueError", 1)
+    assert found["stack"][0].endswith(" test_log_line_is_json_for_programs_and_text_for_people")
+    text = logs.TextFormatter().format(plain)
+    assert "  failed\nValueError\n  " in text
+    assert "canary" not in text + json.dumps(found)
+    assert [logs.choose_request_id(given) for given in ("a.B_9-", "x" * 50)] == ["a.B_9-", "x" * 50]
+    assert len(logs.choose_request_id("x" * 51)) == len(logs.choose_request_id(None)) == 36

@@ -1,0 +1,319 @@
+"""Files, forms and shares of the service, without a service."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from io import BytesIO
+from typing import Any
+
+import httpx
+import pytest
+from litestar.exceptions import HTTPException
+from multipart import MultipartError
+from threadline import forms, shares, spool
+from threadline.forms import read_form
+from threadline.settings import Settings
+from threadline.shares import INGEST, Shares, TooManyAtOnceError
+from threadline.spool import Spool
+from threadline.storage import (
+    HEAD,
+    Bucket,
+    Storage,
+    StorageRefusedError,
+    StorageUnavailableError,
+    content_type,
+    image_size,
+)
+
+UTF_8, BYTES = "text/plain; charset=utf-8", "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"hello", UTF_8),
+        ("é".encode()[:1], UTF_8),
+        (b"\xe9 caf", BYTES),
+        (b"a\x07\x08\t\n\x0c\r\x1b", UTF_8),
+        *[(b"a" + bytes([control]), BYTES) for control in (0, 1, 6, 11, 14, 26, 28, 31, 127)],
+        (b"\xff\xfea\0", "text/plain; charset=utf-16"),
+        (b"\xfe\xff\0a", "text/plain; charset=utf-16"),
+        (b"BM in clear text", UTF_8),
+        (b"BM\0\0\0\0", "image/bmp"),
+        (b"\x1f\x8b\x08", "application/gzip"),
+        (b"MZ\x90\0", "application/x-msdownload"),
+    ],
+)
+def test_type_of_a_file_follows_its_first_bytes(head: bytes, kind: str) -> None:
+    assert content_type(head) == kind
+
+
+JPEG = b"\xff\xd8\xff\xe0\x00\x02"
+
+
+@pytest.mark.parametrize(
+    ("content", "size"),
+    [
+        (b"GIF87a\x01\x00\x02\x01\x00", (1, 258)),
+        (b"GIF89a\x00\x00\x02\x00\x00", None),
+        (b"GIF88a\x01\x00\x02\x00\x00", None),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\x7f\xff\xff\xff\0\0\0\x01", (2147483647, 1)),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\x80\0\0\0\0\0\0\x01", None),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIDAT\0\0\0\1\0\0\0\x01", None),
+        (b"RIFF\0\0\0\0WEBPVP8 " + bytes(7) + b"\x9d\x01\x2a\x01\xc0\x02\x80", (1, 2)),
+        (b"RIFF\0\0\0\0WEBPVP8 " + bytes(7) + b"\x9d\x01\x2b\x01\x00\x02\x00", None),
+        (b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2e\x7f\xc2\x77\x00", None),
+        (b"RIFF\0\0\0\0WEBPVP8X" + bytes(8) + b"\x01\x02\x03\0\0\0", (197122, 1)),
+        (b"RIFF\0\0\0\0WEBPVP8X" + bytes(8) + b"\x01\x02\x03\0\0", None),
+        (b"RIFF\0\0\0\0WEBPVP9 " + bytes(14), None),
+        (b"RIFF\0\0\0\0WAVE" + bytes(18), None),
+        (JPEG + b"\xff\xc0\x00\x11\x08\x00\x01\x01\x02", (258, 1)),
+        (JPEG + b"\xff\xcf\x00\x11\x08\x00\x01\x00\x02", (2, 1)),
+        (JPEG + b"\xff\xc4\x00\x02\xff\xc8\x00\x02\xff\xcc\x00\x02\xff\xc1\x00\x11\x08\x00\x01\x00\x02", (2, 1)),
+        (JPEG + b"\xfe\xc0\x00\x11\x08\x00\x01\x00\x02", None),
+        (b"\xff\xd8\xff\xe0\x00\x01\xff\xc0\x00\x11\x08\x00\x01\x00\x02", None),
+        (b"\xff\xd8" + b"\xff\xe0\x00\x02" * 99 + b"\xff\xc0\x00\x11\x08\x00\x01\x00\x02", (2, 1)),
+        (b"\xff\xd8" + b"\xff\xe0\x00\x02" * 100 + b"\xff\xc0\x00\x11\x08\x00\x01\x00\x02", None),
+    ],
+    ids=range(20),
+)
+def test_size_of_an_image_is_read_or_left_out(content: bytes, size: tuple[int, int] | None) -> None:
+    file = BytesIO(content)
+    file.seek(3)
+    assert image_size(file) == size
+
+
+PROJECT = {"supabase_url": "http://x", "supabase_key": "public", "supabase_secret_key": "secret"}
+
+
+def ask_storage(reply: httpx.Response | Exception, work: Callable[[Bucket], Any], **more: str) -> tuple[Any, list]:
+    """Do something in a bucket that answers like this; return the outcome and the requests."""
+    asked: list[httpx.Request] = []
+
+    async def respond(request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        asked.append(request)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    async def run() -> Any:
+        made = Storage(Settings("postgresql://x@127.0.0.1/x", **{**PROJECT, **more}))
+        await made.aclose()
+        made._client = httpx.AsyncClient(transport=httpx.MockTransport(respond))
+        try:
+            return await work(made)
+        except (StorageRefusedError, StorageUnavailableError) as error:
+            return getattr(error, "status", "unavailable")
+        finally:
+            await made.aclose()
+
+    return asyncio.run(run()), asked
+
+
+def test_file_is_uploaded_with_the_rights_of_the_caller() -> None:
+    content = b"%PDF-1.7" + bytes(100_000)
+    file = BytesIO(content)
+    file.seek(5)
+    done, [request] = ask_storage(httpx.Response(200), lambda made: made.acting_for("token").upload("c/f", file))
+    assert (done, request.method, str(request.url)) == (None, "POST", "http://x/storage/v1/object/attachments/c/f")
+    assert request.content == content
+    sent = {name: request.headers[name] for name in ("apikey", "authorization", "content-type", "content-length")}
+    assert sent == {
+        "apikey": "public", "authorization": "Bearer token", "content-type": "application/pdf",
+        "content-length": str(len(content)),
+    }  # fmt: skip
+    assert request.headers["cache-control"] == "max-age=3600"
+    text = BytesIO(b"a" * HEAD + b"\0")
+    assert ask_storage(httpx.Response(200), lambda made: made.acting_for("t").upload("f", text))[1][0].headers[
+        "content-type"
+    ] == UTF_8  # fmt: skip
+
+
+def problem(status: int, **body: object) -> httpx.Response:
+    return httpx.Response(status, json={"message": "m", "error": "e", **body})
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        (problem(400, statusCode="413"), 413),
+        (problem(404), 404),
+        (problem(400, statusCode="399"), "unavailable"),
+        (problem(499), 499),
+        (problem(400, statusCode="500"), "unavailable"),
+        (problem(400, statusCode="odd"), "unavailable"),
+        (httpx.Response(502, text="<html>"), "unavailable"),
+        (httpx.ConnectError("x"), "unavailable"),
+        (httpx.ReadTimeout("x"), "unavailable"),
+    ],
+    ids=range(9),
+)
+def test_refusal_of_storage_is_told_from_a_failure(reply: httpx.Response | Exception, outcome: object) -> None:
+    assert ask_storage(reply, lambda made: made.acting_for("t").upload("f", BytesIO(b"x")))[0] == outcome
+    if outcome in (404, "unavailable"):
+        assert ask_storage(reply, lambda made: made.acting_for_itself().remove(["f"]))[0] == outcome
+
+
+def test_link_to_a_file_is_signed_for_ten_minutes() -> None:
+    found = httpx.Response(200, json=[{"signedURL": "/a?token=t", "path": "a", "error": None}])
+    done, [request] = ask_storage(found, lambda made: made.acting_for("token").sign(["a"]))
+    assert done == ["http://x/storage/v1/a?token=t"]
+    assert json.loads(request.content) == {"expiresIn": "600", "paths": ["a"]}
+    gone = httpx.Response(200, json=[{"signedURL": None, "path": "a", "error": "gone"}])
+    assert ask_storage(gone, lambda made: made.acting_for("token").sign(["a"]))[0] == 404
+
+
+def test_link_to_save_a_file_has_its_name() -> None:
+    found = httpx.Response(200, json={"signedURL": "/a?token=t"})
+    done, [request] = ask_storage(found, lambda made: made.acting_for("token").sign_download("a", "plan b.pdf"))
+    assert done.startswith("http://x/storage/v1/a?token=t&download=plan")
+    assert json.loads(request.content)["expiresIn"] == "600"
+    done, [request] = ask_storage(
+        httpx.Response(200, json=[]), lambda made: made.acting_for_itself().remove(["a", "b"])
+    )
+    assert (request.method, json.loads(request.content)) == ("DELETE", {"prefixes": ["a", "b"]})
+    assert request.headers["apikey"] == "secret"
+
+
+def test_uploads_are_signed_with_the_secret_key() -> None:
+    offer = httpx.Response(200, json={"url": "/object/upload/sign/attachments/a?token=t"})
+    done, requests = ask_storage(offer, lambda made: made.sign_uploads(["a", "b"]))
+    assert [link.partition("?token=")[2] for link in done] == ["t", "t"]
+    assert {request.headers["authorization"] for request in requests} == {"Bearer secret"}
+    assert {request.headers["x-upsert"] for request in requests} == {"true"}
+    assert ask_storage(problem(500), lambda made: made.sign_uploads(["a"]))[0] == [None]
+    assert ask_storage(offer, lambda made: made.sign_uploads(["a", "b"]), supabase_secret_key="") == ([None, None], [])
+    for setting in ("supabase_url", "supabase_key"):
+        assert not Storage(Settings("x", **{**PROJECT, setting: None})).is_configured
+    assert Storage(Settings("x", **PROJECT)).is_configured
+
+
+def send_form(*parts: bytes, boundary: str = "b", kind: str = "multipart/form-data", pieces: int = 1) -> Any:
+    """Read a form; return its fields, its files, and what was asked for."""
+    body = b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
+    asked: list[object] = []
+
+    async def stream() -> AsyncIterator[bytes]:
+        size = -(-len(body) // pieces)
+        for start in range(0, len(body), size):
+            yield body[start : start + size]
+
+    async def admit(fields: dict[str, str]) -> None:
+        asked.append(dict(fields))
+
+    async def run() -> Any:
+        with ExitStack() as opened:
+            fields, files = await read_form(
+                opened, stream(), f"{kind}; boundary={boundary}", max_files=2, max_bytes=1000, admit=admit,
+                make_room=asked.append,
+            )  # fmt: skip
+            for file in files:
+                file.content.seek(0)
+            return fields, [(file.name, file.size, file.content.read()) for file in files], asked
+
+    return asyncio.run(run())
+
+
+def field(name: str, value: bytes) -> bytes:
+    return f'Content-Disposition: form-data; name="{name}"\r\n\r\n'.encode() + value
+
+
+def file_part(name: str, content: bytes) -> bytes:
+    return f'Content-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'.encode() + content
+
+
+def test_form_is_read_in_the_order_of_its_parts() -> None:
+    parts = field("a", b"1"), file_part("x", b"xy"), field("b", b"\xe9"), file_part("", b""), field("a", b"2")
+    for pieces in (1, 50):
+        fields, files, asked = send_form(*parts, pieces=pieces)
+        assert fields == {"a": "2", "b": "\ufffd"}
+        assert files == [("x", 2, b"xy"), ("", 0, b"")]
+        assert asked[0] == {"a": "1"}
+        assert sum(asked[1:]) == 2
+    assert send_form(field("a", b"x" * 10_000), *[field(str(number), b"") for number in range(19)])[2] == []
+
+
+TOO_MUCH = [
+    ([field("a", b"x" * 10_001)], "A field is too long."),
+    ([field(str(number), b"") for number in range(21)], "Too many fields."),
+    ([file_part("x", b"")] * 3, "Send at most 2 at once."),
+    ([file_part("x", b"x" * 1001)], "Send at most 1000 bytes per file."),
+    ([field("a", b"x" * 1_100_000)], ""),
+    ([b"X-Long: " + b"x" * 1_000_100 + b"\r\n" + field("a", b"")], ""),
+]
+
+
+@pytest.mark.parametrize(("parts", "reason"), TOO_MUCH, ids=range(len(TOO_MUCH)))
+def test_form_with_too_much_is_refused(parts: list[bytes], reason: str) -> None:
+    with pytest.raises((MultipartError, HTTPException)) as refused:
+        send_form(*parts)
+    assert reason in str(getattr(refused.value, "detail", refused.value))
+    if isinstance(refused.value, HTTPException):
+        assert (refused.value.status_code, refused.value.extra["field"]) == (413, "files")
+
+
+def test_other_media_type_is_no_form() -> None:
+    for kind, boundary in (("application/json", "b"), ("multipart/mixed", "b"), ("multipart/form-data", "c")):
+        with pytest.raises(MultipartError):
+            send_form(field("a", b"1"), kind=kind, boundary=boundary)
+    assert forms.too_large(7).extra == {"code": "file_too_large", "field": "files"}
+
+
+def test_uploads_of_a_user_and_of_all_are_limited() -> None:
+    limited = Spool(Settings("", upload_max_files=1, upload_max_bytes=10))
+    with ExitStack() as opened:
+        for _ in range(spool.USER_UPLOADS):
+            mine = opened.enter_context(limited.open("me"))
+        with pytest.raises(TooManyAtOnceError):
+            limited.open("me").__enter__()
+        mine.add(10)
+        with pytest.raises(TooManyAtOnceError):
+            mine.add(1)
+        for number in range(spool.PROCESS_UPLOADS - spool.USER_UPLOADS):
+            opened.enter_context(limited.open(None if number else "you")).add(0)
+        for user in ("other", None):
+            with pytest.raises(HTTPException) as refused:
+                limited.open(user).__enter__()
+            assert (refused.value.status_code, refused.value.extra) == (503, {"code": "unavailable"})
+    assert (limited._uploads, limited._bytes) == ({}, {})
+    assert (spool.USER_UPLOADS, spool.PROCESS_UPLOADS, spool.ROOM) == (4, 64, 4)
+
+
+def test_owner_holds_a_share_and_ingest_the_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares, "PATIENCE", 0.01)
+    monkeypatch.setattr(shares, "QUEUE", 1)
+
+    async def fill(pool: Shares, *owners: str) -> int:
+        """Return how many calls of these owners get a place."""
+        held = 0
+        async with asyncio.TaskGroup() as group:
+
+            async def hold() -> None:
+                nonlocal held
+                try:
+                    async with pool.hold(*owners):
+                        held += 1
+                        await asyncio.sleep(0.05)
+                except TooManyAtOnceError:
+                    pass
+
+            for _ in range(12):
+                group.create_task(hold())
+        assert pool._shares == {}
+        return held
+
+    async def run() -> list[int]:
+        pool = Shares(10)
+        return [await fill(pool, *owners) for owners in (["a"], [INGEST], ["a", INGEST], [])] + [
+            await fill(Shares(1), "a"), await fill(Shares(1), INGEST),
+        ]  # fmt: skip
+
+    assert asyncio.run(run()) == [2, 5, 2, 12, 1, 1]
+
+    async def hold_two() -> set[str]:
+        async with (pool := Shares(4)).hold("a", "b"):
+            return set(pool._shares)
+
+    assert asyncio.run(hold_two()) == {"a", "b"}

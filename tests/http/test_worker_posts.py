@@ -1,0 +1,199 @@
+"""What the worker and the housekeeper do, with a network and a database of one test."""
+
+import asyncio
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import httpcore
+import pytest
+from threadline import __version__, housekeeper, worker
+from threadline.database import DatabaseUnavailableError
+from threadline.settings import Settings
+from threadline.worker import Worker
+
+
+class Outbox:
+    """A database that keeps what the worker asks of it."""
+
+    def __init__(self, *answers: object) -> None:
+        self.asked: list[tuple[str, dict]] = []
+        self._answers = list(answers)
+
+    async def ask(self, function: str, **fields: Any) -> Any:
+        self.asked.append((function, fields))
+        answer = self._answers.pop(0) if self._answers else []
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def post(reply: bytes | Exception, url: str = "http://hook.example/x?y=1", *, private: bool = True) -> Any:
+    """Post to a webhook that answers with these bytes; return the outcome and what was sent."""
+    sent: list[bytes] = []
+
+    class Network(httpcore.AsyncNetworkStream):
+        async def read(self, max_bytes: int, **_: Any) -> bytes:
+            nonlocal reply
+            if isinstance(reply, Exception):
+                raise reply
+            part, reply = reply[:max_bytes], reply[max_bytes:]
+            return part
+
+        async def write(self, buffer: bytes, **_: Any) -> None:
+            sent.append(buffer)
+
+        async def aclose(self) -> None:
+            pass
+
+        def get_extra_info(self, info: str) -> None:
+            return None
+
+    class Backend(httpcore.AsyncNetworkBackend):
+        async def connect_tcp(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
+            if isinstance(reply, (httpcore.ConnectError, OSError, worker.PrivateAddressError)):
+                raise reply
+            return Network()
+
+    async def run() -> Any:
+        made = Worker(Outbox(), Settings("", webhook_allow_private=private, webhook_timeout=5))
+        made._http = httpcore.AsyncConnectionPool(network_backend=Backend())
+        return await made._post(url, {"content-type": "application/json"}, '{"é": 1}')
+
+    return asyncio.run(run()), b"".join(sent)
+
+
+def ok(status: int, body: bytes = b"") -> bytes:
+    return f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+
+
+NO_HTTP = "The webhook closed the connection or does not speak HTTP."
+OUTCOMES = [
+    (ok(200, b"x" * 100_000), (200, None)),
+    (ok(299), (299, None)),
+    (ok(300), (300, "The webhook answered 300.")),
+    (ok(404), (404, "The webhook answered 404.")),
+    (b"220 mail\r\n", (None, NO_HTTP)),
+    (b"", (None, NO_HTTP)),
+    (httpcore.ReadError("x"), (None, NO_HTTP)),
+    (httpcore.ConnectError("x"), (None, "The webhook could not be reached.")),
+    (OSError("x"), (None, "The webhook could not be reached.")),
+    (httpcore.ReadTimeout("x"), (None, "The webhook did not answer in time.")),
+    (TimeoutError("x"), (None, "The webhook did not answer in time.")),
+    (worker.PrivateAddressError(), (None, "The webhook has a private address. Use a public one.")),
+]
+
+
+@pytest.mark.parametrize(("reply", "outcome"), OUTCOMES, ids=range(len(OUTCOMES)))
+def test_outcome_of_a_delivery_is_told(reply: bytes | Exception, outcome: tuple) -> None:
+    assert post(reply)[0] == outcome
+
+
+def test_delivery_is_sent_as_it_was_signed() -> None:
+    _, sent = post(ok(204))
+    head, _, body = sent.partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /x?y=1 HTTP/1.1\r\n")
+    assert b"\r\ncontent-type: application/json\r\n" in head
+    assert f"user-agent: threadline/{__version__}".encode() in head
+    assert body == '{"é": 1}'.encode()
+    assert post(ok(200), "http://[hook/")[0] == (None, "The URL of the webhook is not valid.")
+    assert post(ok(200), private=False) == ((None, "The URL of the webhook must begin with https://."), b"")
+
+
+def test_worker_claims_as_much_as_it_has_room_for(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    delivery = {"id": "d", "lease": "l", "url": "http://x/", "headers": {}, "body": ""}
+    outbox = Outbox([delivery], None, ValueError("canary"), DatabaseUnavailableError("x"))
+
+    async def run() -> list[float]:
+        made = Worker(outbox, Settings("", webhook_timeout=4, webhook_allow_private=False))
+        pauses = [await made._start_deliveries()]
+        await asyncio.gather(*made._under_way)
+        pauses += [await made._start_deliveries(), await made._start_deliveries()]
+        made._under_way = {object() for _ in range(20)}
+        return [*pauses, await made._start_deliveries()]
+
+    assert asyncio.run(run()) == [1, 5, 5, 1]
+    claim = ("claim_deliveries", {"limit": 20, "lease_seconds": 12})
+    failed = {"id": "d", "lease": "l", "status": None, "error": "The URL of the webhook must begin with https://."}
+    assert outbox.asked == [claim, ("finish_delivery", failed), claim, claim]
+    assert [record.getMessage() for record in caplog.records if record.name == "threadline.worker"] == [
+        "Cannot claim deliveries, will retry: ValueError"
+    ]
+
+
+def test_delivery_that_cannot_be_recorded_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    delivery = {"id": "d", "lease": "l", "url": "http://x/", "headers": {}, "body": ""}
+
+    async def run() -> bool:
+        made = Worker(Outbox([delivery], ValueError("canary")), Settings("", webhook_allow_private=False))
+        await made._start_deliveries()
+        await asyncio.wait(made._under_way)
+        await asyncio.sleep(0)
+        assert made._under_way == set()
+        return made._wake.is_set()
+
+    assert asyncio.run(run())
+    assert caplog.messages == ["Cannot record a delivery, will repeat it: ValueError"]
+
+
+def test_worker_ends_its_deliveries_when_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "GRACE", 0.01)
+    delivery = {"id": "d", "lease": "l", "url": "http://x/", "headers": {}, "body": ""}
+    ended: list[str] = []
+
+    async def run(seconds: float) -> None:
+        made = Worker(Outbox([delivery]), Settings("", webhook_allow_private=True))
+
+        async def deliver(_: dict[str, Any]) -> None:
+            try:
+                await asyncio.sleep(seconds)
+                ended.append("done")
+            except asyncio.CancelledError:
+                ended.append("cancelled")
+                raise
+
+        made._deliver = deliver
+        running = asyncio.create_task(made.run())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        made.stop()
+        await asyncio.wait_for(running, 5)
+
+    asyncio.run(run(0.001))
+    asyncio.run(run(60))
+    assert ended == ["done", "cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("deliver", "secret", "jobs"), [(True, "s", 3), (True, None, 2), (False, "s", 0)], ids=["all", "no key", "none"]
+)
+def test_process_that_delivers_cleans_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, deliver: bool, secret: str | None, jobs: int
+) -> None:
+    outbox = Outbox(ValueError("canary"))
+    settings = Settings("", deliver=deliver, supabase_url="http://x", supabase_secret_key=secret)
+
+    async def run() -> None:
+        async with housekeeper.housekeeping(outbox, SimpleNamespace(), settings):
+            await asyncio.sleep(0.01)
+
+    asyncio.run(run())
+    wanted = [
+        ("clean_up", {"limit": 1000}), ("index_conversations", {"limit": 50}), ("sweep_attachments", {"limit": 1000}),
+    ]  # fmt: skip
+    assert outbox.asked == wanted[:jobs]
+    failed = ["Cleanup failed, will retry in 300 seconds: ValueError"]
+    assert caplog.messages[:1] == (failed if deliver else [])
+
+
+def test_unused_files_are_removed_only_if_there_are_any() -> None:
+    removed: list[list[str]] = []
+
+    async def remove(paths: list[str]) -> None:
+        removed.append(paths)
+
+    bucket = SimpleNamespace(acting_for_itself=lambda: SimpleNamespace(remove=remove))
+    for paths in ([], ["a"]):
+        assert asyncio.run(housekeeper.sweep(Outbox({"paths": paths}), bucket)) == 3600
+    assert removed == [["a"]]
