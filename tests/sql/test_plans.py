@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.calls import call, ingest
 from tests.support.cluster import TestCluster
-from tests.support.database import Db, become, value
+from tests.support.database import Db, become, become_postgres, value
 from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation
 from tests.support.reads import reading_at_most
