@@ -73,8 +73,8 @@ begin
 
     select
         coalesce(jsonb_agg(
-            private.render_inbox_entry(found.conversation)
-            || jsonb_build_object('unread_count', public.unread_count(found.conversation))
+            private.render_inbox_entry(conversation)
+            || jsonb_build_object('unread_count', public.unread_count(conversation))
             order by page.place
         ) filter (where page.place <= v_limit), '[]') as conversations,
         case when count(*) > v_limit then (
@@ -84,11 +84,7 @@ begin
         ) end as next_cursor
     into v_page
     from page
-    cross join lateral (
-        -- LIMIT 1 makes this one look-up by the key. Else Postgres, which expects 1,000 rows of the function, reads all
-        -- conversations.
-        select conversation from public.conversations as conversation where conversation.id = page.id limit 1
-    ) as found;
+    inner join public.conversations as conversation on page.id = conversation.id;
     return private.succeed(v_page.conversations, jsonb_build_object('next_cursor', v_page.next_cursor));
 end
 $$;

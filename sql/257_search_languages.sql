@@ -126,12 +126,14 @@ $$;
 comment on function private.set_default_language_trigger() is
 'Trigger: indexes messages in the language of the project, if no other is set.';
 
--- Definer, because no client reads the counters.
+-- Definer, because no client reads the counters. enable_seqscan, because a plan that was cached while there were few
+-- channels reads the counters of all (decision 0003).
 create function private.list_stemmers(p_channel_id uuid) returns regdictionary[]
 language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = 'off'
 as $$
 begin
     return (

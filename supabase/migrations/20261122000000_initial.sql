@@ -8290,8 +8290,8 @@ begin
 
     select
         coalesce(jsonb_agg(
-            private.render_inbox_entry(found.conversation)
-            || jsonb_build_object('unread_count', public.unread_count(found.conversation))
+            private.render_inbox_entry(conversation)
+            || jsonb_build_object('unread_count', public.unread_count(conversation))
             order by page.place
         ) filter (where page.place <= v_limit), '[]') as conversations,
         case when count(*) > v_limit then (
@@ -8301,11 +8301,7 @@ begin
         ) end as next_cursor
     into v_page
     from page
-    cross join lateral (
-        -- LIMIT 1 makes this one look-up by the key. Else Postgres, which expects 1,000 rows of the function, reads all
-        -- conversations.
-        select conversation from public.conversations as conversation where conversation.id = page.id limit 1
-    ) as found;
+    inner join public.conversations as conversation on page.id = conversation.id;
     return private.succeed(v_page.conversations, jsonb_build_object('next_cursor', v_page.next_cursor));
 end
 $$;
@@ -13121,12 +13117,14 @@ $$;
 comment on function private.set_default_language_trigger() is
 'Trigger: indexes messages in the language of the project, if no other is set.';
 
--- Definer, because no client reads the counters.
+-- Definer, because no client reads the counters. enable_seqscan, because a plan that was cached while there were few
+-- channels reads the counters of all (decision 0003).
 create function private.list_stemmers(p_channel_id uuid) returns regdictionary[]
 language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = 'off'
 as $$
 begin
     return (

@@ -206,7 +206,9 @@ def test_cursor_before_deleted_changes_is_an_error(db: Db, read: Read) -> None:
         return str(ask(db, since=cursors[-1]).meta["next_cursor"])
 
     cursors = [ask(db).meta["next_cursor"]]
-    cursors += [cursor_after(name) for name in ("first", "second", "third")]
+    cursors.append(cursor_after("first"))
+    cursors.append(cursor_after("second"))
+    cursors.append(cursor_after("third"))
     in_second = ask(db, since=cursors[1], limit=1).meta["next_cursor"]
     other = ask(db, BOB).meta["next_cursor"].split(".")[0] + ".3.0.0"
     index(db)
