@@ -21,7 +21,8 @@ end
 $$;
 comment on function private.ranking_steps(tsvector, tsquery, text[]) is
 'The steps that ts_rank_cd may take for a message: for each term, each place of the words of the query, which are
-p_lexemes, against each other place. Without p_lexemes all words count. Null without a query.';
+p_lexemes, against each other place. A query with a beginning has no p_lexemes: then all words count. Null without a
+query.';
 
 create function private.search_span(
     p_search private.message_search, p_from bigint, p_to bigint, p_max integer, p_by_words boolean,
@@ -39,12 +40,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words tsquery := coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags);
-    -- Null if the query has a beginning, because that stands for many words.
-    v_lexemes text[] := case
-        when strpos(p_search.words::text, ':*') = 0 then array(
-            select part[1] from regexp_matches(p_search.words::text, '''([^'']+)''', 'g') as part
-        )
-    end;
+    v_lexemes text[] := (
+        select array_agg(part[1]) from regexp_matches(p_search.words::text, '''([^'']+)''(:[*])?', 'g') as part
+        having count(part[2]) = 0
+    );
 begin
     select
         array_agg(matched.message_id),

@@ -13890,7 +13890,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words text[] := private.split_words(p_text);
-    v_first text := v_words[1];
     v_last text := v_words[cardinality(v_words)];
     v_signed text[];
     v_joined text[];
@@ -13906,7 +13905,7 @@ begin
     end if;
     -- In scripts without spaces, split_words adds the first and last character as words. In a message that character
     -- may have neighbours, so the phrase must not ask for it alone.
-    if char_length(v_first) = 1 and cardinality(private.split_words(v_first)) = 2 then
+    if char_length(v_words[1]) = 1 and cardinality(private.split_words(v_words[1])) = 2 then
         v_words := v_words[2:];
     end if;
     if char_length(v_last) = 1 and cardinality(private.split_words(v_last)) = 2 then
@@ -14153,14 +14152,12 @@ begin
     for v_term in
         select * from private.list_search_terms(v_query, p_is_typing)
     loop
+        v_next := null;
         if v_term.operator is not null then
             v_lookups := v_lookups + 1;
             continue when v_lookups > 10;
+            v_next := private.parse_search_operator(v_search, v_term.operator, v_term.value, v_term.is_wanted);
         end if;
-        v_next := case
-            when v_term.operator is not null
-                then private.parse_search_operator(v_search, v_term.operator, v_term.value, v_term.is_wanted)
-        end;
         if not (v_next is null) then
             v_search := v_next;
             continue;
@@ -14224,7 +14221,8 @@ end
 $$;
 comment on function private.ranking_steps(tsvector, tsquery, text[]) is
 'The steps that ts_rank_cd may take for a message: for each term, each place of the words of the query, which are
-p_lexemes, against each other place. Without p_lexemes all words count. Null without a query.';
+p_lexemes, against each other place. A query with a beginning has no p_lexemes: then all words count. Null without a
+query.';
 
 create function private.search_span(
     p_search private.message_search, p_from bigint, p_to bigint, p_max integer, p_by_words boolean,
@@ -14242,12 +14240,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words tsquery := coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags);
-    -- Null if the query has a beginning, because that stands for many words.
-    v_lexemes text[] := case
-        when strpos(p_search.words::text, ':*') = 0 then array(
-            select part[1] from regexp_matches(p_search.words::text, '''([^'']+)''', 'g') as part
-        )
-    end;
+    v_lexemes text[] := (
+        select array_agg(part[1]) from regexp_matches(p_search.words::text, '''([^'']+)''(:[*])?', 'g') as part
+        having count(part[2]) = 0
+    );
 begin
     select
         array_agg(matched.message_id),
