@@ -162,9 +162,9 @@ begin
     ranks := '{}';
     -- Reads from the newest message back, in steps that grow eightfold. A common word fills the page in
     -- the first step. The planner cannot know that a word is rare, but the hits so far show it: with h hits in r read
-    -- messages, the page of 1,000 needs 1000 * r / h reads, and the index of words has h * newest / r entries, each of
-    -- which costs as much as three reads. If the first number is larger, the rest goes through that index. A search by
-    -- message ids reads everything in one step.
+    -- messages, the page of 1,000 needs 1000 * r / h reads, and the index of words has h * newest / r entries. Such an
+    -- entry costs as much as three reads. If the reads cost more, the rest goes through that index. A search by message
+    -- ids reads everything in one step.
     while v_to > 0 and cardinality(ids) < 1000 loop
         v_by_words := v_has_words and v_to < v_newest
             and 3 * power(cardinality(ids), 2) * v_newest < 1000 * power(v_newest - v_to, 2);
