@@ -64,7 +64,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words text[] := private.split_words(p_text);
-    v_first text := v_words[1];
     v_last text := v_words[cardinality(v_words)];
     v_signed text[];
     v_joined text[];
@@ -80,7 +79,7 @@ begin
     end if;
     -- In scripts without spaces, split_words adds the first and last character as words. In a message that character
     -- may have neighbours, so the phrase must not ask for it alone.
-    if char_length(v_first) = 1 and cardinality(private.split_words(v_first)) = 2 then
+    if char_length(v_words[1]) = 1 and cardinality(private.split_words(v_words[1])) = 2 then
         v_words := v_words[2:];
     end if;
     if char_length(v_last) = 1 and cardinality(private.split_words(v_last)) = 2 then
@@ -327,14 +326,12 @@ begin
     for v_term in
         select * from private.list_search_terms(v_query, p_is_typing)
     loop
+        v_next := null;
         if v_term.operator is not null then
             v_lookups := v_lookups + 1;
             continue when v_lookups > 10;
+            v_next := private.parse_search_operator(v_search, v_term.operator, v_term.value, v_term.is_wanted);
         end if;
-        v_next := case
-            when v_term.operator is not null
-                then private.parse_search_operator(v_search, v_term.operator, v_term.value, v_term.is_wanted)
-        end;
         if not (v_next is null) then
             v_search := v_next;
             continue;

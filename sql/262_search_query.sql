@@ -21,7 +21,8 @@ end
 $$;
 comment on function private.ranking_steps(tsvector, tsquery, text[]) is
 'The steps that ts_rank_cd may take for a message: for each term, each place of the words of the query, which are
-p_lexemes, against each other place. Without p_lexemes all words count. Null without a query.';
+p_lexemes, against each other place. A query with a beginning has no p_lexemes: then all words count. Null without a
+query.';
 
 create function private.few_channels() returns integer
 language plpgsql
@@ -53,12 +54,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words tsquery := coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags);
-    -- Null if the query has a beginning, because that stands for many words.
-    v_lexemes text[] := case
-        when strpos(p_search.words::text, ':*') = 0 then array(
-            select part[1] from regexp_matches(p_search.words::text, '''([^'']+)''', 'g') as part
-        )
-    end;
+    v_lexemes text[] := (
+        select array_agg(part[1]) from regexp_matches(p_search.words::text, '''([^'']+)''(:[*])?', 'g') as part
+        having count(part[2]) = 0
+    );
     v_is_wide boolean := coalesce(cardinality(p_search.channel_ids) > private.few_channels(), false);
 begin
     select
@@ -185,9 +184,9 @@ begin
     ranks := '{}';
     -- Reads from the newest message back, in steps that grow eightfold. A common word fills the page in
     -- the first step. The planner cannot know that a word is rare, but the hits so far show it: with h hits in r read
-    -- messages, the page of 1,000 needs 1000 * r / h reads, and the index of words has h * newest / r entries, each of
-    -- which costs as much as v_rarity reads. If the first number is larger, the rest goes through that index. A search by
-    -- message ids reads everything in one step.
+    -- messages, the page of 1,000 needs 1000 * r / h reads, and the index of words has h * newest / r entries. Such an
+    -- entry costs as much as v_rarity reads. If the reads cost more, the rest goes through that index. A search by message
+    -- ids reads everything in one step.
     while v_to > 0 and cardinality(ids) < 1000 loop
         v_by_words := v_has_words and v_newest - v_to >= v_sample
             and v_rarity * power(cardinality(ids), 2) * v_newest < 1000 * power(v_newest - v_to, 2);
