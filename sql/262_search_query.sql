@@ -96,12 +96,9 @@ begin
                 and (p_search.until is null or entry.created_at < p_search.until)
                 and (p_search.message_ids is null or entry.message_id = any(p_search.message_ids))
                 and (p_search.other_message_ids is null or entry.message_id <> all(p_search.other_message_ids))
-                and (
-                    p_search.has_reaction is null
-                    or p_search.has_reaction = exists (
-                        select from public.message_reactions as reaction where reaction.message_id = entry.message_id
-                    )
-                )
+                and (p_search.has_reaction is null or p_search.has_reaction = exists (
+                    select from public.message_reactions as reaction where reaction.message_id = entry.message_id
+                ))
                 and (
                     p_search.has_thread is null
                     or p_search.has_thread = exists (
