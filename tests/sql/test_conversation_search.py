@@ -68,7 +68,7 @@ def test_hit_names_conversation_and_participant(db: Db) -> None:
     assert reply.meta["total"] == 1
 
 
-def test_equal_ids_of_two_conversations_are_told_apart(db: Db) -> None:
+def test_equal_ids_of_two_conversations_stay_apart(db: Db) -> None:
     ingest(
         db,
         conversation(message(content="blue zebra")),

@@ -221,8 +221,10 @@ def test_message_of_another_user_is_rejected(db: Db, is_summarized: str) -> None
     assert caught.value.diag.constraint_name == "conversation_messages_conversation_fkey"
 
 
-def test_message_without_conversation_rejects_the_statement(db: Db) -> None:
+@pytest.mark.parametrize("is_summarized", ["", "on"])
+def test_message_without_conversation_rejects_the_statement(db: Db, is_summarized: str) -> None:
     found = add_conversation(db, "@ann")
+    db.execute("select set_config('threadline.is_summarized', %s, true)", (is_summarized,))
     statement = """
     insert into public.conversation_messages (conversation_id, external_id, workspace_id, sent_at, message)
     select id, 'x', %s, now(), '{}' from unnest(%s::uuid[]) as id
