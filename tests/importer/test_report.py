@@ -34,7 +34,8 @@ def test_table_shows_what_goes_in_and_what_not(tmp_path: Path) -> None:
     text = printed(survey)
     for part in (
         "f.txt: Title\n", "Ada\ufffd", NUMBER, "1,234 (5)", "+ 2 updates", "2024-02-14", "2024-02-15", "3 (1.5 MB)",
-        "2 not there", "60 too large", "7 notices", "Left out: 2 chats", f"Not understood: f.txt, line 49: {'x' * 100}\n",
+        "2 not there", "60 too large", "7 notices", "Left out: 2 chats",
+        f"Not understood: f.txt, line 49: {'x' * 100}\n",
         "Not understood: 10 more in f.txt", "More than 52.4 MB, not uploaded: v49.mp4 of f.txt", "Refused: g.txt: No",
     ):  # fmt: skip
         assert part in text
