@@ -150,7 +150,7 @@ def problem(status: int, **body: object) -> httpx.Response:
     ],
     ids=range(9),
 )
-def test_refusal_of_storage_is_told_from_a_failure(reply: httpx.Response | Exception, outcome: object) -> None:
+def test_refusal_of_storage_is_no_failure(reply: httpx.Response | Exception, outcome: object) -> None:
     assert ask_storage(reply, lambda made: made.acting_for("t").upload("f", BytesIO(b"x")))[0] == outcome
     if outcome in (404, "unavailable"):
         assert ask_storage(reply, lambda made: made.acting_for_itself().remove(["f"]))[0] == outcome
