@@ -76,22 +76,27 @@ def test_thread_shows_what_updates_change(visitors: Visitors, send: Callable[...
             message(1, "Can we meet at 5?"),
             message(2, "Yes", direction="outbound", reply_to="m1"),
             message(3, "Wrong chat"),
+            message(9, "First of a minute", sequence=1),
+            message(8, "Second of it", sequence=2, sent_at="2026-02-01T10:09:00Z"),
         ],
         participant_identifier="+1 987 654 321",
         participant_name="Alice",
     )
     page = visitors.sign_in(MATTY, f"#/inbox/{conversation}")
     expect(bubble(page, "Reply to: Can we meet at 5?")).to_be_visible()
+    expect(page.locator("article.bubble")).to_contain_text(["5?", "Yes", "Wrong", "First of", "Second of"])
     updates = [
         {"message_id": "m1", "type": "edited", "at": "2026-02-01T11:00:00Z", "content": "Can we meet at 6?"},
         {"message_id": "m1", "type": "reaction", "at": "2026-02-01T11:00:00Z", "emoji": "👍", "by": "Alice"},
         {"message_id": "m2", "type": "read", "at": "2026-02-01T11:00:00Z"},
+        {"message_id": "m2", "type": "reaction", "at": "2026-02-01T11:00:00Z", "emoji": "🎉"},
         {"message_id": "m3", "type": "deleted", "at": "2026-02-01T11:00:00Z"},
     ]
     send("updates", [], participant_identifier="+1 987 654 321", updates=updates)
     edited = bubble(page, "Can we meet at 6?").first
     expect(edited.locator(".reaction")).to_have_attribute("title", "Alice")
     expect(bubble(page, "Yes")).to_contain_text("read")
+    expect(bubble(page, "Yes").locator(".reaction")).to_have_attribute("title", "the participant")
     expect(bubble(page, "This message was deleted.")).to_be_visible()
     edited.get_by_role("button", name="Edited").click()
     expect(page.get_by_role("dialog")).to_contain_text("Can we meet at 5?")
@@ -126,10 +131,11 @@ def test_messages_are_unread_until_opened(visitors: Visitors, send: Callable[...
 
 def test_cited_messages_of_a_conversation_open(visitors: Visitors, send: Callable[..., str]) -> None:
     many = [message(n, f"Line {n}" if n else "The key is under the mat") for n in range(250)]
+    many[0]["id"] = cited = "m 0/%"  # an address must keep it
     conversation = send("cited", many, participant_name="Cy")
     summary = {
-        "statements": [{"text": "The <b>key</b> is under the mat. ", "citations": ["m0"]}],
-        "citations": ["m0"],
+        "statements": [{"text": "The <b>key</b> is under the mat. ", "citations": [cited]}],
+        "citations": [cited],
         "messageCount": 250,
         "omittedCount": 0,
     }

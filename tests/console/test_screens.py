@@ -203,6 +203,8 @@ def test_twin_gets_a_webhook_and_deliveries(visitors: Visitors) -> None:
     general.get_by_role("textbox", name="Message", exact=True).fill("For the twin")
     general.keyboard.press("Enter")
     expect(general.locator(".message").filter(has_text="For the twin")).to_be_visible()
+    general.evaluate("location.hash = '#/twins'")
+    expect(general.get_by_text("No twins")).to_be_visible()  # that of a peer is no twin of hers
     deliveries = page.get_by_role("region", name="Deliveries")
     deliveries.get_by_label("State").select_option("Pending")
     expect(deliveries.get_by_role("row").nth(1)).to_contain_text("general")

@@ -170,6 +170,7 @@ def test_only_a_legacy_key_is_sent_as_bearer_token(
     ("environment", "line"),
     [
         ({"SUPABASE_SERVICE_ROLE_KEY": SECRET_KEY}, "SUPABASE_URL is not set"),
+        ({"SUPABASE_URL": "", "SUPABASE_SERVICE_ROLE_KEY": SECRET_KEY}, "SUPABASE_URL is not set"),
         ({"SUPABASE_URL": "http://127.0.0.1:1"}, "SUPABASE_SERVICE_ROLE_KEY is not set"),
         (
             {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_SECRET_KEYS": SECRET_KEY},

@@ -150,7 +150,7 @@ def problem(status: int, **body: object) -> httpx.Response:
     ],
     ids=range(9),
 )
-def test_refusal_of_storage_is_told_from_a_failure(reply: httpx.Response | Exception, outcome: object) -> None:
+def test_refusal_of_storage_is_no_failure(reply: httpx.Response | Exception, outcome: object) -> None:
     assert ask_storage(reply, lambda made: made.acting_for("t").upload("f", BytesIO(b"x")))[0] == outcome
     if outcome in (404, "unavailable"):
         assert ask_storage(reply, lambda made: made.acting_for_itself().remove(["f"]))[0] == outcome
@@ -183,7 +183,8 @@ def test_uploads_are_signed_with_the_secret_key() -> None:
     assert [link.partition("?token=")[2] for link in done] == ["t", "t"]
     assert {request.headers["authorization"] for request in requests} == {"Bearer secret"}
     assert {request.headers["x-upsert"] for request in requests} == {"true"}
-    assert ask_storage(problem(500), lambda made: made.sign_uploads(["a"]))[0] == [None]
+    for failure in (problem(500), problem(404), httpx.ConnectError("x")):
+        assert ask_storage(failure, lambda made: made.sign_uploads(["a"]))[0] == [None]
     assert ask_storage(offer, lambda made: made.sign_uploads(["a", "b"]), supabase_secret_key="") == ([None, None], [])
     for setting in ("supabase_url", "supabase_key"):
         assert not Storage(Settings("x", **{**PROJECT, setting: None})).is_configured

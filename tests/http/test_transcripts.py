@@ -175,7 +175,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("error", "code"), FAILURES, ids=range(len(FAILURES)))
-def test_failure_of_the_model_is_told_apart(error: Exception, code: str) -> None:
+def test_each_failure_of_the_model_has_its_code(error: Exception, code: str) -> None:
     statuses = {"summary_timeout": 504, "summary_unavailable": 503, "summary_failed": 502}
     failure = summarizer._failure(error)
     assert (failure.code, failure.status, str(failure)) == (code, statuses[code], failure.message)

@@ -494,6 +494,8 @@ def test_fields_may_stand_anywhere_and_count_once(bob: Uploader, order: str) -> 
     answer = bob.client.post(PATH, files=form)
     assert [file["name"] for file in answer.json()["data"]["files"]] == ["a", "b"]
     assert before - int(answer.headers["ratelimit-remaining"]) == 1
+    after = int(bob.client.get("/api/v2/messages/attachments/x/url").headers["ratelimit-remaining"])
+    assert before - after == 2
 
 
 def test_channel_named_after_the_files_is_checked(bob: Uploader, mallory: Uploader) -> None:

@@ -85,7 +85,7 @@ OUTCOMES = [
 
 
 @pytest.mark.parametrize(("reply", "outcome"), OUTCOMES, ids=range(len(OUTCOMES)))
-def test_outcome_of_a_delivery_is_told(reply: bytes | Exception, outcome: tuple) -> None:
+def test_outcome_of_a_delivery_is_named(reply: bytes | Exception, outcome: tuple) -> None:
     assert post(reply)[0] == outcome
 
 

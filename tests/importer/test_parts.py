@@ -49,6 +49,7 @@ def test_document_in_pieces_is_whole(monkeypatch: pytest.MonkeyPatch, chunk: int
         ("[1, tru]", "Expecting value near 'tru]'"),
         ('["' + "x" * 50, "Unterminated string starting at near '\"" + "x" * 39 + "'"),
     ],
+    ids=range(5),
 )
 def test_broken_document_is_named(text: str, reason: str) -> None:
     stream = JSONStream(io.StringIO(text))

@@ -147,7 +147,9 @@ def test_halves_keep_updates_and_files_of_their_messages(endpoint: Endpoint, sen
     photo = File(tmp_path / "a.jpg", None, 5)
     entries = [message(1), Update("3", "deleted", AT), message(2), message(3, "image", file=photo)]
     endpoint.answers = [(413, {}, {})]
-    sender.send(batch_of(*entries))
+    sizes: list[int] = []
+    sender.send(batch_of(*entries), sizes.append)
+    assert sizes == [5]
     whole, first, second, settled = (body["conversations"][0] for body in endpoint.bodies)
     assert [[one["id"] for one in half["messages"]] for half in (first, second)] == [["1", "2"], ["3"]]
     assert [half["updates"] for half in (first, second, settled)] == [whole["updates"], [], []]

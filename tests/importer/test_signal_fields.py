@@ -200,7 +200,7 @@ def test_edit_of_signal_cli_has_its_new_text(tmp_path: Path) -> None:
     assert (update.message_id, update.fields) == (f"{NUMBER}-5", {"content": "hi!"})
 
 
-def test_peers_of_signal_cli_are_told_apart(tmp_path: Path) -> None:
+def test_peers_of_signal_cli_stay_apart(tmp_path: Path) -> None:
     sent = {"destinationUuid": "5f1c", "timestamp": AT, "message": "to a uuid"}
     file = write_export(
         tmp_path,

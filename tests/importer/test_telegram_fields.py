@@ -117,7 +117,7 @@ def test_reply_in_a_topic_has_its_title(tmp_path: Path) -> None:
     assert team.id == "telegram:channel11"
 
 
-def test_kinds_of_chats_are_told_apart(tmp_path: Path) -> None:
+def test_kinds_of_chats_stay_apart(tmp_path: Path) -> None:
     kinds = {
         "bot_chat": "user",
         "private_group": "chat",

@@ -67,7 +67,7 @@ def test_row_of_wechatmsg_is_read(tmp_path: Path, row: list, right: dict | str) 
     check(fields(conversation.entries[0]), right, id="88")
 
 
-def test_talkers_of_wechatmsg_are_told_apart(tmp_path: Path) -> None:
+def test_talkers_of_wechatmsg_stay_apart(tmp_path: Path) -> None:
     def row(talker: object, mine: int, remark: str, nick: str, sender: str) -> list[object]:
         return [1, "", talker, 1, 0, mine, AT, f"of {talker}", remark, nick, sender]
 
@@ -197,7 +197,7 @@ def test_row_of_chatlog_is_read(tmp_path: Path, row: dict, right: dict | str) ->
         assert conversation.is_group is row["isChatRoom"]
 
 
-def test_talkers_of_chatlog_are_told_apart(tmp_path: Path) -> None:
+def test_talkers_of_chatlog_stay_apart(tmp_path: Path) -> None:
     rows = [
         logged(content="a", talkerName="小明"),
         "no row",

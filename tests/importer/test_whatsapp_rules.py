@@ -131,7 +131,7 @@ def test_persian_days_are_those_of_the_calendar() -> None:
             persian(*written)
 
 
-def test_message_is_no_older_than_whatsapp_and_no_newer_than_tomorrow() -> None:
+def test_message_is_from_2009_to_tomorrow() -> None:
     today = date(2024, 3, 18)
     days = ["31/12/2008", "01/01/2009", "19/03/2024", "20/03/2024"]
     found = [is_plausible((*day.split("/"), ""), "dmy", today) for day in days]
@@ -162,7 +162,7 @@ AUTHORS = [
 
 
 @pytest.mark.parametrize(("text", "right"), AUTHORS, ids=range(len(AUTHORS)))
-def test_author_is_told_from_the_text(text: str, right: tuple) -> None:
+def test_author_stands_before_the_text(text: str, right: tuple) -> None:
     assert split_author(text, frozenset({"Ada", "Dr: Ada"})) == right
 
 

@@ -139,6 +139,10 @@ def test_add_refuses_a_project_that_uses_its_names(tmp_path: Path, names: str) -
     assert read_files(folder) == before
 
 
+def test_file_that_the_cli_skips_counts_for_nothing(tmp_path: Path) -> None:
+    succeed(make_project(tmp_path, {"draft.sql": "create table public.messages ();"}), "add")
+
+
 def test_add_refuses_to_replace_a_function_of_the_user(tmp_path: Path) -> None:
     folder = make_project(tmp_path)
     own = folder / "supabase" / "functions" / "messaging-ingest"
