@@ -179,11 +179,11 @@ declare
 begin
     ids := '{}';
     ranks := '{}';
-    -- Reads from the newest message back, in steps that grow eightfold. A common word fills the page in
-    -- the first step. The planner cannot know that a word is rare, but the hits so far show it: with h hits in r read
-    -- messages, the page of 1,000 needs 1000 * r / h reads, and the index of words has h * newest / r entries. Such an
-    -- entry costs as much as v_rarity reads. If the reads cost more, the rest goes through that index. A search by message
-    -- ids reads everything in one step.
+    -- Reads from the newest message back, in steps that grow eightfold. A common word fills the page in the first
+    -- step. The planner cannot know that a word is rare, but the hits so far show it: with h hits in r read
+    -- messages, the page of 1,000 needs 1000 * r / h reads, and the index of words has h * newest / r entries. Such
+    -- an entry costs as much as v_rarity reads. If the reads cost more, the rest goes through that index. A search
+    -- by message ids reads everything in one step.
     while v_to > 0 and cardinality(ids) < 1000 loop
         v_by_words := v_has_words and v_newest - v_to >= v_sample
             and v_rarity * power(cardinality(ids), 2) * v_newest < 1000 * power(v_newest - v_to, 2);
