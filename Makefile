@@ -28,7 +28,7 @@ test: .venv/.dev ## every check there is; one file of tests: make test FILE=test
 	$(BIN)/python -m pytest $(FILE)
 else
 test: .venv/.dev lint
-	$(BIN)/python -m pytest -n 4 --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 endif
 
 faults: .venv/.dev ## put seeded faults in one at a time; the tests must notice each: make faults only=sql/244

@@ -294,11 +294,12 @@ def test_owner_holds_a_share_and_ingest_the_half(monkeypatch: pytest.MonkeyPatch
             async def hold() -> None:
                 nonlocal held
                 try:
-                    async with pool.hold(*owners):
-                        held += 1
-                        await asyncio.sleep(0.05)
+                    await pool.take(*owners)
                 except TooManyAtOnceError:
-                    pass
+                    return
+                held += 1
+                await asyncio.sleep(0.05)
+                pool.give_back(*owners)
 
             for _ in range(12):
                 group.create_task(hold())
@@ -314,7 +315,7 @@ def test_owner_holds_a_share_and_ingest_the_half(monkeypatch: pytest.MonkeyPatch
     assert asyncio.run(run()) == [2, 5, 2, 12, 1, 1]
 
     async def hold_two() -> set[str]:
-        async with (pool := Shares(4)).hold("a", "b"):
-            return set(pool._shares)
+        await (pool := Shares(4)).take("a", "b")
+        return set(pool._shares)
 
     assert asyncio.run(hold_two()) == {"a", "b"}

@@ -57,7 +57,7 @@ def test_concurrent_writers_leave_no_gap_or_duplicate(team: Team) -> None:
         for mine, theirs in zip(caught_up, sent, strict=True)
         if mine != theirs and not theirs[1].get("truncated")
     ] == []
-    assert answer["meta"] == {"last_seq": len(sent), "has_more": False}
+    assert answer["meta"] == {"last_seq": len(sent), "has_more": False, "is_incomplete": False}
 
 
 def test_catch_up_during_writes_misses_nothing(team: Team) -> None:

@@ -6,10 +6,10 @@ import pytest
 from psycopg.errors import CheckViolation
 
 from tests.support.calls import call, ingest
+from tests.support.costs import reading_at_most
 from tests.support.database import Db, become, become_postgres, refused, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation, add_person, person_of, read_conversation
-from tests.support.reads import reading_at_most
 from tests.support.world import BOB, JOHN_DOE, MATTY
 
 PHONE = "+1 555 123 4567"

@@ -9,9 +9,9 @@ from tests.sql.test_plans import session_with
 from tests.support.calls import call
 from tests.support.cases import named
 from tests.support.cluster import TestCluster
+from tests.support.costs import reading_at_most
 from tests.support.database import Db, become, become_postgres, lift_request_limit, rows, value
 from tests.support.event_log import last_seq
-from tests.support.reads import reading_at_most
 from tests.support.realtime import fire_deferred_triggers
 from tests.support.soak import bounded
 from tests.support.world import BOB, CHANNEL, MATTY, MESSAGE, TWIN

@@ -10,10 +10,10 @@ import pytest
 
 from tests.support.calls import call, ingest
 from tests.support.cluster import TestCluster
+from tests.support.costs import reading_at_most
 from tests.support.database import Db, become, become_postgres, value
 from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation
-from tests.support.reads import reading_at_most
 from tests.support.soak import bounded
 from tests.support.world import BOB, MATTY
 

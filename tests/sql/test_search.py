@@ -1,12 +1,12 @@
 """Search finds messages in any language, and only for members."""
 
 import json
-import time
 from uuid import UUID
 
 import pytest
 
 from tests.support.calls import call, send
+from tests.support.costs import working_at_most
 from tests.support.database import Db, add_channel, become, lift_request_limit, rows, value
 
 CHANNEL = "550e8400-e29b-41d4-a716-446655440000"
@@ -192,10 +192,9 @@ def test_ranking_time_has_a_bound(db: Db, content: str, query: str) -> None:
     lift_request_limit(db)
     for _ in range(20):
         send(db, content)
-    begin = time.monotonic()
-    reply = call(db, "search_messages", MATTY, query=query[:1000])
+    with working_at_most(2, db):
+        reply = call(db, "search_messages", MATTY, query=query[:1000])
     assert (reply.status, reply.meta["total"]) == (200, 20)
-    assert time.monotonic() - begin < 2
 
 
 @pytest.mark.parametrize("query", ["-in:x " * 160, "-from:x " * 120, "-\u6f22 " * 330, "-\u6f22\u5b57 " * 200])
@@ -212,9 +211,8 @@ def test_parsing_time_has_a_bound(db: Db, query: str) -> None:
         """,
         (CHANNEL, MATTY),
     )
-    begin = time.monotonic()
-    assert call(db, "search_messages", MATTY, query=query[:1000]).status == 200
-    assert time.monotonic() - begin < 2
+    with working_at_most(2, db):
+        assert call(db, "search_messages", MATTY, query=query[:1000]).status == 200
 
 
 def test_newest_messages_are_ranked_first(db: Db) -> None:

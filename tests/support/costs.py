@@ -1,7 +1,9 @@
-"""What a block of statements reads, counted by Postgres."""
+"""What a block of statements costs: rows, and CPU time, which the load of the machine hardly changes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import psutil
 
 from tests.support.database import Db, become_postgres, rows
 
@@ -24,3 +26,15 @@ def reading_at_most(limit: int, db: Db) -> Iterator[None]:
     become_postgres(db)
     read = {relation: count - before.get(relation, 0) for relation, count in rows(db, READ)}
     assert {relation: count for relation, count in read.items() if count > limit} == {}
+
+
+@contextmanager
+def working_at_most(seconds: float, db: Db) -> Iterator[None]:
+    """Fail if the block takes its backend more CPU time."""
+    backend = psutil.Process(db.info.backend_pid)
+    before = backend.cpu_times()
+    try:
+        yield
+    finally:
+        after = backend.cpu_times()
+        assert after.user + after.system - before.user - before.system < seconds
