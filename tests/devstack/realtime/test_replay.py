@@ -62,15 +62,16 @@ async def test_replay_neither_loses_nor_repeats_live_messages(server: Start) -> 
             for number in range(20):
                 await send(running, number)
 
-        writing = asyncio.create_task(write())
-        await first.event("broadcast", 5)  # the next ones come while others join
-        clients = [running.client() for _ in range(5)]
-        for client in clients:
-            async with client:
-                await client.join("loud", token(ANN), private=True, broadcast={"replay": {"since": since(60)}})
-                await client.event("broadcast", 20)
-                assert [number for number, _ in heard(client)] == list(range(20))
-        await writing
+        # A group, so that a writer that fails says why.
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(write())
+            await first.event("broadcast", 5)  # the next ones come while others join
+            clients = [running.client() for _ in range(5)]
+            for client in clients:
+                async with client:
+                    await client.join("loud", token(ANN), private=True, broadcast={"replay": {"since": since(60)}})
+                    await client.event("broadcast", 20)
+                    assert [number for number, _ in heard(client)] == list(range(20))
 
 
 @pytest.mark.parametrize(
