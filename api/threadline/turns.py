@@ -6,26 +6,21 @@ connection each, and each commit wakes all of them: ten writers of one channel w
 
 from __future__ import annotations
 
-import asyncio
 import re
 from contextlib import AbstractAsyncContextManager, nullcontext
+
+from threadline.places import Places
 
 PLACES = 3  # one commits, one waits for the counter, one arrives
 PATIENCE = 10  # seconds that a writer waits for its turn, as long as for a connection
 _CHANNEL = re.compile(rb'"channel_id"\s*:\s*"([0-9a-f-]{36})"')
 
 
-class _Queue:
-    def __init__(self) -> None:
-        self.free = asyncio.Semaphore(PLACES)
-        self.writers = 0  # that hold or wait
-
-
 class Turns:
     """The queues of channels with writers. Channels without writers cost no memory."""
 
     def __init__(self) -> None:
-        self._queues: dict[bytes, _Queue] = {}
+        self._places = Places()
 
     def wait(self, function: str, body: bytes) -> AbstractAsyncContextManager[None]:
         """Hold a place of the channel that a new message names, or raise TimeoutError. Other calls do not wait.
@@ -35,31 +30,18 @@ class Turns:
         """
         if function != "create_message" or not (found := _CHANNEL.search(body)):
             return nullcontext()
-        return _Turn(self._queues, found[1])
+        return _Turn(self._places, found[1])
 
 
 class _Turn:
     # A class, because a generator with @asynccontextmanager takes several times as long.
-    __slots__ = ("_channel", "_queue", "_queues")
+    __slots__ = ("_channel", "_places")
 
-    def __init__(self, queues: dict[bytes, _Queue], channel: bytes) -> None:
-        self._queues, self._channel = queues, channel
-        self._queue = queues.get(channel) or queues.setdefault(channel, _Queue())
+    def __init__(self, places: Places, channel: bytes) -> None:
+        self._places, self._channel = places, channel
 
     async def __aenter__(self) -> None:
-        self._queue.writers += 1
-        try:
-            async with asyncio.timeout(PATIENCE) if self._queue.free.locked() else nullcontext():
-                await self._queue.free.acquire()
-        except BaseException:
-            self._leave()
-            raise
+        await self._places.take(self._channel, PLACES, PATIENCE)
 
     async def __aexit__(self, *_: object) -> None:
-        self._queue.free.release()
-        self._leave()
-
-    def _leave(self) -> None:
-        self._queue.writers -= 1
-        if not self._queue.writers:
-            self._queues.pop(self._channel, None)
+        self._places.give_back(self._channel)

@@ -303,7 +303,7 @@ def test_owner_holds_a_share_and_ingest_the_half(monkeypatch: pytest.MonkeyPatch
 
             for _ in range(12):
                 group.create_task(hold())
-        assert pool._shares == {}
+        assert pool._places._queues == {}
         return held
 
     async def run() -> list[int]:
@@ -316,6 +316,6 @@ def test_owner_holds_a_share_and_ingest_the_half(monkeypatch: pytest.MonkeyPatch
 
     async def hold_two() -> set[str]:
         await (pool := Shares(4)).take("a", "b")
-        return set(pool._shares)
+        return set(pool._places._queues)
 
     assert asyncio.run(hold_two()) == {"a", "b"}
