@@ -94,7 +94,7 @@ class Channel:
         self._room = self._shared.hub.enter(self._topic, is_private=self._join.is_private)
         if self._replay:
             self._room.listen(self, with_replay=True)
-            past = await self._replay.read(self._shared.policies, self._topic)
+            past = await self._replay.read(self._shared.policies, self._topic, list(self._shared.stream.delivered))
         if not self._is_open:
             return
         entries = [{**entry, "id": request_id(entry)} for entry in self._join.changes]

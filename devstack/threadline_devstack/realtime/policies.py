@@ -4,6 +4,7 @@ Reading means seeing a row of the topic that another role wrote; writing means i
 tried as the client's role, with its claims, in a transaction that is rolled back.
 """
 
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -35,6 +36,9 @@ where topic = $1 and private and extension = 'broadcast'
 order by inserted_at desc, ctid
 limit $3
 """
+# Postgres sends a commit to the feed before other sessions see it. It releases this lock after they do.
+IS_HIDDEN = "select exists (select from pg_locks where transactionid::text = any($1))"
+HIDDEN_PAUSE = 0.005  # seconds between two looks
 UNREACHABLE = "Realtime was unable to connect to the project database"
 PATIENCE = 5.0  # seconds for a statement
 
@@ -119,9 +123,14 @@ class Policies:
                 return set()
         return found
 
-    async def past(self, topic: str, since: Any, limit: int) -> list[asyncpg.Record]:
-        """Return the newest private broadcasts of a topic since a time (naive UTC), the oldest first."""
-        async with self._undone() as connection:
+    async def past(self, topic: str, since: Any, limit: int, delivered: Sequence[int]) -> list[asyncpg.Record]:
+        """Return the newest private broadcasts of a topic since a time (naive UTC), the oldest first.
+
+        Waits until it sees the transactions that were delivered before.
+        """
+        async with self._undone() as connection, asyncio.timeout(PATIENCE):
+            while await connection.fetchval(IS_HIDDEN, list(map(str, delivered))):
+                await asyncio.sleep(HIDDEN_PAUSE)
             return list(reversed(await connection.fetch(PAST, topic, since, limit)))
 
     @asynccontextmanager

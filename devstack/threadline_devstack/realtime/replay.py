@@ -30,8 +30,14 @@ class Replay:
         self._sent: set[str] = set()
         self._held: list[tuple[bytes, str | None]] | None = []
 
-    async def read(self, policies: Policies, topic: str) -> Sequence[Any]:
-        """Return the past messages of a topic, the oldest first; raise ReplayError or PolicyError."""
+    async def read(self, policies: Policies, topic: str, delivered: Sequence[int]) -> Sequence[Any]:
+        """Return the past messages of a topic, the oldest first; raise ReplayError or PolicyError.
+
+        Args:
+            policies: read them from the database.
+            topic: without its prefix.
+            delivered: the numbers of the transactions that the room got lately.
+        """
         since, limit = self._wish.since, self._wish.limit
         if type(since) is not int or type(limit) is not int:
             raise ReplayError("Replay params are not valid")
@@ -39,7 +45,7 @@ class Replay:
             after = datetime.fromtimestamp(since / 1000, UTC).replace(tzinfo=None)
         except (OverflowError, ValueError, OSError) as error:
             raise ReplayError("Replay params are not valid") from error
-        return await policies.past(topic, after, max(1, min(limit, MOST)))
+        return await policies.past(topic, after, max(1, min(limit, MOST)), delivered)
 
     def past(self, rows: Sequence[Any]) -> Iterator[UserBroadcast]:
         """Yield the rows as broadcasts, and remember their ids."""

@@ -6,6 +6,7 @@ is committed from then on. When the stream breaks, every channel ends with an er
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Protocol
@@ -51,6 +52,9 @@ class Stream:
         subscriptions: the channels that want changes of tables.
         listeners: returns all channels at the moment.
         limits: a larger payload is dropped, as in Realtime.
+
+    Attributes:
+        delivered: the numbers of the last transactions with broadcasts.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Stream:
         self._subscriptions = subscriptions
         self._listeners = listeners
         self._limits = limits
+        self.delivered: deque[int] = deque(maxlen=BURST)
         self._is_streaming = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._end: asyncio.TimerHandle | None = None
@@ -169,6 +174,8 @@ class Stream:
         count = 0
         for change in commit.changes:
             if change.kind == "INSERT" and change.schema == "realtime" and change.table.startswith("messages"):
+                if not count:
+                    self.delivered.append(commit.xid)
                 self._broadcast(change)
                 count += 1
                 if count % BURST == 0:

@@ -2,13 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.devstack.realtime.wire import ANN, Client, Server, token
+from tests.support.cluster import TestCluster
 
 Start = Callable[..., AbstractAsyncContextManager[Server]]
 pytestmark = pytest.mark.anyio
@@ -72,6 +74,34 @@ async def test_replay_neither_loses_nor_repeats_live_messages(server: Start) -> 
                     await client.join("loud", token(ANN), private=True, broadcast={"replay": {"since": since(60)}})
                     await client.event("broadcast", 20)
                     assert [number for number, _ in heard(client)] == list(range(20))
+
+
+@contextmanager
+def commits_stay_hidden(cluster: TestCluster) -> Iterator[None]:
+    """Let commits reach the log, and so the feed, but not other sessions: they wait for a standby that is not there."""
+    with psycopg.connect(cluster.url("template1"), autocommit=True) as connection:
+        connection.execute("alter system set synchronous_standby_names = 'missing'")
+        connection.execute("select pg_reload_conf()")
+        try:
+            yield
+        finally:
+            connection.execute("alter system reset synchronous_standby_names")
+            connection.execute("select pg_reload_conf()")
+
+
+async def test_replay_waits_for_what_was_delivered_before(server: Start, cluster: TestCluster) -> None:
+    async with server() as running, running.client() as first, running.client() as second:
+        await running.sql("delete from realtime.messages")
+        await first.join("loud", token(ANN), private=True)
+        with commits_stay_hidden(cluster):
+            writing = asyncio.create_task(send(running, 0))
+            await first.event("broadcast")
+            wish = {"replay": {"since": since(60)}}
+            joining = asyncio.create_task(second.join("loud", token(ANN), private=True, broadcast=wish))
+            await asyncio.wait({joining}, timeout=0.3)
+        await asyncio.gather(writing, joining)
+        await second.event("broadcast")
+        assert heard(second) == [(0, True)]
 
 
 @pytest.mark.parametrize(
