@@ -176,6 +176,7 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 set enable_sort = 'off'
+set jit = 'off'
 as $$
     -- json_agg, because it copies each message as text; jsonb_agg parses it and takes twice as long.
     select coalesce(json_agg(line.message), '[]')
@@ -231,6 +232,7 @@ returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = 'off'
+set jit = 'off'
 as $$
 begin
     update public.conversations as conversation

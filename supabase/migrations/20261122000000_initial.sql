@@ -3051,6 +3051,7 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 set enable_sort = 'off'
+set jit = 'off'
 as $$
     -- json_agg, because it copies each message as text; jsonb_agg parses it and takes twice as long.
     select coalesce(json_agg(line.message), '[]')
@@ -3106,6 +3107,7 @@ returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = 'off'
+set jit = 'off'
 as $$
 begin
     update public.conversations as conversation
@@ -13118,13 +13120,15 @@ comment on function private.set_default_language_trigger() is
 'Trigger: indexes messages in the language of the project, if no other is set.';
 
 -- Definer, because no client reads the counters. enable_seqscan, because a plan that was cached while there were few
--- channels reads the counters of all (decision 0003).
+-- channels reads the counters of all (decision 0003). jit, because up to Postgres 17 a plan with a scan that is off seems
+-- to cost so much that compiling pays: a search took a second.
 create function private.list_stemmers(p_channel_id uuid) returns regdictionary[]
 language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = 'off'
+set jit = 'off'
 as $$
 begin
     return (

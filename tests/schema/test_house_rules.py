@@ -56,6 +56,16 @@ RULES = {
         "create function public.planted() returns integer language sql set search_path = public as 'select 1'",
         "public.planted()",
     ),
+    # Up to Postgres 17, a plan that needs what is off has a cost of ten billion, and Postgres compiles it.
+    "a function that turns a kind of plan off turns JIT off": Rule(
+        """
+        select oid::regprocedure::text from our_functions
+        where exists (select from unnest(proconfig) as setting where setting ~ '^enable_.*=off$')
+            and not proconfig @> array['jit=off']
+        """,
+        "create function private.planted() returns integer language sql set enable_sort = 'off' as 'select 1'",
+        "private.planted()",
+    ),
     "no function is for everybody, nor for those who have not signed in": Rule(
         """
         select oid::regprocedure::text from our_functions

@@ -149,7 +149,8 @@ def test_no_statement_triggers_jit(past: Db) -> None:
         "set local auto_explain.log_min_duration = 0; set local auto_explain.log_analyze = on; "
         "set local auto_explain.log_nested_statements = on; set local auto_explain.log_level = 'notice'"
     )
-    for function, fields in CALLS:
+    searches = [("search_messages", {"query": "old"}), ("search_messages", {"query": "word7", "channel_id": QUIET})]
+    for function, fields in CALLS + searches:
         for _ in range(7):  # the sixth run is the first that may use a generic plan
             call(past, function, MATTY, **fields)
             fire_deferred_triggers(past)
