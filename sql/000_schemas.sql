@@ -22,11 +22,13 @@ where not exists (select from storage.buckets where id = 'attachments');
 
 -- The newest file in supabase/migrations. `make migration` writes this value.
 create function private.schema_version() returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select '20261122000001'
+begin
+    return '20261122000001';
+end
 $$;
 comment on function private.schema_version() is
 'The newest migration of Threadline that this database has. Copies in other projects have other file names.';

@@ -2,13 +2,15 @@
 -- Promise: a small body cannot turn into a gigabyte of text.
 
 create function private.decode_text(p_body bytea) returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select convert_from(
+begin
+    return convert_from(
         case when substring(p_body from 1 for 3) = '\xefbbbf' then substring(p_body from 4) else p_body end, 'UTF8'
-    )
+    );
+end
 $$;
 comment on function private.decode_text(bytea) is
 'Decodes UTF-8 and drops a byte order mark. Raises a data exception (class 22) on invalid input.';

@@ -280,18 +280,20 @@ comment on function private.require_actor(jsonb) is
 if service_role names no user; PT403 if a user names another user.';
 
 create function private.acting_user_id() returns uuid
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     -- private.require_actor sets it. Users could set it too, so it counts only with the service key.
-    select coalesce(
+    return coalesce(
         (select auth.uid()),
         case
             when private.is_service()
                 then nullif(current_setting('threadline.acting_id', true), '')::uuid
         end
-    )
+    );
+end
 $$;
 comment on function private.acting_user_id() is
 'The acting user: the user of the token, or the user that a call with the service key named; otherwise null.';

@@ -93,15 +93,17 @@ comment on function private.identify(text, text) is
 'The kind and value of a participant_identifier, by platform and form. The value is null if it identifies no person.';
 
 create function private.identifier_kinds() returns text[]
-language sql
+language plpgsql
 immutable
 parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-    select array[
+begin
+    return array[
         'phone', 'whatsapp_lid', 'whatsapp_bsuid', 'signal_uuid', 'telegram_id', 'telegram_username', 'wechat_openid',
         'wechat_unionid', 'email'
-    ]
+    ];
+end
 $$;
 comment on function private.identifier_kinds() is 'The kinds of identifiers.';
 

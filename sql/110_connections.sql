@@ -243,32 +243,38 @@ PT404 unless the caller manages the connection.';
 
 -- Definer, because no client role may read keys. It checks that the caller manages the connection, and returns no hash.
 create function private.list_messaging_keys(p_connection_id uuid) returns jsonb
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(jsonb_agg(
-        jsonb_build_object(
-            'id', key.id, 'created_at', key.created_at,
-            'expires_at', key.expires_at, 'last_used_at', key.last_used_at
-        )
-        order by key.created_at, key.id
-    ), '[]')
-    from private.messaging_keys as key
-    inner join public.messaging_connections as connection on key.connection_id = connection.id
-    where connection.id = p_connection_id
-        and exists (select from private.my_managed_workspaces as mine where mine.id = connection.workspace_id)
+begin
+    return (
+        select coalesce(jsonb_agg(
+            jsonb_build_object(
+                'id', key.id, 'created_at', key.created_at,
+                'expires_at', key.expires_at, 'last_used_at', key.last_used_at
+            )
+            order by key.created_at, key.id
+        ), '[]')
+        from private.messaging_keys as key
+        inner join public.messaging_connections as connection on key.connection_id = connection.id
+        where connection.id = p_connection_id
+            and exists (select from private.my_managed_workspaces as mine where mine.id = connection.workspace_id)
+    );
+end
 $$;
 comment on function private.list_messaging_keys(uuid) is
 'The keys of a connection that the caller manages: id, created_at, expires_at and last_used_at of each.';
 
 create function public.keys(public.messaging_connections) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select private.list_messaging_keys($1.id)
+begin
+    return private.list_messaging_keys($1.id);
+end
 $$;
 comment on function public.keys(public.messaging_connections) is
 'Computed field: the keys of a connection as an array of id, created_at, expires_at and last_used_at, without secrets.';
@@ -313,15 +319,17 @@ the key is not valid.';
 
 -- Definer, because no client role may read hashes of keys.
 create function private.is_valid_key(p_secret text) returns boolean
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select exists (
+begin
+    return exists (
         select from private.messaging_keys as key
         where key.secret_hash = private.hash_secret(p_secret)
             and (key.expires_at is null or key.expires_at > now())
-    )
+    );
+end
 $$;
 comment on function private.is_valid_key(text) is 'Checks whether a secret is a valid key of any connection.';

@@ -161,31 +161,38 @@ comment on function private.set_conversation_workspace_trigger() is
 'Trigger: puts a conversation that names no workspace into the personal workspace of its user. Ingest names it.';
 
 create function public.conversation_messages(public.conversations) returns setof public.conversation_messages
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select stored.* from public.conversation_messages as stored where stored.conversation_id = $1.id
+begin
+    return query
+    select stored.* from public.conversation_messages as stored where stored.conversation_id = $1.id;
+end
 $$;
 comment on function public.conversation_messages(public.conversations) is
 'Computed relationship: the rows of a conversation, for select=*,conversation_messages(*) in the Data API.';
 
 -- enable_sort, because the planner prefers a sort, which takes 1.3 times as long as the index that has the order.
 create function public.messages(public.conversations) returns json
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set enable_sort = 'off'
 set jit = 'off'
 as $$
+begin
     -- json_agg, because it copies each message as text; jsonb_agg parses it and takes twice as long.
-    select coalesce(json_agg(line.message), '[]')
-    from (
-        select stored.message
-        from public.conversation_messages as stored
-        where stored.conversation_id = $1.id
-        order by stored.sent_at, stored.sequence, stored.received_at, stored.external_id
-    ) as line
+    return (
+        select coalesce(json_agg(line.message), '[]')
+        from (
+            select stored.message
+            from public.conversation_messages as stored
+            where stored.conversation_id = $1.id
+            order by stored.sent_at, stored.sequence, stored.received_at, stored.external_id
+        ) as line
+    );
+end
 $$;
 comment on function public.messages(public.conversations) is
 'Computed field: the messages of a conversation as one JSON array in their order.';

@@ -188,37 +188,43 @@ comment on function private.diagnose_people(jsonb) is
 
 -- Definer, because clients may not read the table. The caller sees the conversation, which is the argument.
 create function private.list_group_participants(p_conversation_id uuid) returns jsonb
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(jsonb_agg(jsonb_build_object(
-        'identifier', known.identifier,
-        'name', known.name,
-        'identifiers', known.identifiers,
-        'has_left', known.has_left,
-        'at', case when isfinite(known.at) then private.format_time(known.at) end,
-        'person_id', known.person_id,
-        'matched_by', known.matched_by
-    ) order by known.identifier), '[]')
-    from private.group_participants as known
-    where known.conversation_id = p_conversation_id
-        and exists (
-            select from private.my_workspaces as mine where mine.id = known.workspace_id
-            union all
-            select where private.is_service()
-        )
+begin
+    return (
+        select coalesce(jsonb_agg(jsonb_build_object(
+            'identifier', known.identifier,
+            'name', known.name,
+            'identifiers', known.identifiers,
+            'has_left', known.has_left,
+            'at', case when isfinite(known.at) then private.format_time(known.at) end,
+            'person_id', known.person_id,
+            'matched_by', known.matched_by
+        ) order by known.identifier), '[]')
+        from private.group_participants as known
+        where known.conversation_id = p_conversation_id
+            and exists (
+                select from private.my_workspaces as mine where mine.id = known.workspace_id
+                union all
+                select where private.is_service()
+            )
+    );
+end
 $$;
 comment on function private.list_group_participants(uuid) is
 'The participants of a group of the caller''s workspaces, with the person of each.';
 
 create function public.participants(public.conversations) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select private.list_group_participants($1.id)
+begin
+    return private.list_group_participants($1.id);
+end
 $$;
 comment on function public.participants(public.conversations) is
 'Computed field: who is or was in a group, as an array of identifier, name, identifiers, has_left, at, person_id and

@@ -23,22 +23,26 @@ create index conversation_media_created_at_idx on private.conversation_media (cr
 alter table private.conversation_media enable row level security;
 
 create function private.media_path(p_conversation_id uuid, p_external_id text, p_sender text) returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select 'conversations/' || p_conversation_id || '/'
-        || encode(sha256(convert_to(p_external_id || e'\x1f' || p_sender, 'UTF8')), 'hex')
+begin
+    return 'conversations/' || p_conversation_id || '/'
+        || encode(sha256(convert_to(p_external_id || e'\x1f' || p_sender, 'UTF8')), 'hex');
+end
 $$;
 comment on function private.media_path(uuid, text, text) is
 'The path of the file of a message in the bucket attachments: always the same, so that a repetition replaces the file.';
 
 create function private.media_link(p_path text) returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select '/storage/v1/object/authenticated/attachments/' || p_path
+begin
+    return '/storage/v1/object/authenticated/attachments/' || p_path;
+end
 $$;
 comment on function private.media_link(text) is
 'The media_url of a stored file: its path below the URL of the project, for members with their access token.';
@@ -62,30 +66,40 @@ comment on function private.is_my_media(text) is
 'Whether a path is a stored file of a conversation of the caller.';
 
 create function private.has_media_room(p_workspace_id uuid) returns boolean
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(sum(known.size), 0) < 1000000.0 * (select settings.workspace_media_megabytes from private.settings)
-    from private.conversation_media as known
-    where known.workspace_id = p_workspace_id
+begin
+    return (
+        select
+            coalesce(sum(known.size), 0)
+            < 1000000.0 * (select settings.workspace_media_megabytes from private.settings)
+        from private.conversation_media as known
+        where known.workspace_id = p_workspace_id
+    );
+end
 $$;
 comment on function private.has_media_room(uuid) is
 'Whether the stored files of the conversations of a workspace are within the limit.';
 
 create function private.render_uploads(p_uploads jsonb) returns json
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case when p_uploads is not null then coalesce(json_agg(json_strip_nulls(json_build_object(
-        'message_id', upload.value -> 'message_id', 'sender', upload.value -> 'sender',
-        'path', upload.value -> 'path',
-        -- The service or the Edge Function replaces this by the URL. Text of a caller cannot look like it, because JSON
-        -- escapes quotes in text.
-        'url', 'sign:' || (upload.value ->> 'path')
-    )) order by upload.position), '[]') end
-    from jsonb_array_elements(p_uploads) with ordinality as upload (value, position)
+begin
+    return (
+        select case when p_uploads is not null then coalesce(json_agg(json_strip_nulls(json_build_object(
+            'message_id', upload.value -> 'message_id', 'sender', upload.value -> 'sender',
+            'path', upload.value -> 'path',
+            -- The service or the Edge Function replaces this by the URL. Text of a caller cannot look like it, because
+            -- JSON escapes quotes in text.
+            'url', 'sign:' || (upload.value ->> 'path')
+        )) order by upload.position), '[]') end
+        from jsonb_array_elements(p_uploads) with ordinality as upload (value, position)
+    );
+end
 $$;
 comment on function private.render_uploads(jsonb) is
 'Uploads as the answer shows them, with a placeholder that the service or the Edge Function replaces by the signed

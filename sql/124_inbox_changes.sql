@@ -111,15 +111,17 @@ comment on function private.forget_inbox_changes_trigger() is
 
 -- Definer, because only superusers and pg_monitor may ask in some versions.
 create function private.inbox_epoch() returns text
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select left(md5(
+begin
+    return left(md5(
         (select control.system_identifier from pg_control_system() as control)
         || '.' || (select control.timeline_id from pg_control_checkpoint() as control)
-    ), 8)
+    ), 8);
+end
 $$;
 comment on function private.inbox_epoch() is
 'Names this database server and its timeline: a restored server gives the same transaction ids again, so old cursors are

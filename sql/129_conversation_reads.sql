@@ -22,10 +22,13 @@ for select to authenticated using (user_id = (select auth.uid()));
 
 -- Definer, because no client writes markers. It marks only conversations of the caller's workspaces.
 create function private.mark_conversation_read(p_conversation_id uuid, p_at timestamptz) returns timestamptz
-language sql
+language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_read_at timestamptz;
+begin
     insert into public.conversation_reads as mine (conversation_id, user_id, workspace_id, read_at)
     select
         conversation.id,
@@ -37,7 +40,9 @@ as $$
     where conversation.id = p_conversation_id
         and exists (select from private.my_workspaces as workspace where workspace.id = conversation.workspace_id)
     on conflict (conversation_id, user_id) do update set read_at = greatest(mine.read_at, excluded.read_at)
-    returning mine.read_at
+    returning mine.read_at into v_read_at;
+    return v_read_at;
+end
 $$;
 comment on function private.mark_conversation_read(uuid, timestamptz) is
 'Moves the read marker of the caller forward, at most to the last message, and returns it; null for non-members.';
@@ -66,31 +71,35 @@ comment on function public.mark_conversation_read(uuid, timestamptz) is
 moves back. Returns conversation_id and read_at.';
 
 create function public.unread_count(public.conversations) returns integer
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select count(*)::integer
-    from (
-        select message.message ->> 'direction' = 'inbound' and message.deleted_at is null as is_unread
-        from public.conversation_messages as message
-        where message.conversation_id = $1.id
-            and message.sent_at > greatest(
-                (
-                    select mine.read_at
-                    from public.conversation_reads as mine
-                    where mine.conversation_id = $1.id and mine.user_id = (select auth.uid())
-                ),
-                (
-                    select member.created_at
-                    from public.workspace_members as member
-                    where member.workspace_id = $1.workspace_id and member.user_id = (select auth.uid())
+begin
+    return (
+        select count(*)::integer
+        from (
+            select message.message ->> 'direction' = 'inbound' and message.deleted_at is null as is_unread
+            from public.conversation_messages as message
+            where message.conversation_id = $1.id
+                and message.sent_at > greatest(
+                    (
+                        select mine.read_at
+                        from public.conversation_reads as mine
+                        where mine.conversation_id = $1.id and mine.user_id = (select auth.uid())
+                    ),
+                    (
+                        select member.created_at
+                        from public.workspace_members as member
+                        where member.workspace_id = $1.workspace_id and member.user_id = (select auth.uid())
+                    )
                 )
-            )
-        order by message.sent_at desc
-        limit 100
-    ) as newest
-    where newest.is_unread
+            order by message.sent_at desc
+            limit 100
+        ) as newest
+        where newest.is_unread
+    );
+end
 $$;
 comment on function public.unread_count(public.conversations) is
 'Computed field: how many of the newest 100 messages are inbound and not read by the caller. What was sent before the

@@ -75,11 +75,16 @@ comment on function private.list_group_keys(text, text, jsonb) is
 'The keys under which people are found for a participant of a group.';
 
 create function private.join_identifiers(p_one jsonb, p_other jsonb) returns jsonb
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(jsonb_agg(distinct extra.value), '[]') from jsonb_array_elements(p_one || p_other) as extra (value)
+begin
+    return (
+        select coalesce(jsonb_agg(distinct extra.value), '[]')
+        from jsonb_array_elements(p_one || p_other) as extra (value)
+    );
+end
 $$;
 comment on function private.join_identifiers(jsonb, jsonb) is
 'The union of two arrays of identifiers, in a fixed order.';

@@ -168,12 +168,14 @@ comment on function private.validate_updates(private.ingest_conversation[], priv
 because it never sees the arrays of updates, mostly empty.';
 
 create function private.is_same_sender(p_one text, p_other text) returns boolean
-language sql
+language plpgsql
 immutable
 parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-    select p_one = p_other or '' in (p_one, p_other)
+begin
+    return p_one = p_other or '' in (p_one, p_other);
+end
 $$;
 comment on function private.is_same_sender(text, text) is
 'Whether two senders may be the same. An update of some platforms does not name the sender of its message: an empty one

@@ -5,11 +5,13 @@
 -- caller.
 create function private.find_newest_conversations(p_before timestamptz, p_before_id uuid, p_limit integer)
 returns table (id uuid, at timestamptz)
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     with busiest as materialized (
         select mine.id
         from private.my_workspaces as mine
@@ -36,7 +38,8 @@ as $$
         limit p_limit
     ) as found
     order by found.last_message_at desc, found.id desc
-    limit p_limit
+    limit p_limit;
+end
 $$;
 comment on function private.find_newest_conversations(timestamptz, uuid, integer) is
 'Conversations of the caller''s workspaces after a position in the inbox, newest first. The page can only come from the
@@ -93,11 +96,12 @@ comment on function private.list_conversations(jsonb) is
 have no message, with unread_count. Takes limit (1 to 200, default 50) and before (next_cursor of the page before).';
 
 create function private.render_inbox_entry(p_conversation public.conversations) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_build_object(
+begin
+    return jsonb_build_object(
         'id', p_conversation.id,
         'workspace_id', p_conversation.workspace_id,
         'user_id', p_conversation.user_id,
@@ -110,7 +114,8 @@ as $$
         'message_count', p_conversation.message_count,
         'last_message_at', private.format_time(p_conversation.last_message_at),
         'last_message_preview', p_conversation.last_message_preview
-    )
+    );
+end
 $$;
 comment on function private.render_inbox_entry(public.conversations) is
 'A conversation in the form of the inbox list.';

@@ -159,16 +159,18 @@ comment on function private.is_non_member(uuid) is
 channel, because policies run later.';
 
 create function private.choose_display_name(p_metadata jsonb, p_email text) returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select left(regexp_replace(coalesce(
+begin
+    return left(regexp_replace(coalesce(
         nullif(btrim(p_metadata ->> 'full_name'), ''),
         nullif(btrim(p_metadata ->> 'name'), ''),
         nullif(split_part(p_email, '@', 1), ''),
         'User'
-    ), private.hidden_characters(), '_', 'g'), 200)
+    ), private.hidden_characters(), '_', 'g'), 200);
+end
 $$;
 comment on function private.choose_display_name(jsonb, text) is
 'The name of a new user: from Supabase Auth, or the first part of the email address, without hidden characters.';
@@ -186,16 +188,20 @@ comment on function private.set_channel_workspace_trigger() is
 'Trigger: puts a channel that names no workspace into the personal workspace of its creator.';
 
 create function private.choose_avatar_url(p_metadata jsonb) returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     -- Drops values that the profile cannot hold, so that they do not stop the sign-up.
-    select named.url
-    from (values (1, p_metadata ->> 'avatar_url'), (2, p_metadata ->> 'picture')) as named (place, url)
-    where named.url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])' and char_length(named.url) <= 2000
-    order by named.place
-    limit 1
+    return (
+        select named.url
+        from (values (1, p_metadata ->> 'avatar_url'), (2, p_metadata ->> 'picture')) as named (place, url)
+        where named.url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])' and char_length(named.url) <= 2000
+        order by named.place
+        limit 1
+    );
+end
 $$;
 comment on function private.choose_avatar_url(jsonb) is
 'The picture of a new user, from Supabase Auth: avatar_url, or the picture of Google. Null if the profile cannot hold

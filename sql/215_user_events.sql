@@ -69,27 +69,32 @@ comment on function private.record_user_events(uuid[], text, jsonb, uuid, uuid, 
 'Writes the next event of each of these users.';
 
 create function private.list_listening_members(p_channel_id uuid) returns uuid[]
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case when count(*) <= 1000 then array_agg(few.user_id) end
-    from (
-        select member.user_id
-        from public.channel_members as member
-        where member.channel_id = p_channel_id
-        limit 1001
-    ) as few
+begin
+    return (
+        select case when count(*) <= 1000 then array_agg(few.user_id) end
+        from (
+            select member.user_id
+            from public.channel_members as member
+            where member.channel_id = p_channel_id
+            limit 1001
+        ) as few
+    );
+end
 $$;
 comment on function private.list_listening_members(uuid) is
 'The members of a channel, to tell each of them what happened to it; null above 1,000, because each costs a row.';
 
 create function private.render_user_event(p_event public.user_events) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select p_event.details || jsonb_strip_nulls(jsonb_build_object(
+begin
+    return p_event.details || jsonb_strip_nulls(jsonb_build_object(
         'workspace_id', p_event.workspace_id,
         'channel_id', p_event.channel_id,
         'message_id', p_event.message_id
@@ -97,7 +102,8 @@ as $$
         'seq', p_event.seq,
         'prev_seq', p_event.seq - 1,
         'created_at', private.format_time(p_event.created_at)
-    )
+    );
+end
 $$;
 comment on function private.render_user_event(public.user_events) is
 'The payload of an event of a user, the same for broadcasts and for catching up.';

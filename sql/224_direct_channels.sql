@@ -75,29 +75,33 @@ comment on function private.keep_direct_member_trigger() is
 'Trigger: a client that leaves a direct channel hides it and stays a member.';
 
 create function private.find_shared_workspace(p_user_ids uuid[], p_direct_key bytea, p_workspace_id uuid) returns uuid
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select workspace.id
-    from public.workspaces as workspace
-    inner join public.workspace_members as mine
-        on workspace.id = mine.workspace_id and mine.user_id = (select auth.uid())
-    where (p_workspace_id is null or workspace.id = p_workspace_id)
-        and not exists (
-            select from unnest(p_user_ids) as wanted (id)
-            where not exists (
-                select from public.workspace_members as member
-                where member.workspace_id = workspace.id and member.user_id = wanted.id
+begin
+    return (
+        select workspace.id
+        from public.workspaces as workspace
+        inner join public.workspace_members as mine
+            on workspace.id = mine.workspace_id and mine.user_id = (select auth.uid())
+        where (p_workspace_id is null or workspace.id = p_workspace_id)
+            and not exists (
+                select from unnest(p_user_ids) as wanted (id)
+                where not exists (
+                    select from public.workspace_members as member
+                    where member.workspace_id = workspace.id and member.user_id = wanted.id
+                )
             )
-        )
-    order by
-        exists (
-            select from public.channels as channel
-            where channel.workspace_id = workspace.id and channel.direct_key = p_direct_key
-        ) desc,
-        workspace.is_personal desc, workspace.created_at, workspace.id
-    limit 1
+        order by
+            exists (
+                select from public.channels as channel
+                where channel.workspace_id = workspace.id and channel.direct_key = p_direct_key
+            ) desc,
+            workspace.is_personal desc, workspace.created_at, workspace.id
+        limit 1
+    );
+end
 $$;
 comment on function private.find_shared_workspace(uuid[], bytea, uuid) is
 'The workspace of the caller to which all these users belong; if there are several, first the one in which they have

@@ -153,11 +153,12 @@ only the user with this confirmed address may accept, and an earlier open invita
 answer contains the token, which is shown only once: send it as a part of a link. valid_for is 1 minute to 30 days.';
 
 create function private.is_inviter_entitled(p_invitation public.workspace_invitations) returns boolean
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select exists (
+begin
+    return exists (
         select from public.workspace_members as inviter
         where inviter.workspace_id = p_invitation.workspace_id
             and inviter.user_id = p_invitation.invited_by
@@ -171,7 +172,8 @@ as $$
                 when p_invitation.role = 'owner' then inviter.role = 'owner'
                 else inviter.role in ('owner', 'admin')
             end
-    )
+    );
+end
 $$;
 comment on function private.is_inviter_entitled(public.workspace_invitations) is
 'Whether the user who made an invitation could still make it. An invitation ends with the right to make it.';
@@ -312,11 +314,13 @@ returns table (
     id uuid, workspace_id uuid, workspace_name text, channel_id uuid, channel_name text, role text,
     invited_by uuid, invited_by_name text, expires_at timestamptz
 )
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select
         invitation.id, workspace.id, workspace.name, channel.id, channel.name, invitation.role,
         invitation.invited_by, inviter.display_name, invitation.expires_at
@@ -331,7 +335,8 @@ as $$
         and invitation.revoked_at is null
         and invitation.expires_at > now()
         and private.is_inviter_entitled(invitation)
-    order by invitation.created_at desc, invitation.id
+    order by invitation.created_at desc, invitation.id;
+end
 $$;
 comment on function private.list_my_invitations() is
 'Open invitations to the confirmed address of the caller, the newest first.';
@@ -341,11 +346,14 @@ returns table (
     id uuid, workspace_id uuid, workspace_name text, channel_id uuid, channel_name text, role text,
     invited_by uuid, invited_by_name text, expires_at timestamptz
 )
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select * from private.list_my_invitations()
+begin
+    return query
+    select * from private.list_my_invitations();
+end
 $$;
 comment on function public.list_my_invitations() is
 'Open invitations to the confirmed address of the caller, newest first. Accept one with

@@ -23,15 +23,19 @@ comment on function private.set_claims(text[]) is
 no claims, so that the rules for clients do not apply.';
 
 create function private.find_heir(p_workspace_id uuid, p_user_id uuid) returns uuid
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select member.user_id
-    from public.workspace_members as member
-    where member.workspace_id = p_workspace_id and member.user_id <> p_user_id
-    order by member.role <> 'owner', member.role <> 'admin', member.created_at, member.user_id
-    limit 1
+begin
+    return (
+        select member.user_id
+        from public.workspace_members as member
+        where member.workspace_id = p_workspace_id and member.user_id <> p_user_id
+        order by member.role <> 'owner', member.role <> 'admin', member.created_at, member.user_id
+        limit 1
+    );
+end
 $$;
 comment on function private.find_heir(uuid, uuid) is
 'The member to whom the belongings of a leaving user pass: the owner, or else the admin or member, of the longest

@@ -3,11 +3,12 @@
 -- Data API.
 
 create function private.render_workspace(p_workspace public.workspaces, p_role text) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_build_object(
+begin
+    return jsonb_build_object(
         'id', p_workspace.id,
         'name', p_workspace.name,
         'is_personal', p_workspace.is_personal,
@@ -17,7 +18,8 @@ as $$
         'channel_days', p_workspace.channel_days,
         'role', p_role,
         'created_at', private.format_time(p_workspace.created_at)
-    )
+    );
+end
 $$;
 comment on function private.render_workspace(public.workspaces, text) is
 'A workspace as JSON, with the role of the caller.';
@@ -62,11 +64,13 @@ comment on function private.require_management(uuid) is
 -- Definer, because a policy would compare each workspace with each workspace of the caller.
 create function private.list_workspaces(p_limit integer, p_offset integer)
 returns table (workspace jsonb, place bigint)
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     with mine as materialized (
         select
             member.role, known as workspace,
@@ -79,7 +83,8 @@ as $$
         offset p_offset
     )
 
-    select private.render_workspace(mine.workspace, mine.role), mine.place from mine
+    select private.render_workspace(mine.workspace, mine.role), mine.place from mine;
+end
 $$;
 comment on function private.list_workspaces(integer, integer) is
 'Workspaces of the caller, the personal one first, then by name.';

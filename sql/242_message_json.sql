@@ -1,13 +1,15 @@
 -- How messages, pins and reactions look as JSON: the same in every answer, event and export.
 
 create function private.render_pin(p_pinned_by uuid, p_pinned_at timestamptz) returns jsonb
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_build_object(
+begin
+    return jsonb_build_object(
         'pinned', true, 'pinned_by', p_pinned_by, 'pinned_at', private.format_time(p_pinned_at)
-    )
+    );
+end
 $$;
 comment on function private.render_pin(uuid, timestamptz) is 'The metadata fields of a pinned message.';
 
@@ -42,32 +44,36 @@ $$;
 comment on function private.render_message(public.messages, jsonb) is
 'A message as JSON, with the fields of private.render_pin; null if it is not pinned.';
 create function private.render_message(p_message public.messages) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select private.render_message(p_message, (
+begin
+    return private.render_message(p_message, (
         select private.render_pin(pin.pinned_by, pin.pinned_at)
         from public.message_pins as pin
         where pin.message_id = p_message.id
-    ))
+    ));
+end
 $$;
 comment on function private.render_message(public.messages) is 'A message as JSON, with its present pin.';
 
 create function private.render_reaction(
     p_id uuid, p_message_id uuid, p_user_id uuid, p_emoji text, p_created_at timestamptz
 ) returns jsonb
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_build_object(
+begin
+    return jsonb_build_object(
         'id', p_id,
         'message_id', p_message_id,
         'user_id', p_user_id,
         'emoji', p_emoji,
         'created_at', private.format_time(p_created_at)
-    )
+    );
+end
 $$;
 comment on function private.render_reaction(uuid, uuid, uuid, text, timestamptz) is
 'A reaction as JSON, also after its removal.';
@@ -75,11 +81,13 @@ comment on function private.render_reaction(uuid, uuid, uuid, text, timestamptz)
 -- Definer, because messages of authors who left the channel still show their names.
 create function private.list_author_names(p_message_ids uuid[])
 returns table (author_id uuid, is_twin boolean, display_name text, avatar_url text)
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     with named as materialized (
         select message.channel_id, message.user_id, message.ai_twin_id
         from public.messages as message
@@ -99,7 +107,8 @@ as $$
     union all
     select twin.id, true, twin.display_name, twin.avatar_url
     from public.ai_twins as twin
-    where twin.id = any(array(select unnest(read.twin_ids) from read))
+    where twin.id = any(array(select unnest(read.twin_ids) from read));
+end
 $$;
 comment on function private.list_author_names(uuid[]) is
 'Names and pictures of the authors of messages that the caller may read. A twin may have the same id as a user: is_twin
@@ -131,10 +140,12 @@ comment on function private.render_author(uuid, uuid) is
 read them.';
 
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select
         counted.message_id,
         jsonb_agg(jsonb_build_object(
@@ -157,17 +168,20 @@ as $$
         ) as reaction
         group by reaction.message_id, reaction.emoji
     ) as counted
-    group by counted.message_id
+    group by counted.message_id;
+end
 $$;
 comment on function private.render_reactions(uuid[]) is
 'The reactions of messages, one entry per emoji: count, users, and whether the caller is one of them.';
 
 create function private.list_threads(p_message_ids uuid[])
 returns table (message_id uuid, reply_count bigint, last_reply_at timestamptz, participants jsonb)
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     with reply as materialized (
         select given.id as message_id, newest.*
         from unnest(p_message_ids) as given (id)
@@ -211,7 +225,8 @@ as $$
         from reply
         group by reply.message_id
     ) as counted
-    left join shown using (message_id)
+    left join shown using (message_id);
+end
 $$;
 comment on function private.list_threads(uuid[]) is
 'The threads that these messages began: the number of replies (up to 1,000), the time of the newest, and the five

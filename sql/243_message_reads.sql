@@ -43,43 +43,50 @@ comment on function private.require_channel(uuid) is 'PT404 unless the caller ma
 create function private.find_channel_state(
     p_channel_id uuid, out message_count bigint, out last_seq bigint, out topic text
 )
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     select
         counter.message_count,
         counter.last_seq,
         'channel:' || p_channel_id
         || case when counter.sealed_until > clock_timestamp() then ':' || counter.topic_turn else '' end
+    into message_count, last_seq, topic
     from private.channel_counters as counter
     where counter.channel_id = p_channel_id
         and (
             (select private.is_service())
             or exists (select from private.my_channels as mine where mine.id = counter.channel_id offset 0)
-        )
+        );
+end
 $$;
 comment on function private.find_channel_state(uuid) is
 'The number of messages of a channel, its last event, and the topic that carries full payloads now.';
 
 -- Definer, because policies would check the caller's rights for each reply. It checks them once itself.
 create function private.count_replies(p_channel_id uuid, p_thread_id uuid) returns bigint
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select count(*)
-    from public.messages as reply
-    where reply.thread_id = p_thread_id
-        and reply.deleted_at is null
-        -- Replies are in the channel of their thread.
-        and (select root.channel_id from public.messages as root where root.id = p_thread_id) = p_channel_id
-        and (
-            (select private.is_service())
-            or exists (select from private.my_channels as mine where mine.id = p_channel_id)
-        )
+begin
+    return (
+        select count(*)
+        from public.messages as reply
+        where reply.thread_id = p_thread_id
+            and reply.deleted_at is null
+            -- Replies are in the channel of their thread.
+            and (select root.channel_id from public.messages as root where root.id = p_thread_id) = p_channel_id
+            and (
+                (select private.is_service())
+                or exists (select from private.my_channels as mine where mine.id = p_channel_id)
+            )
+    );
+end
 $$;
 comment on function private.count_replies(uuid, uuid) is
 'The number of replies of a thread; 0 for another channel, and to non-members.';
@@ -165,39 +172,43 @@ comment on function private.list_page(uuid, uuid, boolean, bigint, bigint, integ
 in that direction, or null.';
 
 create function private.render_page(p_ids uuid[]) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    with page as (
-        select message
-        from public.messages as message
-        where message.id = any(p_ids)
-    )
-
-    -- Reads each table once for the whole page, so each policy runs once.
-    select coalesce(jsonb_agg(
-        private.render_message(page.message, (
-            select private.render_pin(pin.pinned_by, pin.pinned_at)
-            from public.message_pins as pin
-            where pin.message_id = (page.message).id
-        )) || jsonb_build_object(
-            'seq', (page.message).seq,
-            'display_name', author.display_name,
-            'avatar_url', author.avatar_url,
-            'reactions', coalesce(reacted.reactions, '[]'),
-            'reply_count', coalesce(thread.reply_count, 0),
-            'last_reply_at', private.format_time(thread.last_reply_at),
-            'participants', coalesce(thread.participants, '[]')
+begin
+    return (
+        with page as (
+            select message
+            from public.messages as message
+            where message.id = any(p_ids)
         )
-        order by (page.message).seq desc
-    ), '[]')
-    from page
-    left join private.list_author_names(p_ids) as author
-        on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
-        and author.is_twin = ((page.message).user_id is null)
-    left join private.render_reactions(p_ids) as reacted on (page.message).id = reacted.message_id
-    left join private.list_threads(p_ids) as thread on (page.message).id = thread.message_id
+
+        -- Reads each table once for the whole page, so each policy runs once.
+        select coalesce(jsonb_agg(
+            private.render_message(page.message, (
+                select private.render_pin(pin.pinned_by, pin.pinned_at)
+                from public.message_pins as pin
+                where pin.message_id = (page.message).id
+            )) || jsonb_build_object(
+                'seq', (page.message).seq,
+                'display_name', author.display_name,
+                'avatar_url', author.avatar_url,
+                'reactions', coalesce(reacted.reactions, '[]'),
+                'reply_count', coalesce(thread.reply_count, 0),
+                'last_reply_at', private.format_time(thread.last_reply_at),
+                'participants', coalesce(thread.participants, '[]')
+            )
+            order by (page.message).seq desc
+        ), '[]')
+        from page
+        left join private.list_author_names(p_ids) as author
+            on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
+            and author.is_twin = ((page.message).user_id is null)
+        left join private.render_reactions(p_ids) as reacted on (page.message).id = reacted.message_id
+        left join private.list_threads(p_ids) as thread on (page.message).id = thread.message_id
+    );
+end
 $$;
 comment on function private.render_page(uuid[]) is
 'Messages with their numbers, authors, reactions and threads, newest first.';

@@ -146,13 +146,15 @@ comment on function public.reply_to_message(jsonb) is
 'POST /api/v2/messages/:id/thread: id, content, and what create_message takes.';
 
 create function private.is_author(p_message public.messages, p_user_id uuid) returns boolean
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(p_message.user_id = p_user_id, false) or exists (
+begin
+    return coalesce(p_message.user_id = p_user_id, false) or exists (
         select from public.ai_twins as twin where twin.id = p_message.ai_twin_id and twin.user_id = p_user_id
-    )
+    );
+end
 $$;
 comment on function private.is_author(public.messages, uuid) is
 'Whether a user wrote a message, or owns the twin that wrote it.';
@@ -182,12 +184,14 @@ comment on function public.edit_message(jsonb) is
 'PUT /api/v2/messages/:id: content, user_id. Only for messages of the caller or their twins; keeps the old text.';
 
 create function private.is_app_admin() returns boolean
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     -- Reads app_metadata and not user_metadata, because users can write the latter.
-    select coalesce((select auth.jwt()) -> 'app_metadata' ->> 'role' = 'admin', false)
+    return coalesce((select auth.jwt()) -> 'app_metadata' ->> 'role' = 'admin', false);
+end
 $$;
 comment on function private.is_app_admin() is 'Whether the token belongs to an administrator of the application.';
 

@@ -122,11 +122,13 @@ comment on function private.render_few_members(uuid) is 'The first 10 members of
 -- Definer, because no client reads counters. It lists only channels of the acting user.
 create function private.list_my_channels(p_limit integer, p_offset integer)
 returns table (channel jsonb, place bigint)
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     with mine as materialized (
         select
             counter.*, member.user_id, member.role, state.is_muted, state.is_pinned,
@@ -174,7 +176,8 @@ as $$
         ),
         mine.place
     from mine
-    inner join public.channels as channel on mine.channel_id = channel.id
+    inner join public.channels as channel on mine.channel_id = channel.id;
+end
 $$;
 comment on function private.list_my_channels(integer, integer) is
 'The channels of the acting user: pinned ones first, then by the last event. Counts end at 100.';

@@ -127,8 +127,8 @@ comment on function private.set_default_language_trigger() is
 'Trigger: indexes messages in the language of the project, if no other is set.';
 
 -- Definer, because no client reads the counters. enable_seqscan, because a plan that was cached while there were few
--- channels reads the counters of all (decision 0003). jit, because up to Postgres 17 a plan with a scan that is off seems
--- to cost so much that compiling pays: a search took a second.
+-- channels reads the counters of all (decision 0003). jit, because up to Postgres 17 the cost of a plan that needs what
+-- is off is ten billion, and Postgres compiles such a plan, which took a second.
 create function private.list_stemmers(p_channel_id uuid) returns regdictionary[]
 language plpgsql
 stable

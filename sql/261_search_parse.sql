@@ -160,14 +160,18 @@ comment on function private.find_authors(text) is
 'The users and twins that from: names: me, an id, a name or a part of one; null if the caller sees none.';
 
 create function private.find_channels(p_name text) returns uuid[]
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select array_agg(channel.id)
-    from public.channels as channel
-    where channel.id::text = lower(p_name)
-        or private.fold_text(channel.name) = private.fold_text(ltrim(p_name, '#'))
+begin
+    return (
+        select array_agg(channel.id)
+        from public.channels as channel
+        where channel.id::text = lower(p_name)
+            or private.fold_text(channel.name) = private.fold_text(ltrim(p_name, '#'))
+    );
+end
 $$;
 comment on function private.find_channels(text) is
 'The channels of the caller that in: names, by id or name; null if there are none.';
@@ -199,14 +203,16 @@ comment on function private.find_mentions(text) is
 user.';
 
 create function private.parse_search_time(p_value text) returns timestamptz
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     -- A date means its first moment, so each message matches either before: or after: of a date.
-    select private.parse_timestamp(
+    return private.parse_timestamp(
         case when p_value ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$' then p_value || 'T00:00Z' else p_value end
-    )
+    );
+end
 $$;
 comment on function private.parse_search_time(text) is
 'The time that before: or after: gives, as a date or a timestamp; null for anything else.';

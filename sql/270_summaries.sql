@@ -39,18 +39,20 @@ create index summaries_settled_at_idx on private.summaries (coalesce(finished_at
 alter table private.summaries enable row level security;
 
 create function private.is_my_conversation(p_conversation_id uuid) returns boolean
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select exists (
+begin
+    return exists (
         select from public.conversations as conversation
         where conversation.id = p_conversation_id
             and (
                 (select private.is_service())
                 or exists (select from private.my_workspaces as mine where mine.id = conversation.workspace_id)
             )
-    )
+    );
+end
 $$;
 comment on function private.is_my_conversation(uuid) is 'Whether a conversation is in a workspace of the caller.';
 
@@ -122,12 +124,14 @@ create function private.find_summary(
     p_subject_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
     out id uuid, out answer jsonb
 )
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     select known.id, known.answer
+    into id, answer
     from private.summaries as known
     where (known.channel_id = p_subject_id or known.conversation_id = p_subject_id)
         and known.last_seq = p_last_seq
@@ -138,20 +142,23 @@ as $$
             (select private.is_service())
             or exists (select from private.my_channels as mine where mine.id = known.channel_id offset 0)
             or private.is_my_conversation(known.conversation_id)
-        )
+        );
+end
 $$;
 comment on function private.find_summary(uuid, bigint, integer, text, integer) is
 'Finds the summary of a state of a channel. answer is null until the model has answered.';
 
 create function private.empty_summary() returns jsonb
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_build_object(
+begin
+    return jsonb_build_object(
         'summary', '', 'messageCount', 0, 'timeRange', jsonb_build_object('from', null, 'to', null),
         'statements', '[]'::jsonb, 'citations', '[]'::jsonb, 'model', null, 'truncated', false, 'omittedCount', 0
-    )
+    );
+end
 $$;
 comment on function private.empty_summary() is 'The summary of a channel or a conversation without messages.';
 

@@ -71,15 +71,19 @@ prev_seq, and name and picture of the author or the user. It shows the message a
 that is gone, p_message is null and the payload has id and deleted.';
 
 create function private.render_pointer(p_payload jsonb, p_topic text default null) returns jsonb
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select
-        jsonb_object_agg(field.key, field.value)
-        || jsonb_strip_nulls(jsonb_build_object('truncated', true, 'topic', p_topic))
-    from jsonb_each(p_payload) as field
-    where field.key in ('id', 'channel_id', 'seq', 'prev_seq')
+begin
+    return (
+        select
+            jsonb_object_agg(field.key, field.value)
+            || jsonb_strip_nulls(jsonb_build_object('truncated', true, 'topic', p_topic))
+        from jsonb_each(p_payload) as field
+        where field.key in ('id', 'channel_id', 'seq', 'prev_seq')
+    );
+end
 $$;
 comment on function private.render_pointer(jsonb, text) is
 'The pointer that is sent instead of an oversized payload or, with the topic of the payload, while the channel is

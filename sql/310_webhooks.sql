@@ -71,16 +71,20 @@ create policy twin_webhooks_delete_owner on public.twin_webhooks
 for delete to authenticated using (ai_twin_id in (select mine.id from private.my_twins as mine));
 
 create function private.sign_delivery(p_twin_id uuid, p_text text) returns text
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select string_agg(
-        'v1=' || encode(sha256(secret.outer_key || sha256(secret.inner_key || convert_to(p_text, 'UTF8'))), 'hex'),
-        ',' order by secret.created_at desc, secret.id
-    )
-    from private.twin_secrets as secret
-    where secret.ai_twin_id = p_twin_id and (secret.expires_at is null or secret.expires_at > now())
+begin
+    return (
+        select string_agg(
+            'v1=' || encode(sha256(secret.outer_key || sha256(secret.inner_key || convert_to(p_text, 'UTF8'))), 'hex'),
+            ',' order by secret.created_at desc, secret.id
+        )
+        from private.twin_secrets as secret
+        where secret.ai_twin_id = p_twin_id and (secret.expires_at is null or secret.expires_at > now())
+    );
+end
 $$;
 comment on function private.sign_delivery(uuid, text) is
 'Signs a text with each valid secret of a twin: HMAC-SHA256 in hex, newest secret first, separated by commas.';

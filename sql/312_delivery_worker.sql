@@ -47,12 +47,14 @@ comment on function private.render_delivery(public.twin_deliveries, uuid) is
 'Renders a delivery as a signed HTTP request with the current text of the message, or with the deletion.';
 
 create function private.list_due_queues(p_limit integer) returns table (ai_twin_id uuid, channel_id uuid)
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
+begin
     -- The owners with queues that wait, one index probe for each, however many queues an owner has.
+    return query
     with recursive owner as (
         (
             select queue.user_id from private.twin_queues as queue
@@ -97,7 +99,8 @@ as $$
         limit greatest(0, share.most - share.busy)
     ) as due
     order by share.busy + due.place, due.due_at
-    limit p_limit
+    limit p_limit;
+end
 $$;
 comment on function private.list_due_queues(integer) is
 'The queues that are due, in turns: first one of each owner, then the second of each. An owner has at most
@@ -188,29 +191,37 @@ lease_seconds (default 60). A queue gives one delivery at a time. If the lease e
 worker gets the delivery again.';
 
 create function private.retry_delay(p_attempts integer) returns interval
-language sql
+language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     -- Random, up to half shorter, so that deliveries that failed together are not all retried at the same time.
-    select make_interval(
-        secs => least(3600, settings.twin_retry_seconds * power(4, least(p_attempts, 10) - 1)) * (1 - random() / 2)
-    )
-    from private.settings as settings
+    return (
+        select make_interval(
+            secs => least(3600, settings.twin_retry_seconds * power(4, least(p_attempts, 10) - 1)) * (1 - random() / 2)
+        )
+        from private.settings as settings
+    );
+end
 $$;
 comment on function private.retry_delay(integer) is
 'The wait after p_attempts failures: four times as long after each, at most an hour.';
 
 create function private.hold_time(p_status integer) returns interval
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     -- An outage would fail the next delivery too, so it may hold up the queue for longer than a message that the
     -- webhook refuses.
-    select make_interval(secs => settings.twin_skip_seconds)
-        * case when p_status is null or p_status in (408, 429, 502, 503, 504) then 6 else 1 end
-    from private.settings as settings
+    return (
+        select make_interval(secs => settings.twin_skip_seconds)
+            * case when p_status is null or p_status in (408, 429, 502, 503, 504) then 6 else 1 end
+        from private.settings as settings
+    );
+end
 $$;
 comment on function private.hold_time(integer) is
 'How long after its first attempt a failing delivery may hold up its queue, by the last status of the webhook.';

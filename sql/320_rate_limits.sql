@@ -71,11 +71,13 @@ comment on function private.spend_request() is
 seconds until the next minute begins.';
 
 create function private.spend_failed_request(jsonb) returns json
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select private.succeed(null)
+begin
+    return private.succeed(null);
+end
 $$;
 comment on function private.spend_failed_request(jsonb) is
 'Does nothing, so that the gateway counts it: the service calls it after a request that Postgres cancelled or failed,

@@ -63,18 +63,20 @@ PT422 when the key was used for a different request.';
 
 -- Definer, because callers may change only their own answers. The function checks the caller.
 create function private.finish_idempotent(p_route text, p_key text, p_status integer, p_body text) returns void
-language sql
+language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     update private.idempotency_keys as known
     set
         status = p_status,
         body = p_body,
         message_id = coalesce(p_body::jsonb #>> '{data,message_id}', p_body::jsonb #>> '{data,id}')::uuid
     where known.principal = coalesce((select auth.uid())::text, (select auth.role()))
-        and known.route = p_route and known.key = p_key
+        and known.route = p_route and known.key = p_key;
+end
 $$;
 comment on function private.finish_idempotent(text, text, integer, text) is
 'Stores the status and body of a first request under its key.';

@@ -105,11 +105,12 @@ comment on function private.render_failure(text, text, text, text, text) is
 null for errors that the caller did not cause: the service answers those itself.';
 
 create function private.retry_after(p_status integer, p_code text, p_limits jsonb) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case
+begin
+    return case
         when p_code = 'rate_limited' then jsonb_build_object('retry-after', p_limits -> 'ratelimit-reset')
         when p_code in ('summary_budget_exhausted', 'project_summary_budget_exhausted') then
             jsonb_build_object('retry-after', ceil(extract(
@@ -117,7 +118,8 @@ as $$
             ))::text)
         when p_status in (429, 503) then '{"retry-after": "5"}'
         else '{}'
-    end
+    end;
+end
 $$;
 comment on function private.retry_after(integer, text, jsonb) is
 'The header Retry-After in seconds for a limit or an outage, as a JSON object; an empty object for other errors.

@@ -30,11 +30,12 @@ comment on function private.remember_twin_owner_trigger() is
 'Trigger: records the owner of a deleted twin''s messages, so that erasing the owner deletes them.';
 
 create function private.count_belongings(p_user_id uuid) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_build_object(
+begin
+    return jsonb_build_object(
         'connections', (
             select count(*) from public.messaging_connections as connection where connection.workspace_id = p_user_id
         ),
@@ -50,7 +51,8 @@ as $$
         'twins', (select count(*) from public.ai_twins as twin where twin.user_id = p_user_id),
         'memberships', (select count(*) from public.channel_members as member where member.user_id = p_user_id),
         'reactions', (select count(*) from public.message_reactions as mark where mark.user_id = p_user_id)
-    )
+    );
+end
 $$;
 comment on function private.count_belongings(uuid) is
 'The number of rows by kind that belong only to this user; those of teams stay.';
@@ -135,10 +137,12 @@ comment on function private.delete_addresses(uuid) is
 'Deletes the invitations to the address of a user that were not accepted, and clears the address in all others.';
 
 create function private.list_user_messages(p_user_id uuid) returns setof uuid
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select said.id from public.messages as said where said.user_id = p_user_id
     union all
     select said.id
@@ -146,7 +150,8 @@ as $$
     inner join public.ai_twins as twin on said.ai_twin_id = twin.id
     where twin.user_id = p_user_id
     union all
-    select former.message_id from private.former_twin_messages as former where former.user_id = p_user_id
+    select former.message_id from private.former_twin_messages as former where former.user_id = p_user_id;
+end
 $$;
 comment on function private.list_user_messages(uuid) is
 'Ids of the messages that a user and the user''s twins wrote, deleted twins included.';

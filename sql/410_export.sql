@@ -32,18 +32,20 @@ comment on function private.record_export(uuid, uuid, boolean) is
 from the last hour, so a page with an invented cursor leaves a line too.';
 
 create function private.has_exported(p_workspace_id uuid, p_subject_id uuid) returns boolean
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select exists (
+begin
+    return exists (
         select from public.audit_log as line
         where line.workspace_id = p_workspace_id
             and line.at > now() - interval '1 hour'
             and line.subject_id = p_subject_id
             and line.action in ('channel.exported', 'conversation.exported')
             and line.actor_id is not distinct from private.acting_user_id()
-    )
+    );
+end
 $$;
 comment on function private.has_exported(uuid, uuid) is
 'Whether the acting user has an audit line for an export of this conversation or channel in the last hour.';
@@ -114,49 +116,55 @@ comment on function public.export_conversation(jsonb) is
 after (next_cursor of the page before, which is null on the last page). PT404, PT400.';
 
 create function private.render_export(p_message_ids uuid[]) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     -- One statement for all messages evaluates each policy once.
-    select coalesce(jsonb_agg(
-        private.render_message(message, (
-            select private.render_pin(pin.pinned_by, pin.pinned_at)
-            from public.message_pins as pin
-            where pin.message_id = message.id
-        )) || jsonb_build_object(
-            'seq', message.seq,
-            'reactions', (
-                select coalesce(jsonb_agg(jsonb_build_object(
-                    'emoji', mark.emoji, 'user_id', mark.user_id, 'created_at', private.format_time(mark.created_at)
-                ) order by mark.created_at, mark.id), '[]')
-                from public.message_reactions as mark
-                where mark.message_id = message.id
-            ),
-            'edits', (
-                select coalesce(jsonb_agg(jsonb_build_object(
-                    'version', edit.version,
-                    'content', edit.content,
-                    'written_at', private.format_time(edit.written_at),
-                    'replaced_at', private.format_time(edit.replaced_at)
-                ) order by edit.version), '[]')
-                from public.message_edits as edit
-                where edit.message_id = message.id
-            )
-        ) order by message.seq
-    ), '[]')
-    from public.messages as message
-    where message.id = any(p_message_ids)
+    return (
+        select coalesce(jsonb_agg(
+            private.render_message(message, (
+                select private.render_pin(pin.pinned_by, pin.pinned_at)
+                from public.message_pins as pin
+                where pin.message_id = message.id
+            )) || jsonb_build_object(
+                'seq', message.seq,
+                'reactions', (
+                    select coalesce(jsonb_agg(jsonb_build_object(
+                        'emoji', mark.emoji, 'user_id', mark.user_id, 'created_at', private.format_time(mark.created_at)
+                    ) order by mark.created_at, mark.id), '[]')
+                    from public.message_reactions as mark
+                    where mark.message_id = message.id
+                ),
+                'edits', (
+                    select coalesce(jsonb_agg(jsonb_build_object(
+                        'version', edit.version,
+                        'content', edit.content,
+                        'written_at', private.format_time(edit.written_at),
+                        'replaced_at', private.format_time(edit.replaced_at)
+                    ) order by edit.version), '[]')
+                    from public.message_edits as edit
+                    where edit.message_id = message.id
+                )
+            ) order by message.seq
+        ), '[]')
+        from public.messages as message
+        where message.id = any(p_message_ids)
+    );
+end
 $$;
 comment on function private.render_export(uuid[]) is
 'Renders messages, oldest first, with seq, pin, reactions and earlier versions.';
 
 create function private.measure_messages(p_channel_id uuid, p_after bigint, p_limit integer)
 returns table (id uuid, seq bigint, bytes bigint)
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select
         said.id,
         said.seq,
@@ -169,7 +177,8 @@ as $$
     from public.messages as said
     where said.channel_id = p_channel_id and said.deleted_at is null and said.seq > p_after
     order by said.seq
-    limit p_limit
+    limit p_limit;
+end
 $$;
 comment on function private.measure_messages(uuid, bigint, integer) is
 'Messages of a channel after a seq, in order, with the approximate size of each in bytes, earlier versions included.';

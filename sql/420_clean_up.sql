@@ -198,17 +198,21 @@ comment on function private.delete_old_changes(timestamptz, integer) is
 has not indexed stay. Notes where the log of each workspace now begins. Returns their number.';
 
 create function private.delete_logs(p_limit integer) returns jsonb
-language sql
+language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_build_object(
-        'message_events',
-        private.delete_old_events(now() - make_interval(days => settings.channel_event_days), p_limit),
-        'inbox_changes',
-        private.delete_old_changes(now() - make_interval(days => settings.inbox_change_days), p_limit)
-    )
-    from private.settings
+begin
+    return (
+        select jsonb_build_object(
+            'message_events',
+            private.delete_old_events(now() - make_interval(days => settings.channel_event_days), p_limit),
+            'inbox_changes',
+            private.delete_old_changes(now() - make_interval(days => settings.inbox_change_days), p_limit)
+        )
+        from private.settings
+    );
+end
 $$;
 comment on function private.delete_logs(integer) is
 'Deletes old lines of the logs from which clients catch up, if the settings limit their age. Returns the number of rows

@@ -133,11 +133,12 @@ comment on function private.measure_search() is
 'Measures how far the search index is behind ingest, in seconds, and behind changes of languages, in messages.';
 
 create function public.read_metrics(jsonb) returns json
-language sql
+language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-    select private.succeed((
+begin
+    return private.succeed((
         select jsonb_agg(to_jsonb(measured))
         from (
             select * from private.measure_deliveries()
@@ -148,7 +149,8 @@ as $$
             union all
             select * from private.measure_search()
         ) as measured
-    ))
+    ));
+end
 $$;
 comment on function public.read_metrics(jsonb) is
 'For the service: returns an array of gauges, each with name, help, labels and value.';

@@ -2,10 +2,12 @@
 -- Each problem is one sentence that says what is wrong and what to do.
 
 create function private.diagnose_login() returns setof text
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select format('The database user %s cannot become %s; grant it that role.', session_user, needed.role)
     from unnest(array['anon', 'authenticated', 'service_role']) as needed (role)
     where not pg_has_role(session_user, needed.role, 'member')
@@ -40,16 +42,19 @@ as $$
         session_user
     )
     where not has_schema_privilege(session_user, 'private', 'usage')
-        or not has_function_privilege(session_user, 'private.call(text, text, text, text, text, bytea)', 'execute')
+        or not has_function_privilege(session_user, 'private.call(text, text, text, text, text, bytea)', 'execute');
+end
 $$;
 comment on function private.diagnose_login() is
 'Reports missing and excess rights of the login that asks.';
 
 create function private.diagnose_tables() returns setof text
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select format('Row-level security is off on %s.%s; enable it.', schema.nspname, class.relname)
     from pg_class as class
     inner join pg_namespace as schema on class.relnamespace = schema.oid
@@ -74,16 +79,19 @@ as $$
     where has_schema_privilege('anon', 'private', 'usage')
     union all
     select 'private.settings has lost its row; run "insert into private.settings default values".'
-    where not exists (select from private.settings)
+    where not exists (select from private.settings);
+end
 $$;
 comment on function private.diagnose_tables() is
 'Reports problems of tables in public and private: row-level security, triggers, indexes, settings.';
 
 create function private.diagnose_platform() returns setof text
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select format(
         'Search does not find messages of conversations since %s, because no process indexes them; run '
         'threadline serve or threadline work, or enable pg_cron.', private.format_time(behind.since)
@@ -125,16 +133,19 @@ as $$
     select 'Realtime has made no partition of realtime.messages yet, so broadcasts are lost; connect a client once.'
     from pg_class
     where oid = to_regclass('realtime.messages') and relkind = 'p'
-        and not exists (select from pg_inherits where inhparent = pg_class.oid)
+        and not exists (select from pg_inherits where inhparent = pg_class.oid);
+end
 $$;
 comment on function private.diagnose_platform() is
 'Reports problems of Storage and Realtime that the database can see.';
 
 create function private.diagnose_version(p_needed text) returns setof text
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select format(
         'The database has schema version %s and the service needs %s; '
         'run "threadline add" and "npx supabase@3 db push --remote".',
@@ -146,18 +157,21 @@ as $$
         'The database has schema version %s, newer than %s of the service; upgrade the service.',
         private.schema_version(), p_needed
     )
-    where private.schema_version() > p_needed
+    where private.schema_version() > p_needed;
+end
 $$;
 comment on function private.diagnose_version(text) is
 'Reports a schema that is older or newer than the service needs.';
 
 -- Definer, because the service may not read the buckets.
 create function private.diagnose(p_version text, p_now timestamptz) returns setof text
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select private.diagnose_version(p_version)
     union all
     select private.diagnose_login()
@@ -171,7 +185,8 @@ as $$
         'The clocks of the service and of the database are %s seconds apart; set the time.',
         round(abs(extract(epoch from clock_timestamp() - p_now)))
     )
-    where abs(extract(epoch from clock_timestamp() - p_now)) > 30
+    where abs(extract(epoch from clock_timestamp() - p_now)) > 30;
+end
 $$;
 comment on function private.diagnose(text, timestamptz) is
 'Returns one sentence for each problem of this database; no rows without problems. p_version is the schema version

@@ -55,11 +55,13 @@ where not exists (select from storage.buckets where id = 'attachments');
 
 -- The newest file in supabase/migrations. `make migration` writes this value.
 create function private.schema_version() returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select '20261122000000'
+begin
+    return '20261122000000';
+end
 $$;
 comment on function private.schema_version() is
 'The newest migration of Threadline that this database has. Copies in other projects have other file names.';
@@ -280,13 +282,15 @@ comment on function private.set_updated_at_trigger() is
 -- Promise: a small body cannot turn into a gigabyte of text.
 
 create function private.decode_text(p_body bytea) returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select convert_from(
+begin
+    return convert_from(
         case when substring(p_body from 1 for 3) = '\xefbbbf' then substring(p_body from 4) else p_body end, 'UTF8'
-    )
+    );
+end
 $$;
 comment on function private.decode_text(bytea) is
 'Decodes UTF-8 and drops a byte order mark. Raises a data exception (class 22) on invalid input.';
@@ -657,18 +661,20 @@ comment on function private.require_actor(jsonb) is
 if service_role names no user; PT403 if a user names another user.';
 
 create function private.acting_user_id() returns uuid
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     -- private.require_actor sets it. Users could set it too, so it counts only with the service key.
-    select coalesce(
+    return coalesce(
         (select auth.uid()),
         case
             when private.is_service()
                 then nullif(current_setting('threadline.acting_id', true), '')::uuid
         end
-    )
+    );
+end
 $$;
 comment on function private.acting_user_id() is
 'The acting user: the user of the token, or the user that a call with the service key named; otherwise null.';
@@ -753,37 +759,45 @@ comment on function private.generate_id() is 'A new id that is greater than thos
 -- Nothing here needs pgcrypto, because some builds of Postgres lack it.
 
 create function private.hash_secret(p_secret text) returns bytea
-language sql
+language plpgsql
 immutable
 parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-    select sha256(convert_to(p_secret, 'UTF8'))
+begin
+    return sha256(convert_to(p_secret, 'UTF8'));
+end
 $$;
 comment on function private.hash_secret(text) is 'The SHA-256 hash under which a secret is stored.';
 
 create function private.generate_secret() returns text
-language sql
+language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     -- Each UUID has 122 bits from the server's strong random source; SHA-256 reduces three of them to 256 bits.
-    select 'threadline_' || translate(rtrim(encode(sha256(
+    return 'threadline_' || translate(rtrim(encode(sha256(
         uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
-    ), 'base64'), '='), '+/', '-_')
+    ), 'base64'), '='), '+/', '-_');
+end
 $$;
 comment on function private.generate_secret() is
 'A new secret: 256 random bits after a prefix that secret scanners recognise.';
 
 create function private.hmac_block(p_key bytea, p_mask integer) returns bytea
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select string_agg(set_byte('\x00', 0, p_mask # case
-        when place < octet_length(p_key) then get_byte(p_key, place) else 0
-    end), ''::bytea order by place)
-    from generate_series(0, 63) as place
+begin
+    return (
+        select string_agg(set_byte('\x00', 0, p_mask # case
+            when place < octet_length(p_key) then get_byte(p_key, place) else 0
+        end), ''::bytea order by place)
+        from generate_series(0, 63) as place
+    );
+end
 $$;
 comment on function private.hmac_block(bytea, integer) is
 'Pads a key of at most 64 bytes and XORs each byte with the mask, as RFC 2104 defines for HMAC.';
@@ -2130,15 +2144,17 @@ comment on function private.identify(text, text) is
 'The kind and value of a participant_identifier, by platform and form. The value is null if it identifies no person.';
 
 create function private.identifier_kinds() returns text[]
-language sql
+language plpgsql
 immutable
 parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-    select array[
+begin
+    return array[
         'phone', 'whatsapp_lid', 'whatsapp_bsuid', 'signal_uuid', 'telegram_id', 'telegram_username', 'wechat_openid',
         'wechat_unionid', 'email'
-    ]
+    ];
+end
 $$;
 comment on function private.identifier_kinds() is 'The kinds of identifiers.';
 
@@ -2800,32 +2816,38 @@ PT404 unless the caller manages the connection.';
 
 -- Definer, because no client role may read keys. It checks that the caller manages the connection, and returns no hash.
 create function private.list_messaging_keys(p_connection_id uuid) returns jsonb
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(jsonb_agg(
-        jsonb_build_object(
-            'id', key.id, 'created_at', key.created_at,
-            'expires_at', key.expires_at, 'last_used_at', key.last_used_at
-        )
-        order by key.created_at, key.id
-    ), '[]')
-    from private.messaging_keys as key
-    inner join public.messaging_connections as connection on key.connection_id = connection.id
-    where connection.id = p_connection_id
-        and exists (select from private.my_managed_workspaces as mine where mine.id = connection.workspace_id)
+begin
+    return (
+        select coalesce(jsonb_agg(
+            jsonb_build_object(
+                'id', key.id, 'created_at', key.created_at,
+                'expires_at', key.expires_at, 'last_used_at', key.last_used_at
+            )
+            order by key.created_at, key.id
+        ), '[]')
+        from private.messaging_keys as key
+        inner join public.messaging_connections as connection on key.connection_id = connection.id
+        where connection.id = p_connection_id
+            and exists (select from private.my_managed_workspaces as mine where mine.id = connection.workspace_id)
+    );
+end
 $$;
 comment on function private.list_messaging_keys(uuid) is
 'The keys of a connection that the caller manages: id, created_at, expires_at and last_used_at of each.';
 
 create function public.keys(public.messaging_connections) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select private.list_messaging_keys($1.id)
+begin
+    return private.list_messaging_keys($1.id);
+end
 $$;
 comment on function public.keys(public.messaging_connections) is
 'Computed field: the keys of a connection as an array of id, created_at, expires_at and last_used_at, without secrets.';
@@ -2870,16 +2892,18 @@ the key is not valid.';
 
 -- Definer, because no client role may read hashes of keys.
 create function private.is_valid_key(p_secret text) returns boolean
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select exists (
+begin
+    return exists (
         select from private.messaging_keys as key
         where key.secret_hash = private.hash_secret(p_secret)
             and (key.expires_at is null or key.expires_at > now())
-    )
+    );
+end
 $$;
 comment on function private.is_valid_key(text) is 'Checks whether a secret is a valid key of any connection.';
 
@@ -3036,31 +3060,38 @@ comment on function private.set_conversation_workspace_trigger() is
 'Trigger: puts a conversation that names no workspace into the personal workspace of its user. Ingest names it.';
 
 create function public.conversation_messages(public.conversations) returns setof public.conversation_messages
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select stored.* from public.conversation_messages as stored where stored.conversation_id = $1.id
+begin
+    return query
+    select stored.* from public.conversation_messages as stored where stored.conversation_id = $1.id;
+end
 $$;
 comment on function public.conversation_messages(public.conversations) is
 'Computed relationship: the rows of a conversation, for select=*,conversation_messages(*) in the Data API.';
 
 -- enable_sort, because the planner prefers a sort, which takes 1.3 times as long as the index that has the order.
 create function public.messages(public.conversations) returns json
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set enable_sort = 'off'
 set jit = 'off'
 as $$
+begin
     -- json_agg, because it copies each message as text; jsonb_agg parses it and takes twice as long.
-    select coalesce(json_agg(line.message), '[]')
-    from (
-        select stored.message
-        from public.conversation_messages as stored
-        where stored.conversation_id = $1.id
-        order by stored.sent_at, stored.sequence, stored.received_at, stored.external_id
-    ) as line
+    return (
+        select coalesce(json_agg(line.message), '[]')
+        from (
+            select stored.message
+            from public.conversation_messages as stored
+            where stored.conversation_id = $1.id
+            order by stored.sent_at, stored.sequence, stored.received_at, stored.external_id
+        ) as line
+    );
+end
 $$;
 comment on function public.messages(public.conversations) is
 'Computed field: the messages of a conversation as one JSON array in their order.';
@@ -3557,37 +3588,43 @@ comment on function private.diagnose_people(jsonb) is
 
 -- Definer, because clients may not read the table. The caller sees the conversation, which is the argument.
 create function private.list_group_participants(p_conversation_id uuid) returns jsonb
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(jsonb_agg(jsonb_build_object(
-        'identifier', known.identifier,
-        'name', known.name,
-        'identifiers', known.identifiers,
-        'has_left', known.has_left,
-        'at', case when isfinite(known.at) then private.format_time(known.at) end,
-        'person_id', known.person_id,
-        'matched_by', known.matched_by
-    ) order by known.identifier), '[]')
-    from private.group_participants as known
-    where known.conversation_id = p_conversation_id
-        and exists (
-            select from private.my_workspaces as mine where mine.id = known.workspace_id
-            union all
-            select where private.is_service()
-        )
+begin
+    return (
+        select coalesce(jsonb_agg(jsonb_build_object(
+            'identifier', known.identifier,
+            'name', known.name,
+            'identifiers', known.identifiers,
+            'has_left', known.has_left,
+            'at', case when isfinite(known.at) then private.format_time(known.at) end,
+            'person_id', known.person_id,
+            'matched_by', known.matched_by
+        ) order by known.identifier), '[]')
+        from private.group_participants as known
+        where known.conversation_id = p_conversation_id
+            and exists (
+                select from private.my_workspaces as mine where mine.id = known.workspace_id
+                union all
+                select where private.is_service()
+            )
+    );
+end
 $$;
 comment on function private.list_group_participants(uuid) is
 'The participants of a group of the caller''s workspaces, with the person of each.';
 
 create function public.participants(public.conversations) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select private.list_group_participants($1.id)
+begin
+    return private.list_group_participants($1.id);
+end
 $$;
 comment on function public.participants(public.conversations) is
 'Computed field: who is or was in a group, as an array of identifier, name, identifiers, has_left, at, person_id and
@@ -3696,22 +3733,26 @@ create index conversation_media_created_at_idx on private.conversation_media (cr
 alter table private.conversation_media enable row level security;
 
 create function private.media_path(p_conversation_id uuid, p_external_id text, p_sender text) returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select 'conversations/' || p_conversation_id || '/'
-        || encode(sha256(convert_to(p_external_id || e'\x1f' || p_sender, 'UTF8')), 'hex')
+begin
+    return 'conversations/' || p_conversation_id || '/'
+        || encode(sha256(convert_to(p_external_id || e'\x1f' || p_sender, 'UTF8')), 'hex');
+end
 $$;
 comment on function private.media_path(uuid, text, text) is
 'The path of the file of a message in the bucket attachments: always the same, so that a repetition replaces the file.';
 
 create function private.media_link(p_path text) returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select '/storage/v1/object/authenticated/attachments/' || p_path
+begin
+    return '/storage/v1/object/authenticated/attachments/' || p_path;
+end
 $$;
 comment on function private.media_link(text) is
 'The media_url of a stored file: its path below the URL of the project, for members with their access token.';
@@ -3735,30 +3776,40 @@ comment on function private.is_my_media(text) is
 'Whether a path is a stored file of a conversation of the caller.';
 
 create function private.has_media_room(p_workspace_id uuid) returns boolean
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(sum(known.size), 0) < 1000000.0 * (select settings.workspace_media_megabytes from private.settings)
-    from private.conversation_media as known
-    where known.workspace_id = p_workspace_id
+begin
+    return (
+        select
+            coalesce(sum(known.size), 0)
+            < 1000000.0 * (select settings.workspace_media_megabytes from private.settings)
+        from private.conversation_media as known
+        where known.workspace_id = p_workspace_id
+    );
+end
 $$;
 comment on function private.has_media_room(uuid) is
 'Whether the stored files of the conversations of a workspace are within the limit.';
 
 create function private.render_uploads(p_uploads jsonb) returns json
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case when p_uploads is not null then coalesce(json_agg(json_strip_nulls(json_build_object(
-        'message_id', upload.value -> 'message_id', 'sender', upload.value -> 'sender',
-        'path', upload.value -> 'path',
-        -- The service or the Edge Function replaces this by the URL. Text of a caller cannot look like it, because JSON
-        -- escapes quotes in text.
-        'url', 'sign:' || (upload.value ->> 'path')
-    )) order by upload.position), '[]') end
-    from jsonb_array_elements(p_uploads) with ordinality as upload (value, position)
+begin
+    return (
+        select case when p_uploads is not null then coalesce(json_agg(json_strip_nulls(json_build_object(
+            'message_id', upload.value -> 'message_id', 'sender', upload.value -> 'sender',
+            'path', upload.value -> 'path',
+            -- The service or the Edge Function replaces this by the URL. Text of a caller cannot look like it, because
+            -- JSON escapes quotes in text.
+            'url', 'sign:' || (upload.value ->> 'path')
+        )) order by upload.position), '[]') end
+        from jsonb_array_elements(p_uploads) with ordinality as upload (value, position)
+    );
+end
 $$;
 comment on function private.render_uploads(jsonb) is
 'Uploads as the answer shows them, with a placeholder that the service or the Edge Function replaces by the signed
@@ -3898,15 +3949,17 @@ comment on function private.forget_inbox_changes_trigger() is
 
 -- Definer, because only superusers and pg_monitor may ask in some versions.
 create function private.inbox_epoch() returns text
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select left(md5(
+begin
+    return left(md5(
         (select control.system_identifier from pg_control_system() as control)
         || '.' || (select control.timeline_id from pg_control_checkpoint() as control)
-    ), 8)
+    ), 8);
+end
 $$;
 comment on function private.inbox_epoch() is
 'Names this database server and its timeline: a restored server gives the same transaction ids again, so old cursors are
@@ -5202,10 +5255,13 @@ alter table public.conversation_reads enable row level security;
 
 -- Definer, because no client writes markers. It marks only conversations of the caller's workspaces.
 create function private.mark_conversation_read(p_conversation_id uuid, p_at timestamptz) returns timestamptz
-language sql
+language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_read_at timestamptz;
+begin
     insert into public.conversation_reads as mine (conversation_id, user_id, workspace_id, read_at)
     select
         conversation.id,
@@ -5217,7 +5273,9 @@ as $$
     where conversation.id = p_conversation_id
         and exists (select from private.my_workspaces as workspace where workspace.id = conversation.workspace_id)
     on conflict (conversation_id, user_id) do update set read_at = greatest(mine.read_at, excluded.read_at)
-    returning mine.read_at
+    returning mine.read_at into v_read_at;
+    return v_read_at;
+end
 $$;
 comment on function private.mark_conversation_read(uuid, timestamptz) is
 'Moves the read marker of the caller forward, at most to the last message, and returns it; null for non-members.';
@@ -5246,31 +5304,35 @@ comment on function public.mark_conversation_read(uuid, timestamptz) is
 moves back. Returns conversation_id and read_at.';
 
 create function public.unread_count(public.conversations) returns integer
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select count(*)::integer
-    from (
-        select message.message ->> 'direction' = 'inbound' and message.deleted_at is null as is_unread
-        from public.conversation_messages as message
-        where message.conversation_id = $1.id
-            and message.sent_at > greatest(
-                (
-                    select mine.read_at
-                    from public.conversation_reads as mine
-                    where mine.conversation_id = $1.id and mine.user_id = (select auth.uid())
-                ),
-                (
-                    select member.created_at
-                    from public.workspace_members as member
-                    where member.workspace_id = $1.workspace_id and member.user_id = (select auth.uid())
+begin
+    return (
+        select count(*)::integer
+        from (
+            select message.message ->> 'direction' = 'inbound' and message.deleted_at is null as is_unread
+            from public.conversation_messages as message
+            where message.conversation_id = $1.id
+                and message.sent_at > greatest(
+                    (
+                        select mine.read_at
+                        from public.conversation_reads as mine
+                        where mine.conversation_id = $1.id and mine.user_id = (select auth.uid())
+                    ),
+                    (
+                        select member.created_at
+                        from public.workspace_members as member
+                        where member.workspace_id = $1.workspace_id and member.user_id = (select auth.uid())
+                    )
                 )
-            )
-        order by message.sent_at desc
-        limit 100
-    ) as newest
-    where newest.is_unread
+            order by message.sent_at desc
+            limit 100
+        ) as newest
+        where newest.is_unread
+    );
+end
 $$;
 comment on function public.unread_count(public.conversations) is
 'Computed field: how many of the newest 100 messages are inbound and not read by the caller. What was sent before the
@@ -6026,11 +6088,16 @@ comment on function private.list_group_keys(text, text, jsonb) is
 'The keys under which people are found for a participant of a group.';
 
 create function private.join_identifiers(p_one jsonb, p_other jsonb) returns jsonb
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(jsonb_agg(distinct extra.value), '[]') from jsonb_array_elements(p_one || p_other) as extra (value)
+begin
+    return (
+        select coalesce(jsonb_agg(distinct extra.value), '[]')
+        from jsonb_array_elements(p_one || p_other) as extra (value)
+    );
+end
 $$;
 comment on function private.join_identifiers(jsonb, jsonb) is
 'The union of two arrays of identifiers, in a fixed order.';
@@ -6297,12 +6364,14 @@ comment on function private.validate_updates(private.ingest_conversation[], priv
 because it never sees the arrays of updates, mostly empty.';
 
 create function private.is_same_sender(p_one text, p_other text) returns boolean
-language sql
+language plpgsql
 immutable
 parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-    select p_one = p_other or '' in (p_one, p_other)
+begin
+    return p_one = p_other or '' in (p_one, p_other);
+end
 $$;
 comment on function private.is_same_sender(text, text) is
 'Whether two senders may be the same. An update of some platforms does not name the sender of its message: an empty one
@@ -8224,11 +8293,13 @@ signed URLs.';
 -- caller.
 create function private.find_newest_conversations(p_before timestamptz, p_before_id uuid, p_limit integer)
 returns table (id uuid, at timestamptz)
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     with busiest as materialized (
         select mine.id
         from private.my_workspaces as mine
@@ -8255,7 +8326,8 @@ as $$
         limit p_limit
     ) as found
     order by found.last_message_at desc, found.id desc
-    limit p_limit
+    limit p_limit;
+end
 $$;
 comment on function private.find_newest_conversations(timestamptz, uuid, integer) is
 'Conversations of the caller''s workspaces after a position in the inbox, newest first. The page can only come from the
@@ -8312,11 +8384,12 @@ comment on function private.list_conversations(jsonb) is
 have no message, with unread_count. Takes limit (1 to 200, default 50) and before (next_cursor of the page before).';
 
 create function private.render_inbox_entry(p_conversation public.conversations) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_build_object(
+begin
+    return jsonb_build_object(
         'id', p_conversation.id,
         'workspace_id', p_conversation.workspace_id,
         'user_id', p_conversation.user_id,
@@ -8329,7 +8402,8 @@ as $$
         'message_count', p_conversation.message_count,
         'last_message_at', private.format_time(p_conversation.last_message_at),
         'last_message_preview', p_conversation.last_message_preview
-    )
+    );
+end
 $$;
 comment on function private.render_inbox_entry(public.conversations) is
 'A conversation in the form of the inbox list.';
@@ -8552,16 +8626,18 @@ comment on function private.is_non_member(uuid) is
 channel, because policies run later.';
 
 create function private.choose_display_name(p_metadata jsonb, p_email text) returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select left(regexp_replace(coalesce(
+begin
+    return left(regexp_replace(coalesce(
         nullif(btrim(p_metadata ->> 'full_name'), ''),
         nullif(btrim(p_metadata ->> 'name'), ''),
         nullif(split_part(p_email, '@', 1), ''),
         'User'
-    ), private.hidden_characters(), '_', 'g'), 200)
+    ), private.hidden_characters(), '_', 'g'), 200);
+end
 $$;
 comment on function private.choose_display_name(jsonb, text) is
 'The name of a new user: from Supabase Auth, or the first part of the email address, without hidden characters.';
@@ -8579,16 +8655,20 @@ comment on function private.set_channel_workspace_trigger() is
 'Trigger: puts a channel that names no workspace into the personal workspace of its creator.';
 
 create function private.choose_avatar_url(p_metadata jsonb) returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     -- Drops values that the profile cannot hold, so that they do not stop the sign-up.
-    select named.url
-    from (values (1, p_metadata ->> 'avatar_url'), (2, p_metadata ->> 'picture')) as named (place, url)
-    where named.url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])' and char_length(named.url) <= 2000
-    order by named.place
-    limit 1
+    return (
+        select named.url
+        from (values (1, p_metadata ->> 'avatar_url'), (2, p_metadata ->> 'picture')) as named (place, url)
+        where named.url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])' and char_length(named.url) <= 2000
+        order by named.place
+        limit 1
+    );
+end
 $$;
 comment on function private.choose_avatar_url(jsonb) is
 'The picture of a new user, from Supabase Auth: avatar_url, or the picture of Google. Null if the profile cannot hold
@@ -8906,27 +8986,32 @@ comment on function private.record_user_events(uuid[], text, jsonb, uuid, uuid, 
 'Writes the next event of each of these users.';
 
 create function private.list_listening_members(p_channel_id uuid) returns uuid[]
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case when count(*) <= 1000 then array_agg(few.user_id) end
-    from (
-        select member.user_id
-        from public.channel_members as member
-        where member.channel_id = p_channel_id
-        limit 1001
-    ) as few
+begin
+    return (
+        select case when count(*) <= 1000 then array_agg(few.user_id) end
+        from (
+            select member.user_id
+            from public.channel_members as member
+            where member.channel_id = p_channel_id
+            limit 1001
+        ) as few
+    );
+end
 $$;
 comment on function private.list_listening_members(uuid) is
 'The members of a channel, to tell each of them what happened to it; null above 1,000, because each costs a row.';
 
 create function private.render_user_event(p_event public.user_events) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select p_event.details || jsonb_strip_nulls(jsonb_build_object(
+begin
+    return p_event.details || jsonb_strip_nulls(jsonb_build_object(
         'workspace_id', p_event.workspace_id,
         'channel_id', p_event.channel_id,
         'message_id', p_event.message_id
@@ -8934,7 +9019,8 @@ as $$
         'seq', p_event.seq,
         'prev_seq', p_event.seq - 1,
         'created_at', private.format_time(p_event.created_at)
-    )
+    );
+end
 $$;
 comment on function private.render_user_event(public.user_events) is
 'The payload of an event of a user, the same for broadcasts and for catching up.';
@@ -9433,29 +9519,33 @@ comment on function private.keep_direct_member_trigger() is
 'Trigger: a client that leaves a direct channel hides it and stays a member.';
 
 create function private.find_shared_workspace(p_user_ids uuid[], p_direct_key bytea, p_workspace_id uuid) returns uuid
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select workspace.id
-    from public.workspaces as workspace
-    inner join public.workspace_members as mine
-        on workspace.id = mine.workspace_id and mine.user_id = (select auth.uid())
-    where (p_workspace_id is null or workspace.id = p_workspace_id)
-        and not exists (
-            select from unnest(p_user_ids) as wanted (id)
-            where not exists (
-                select from public.workspace_members as member
-                where member.workspace_id = workspace.id and member.user_id = wanted.id
+begin
+    return (
+        select workspace.id
+        from public.workspaces as workspace
+        inner join public.workspace_members as mine
+            on workspace.id = mine.workspace_id and mine.user_id = (select auth.uid())
+        where (p_workspace_id is null or workspace.id = p_workspace_id)
+            and not exists (
+                select from unnest(p_user_ids) as wanted (id)
+                where not exists (
+                    select from public.workspace_members as member
+                    where member.workspace_id = workspace.id and member.user_id = wanted.id
+                )
             )
-        )
-    order by
-        exists (
-            select from public.channels as channel
-            where channel.workspace_id = workspace.id and channel.direct_key = p_direct_key
-        ) desc,
-        workspace.is_personal desc, workspace.created_at, workspace.id
-    limit 1
+        order by
+            exists (
+                select from public.channels as channel
+                where channel.workspace_id = workspace.id and channel.direct_key = p_direct_key
+            ) desc,
+            workspace.is_personal desc, workspace.created_at, workspace.id
+        limit 1
+    );
+end
 $$;
 comment on function private.find_shared_workspace(uuid[], bytea, uuid) is
 'The workspace of the caller to which all these users belong; if there are several, first the one in which they have
@@ -9677,11 +9767,12 @@ only the user with this confirmed address may accept, and an earlier open invita
 answer contains the token, which is shown only once: send it as a part of a link. valid_for is 1 minute to 30 days.';
 
 create function private.is_inviter_entitled(p_invitation public.workspace_invitations) returns boolean
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select exists (
+begin
+    return exists (
         select from public.workspace_members as inviter
         where inviter.workspace_id = p_invitation.workspace_id
             and inviter.user_id = p_invitation.invited_by
@@ -9695,7 +9786,8 @@ as $$
                 when p_invitation.role = 'owner' then inviter.role = 'owner'
                 else inviter.role in ('owner', 'admin')
             end
-    )
+    );
+end
 $$;
 comment on function private.is_inviter_entitled(public.workspace_invitations) is
 'Whether the user who made an invitation could still make it. An invitation ends with the right to make it.';
@@ -9836,11 +9928,13 @@ returns table (
     id uuid, workspace_id uuid, workspace_name text, channel_id uuid, channel_name text, role text,
     invited_by uuid, invited_by_name text, expires_at timestamptz
 )
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select
         invitation.id, workspace.id, workspace.name, channel.id, channel.name, invitation.role,
         invitation.invited_by, inviter.display_name, invitation.expires_at
@@ -9855,7 +9949,8 @@ as $$
         and invitation.revoked_at is null
         and invitation.expires_at > now()
         and private.is_inviter_entitled(invitation)
-    order by invitation.created_at desc, invitation.id
+    order by invitation.created_at desc, invitation.id;
+end
 $$;
 comment on function private.list_my_invitations() is
 'Open invitations to the confirmed address of the caller, the newest first.';
@@ -9865,11 +9960,14 @@ returns table (
     id uuid, workspace_id uuid, workspace_name text, channel_id uuid, channel_name text, role text,
     invited_by uuid, invited_by_name text, expires_at timestamptz
 )
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select * from private.list_my_invitations()
+begin
+    return query
+    select * from private.list_my_invitations();
+end
 $$;
 comment on function public.list_my_invitations() is
 'Open invitations to the confirmed address of the caller, newest first. Accept one with
@@ -9941,15 +10039,19 @@ comment on function private.set_claims(text[]) is
 no claims, so that the rules for clients do not apply.';
 
 create function private.find_heir(p_workspace_id uuid, p_user_id uuid) returns uuid
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select member.user_id
-    from public.workspace_members as member
-    where member.workspace_id = p_workspace_id and member.user_id <> p_user_id
-    order by member.role <> 'owner', member.role <> 'admin', member.created_at, member.user_id
-    limit 1
+begin
+    return (
+        select member.user_id
+        from public.workspace_members as member
+        where member.workspace_id = p_workspace_id and member.user_id <> p_user_id
+        order by member.role <> 'owner', member.role <> 'admin', member.created_at, member.user_id
+        limit 1
+    );
+end
 $$;
 comment on function private.find_heir(uuid, uuid) is
 'The member to whom the belongings of a leaving user pass: the owner, or else the admin or member, of the longest
@@ -10163,11 +10265,12 @@ member.';
 -- Data API.
 
 create function private.render_workspace(p_workspace public.workspaces, p_role text) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_build_object(
+begin
+    return jsonb_build_object(
         'id', p_workspace.id,
         'name', p_workspace.name,
         'is_personal', p_workspace.is_personal,
@@ -10177,7 +10280,8 @@ as $$
         'channel_days', p_workspace.channel_days,
         'role', p_role,
         'created_at', private.format_time(p_workspace.created_at)
-    )
+    );
+end
 $$;
 comment on function private.render_workspace(public.workspaces, text) is
 'A workspace as JSON, with the role of the caller.';
@@ -10222,11 +10326,13 @@ comment on function private.require_management(uuid) is
 -- Definer, because a policy would compare each workspace with each workspace of the caller.
 create function private.list_workspaces(p_limit integer, p_offset integer)
 returns table (workspace jsonb, place bigint)
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     with mine as materialized (
         select
             member.role, known as workspace,
@@ -10239,7 +10345,8 @@ as $$
         offset p_offset
     )
 
-    select private.render_workspace(mine.workspace, mine.role), mine.place from mine
+    select private.render_workspace(mine.workspace, mine.role), mine.place from mine;
+end
 $$;
 comment on function private.list_workspaces(integer, integer) is
 'Workspaces of the caller, the personal one first, then by name.';
@@ -11184,13 +11291,15 @@ comment on function private.record_reaction_or_pin_trigger() is
 -- How messages, pins and reactions look as JSON: the same in every answer, event and export.
 
 create function private.render_pin(p_pinned_by uuid, p_pinned_at timestamptz) returns jsonb
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_build_object(
+begin
+    return jsonb_build_object(
         'pinned', true, 'pinned_by', p_pinned_by, 'pinned_at', private.format_time(p_pinned_at)
-    )
+    );
+end
 $$;
 comment on function private.render_pin(uuid, timestamptz) is 'The metadata fields of a pinned message.';
 
@@ -11225,32 +11334,36 @@ $$;
 comment on function private.render_message(public.messages, jsonb) is
 'A message as JSON, with the fields of private.render_pin; null if it is not pinned.';
 create function private.render_message(p_message public.messages) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select private.render_message(p_message, (
+begin
+    return private.render_message(p_message, (
         select private.render_pin(pin.pinned_by, pin.pinned_at)
         from public.message_pins as pin
         where pin.message_id = p_message.id
-    ))
+    ));
+end
 $$;
 comment on function private.render_message(public.messages) is 'A message as JSON, with its present pin.';
 
 create function private.render_reaction(
     p_id uuid, p_message_id uuid, p_user_id uuid, p_emoji text, p_created_at timestamptz
 ) returns jsonb
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_build_object(
+begin
+    return jsonb_build_object(
         'id', p_id,
         'message_id', p_message_id,
         'user_id', p_user_id,
         'emoji', p_emoji,
         'created_at', private.format_time(p_created_at)
-    )
+    );
+end
 $$;
 comment on function private.render_reaction(uuid, uuid, uuid, text, timestamptz) is
 'A reaction as JSON, also after its removal.';
@@ -11258,11 +11371,13 @@ comment on function private.render_reaction(uuid, uuid, uuid, text, timestamptz)
 -- Definer, because messages of authors who left the channel still show their names.
 create function private.list_author_names(p_message_ids uuid[])
 returns table (author_id uuid, is_twin boolean, display_name text, avatar_url text)
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     with named as materialized (
         select message.channel_id, message.user_id, message.ai_twin_id
         from public.messages as message
@@ -11282,7 +11397,8 @@ as $$
     union all
     select twin.id, true, twin.display_name, twin.avatar_url
     from public.ai_twins as twin
-    where twin.id = any(array(select unnest(read.twin_ids) from read))
+    where twin.id = any(array(select unnest(read.twin_ids) from read));
+end
 $$;
 comment on function private.list_author_names(uuid[]) is
 'Names and pictures of the authors of messages that the caller may read. A twin may have the same id as a user: is_twin
@@ -11314,10 +11430,12 @@ comment on function private.render_author(uuid, uuid) is
 read them.';
 
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select
         counted.message_id,
         jsonb_agg(jsonb_build_object(
@@ -11340,17 +11458,20 @@ as $$
         ) as reaction
         group by reaction.message_id, reaction.emoji
     ) as counted
-    group by counted.message_id
+    group by counted.message_id;
+end
 $$;
 comment on function private.render_reactions(uuid[]) is
 'The reactions of messages, one entry per emoji: count, users, and whether the caller is one of them.';
 
 create function private.list_threads(p_message_ids uuid[])
 returns table (message_id uuid, reply_count bigint, last_reply_at timestamptz, participants jsonb)
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     with reply as materialized (
         select given.id as message_id, newest.*
         from unnest(p_message_ids) as given (id)
@@ -11394,7 +11515,8 @@ as $$
         from reply
         group by reply.message_id
     ) as counted
-    left join shown using (message_id)
+    left join shown using (message_id);
+end
 $$;
 comment on function private.list_threads(uuid[]) is
 'The threads that these messages began: the number of replies (up to 1,000), the time of the newest, and the five
@@ -11445,43 +11567,50 @@ comment on function private.require_channel(uuid) is 'PT404 unless the caller ma
 create function private.find_channel_state(
     p_channel_id uuid, out message_count bigint, out last_seq bigint, out topic text
 )
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     select
         counter.message_count,
         counter.last_seq,
         'channel:' || p_channel_id
         || case when counter.sealed_until > clock_timestamp() then ':' || counter.topic_turn else '' end
+    into message_count, last_seq, topic
     from private.channel_counters as counter
     where counter.channel_id = p_channel_id
         and (
             (select private.is_service())
             or exists (select from private.my_channels as mine where mine.id = counter.channel_id offset 0)
-        )
+        );
+end
 $$;
 comment on function private.find_channel_state(uuid) is
 'The number of messages of a channel, its last event, and the topic that carries full payloads now.';
 
 -- Definer, because policies would check the caller's rights for each reply. It checks them once itself.
 create function private.count_replies(p_channel_id uuid, p_thread_id uuid) returns bigint
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select count(*)
-    from public.messages as reply
-    where reply.thread_id = p_thread_id
-        and reply.deleted_at is null
-        -- Replies are in the channel of their thread.
-        and (select root.channel_id from public.messages as root where root.id = p_thread_id) = p_channel_id
-        and (
-            (select private.is_service())
-            or exists (select from private.my_channels as mine where mine.id = p_channel_id)
-        )
+begin
+    return (
+        select count(*)
+        from public.messages as reply
+        where reply.thread_id = p_thread_id
+            and reply.deleted_at is null
+            -- Replies are in the channel of their thread.
+            and (select root.channel_id from public.messages as root where root.id = p_thread_id) = p_channel_id
+            and (
+                (select private.is_service())
+                or exists (select from private.my_channels as mine where mine.id = p_channel_id)
+            )
+    );
+end
 $$;
 comment on function private.count_replies(uuid, uuid) is
 'The number of replies of a thread; 0 for another channel, and to non-members.';
@@ -11567,39 +11696,43 @@ comment on function private.list_page(uuid, uuid, boolean, bigint, bigint, integ
 in that direction, or null.';
 
 create function private.render_page(p_ids uuid[]) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    with page as (
-        select message
-        from public.messages as message
-        where message.id = any(p_ids)
-    )
-
-    -- Reads each table once for the whole page, so each policy runs once.
-    select coalesce(jsonb_agg(
-        private.render_message(page.message, (
-            select private.render_pin(pin.pinned_by, pin.pinned_at)
-            from public.message_pins as pin
-            where pin.message_id = (page.message).id
-        )) || jsonb_build_object(
-            'seq', (page.message).seq,
-            'display_name', author.display_name,
-            'avatar_url', author.avatar_url,
-            'reactions', coalesce(reacted.reactions, '[]'),
-            'reply_count', coalesce(thread.reply_count, 0),
-            'last_reply_at', private.format_time(thread.last_reply_at),
-            'participants', coalesce(thread.participants, '[]')
+begin
+    return (
+        with page as (
+            select message
+            from public.messages as message
+            where message.id = any(p_ids)
         )
-        order by (page.message).seq desc
-    ), '[]')
-    from page
-    left join private.list_author_names(p_ids) as author
-        on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
-        and author.is_twin = ((page.message).user_id is null)
-    left join private.render_reactions(p_ids) as reacted on (page.message).id = reacted.message_id
-    left join private.list_threads(p_ids) as thread on (page.message).id = thread.message_id
+
+        -- Reads each table once for the whole page, so each policy runs once.
+        select coalesce(jsonb_agg(
+            private.render_message(page.message, (
+                select private.render_pin(pin.pinned_by, pin.pinned_at)
+                from public.message_pins as pin
+                where pin.message_id = (page.message).id
+            )) || jsonb_build_object(
+                'seq', (page.message).seq,
+                'display_name', author.display_name,
+                'avatar_url', author.avatar_url,
+                'reactions', coalesce(reacted.reactions, '[]'),
+                'reply_count', coalesce(thread.reply_count, 0),
+                'last_reply_at', private.format_time(thread.last_reply_at),
+                'participants', coalesce(thread.participants, '[]')
+            )
+            order by (page.message).seq desc
+        ), '[]')
+        from page
+        left join private.list_author_names(p_ids) as author
+            on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
+            and author.is_twin = ((page.message).user_id is null)
+        left join private.render_reactions(p_ids) as reacted on (page.message).id = reacted.message_id
+        left join private.list_threads(p_ids) as thread on (page.message).id = thread.message_id
+    );
+end
 $$;
 comment on function private.render_page(uuid[]) is
 'Messages with their numbers, authors, reactions and threads, newest first.';
@@ -11855,13 +11988,15 @@ comment on function public.reply_to_message(jsonb) is
 'POST /api/v2/messages/:id/thread: id, content, and what create_message takes.';
 
 create function private.is_author(p_message public.messages, p_user_id uuid) returns boolean
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(p_message.user_id = p_user_id, false) or exists (
+begin
+    return coalesce(p_message.user_id = p_user_id, false) or exists (
         select from public.ai_twins as twin where twin.id = p_message.ai_twin_id and twin.user_id = p_user_id
-    )
+    );
+end
 $$;
 comment on function private.is_author(public.messages, uuid) is
 'Whether a user wrote a message, or owns the twin that wrote it.';
@@ -11891,12 +12026,14 @@ comment on function public.edit_message(jsonb) is
 'PUT /api/v2/messages/:id: content, user_id. Only for messages of the caller or their twins; keeps the old text.';
 
 create function private.is_app_admin() returns boolean
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     -- Reads app_metadata and not user_metadata, because users can write the latter.
-    select coalesce((select auth.jwt()) -> 'app_metadata' ->> 'role' = 'admin', false)
+    return coalesce((select auth.jwt()) -> 'app_metadata' ->> 'role' = 'admin', false);
+end
 $$;
 comment on function private.is_app_admin() is 'Whether the token belongs to an administrator of the application.';
 
@@ -12328,11 +12465,13 @@ comment on function private.render_few_members(uuid) is 'The first 10 members of
 -- Definer, because no client reads counters. It lists only channels of the acting user.
 create function private.list_my_channels(p_limit integer, p_offset integer)
 returns table (channel jsonb, place bigint)
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     with mine as materialized (
         select
             counter.*, member.user_id, member.role, state.is_muted, state.is_pinned,
@@ -12380,7 +12519,8 @@ as $$
         ),
         mine.place
     from mine
-    inner join public.channels as channel on mine.channel_id = channel.id
+    inner join public.channels as channel on mine.channel_id = channel.id;
+end
 $$;
 comment on function private.list_my_channels(integer, integer) is
 'The channels of the acting user: pinned ones first, then by the last event. Counts end at 100.';
@@ -13120,8 +13260,8 @@ comment on function private.set_default_language_trigger() is
 'Trigger: indexes messages in the language of the project, if no other is set.';
 
 -- Definer, because no client reads the counters. enable_seqscan, because a plan that was cached while there were few
--- channels reads the counters of all (decision 0003). jit, because up to Postgres 17 a plan with a scan that is off seems
--- to cost so much that compiling pays: a search took a second.
+-- channels reads the counters of all (decision 0003). jit, because up to Postgres 17 the cost of a plan that needs what
+-- is off is ten billion, and Postgres compiles such a plan, which took a second.
 create function private.list_stemmers(p_channel_id uuid) returns regdictionary[]
 language plpgsql
 stable
@@ -14037,14 +14177,18 @@ comment on function private.find_authors(text) is
 'The users and twins that from: names: me, an id, a name or a part of one; null if the caller sees none.';
 
 create function private.find_channels(p_name text) returns uuid[]
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select array_agg(channel.id)
-    from public.channels as channel
-    where channel.id::text = lower(p_name)
-        or private.fold_text(channel.name) = private.fold_text(ltrim(p_name, '#'))
+begin
+    return (
+        select array_agg(channel.id)
+        from public.channels as channel
+        where channel.id::text = lower(p_name)
+            or private.fold_text(channel.name) = private.fold_text(ltrim(p_name, '#'))
+    );
+end
 $$;
 comment on function private.find_channels(text) is
 'The channels of the caller that in: names, by id or name; null if there are none.';
@@ -14076,14 +14220,16 @@ comment on function private.find_mentions(text) is
 user.';
 
 create function private.parse_search_time(p_value text) returns timestamptz
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     -- A date means its first moment, so each message matches either before: or after: of a date.
-    select private.parse_timestamp(
+    return private.parse_timestamp(
         case when p_value ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$' then p_value || 'T00:00Z' else p_value end
-    )
+    );
+end
 $$;
 comment on function private.parse_search_time(text) is
 'The time that before: or after: gives, as a date or a timestamp; null for anything else.';
@@ -15036,36 +15182,40 @@ comment on type private.transcript_line is
 create function private.render_transcript(
     p_lines private.transcript_line[], p_count integer, p_max_bytes integer, p_recent_days integer
 ) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    with newest as (
-        select line.*, sum(octet_length(line.content)) over (order by line.age) as bytes_so_far
-        from unnest(p_lines) with ordinality as line (id, parent_id, author, at, content, age)
-        where p_count > 0 or line.age <= 50 or line.at > now() - make_interval(days => p_recent_days)
-    ), sent as (
-        select * from newest where newest.bytes_so_far <= p_max_bytes or newest.age = 1
-    )
-
-    select jsonb_build_object(
-        'messages', coalesce(jsonb_agg(jsonb_build_object(
-            'id', sent.id,
-            'parent_id', sent.parent_id,
-            'author', sent.author,
-            'at', private.format_time(sent.at),
-            'content', sent.content
-        ) order by sent.age desc), '[]'),
-        'scope', jsonb_build_object(
-            'messageCount', count(*),
-            'timeRange', jsonb_build_object(
-                'from', private.format_time(min(sent.at)), 'to', private.format_time(max(sent.at))
-            ),
-            'truncated', count(*) < (select count(*) from newest),
-            'omittedCount', (select count(*) from newest) - count(*)
+begin
+    return (
+        with newest as (
+            select line.*, sum(octet_length(line.content)) over (order by line.age) as bytes_so_far
+            from unnest(p_lines) with ordinality as line (id, parent_id, author, at, content, age)
+            where p_count > 0 or line.age <= 50 or line.at > now() - make_interval(days => p_recent_days)
+        ), sent as (
+            select * from newest where newest.bytes_so_far <= p_max_bytes or newest.age = 1
         )
-    )
-    from sent
+
+        select jsonb_build_object(
+            'messages', coalesce(jsonb_agg(jsonb_build_object(
+                'id', sent.id,
+                'parent_id', sent.parent_id,
+                'author', sent.author,
+                'at', private.format_time(sent.at),
+                'content', sent.content
+            ) order by sent.age desc), '[]'),
+            'scope', jsonb_build_object(
+                'messageCount', count(*),
+                'timeRange', jsonb_build_object(
+                    'from', private.format_time(min(sent.at)), 'to', private.format_time(max(sent.at))
+                ),
+                'truncated', count(*) < (select count(*) from newest),
+                'omittedCount', (select count(*) from newest) - count(*)
+            )
+        )
+        from sent
+    );
+end
 $$;
 comment on function private.render_transcript(private.transcript_line[], integer, integer, integer) is
 'Renders the messages that fit in p_max_bytes, oldest first, and the scope that they cover. p_lines has the newest
@@ -15074,40 +15224,45 @@ always included.';
 
 create function private.list_channel_lines(p_channel_id uuid, p_last_seq bigint, p_count integer)
 returns private.transcript_line[]
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    with newest as (
-        select message.*
-        from public.messages as message
-        where message.channel_id = p_channel_id and message.deleted_at is null and message.seq <= p_last_seq
-        order by message.seq desc
-        limit case p_count when 0 then 10000 else p_count end
-    )
+begin
+    return (
+        with newest as (
+            select message.*
+            from public.messages as message
+            where message.channel_id = p_channel_id and message.deleted_at is null and message.seq <= p_last_seq
+            order by message.seq desc
+            limit case p_count when 0 then 10000 else p_count end
+        )
 
-    select array_agg(
-        (
-            newest.id, newest.parent_message_id, coalesce(author.display_name, 'former member'), newest.created_at,
-            newest.content
-        )::private.transcript_line
-        order by newest.seq desc
-    )
-    from newest
-    left join private.list_author_names(array(select newest.id from newest)) as author
-        on author.author_id = coalesce(newest.user_id, newest.ai_twin_id)
-        and author.is_twin = (newest.user_id is null)
+        select array_agg(
+            (
+                newest.id, newest.parent_message_id, coalesce(author.display_name, 'former member'), newest.created_at,
+                newest.content
+            )::private.transcript_line
+            order by newest.seq desc
+        )
+        from newest
+        left join private.list_author_names(array(select newest.id from newest)) as author
+            on author.author_id = coalesce(newest.user_id, newest.ai_twin_id)
+            and author.is_twin = (newest.user_id is null)
+    );
+end
 $$;
 comment on function private.list_channel_lines(uuid, bigint, integer) is
 'The newest messages of a channel up to a number, newest first: p_count, or 10,000 if that is 0.';
 
 create function private.list_conversation_lines(p_conversation_id uuid, p_count integer)
 returns private.transcript_line[]
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select array(
+begin
+    return array(
         select (
             stored.external_id,
             stored.message ->> 'reply_to',
@@ -15125,7 +15280,8 @@ as $$
         where stored.conversation_id = p_conversation_id and stored.deleted_at is null
         order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
         limit case p_count when 0 then 10000 else p_count end
-    )
+    );
+end
 $$;
 comment on function private.list_conversation_lines(uuid, integer) is
 'The newest messages of a conversation, newest first: p_count, or 10,000 if that is 0.';
@@ -15171,18 +15327,20 @@ create index summaries_settled_at_idx on private.summaries (coalesce(finished_at
 alter table private.summaries enable row level security;
 
 create function private.is_my_conversation(p_conversation_id uuid) returns boolean
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select exists (
+begin
+    return exists (
         select from public.conversations as conversation
         where conversation.id = p_conversation_id
             and (
                 (select private.is_service())
                 or exists (select from private.my_workspaces as mine where mine.id = conversation.workspace_id)
             )
-    )
+    );
+end
 $$;
 comment on function private.is_my_conversation(uuid) is 'Whether a conversation is in a workspace of the caller.';
 
@@ -15254,12 +15412,14 @@ create function private.find_summary(
     p_subject_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
     out id uuid, out answer jsonb
 )
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     select known.id, known.answer
+    into id, answer
     from private.summaries as known
     where (known.channel_id = p_subject_id or known.conversation_id = p_subject_id)
         and known.last_seq = p_last_seq
@@ -15270,20 +15430,23 @@ as $$
             (select private.is_service())
             or exists (select from private.my_channels as mine where mine.id = known.channel_id offset 0)
             or private.is_my_conversation(known.conversation_id)
-        )
+        );
+end
 $$;
 comment on function private.find_summary(uuid, bigint, integer, text, integer) is
 'Finds the summary of a state of a channel. answer is null until the model has answered.';
 
 create function private.empty_summary() returns jsonb
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_build_object(
+begin
+    return jsonb_build_object(
         'summary', '', 'messageCount', 0, 'timeRange', jsonb_build_object('from', null, 'to', null),
         'statements', '[]'::jsonb, 'citations', '[]'::jsonb, 'model', null, 'truncated', false, 'omittedCount', 0
-    )
+    );
+end
 $$;
 comment on function private.empty_summary() is 'The summary of a channel or a conversation without messages.';
 
@@ -15670,15 +15833,19 @@ prev_seq, and name and picture of the author or the user. It shows the message a
 that is gone, p_message is null and the payload has id and deleted.';
 
 create function private.render_pointer(p_payload jsonb, p_topic text default null) returns jsonb
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select
-        jsonb_object_agg(field.key, field.value)
-        || jsonb_strip_nulls(jsonb_build_object('truncated', true, 'topic', p_topic))
-    from jsonb_each(p_payload) as field
-    where field.key in ('id', 'channel_id', 'seq', 'prev_seq')
+begin
+    return (
+        select
+            jsonb_object_agg(field.key, field.value)
+            || jsonb_strip_nulls(jsonb_build_object('truncated', true, 'topic', p_topic))
+        from jsonb_each(p_payload) as field
+        where field.key in ('id', 'channel_id', 'seq', 'prev_seq')
+    );
+end
 $$;
 comment on function private.render_pointer(jsonb, text) is
 'The pointer that is sent instead of an oversized payload or, with the topic of the payload, while the channel is
@@ -16022,16 +16189,20 @@ create index twin_secrets_ai_twin_id_idx on private.twin_secrets (ai_twin_id);
 alter table private.twin_secrets enable row level security;
 
 create function private.sign_delivery(p_twin_id uuid, p_text text) returns text
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select string_agg(
-        'v1=' || encode(sha256(secret.outer_key || sha256(secret.inner_key || convert_to(p_text, 'UTF8'))), 'hex'),
-        ',' order by secret.created_at desc, secret.id
-    )
-    from private.twin_secrets as secret
-    where secret.ai_twin_id = p_twin_id and (secret.expires_at is null or secret.expires_at > now())
+begin
+    return (
+        select string_agg(
+            'v1=' || encode(sha256(secret.outer_key || sha256(secret.inner_key || convert_to(p_text, 'UTF8'))), 'hex'),
+            ',' order by secret.created_at desc, secret.id
+        )
+        from private.twin_secrets as secret
+        where secret.ai_twin_id = p_twin_id and (secret.expires_at is null or secret.expires_at > now())
+    );
+end
 $$;
 comment on function private.sign_delivery(uuid, text) is
 'Signs a text with each valid secret of a twin: HMAC-SHA256 in hex, newest secret first, separated by commas.';
@@ -16540,12 +16711,14 @@ comment on function private.render_delivery(public.twin_deliveries, uuid) is
 'Renders a delivery as a signed HTTP request with the current text of the message, or with the deletion.';
 
 create function private.list_due_queues(p_limit integer) returns table (ai_twin_id uuid, channel_id uuid)
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
+begin
     -- The owners with queues that wait, one index probe for each, however many queues an owner has.
+    return query
     with recursive owner as (
         (
             select queue.user_id from private.twin_queues as queue
@@ -16590,7 +16763,8 @@ as $$
         limit greatest(0, share.most - share.busy)
     ) as due
     order by share.busy + due.place, due.due_at
-    limit p_limit
+    limit p_limit;
+end
 $$;
 comment on function private.list_due_queues(integer) is
 'The queues that are due, in turns: first one of each owner, then the second of each. An owner has at most
@@ -16681,29 +16855,37 @@ lease_seconds (default 60). A queue gives one delivery at a time. If the lease e
 worker gets the delivery again.';
 
 create function private.retry_delay(p_attempts integer) returns interval
-language sql
+language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     -- Random, up to half shorter, so that deliveries that failed together are not all retried at the same time.
-    select make_interval(
-        secs => least(3600, settings.twin_retry_seconds * power(4, least(p_attempts, 10) - 1)) * (1 - random() / 2)
-    )
-    from private.settings as settings
+    return (
+        select make_interval(
+            secs => least(3600, settings.twin_retry_seconds * power(4, least(p_attempts, 10) - 1)) * (1 - random() / 2)
+        )
+        from private.settings as settings
+    );
+end
 $$;
 comment on function private.retry_delay(integer) is
 'The wait after p_attempts failures: four times as long after each, at most an hour.';
 
 create function private.hold_time(p_status integer) returns interval
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     -- An outage would fail the next delivery too, so it may hold up the queue for longer than a message that the
     -- webhook refuses.
-    select make_interval(secs => settings.twin_skip_seconds)
-        * case when p_status is null or p_status in (408, 429, 502, 503, 504) then 6 else 1 end
-    from private.settings as settings
+    return (
+        select make_interval(secs => settings.twin_skip_seconds)
+            * case when p_status is null or p_status in (408, 429, 502, 503, 504) then 6 else 1 end
+        from private.settings as settings
+    );
+end
 $$;
 comment on function private.hold_time(integer) is
 'How long after its first attempt a failing delivery may hold up its queue, by the last status of the webhook.';
@@ -16900,11 +17082,13 @@ comment on function private.spend_request() is
 seconds until the next minute begins.';
 
 create function private.spend_failed_request(jsonb) returns json
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select private.succeed(null)
+begin
+    return private.succeed(null);
+end
 $$;
 comment on function private.spend_failed_request(jsonb) is
 'Does nothing, so that the gateway counts it: the service calls it after a request that Postgres cancelled or failed,
@@ -17012,18 +17196,20 @@ PT422 when the key was used for a different request.';
 
 -- Definer, because callers may change only their own answers. The function checks the caller.
 create function private.finish_idempotent(p_route text, p_key text, p_status integer, p_body text) returns void
-language sql
+language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     update private.idempotency_keys as known
     set
         status = p_status,
         body = p_body,
         message_id = coalesce(p_body::jsonb #>> '{data,message_id}', p_body::jsonb #>> '{data,id}')::uuid
     where known.principal = coalesce((select auth.uid())::text, (select auth.role()))
-        and known.route = p_route and known.key = p_key
+        and known.route = p_route and known.key = p_key;
+end
 $$;
 comment on function private.finish_idempotent(text, text, integer, text) is
 'Stores the status and body of a first request under its key.';
@@ -17135,11 +17321,12 @@ comment on function private.render_failure(text, text, text, text, text) is
 null for errors that the caller did not cause: the service answers those itself.';
 
 create function private.retry_after(p_status integer, p_code text, p_limits jsonb) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case
+begin
+    return case
         when p_code = 'rate_limited' then jsonb_build_object('retry-after', p_limits -> 'ratelimit-reset')
         when p_code in ('summary_budget_exhausted', 'project_summary_budget_exhausted') then
             jsonb_build_object('retry-after', ceil(extract(
@@ -17147,7 +17334,8 @@ as $$
             ))::text)
         when p_status in (429, 503) then '{"retry-after": "5"}'
         else '{}'
-    end
+    end;
+end
 $$;
 comment on function private.retry_after(integer, text, jsonb) is
 'The header Retry-After in seconds for a limit or an outage, as a JSON object; an empty object for other errors.
@@ -17566,11 +17754,12 @@ comment on function private.remember_twin_owner_trigger() is
 'Trigger: records the owner of a deleted twin''s messages, so that erasing the owner deletes them.';
 
 create function private.count_belongings(p_user_id uuid) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_build_object(
+begin
+    return jsonb_build_object(
         'connections', (
             select count(*) from public.messaging_connections as connection where connection.workspace_id = p_user_id
         ),
@@ -17586,7 +17775,8 @@ as $$
         'twins', (select count(*) from public.ai_twins as twin where twin.user_id = p_user_id),
         'memberships', (select count(*) from public.channel_members as member where member.user_id = p_user_id),
         'reactions', (select count(*) from public.message_reactions as mark where mark.user_id = p_user_id)
-    )
+    );
+end
 $$;
 comment on function private.count_belongings(uuid) is
 'The number of rows by kind that belong only to this user; those of teams stay.';
@@ -17671,10 +17861,12 @@ comment on function private.delete_addresses(uuid) is
 'Deletes the invitations to the address of a user that were not accepted, and clears the address in all others.';
 
 create function private.list_user_messages(p_user_id uuid) returns setof uuid
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select said.id from public.messages as said where said.user_id = p_user_id
     union all
     select said.id
@@ -17682,7 +17874,8 @@ as $$
     inner join public.ai_twins as twin on said.ai_twin_id = twin.id
     where twin.user_id = p_user_id
     union all
-    select former.message_id from private.former_twin_messages as former where former.user_id = p_user_id
+    select former.message_id from private.former_twin_messages as former where former.user_id = p_user_id;
+end
 $$;
 comment on function private.list_user_messages(uuid) is
 'Ids of the messages that a user and the user''s twins wrote, deleted twins included.';
@@ -17831,18 +18024,20 @@ comment on function private.record_export(uuid, uuid, boolean) is
 from the last hour, so a page with an invented cursor leaves a line too.';
 
 create function private.has_exported(p_workspace_id uuid, p_subject_id uuid) returns boolean
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select exists (
+begin
+    return exists (
         select from public.audit_log as line
         where line.workspace_id = p_workspace_id
             and line.at > now() - interval '1 hour'
             and line.subject_id = p_subject_id
             and line.action in ('channel.exported', 'conversation.exported')
             and line.actor_id is not distinct from private.acting_user_id()
-    )
+    );
+end
 $$;
 comment on function private.has_exported(uuid, uuid) is
 'Whether the acting user has an audit line for an export of this conversation or channel in the last hour.';
@@ -17913,49 +18108,55 @@ comment on function public.export_conversation(jsonb) is
 after (next_cursor of the page before, which is null on the last page). PT404, PT400.';
 
 create function private.render_export(p_message_ids uuid[]) returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
     -- One statement for all messages evaluates each policy once.
-    select coalesce(jsonb_agg(
-        private.render_message(message, (
-            select private.render_pin(pin.pinned_by, pin.pinned_at)
-            from public.message_pins as pin
-            where pin.message_id = message.id
-        )) || jsonb_build_object(
-            'seq', message.seq,
-            'reactions', (
-                select coalesce(jsonb_agg(jsonb_build_object(
-                    'emoji', mark.emoji, 'user_id', mark.user_id, 'created_at', private.format_time(mark.created_at)
-                ) order by mark.created_at, mark.id), '[]')
-                from public.message_reactions as mark
-                where mark.message_id = message.id
-            ),
-            'edits', (
-                select coalesce(jsonb_agg(jsonb_build_object(
-                    'version', edit.version,
-                    'content', edit.content,
-                    'written_at', private.format_time(edit.written_at),
-                    'replaced_at', private.format_time(edit.replaced_at)
-                ) order by edit.version), '[]')
-                from public.message_edits as edit
-                where edit.message_id = message.id
-            )
-        ) order by message.seq
-    ), '[]')
-    from public.messages as message
-    where message.id = any(p_message_ids)
+    return (
+        select coalesce(jsonb_agg(
+            private.render_message(message, (
+                select private.render_pin(pin.pinned_by, pin.pinned_at)
+                from public.message_pins as pin
+                where pin.message_id = message.id
+            )) || jsonb_build_object(
+                'seq', message.seq,
+                'reactions', (
+                    select coalesce(jsonb_agg(jsonb_build_object(
+                        'emoji', mark.emoji, 'user_id', mark.user_id, 'created_at', private.format_time(mark.created_at)
+                    ) order by mark.created_at, mark.id), '[]')
+                    from public.message_reactions as mark
+                    where mark.message_id = message.id
+                ),
+                'edits', (
+                    select coalesce(jsonb_agg(jsonb_build_object(
+                        'version', edit.version,
+                        'content', edit.content,
+                        'written_at', private.format_time(edit.written_at),
+                        'replaced_at', private.format_time(edit.replaced_at)
+                    ) order by edit.version), '[]')
+                    from public.message_edits as edit
+                    where edit.message_id = message.id
+                )
+            ) order by message.seq
+        ), '[]')
+        from public.messages as message
+        where message.id = any(p_message_ids)
+    );
+end
 $$;
 comment on function private.render_export(uuid[]) is
 'Renders messages, oldest first, with seq, pin, reactions and earlier versions.';
 
 create function private.measure_messages(p_channel_id uuid, p_after bigint, p_limit integer)
 returns table (id uuid, seq bigint, bytes bigint)
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select
         said.id,
         said.seq,
@@ -17968,7 +18169,8 @@ as $$
     from public.messages as said
     where said.channel_id = p_channel_id and said.deleted_at is null and said.seq > p_after
     order by said.seq
-    limit p_limit
+    limit p_limit;
+end
 $$;
 comment on function private.measure_messages(uuid, bigint, integer) is
 'Messages of a channel after a seq, in order, with the approximate size of each in bytes, earlier versions included.';
@@ -18398,17 +18600,21 @@ comment on function private.delete_old_changes(timestamptz, integer) is
 has not indexed stay. Notes where the log of each workspace now begins. Returns their number.';
 
 create function private.delete_logs(p_limit integer) returns jsonb
-language sql
+language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_build_object(
-        'message_events',
-        private.delete_old_events(now() - make_interval(days => settings.channel_event_days), p_limit),
-        'inbox_changes',
-        private.delete_old_changes(now() - make_interval(days => settings.inbox_change_days), p_limit)
-    )
-    from private.settings
+begin
+    return (
+        select jsonb_build_object(
+            'message_events',
+            private.delete_old_events(now() - make_interval(days => settings.channel_event_days), p_limit),
+            'inbox_changes',
+            private.delete_old_changes(now() - make_interval(days => settings.inbox_change_days), p_limit)
+        )
+        from private.settings
+    );
+end
 $$;
 comment on function private.delete_logs(integer) is
 'Deletes old lines of the logs from which clients catch up, if the settings limit their age. Returns the number of rows
@@ -18610,11 +18816,12 @@ comment on function private.measure_search() is
 'Measures how far the search index is behind ingest, in seconds, and behind changes of languages, in messages.';
 
 create function public.read_metrics(jsonb) returns json
-language sql
+language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-    select private.succeed((
+begin
+    return private.succeed((
         select jsonb_agg(to_jsonb(measured))
         from (
             select * from private.measure_deliveries()
@@ -18625,7 +18832,8 @@ as $$
             union all
             select * from private.measure_search()
         ) as measured
-    ))
+    ));
+end
 $$;
 comment on function public.read_metrics(jsonb) is
 'For the service: returns an array of gauges, each with name, help, labels and value.';
@@ -18634,10 +18842,12 @@ comment on function public.read_metrics(jsonb) is
 -- Each problem is one sentence that says what is wrong and what to do.
 
 create function private.diagnose_login() returns setof text
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select format('The database user %s cannot become %s; grant it that role.', session_user, needed.role)
     from unnest(array['anon', 'authenticated', 'service_role']) as needed (role)
     where not pg_has_role(session_user, needed.role, 'member')
@@ -18672,16 +18882,19 @@ as $$
         session_user
     )
     where not has_schema_privilege(session_user, 'private', 'usage')
-        or not has_function_privilege(session_user, 'private.call(text, text, text, text, text, bytea)', 'execute')
+        or not has_function_privilege(session_user, 'private.call(text, text, text, text, text, bytea)', 'execute');
+end
 $$;
 comment on function private.diagnose_login() is
 'Reports missing and excess rights of the login that asks.';
 
 create function private.diagnose_tables() returns setof text
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select format('Row-level security is off on %s.%s; enable it.', schema.nspname, class.relname)
     from pg_class as class
     inner join pg_namespace as schema on class.relnamespace = schema.oid
@@ -18706,16 +18919,19 @@ as $$
     where has_schema_privilege('anon', 'private', 'usage')
     union all
     select 'private.settings has lost its row; run "insert into private.settings default values".'
-    where not exists (select from private.settings)
+    where not exists (select from private.settings);
+end
 $$;
 comment on function private.diagnose_tables() is
 'Reports problems of tables in public and private: row-level security, triggers, indexes, settings.';
 
 create function private.diagnose_platform() returns setof text
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select format(
         'Search does not find messages of conversations since %s, because no process indexes them; run '
         'threadline serve or threadline work, or enable pg_cron.', private.format_time(behind.since)
@@ -18757,16 +18973,19 @@ as $$
     select 'Realtime has made no partition of realtime.messages yet, so broadcasts are lost; connect a client once.'
     from pg_class
     where oid = to_regclass('realtime.messages') and relkind = 'p'
-        and not exists (select from pg_inherits where inhparent = pg_class.oid)
+        and not exists (select from pg_inherits where inhparent = pg_class.oid);
+end
 $$;
 comment on function private.diagnose_platform() is
 'Reports problems of Storage and Realtime that the database can see.';
 
 create function private.diagnose_version(p_needed text) returns setof text
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select format(
         'The database has schema version %s and the service needs %s; '
         'run "threadline add" and "npx supabase@3 db push --remote".',
@@ -18778,18 +18997,21 @@ as $$
         'The database has schema version %s, newer than %s of the service; upgrade the service.',
         private.schema_version(), p_needed
     )
-    where private.schema_version() > p_needed
+    where private.schema_version() > p_needed;
+end
 $$;
 comment on function private.diagnose_version(text) is
 'Reports a schema that is older or newer than the service needs.';
 
 -- Definer, because the service may not read the buckets.
 create function private.diagnose(p_version text, p_now timestamptz) returns setof text
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     select private.diagnose_version(p_version)
     union all
     select private.diagnose_login()
@@ -18803,7 +19025,8 @@ as $$
         'The clocks of the service and of the database are %s seconds apart; set the time.',
         round(abs(extract(epoch from clock_timestamp() - p_now)))
     )
-    where abs(extract(epoch from clock_timestamp() - p_now)) > 30
+    where abs(extract(epoch from clock_timestamp() - p_now)) > 30;
+end
 $$;
 comment on function private.diagnose(text, timestamptz) is
 'Returns one sentence for each problem of this database; no rows without problems. p_version is the schema version
