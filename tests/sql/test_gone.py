@@ -194,12 +194,17 @@ def test_erased_user_leaves_no_text(db: Db, planted: str) -> None:
 
 def test_erased_person_leaves_no_text(db: Db) -> None:
     phone = value(db, "select phone from public.people where id = %s", JOHN_DOE)
-    said = conversation(
-        message(content=CANARY), external_id=CANARY, participant_identifier=phone, participant_name=CANARY
-    )
+    edit = {"message_id": "m", "type": "edited", "content": f"{CANARY}, edited", "at": "2026-02-01T10:31:00Z"}
+    of_person = {"participant_identifier": phone, "participant_name": CANARY}
     db.execute("update public.people set full_name = %s where id = %s", (CANARY, JOHN_DOE))
-    ingest(db, said)
-    assert "realtime.messages.payload" in places(db)
+    known = "insert into public.person_identifiers (person_id, kind, value) values (%s, 'email', %s)"
+    db.execute(known, (JOHN_DOE, f"{CANARY}@example.com"))
+    ingest(db, conversation(message("m", content=CANARY), updates=[edit], external_id=CANARY, **of_person))
+    moved = conversation(message("n"), external_id=f"{CANARY} 2", continues=CANARY, **of_person)
+    [result] = ingest(db, moved).body["results"]
+    ask(db, None, "index_conversations")
+    add_summary(db, conversation_id=result["conversation_id"])
+    assert {"realtime.messages.payload", "private.conversation_aliases.continues"} <= places(db)
     assert call(db, "erase_person", MATTY, person_id=JOHN_DOE).status == 200
     assert places(db) == set()
 
