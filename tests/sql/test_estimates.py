@@ -85,7 +85,8 @@ attachments: height = 1, width = 1, uploaded_by = '{MATTY}'
 audit_log: actor_id = '{MATTY}', request_id = '{SECRET}'
 channels: language = 'de', direct_key = uuid_send(id)
 conversation_messages: deleted_at = now(), original = '{{}}', stated_at = now()
-conversations: matched_by = 'phone', participant_named_at = now(), person_id = '{JOHN_DOE}', participant_key = '{SECRET}'
+conversations: matched_by = 'phone', participant_named_at = now()
+conversations: person_id = '{JOHN_DOE}', participant_key = '{SECRET}'
 erasures: request_id = '{SECRET}'
 ingest_log: errors = array['{SECRET}'], request_id = '{SECRET}'
 member_states: hidden_seq = 1
