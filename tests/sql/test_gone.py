@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.support.calls import call, ingest
+from tests.support.calls import ask, call, ingest
 from tests.support.database import Db, become, become_postgres, lift_request_limit, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.realtime import fire_deferred_triggers
 from tests.support.world import BOB, CAROL, CHANNEL, JOHN_DOE, MALLORY, MATTY, TWIN
 
 CANARY = "canary7"
+EARLIER = "2026-02-01T09:00:00Z"
 STORE = "insert into storage.objects (bucket_id, name, owner_id, metadata) values ('attachments', %s, %s, %s)"
 
 
@@ -94,12 +95,13 @@ def planted(db: Db) -> str:
     return said
 
 
-def add_summary(db: Db) -> None:
+def add_summary(db: Db, **subject: str) -> None:
     """Store a summary that quotes the canary."""
+    [(column, subject_id)] = (subject or {"channel_id": CHANNEL}).items()
     db.execute(
-        "insert into private.summaries (channel_id, last_seq, requested_count, model, prompt_version,"
+        f"insert into private.summaries ({column}, last_seq, requested_count, model, prompt_version,"
         " lease_expires_at, answer, finished_at) values (%s, 1, 1, 'x', 1, now(), %s, now())",
-        (CHANNEL, Jsonb({"summary": CANARY})),
+        (subject_id, Jsonb({"summary": CANARY})),
     )
 
 
@@ -192,21 +194,62 @@ def test_erased_user_leaves_no_text(db: Db, planted: str) -> None:
 
 def test_erased_person_leaves_no_text(db: Db) -> None:
     phone = value(db, "select phone from public.people where id = %s", JOHN_DOE)
-    said = conversation(
-        message(content=CANARY), external_id=CANARY, participant_identifier=phone, participant_name=CANARY
-    )
+    edit = {"message_id": "m", "type": "edited", "content": f"{CANARY}, edited", "at": "2026-02-01T10:31:00Z"}
+    of_person = {"participant_identifier": phone, "participant_name": CANARY}
     db.execute("update public.people set full_name = %s where id = %s", (CANARY, JOHN_DOE))
-    ingest(db, said)
-    assert "realtime.messages.payload" in places(db)
+    known = "insert into public.person_identifiers (person_id, kind, value) values (%s, 'email', %s)"
+    db.execute(known, (JOHN_DOE, f"{CANARY}@example.com"))
+    ingest(db, conversation(message("m", content=CANARY), updates=[edit], external_id=CANARY, **of_person))
+    moved = conversation(message("n"), external_id=f"{CANARY} 2", continues=CANARY, **of_person)
+    [result] = ingest(db, moved).body["results"]
+    ask(db, None, "index_conversations")
+    add_summary(db, conversation_id=result["conversation_id"])
+    assert {"realtime.messages.payload", "private.conversation_aliases.continues"} <= places(db)
     assert call(db, "erase_person", MATTY, person_id=JOHN_DOE).status == 200
     assert places(db) == set()
 
 
-@pytest.mark.parametrize("table", ["conversation_messages", "conversations"])
-def test_deleted_rows_of_an_inbox_leave_no_text(db: Db, table: str) -> None:
-    ingest(db, conversation(message(content=CANARY)))
-    assert "realtime.messages.payload" in places(db)
-    db.execute(f"delete from public.{table} where true")
+@pytest.fixture
+def received(db: Db) -> str:
+    """Plant the canary at every place that a received message reaches, and return the id of its conversation."""
+    lift_request_limit(db)
+    changes = [
+        {"message_id": "m", "type": "edited", "content": f"{CANARY}, edited", "at": "2026-02-01T10:31:00Z"},
+        {"message_id": "m", "type": "reaction", "emoji": CANARY, "at": "2026-02-01T10:32:00Z"},
+        {"message_id": "m", "type": "failed", "reason": CANARY, "at": "2026-02-01T10:33:00Z"},
+    ]
+    said = message("m", content=CANARY, media_url=f"https://{CANARY}.example/", note=CANARY)
+    [result] = ingest(db, conversation(message("n", sent_at=EARLIER), said, updates=changes)).body["results"]
+    ask(db, None, "index_conversations")
+    add_summary(db, conversation_id=result["conversation_id"])
+    assert places(db) == {
+        "conversation_messages.message",
+        "conversation_messages.original",
+        "conversation_updates.value",
+        "conversations.last_message_preview",
+        "private.message_words.words",
+        "private.summaries.answer",
+        "realtime.messages.payload",
+    }
+    return result["conversation_id"]
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        "update",
+        "delete from public.conversation_messages where conversation_id = %s",
+        "delete from public.conversations where id = %s",
+        "select private.delete_old_conversations(workspace_id, now(), 9) from public.conversations where id = %s",
+    ],
+    ids=["update", "messages", "conversations", "retention"],
+)
+def test_deleted_rows_of_an_inbox_leave_no_text(db: Db, received: str, way: str) -> None:
+    if way == "update":
+        deleted = {"message_id": "m", "type": "deleted", "at": "2026-02-01T11:00:00Z"}
+        assert ingest(db, conversation(updates=[deleted])).statuses == ["updated"]
+    else:
+        db.execute(way, (received,))
     assert places(db) == set()
 
 
