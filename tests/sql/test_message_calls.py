@@ -496,6 +496,7 @@ def test_owner_edits_and_deletes_messages_of_a_twin(db: Db) -> None:
     assert call(db, "edit_message", BOB, id=said, content="x").error == (403, "not_the_author", None)
     reply = call(db, "edit_message", id=said, content="better")
     assert (reply.data["content"], reply.data["ai_twin_id"], reply.data["user_id"]) == ("better", TWIN, None)
+    assert events(db)[-1] == ("message.updated", said, MATTY, None)
     assert call(db, "delete_message", CAROL, id=said, admin=True).error == (403, "not_the_author", None)
     assert call(db, "delete_message", id=said).status == 200
     other = send(db, ai_twin_id=TWIN)

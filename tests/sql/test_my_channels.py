@@ -379,6 +379,7 @@ def test_only_members_join_the_current_turn(db: Db) -> None:
     assert may_join(db, MATTY, f"{topic}:1:live", "presence")
     assert may_send(db, MATTY, f"{topic}:1:live")
     assert not may_send(db, MATTY, f"{topic}:1")
+    assert not may_join(db, MATTY, f"channel:{CHANNEL}:1")
     for turn in ("0", "2", "01", "1x", "", "1:1", "9" * 30, "-1"):
         assert not may_join(db, MATTY, f"{topic}:{turn}"), turn
     assert not may_join(db, BOB, f"{topic}:1")

@@ -138,7 +138,13 @@ def test_pages_of_events_follow_each_number(scene: Scene, channel: str) -> None:
     every = call(scene.db, "list_channel_events", BOB, **fields).data
     last = last_seq(scene, channel)
     assert [event["payload"]["seq"] for event in every] == list(range(1, last + 1))
-    for reader, limit, since in ((BOB, 1, 0), (BOB, 4, 3), (None, 2, last - 2), (BOB, 5, last - 1), (MATTY, 1, last)):
+    for reader, limit, since in (
+        (BOB, 1, 0),
+        (BOB, 4, 3),
+        (None, 2, last - 2),
+        (BOB, 5, last - 1),
+        (MATTY, 1, last + 5),
+    ):
         page = call(scene.db, "list_channel_events", reader, **fields, since=since, limit=limit)
         assert page.data == every[since : since + limit]
         assert page.meta == {

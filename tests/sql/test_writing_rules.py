@@ -1,6 +1,7 @@
 """What may be written: reactions in one spelling, no blank text, no NUL, and hints that name the function to call."""
 
 import json
+import re
 
 import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege, UniqueViolation
@@ -187,7 +188,12 @@ def test_refused_statement_names_the_function(db: Db, statement: str, function: 
     if function is None:
         db.execute(statement)  # changes nothing
         return
-    assert refused(db, statement, by=InsufficientPrivilege).message_hint == f"Call the function {function}."
+    said_to_client = refused(db, statement, by=InsufficientPrivilege)
+    assert said_to_client.message_hint == f"Call the function {function}."
+    verb, table = re.match(r"(\w+) (?:into |from )?(\w+)", statement).groups()
+    only_content = "Only the content of a message can change."
+    assert said_to_client.message_primary in {f"Clients do not {verb} rows of {table}.", only_content}
+    assert (said_to_client.message_primary == only_content) == (function == "edit_message")
 
 
 def test_own_functions_are_not_refused(db: Db) -> None:
