@@ -178,6 +178,16 @@ def test_edit_of_a_twin_stays_in_the_channel(db: Db) -> None:
     assert [each["event"] for each in bodies(db)] == ["message.deleted"]
 
 
+def test_deletion_goes_where_the_message_went(db: Db) -> None:
+    db.execute("update private.settings set twin_max_hops = 2")
+    other = add_twin(db, MATTY)
+    said = [send(db, ai_twin_id=speaker) for speaker in (TWIN, other, TWIN)]
+    assert drain(db) == said[:2]
+    for each in said:
+        call(db, "delete_message", id=each)
+    assert [body["id"] for body in bodies(db)] == said[:2]
+
+
 def test_pins_and_reactions_are_not_delivered(db: Db) -> None:
     said = send(db)
     bodies(db)
@@ -217,6 +227,7 @@ def test_list_without_a_state_shows_all(db: Db) -> None:
         "https://[::1::2]/",
         "https://[1.2.3.4]/",
         f"https://{'x' * 64}.example/",
+        f"https://{'.'.join(['x' * 50] * 5)}/",
     ],
 )
 def test_url_that_cannot_be_one_is_refused(db: Db, url: str) -> None:
