@@ -79,6 +79,14 @@ KINDS = {
         "select id from private.summaries",
         "1 day",
     ),
+    "user_events": (
+        """
+        insert into public.user_events (user_id, seq, kind, created_at)
+        select id, 10000000000 + hashtext(%(name)s), 'channel.left', now() - %(age)s::interval from auth.users limit 1
+        """,
+        "select seq from public.user_events where seq > 1000000",
+        "30 days",
+    ),
     "ingest_log": (
         """
         insert into public.ingest_log (workspace_id, user_id, connection_id, at, status)
@@ -87,6 +95,17 @@ KINDS = {
         "select id from public.ingest_log",
         "30 days",
     ),
+}
+
+# The setting of each kind; counts of requests have none.
+SETTINGS = {
+    "idempotency_keys": "idempotency_hours",
+    "messaging_keys": "ingest_log_days",
+    "twin_secrets": "twin_secret_days",
+    "twin_deliveries": "delivery_days",
+    "summaries": "summary_days",
+    "ingest_log": "ingest_log_days",
+    "user_events": "user_event_days",
 }
 
 
@@ -101,6 +120,8 @@ def clean(db: Db, limit: int = 100) -> dict[str, int]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_clean_up_removes_only_expired_rows(db: Db, kind: str) -> None:
     _, left, age = KINDS[kind]
+    for setting in {*SETTINGS.values()} - {SETTINGS.get(kind)}:
+        db.execute(f"update private.settings set {setting} = 3 * {setting}")
     make(db, kind, "old", f"{age} 1 minute")
     make(db, kind, "young", f"{age} -1 minute")
     assert len(rows(db, left)) == 2

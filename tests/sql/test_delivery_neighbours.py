@@ -119,7 +119,8 @@ def test_change_leaves_the_other_queues_as_they_are(yard: Yard, name: str, who: 
 
 def test_replay_of_one_wakes_its_queue_only(yard: Yard) -> None:
     yard.db.execute("update private.twin_queues set due_at = null")
-    yard.db.execute("update public.twin_deliveries set attempts = 1 where state = 'pending'")
+    tried = "update public.twin_deliveries set attempts = 1 where state = 'pending' and ai_twin_id = %s"
+    yard.db.execute(tried, (TWIN,))
     assert ask(yard.db, None, "replay_twin_deliveries", ai_twin_id=TWIN, id=dead_one(yard.db)) == {"replayed": 1}
     woken = "select ai_twin_id::text, channel_id::text from private.twin_queues where due_at is not null"
     assert rows(yard.db, woken) == [(TWIN, CHANNEL)]
@@ -129,7 +130,8 @@ def test_replay_of_one_wakes_its_queue_only(yard: Yard) -> None:
 
 def dead_one_of(yard: Yard) -> str:
     """Return the delivery that was replayed: the only one without an attempt."""
-    return str(value(yard.db, "select id::text from public.twin_deliveries where state = 'pending' and attempts = 0"))
+    query = "select id::text from public.twin_deliveries where (ai_twin_id, state, attempts) = (%s, 'pending', 0)"
+    return str(value(yard.db, query, TWIN))
 
 
 def test_last_five_secrets_sign_newest_first(yard: Yard) -> None:

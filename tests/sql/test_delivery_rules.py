@@ -145,6 +145,19 @@ def test_edit_and_deletion_are_delivered(db: Db) -> None:
     deleted = call(db, "delete_message", MATTY, id=said).data
     expected = {**deleted, "channel_id": CHANNEL, "seq": last_seq(db), "event": "message.deleted"}
     assert bodies(db) == [expected]
+    history = ask(db, MATTY, "list_twin_deliveries", ai_twin_id=TWIN)
+    assert [each["state"] for each in history] == ["delivered"] * 3
+
+
+def test_edit_after_a_failed_attempt_is_delivered(db: Db) -> None:
+    said = send(db)
+    fail(db, claim(db)[0])  # the webhook may have received it
+    call(db, "edit_message", MATTY, id=said, content="edited")
+    pass_time(db)
+    assert [(each["event"], each["content"]) for each in bodies(db)] == [
+        ("message.created", "edited"),
+        ("message.updated", "edited"),
+    ]
 
 
 def test_edit_before_the_delivery_is_part_of_it(db: Db) -> None:
@@ -211,6 +224,8 @@ def test_list_without_a_state_shows_all(db: Db) -> None:
     assert len(ask(db, MATTY, "list_twin_deliveries", ai_twin_id=TWIN, limit=2)) == 2
     assert len(ask(db, MATTY, "list_twin_deliveries", ai_twin_id=TWIN, state="all")) == 3
     assert ask(db, BOB, "list_twin_deliveries", ai_twin_id=TWIN) == []
+    wrong = call(db, "list_twin_deliveries", MATTY, ai_twin_id=TWIN, state="late")
+    assert wrong.error == (400, "invalid_field", "state")
 
 
 @pytest.mark.parametrize(

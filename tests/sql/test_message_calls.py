@@ -144,7 +144,8 @@ def test_metadata_of_exactly_16_kb_is_accepted(db: Db) -> None:
 @pytest.mark.parametrize("user_id", [BOB, MALLORY])
 def test_only_the_owner_writes_as_a_twin(db: Db, user_id: str) -> None:
     reply = call(db, "create_message", user_id, **fields_of("create_message", ai_twin_id=TWIN))
-    assert reply.status == (403 if user_id == BOB else 404)
+    not_allowed, not_found = (403, "twin_not_allowed", "ai_twin_id"), (404, "channel_not_found", "channel_id")
+    assert reply.error == (not_allowed if user_id == BOB else not_found)
 
 
 def test_twin_writes_only_in_its_channels(db: Db) -> None:
