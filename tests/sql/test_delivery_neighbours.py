@@ -172,16 +172,66 @@ def test_list_of_deliveries_has_each_newest_first(yard: Yard, state: str | None,
 
 
 def test_delivery_has_all_that_the_webhook_needs(yard: Yard) -> None:
-    delivery = take(yard.db)
-    body = json.loads(delivery["body"])
-    stored = "select id::text, seq, kind from public.twin_deliveries where (ai_twin_id, channel_id, seq) = (%s, %s, %s)"
-    assert rows(yard.db, stored, TWIN, CHANNEL, body["seq"]) == [(delivery["id"], body["seq"], body["event"])]
-    assert delivery["url"] == URL
-    assert delivery["headers"] | {"threadline-signature": ""} == {
-        "content-type": "application/json",
-        "threadline-delivery": delivery["id"],
-        "threadline-twin": TWIN,
-        "threadline-event": "message.created",
-        "threadline-signature": "",
-    }
-    assert signatures(delivery)[1] == [signed(delivery, yard.secret)]
+    urls = {TWIN: URL, yard.neighbours[0][0]: "https://b.example/", yard.neighbours[1][0]: "https://c.example/"}
+    stored = (
+        "select ai_twin_id::text, channel_id::text, message_id::text, kind from public.twin_deliveries where id = %s"
+    )
+    for delivery in (deliveries := claim(yard.db)):
+        body = json.loads(delivery["body"])
+        headers = delivery["headers"]
+        twin = headers["threadline-twin"]
+        assert delivery["url"] == urls[twin]
+        assert headers == {
+            "content-type": "application/json",
+            "threadline-delivery": delivery["id"],
+            "threadline-twin": twin,
+            "threadline-event": body["event"],
+            "threadline-signature": headers["threadline-signature"],
+        }
+        assert rows(yard.db, stored, delivery["id"]) == [(twin, body["channel_id"], body["id"], "message.created")]
+        assert len(signatures(delivery)[1]) == 1
+        if twin == TWIN:
+            assert signatures(delivery)[1] == [signed(delivery, yard.secret)]
+    assert len(deliveries) == 4
+
+
+# What holds up a queue, whose queue it is, and how many each owner then gets, if two at once are allowed.
+SHARES: dict[str, tuple[str, dict[str, int]]] = {
+    "nothing": ("where false", {MATTY: 2, BOB: 1}),
+    "a slow answer of another owner": (
+        f"slow_until = now() + interval '1 min' where user_id = '{BOB}'",
+        {MATTY: 2, BOB: 1},
+    ),
+    "a slow answer": (f"slow_until = now() + interval '1 min' where channel_id = '{CHANNEL}'", {MATTY: 1, BOB: 1}),
+    "a slow answer long ago": ("slow_until = now() - interval '1 min' where true", {MATTY: 2, BOB: 1}),
+    "a lease of another owner": (
+        f"lease = gen_random_uuid(), due_at = now() + interval '1 min' where user_id = '{BOB}'",
+        {MATTY: 2},
+    ),
+    "a lease": (
+        f"lease = gen_random_uuid(), due_at = now() + interval '1 min' where ai_twin_id = '{TWIN}'"
+        f" and channel_id = '{CHANNEL}'",
+        {MATTY: 1, BOB: 1},
+    ),
+    "a lease that ended": (
+        "lease = gen_random_uuid(), due_at = now() - interval '1 min' where true",
+        {MATTY: 2, BOB: 1},
+    ),
+    "a retry": (
+        f"due_at = now() + interval '1 min' where ai_twin_id = '{TWIN}' and channel_id = '{CHANNEL}'",
+        {MATTY: 2, BOB: 1},
+    ),
+    "no delivery": ("due_at = null where true", {}),
+}
+
+
+@pytest.mark.parametrize("held", SHARES)
+def test_owner_gets_a_share_of_the_workers(yard: Yard, held: str) -> None:
+    change, shares = SHARES[held]
+    yard.db.execute("update private.settings set user_max_deliveries = 2")
+    yard.db.execute(f"update private.twin_queues set {change.replace('where false', 'lease = lease where false')}")
+    claimed = [delivery["headers"]["threadline-twin"] for delivery in claim(yard.db)]
+    owners = dict(rows(yard.db, "select id::text, user_id::text from public.ai_twins"))
+    assert {
+        owner: count for owner in (MATTY, BOB) if (count := [owners[twin] for twin in claimed].count(owner))
+    } == shares

@@ -10,7 +10,7 @@ from psycopg.errors import CheckViolation
 
 from tests.support.calls import call, send
 from tests.support.cases import named
-from tests.support.database import Db, become, become_postgres, lift_request_limit, refused, rows, value
+from tests.support.database import Db, add_channel, become, become_postgres, lift_request_limit, refused, rows, value
 from tests.support.event_log import events, inconsistencies, last_seq
 from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TIME, TWIN, UNKNOWN_ID, WORKSPACE
 
@@ -471,8 +471,11 @@ def test_author_may_delete(db: Db) -> None:
 @pytest.mark.parametrize("role", ["owner", "admin"])
 def test_channel_managers_delete_messages_of_others(db: Db, role: str, admin: Any) -> None:
     db.execute("update public.channel_members set role = %s where user_id = %s", (role, CAROL))
-    assert call(db, "delete_message", CAROL, id=MESSAGE).error == (403, "not_the_author", None)
+    add_channel(db, "own", [BOB])  # which he owns
+    for who, fields in ((CAROL, {}), (BOB, {"admin": admin})):
+        assert call(db, "delete_message", who, id=MESSAGE, **fields).error == (403, "not_the_author", None)
     assert call(db, "delete_message", CAROL, id=MESSAGE, admin=admin).status == 200
+    assert call(db, "delete_message", BOB, id=MESSAGE).error == (404, "message_not_found", None)
 
 
 def test_application_admin_deletes_messages_of_others(db: Db) -> None:

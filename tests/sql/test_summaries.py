@@ -352,6 +352,26 @@ def test_outdated_summary_is_removed_after_waiters_read_it(db: Db) -> None:
     assert value(db, "select count(*) from private.summaries where answer is not null") == 0
 
 
+def test_present_summary_and_those_of_others_stay(db: Db) -> None:
+    other = add_channel(db, "other", [MATTY, BOB])
+    send(db, channel_id=other)
+    for channel_id in (CHANNEL, other):
+        finish(db, begin(db, channel_id=channel_id).data, answer=ANSWER)
+    db.execute("update private.summaries set finished_at = now() - interval '6 minutes'")
+    assert begin(db, messageCount=2).status == 201  # removes what is outdated
+    for channel_id in (CHANNEL, other):
+        assert begin(db, BOB, channel_id=channel_id).data == ANSWER
+
+
+def test_refund_goes_to_the_user_who_asked(db: Db) -> None:
+    task = begin(db).data
+    begin(db, BOB, messageCount=1)
+    finish(db, task, failure={**FAILURE, "status": 503}, is_paid=False)
+    assert (used(db), used(db, BOB)) == (0, 1)
+    finish(db, task, failure={**FAILURE, "status": 503}, is_paid=False)
+    assert rows(db, "select used from private.summary_totals") == [1]
+
+
 def test_summaries_are_removed_after_a_day(db: Db) -> None:
     finish(db, begin(db).data, answer=ANSWER)
     db.execute("update private.summaries set finished_at = now() - interval '25 hours'")
