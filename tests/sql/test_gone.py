@@ -131,6 +131,7 @@ def test_canary_reaches_every_place_for_text(db: Db, planted: str) -> None:
 @pytest.mark.parametrize("way", ["author", "admin", "service", "row"])
 def test_deleted_message_leaves_no_text(db: Db, planted: str, way: str) -> None:
     call(db, "edit_message", BOB, id=planted, content=f"{CANARY}, edited")
+    call(db, "pin_message", MATTY, id=planted)
     add_summary(db)
     if way == "row":
         db.execute("delete from public.messages where id = %s", (planted,))
@@ -143,7 +144,8 @@ def test_deleted_message_leaves_no_text(db: Db, planted: str, way: str) -> None:
     assert places(db) == set()
     for who in (BOB, MATTY, MALLORY):
         assert CANARY not in said_to(db, who, planted)
-    assert rows(db, "select from public.twin_deliveries where message_id = %s", planted) == []
+    for table in ("twin_deliveries", "message_pins", "message_reactions", "message_edits"):
+        assert rows(db, f"select from public.{table} where message_id = %s", planted) == []
 
 
 def test_repeated_request_for_a_deleted_message_gets_404(db: Db) -> None:

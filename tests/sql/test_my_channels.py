@@ -402,7 +402,8 @@ def test_deleted_message_leaves_the_turn_too(db: Db) -> None:
     channel_id = add_channel(db, "secret", [MATTY, BOB])
     leave(db, BOB, channel_id)
     message = send(db, "regretted", MATTY, channel_id)
-    assert "regretted" in str(broadcasts(db, f"channel:{channel_id}:1"))
+    call(db, "edit_message", MATTY, id=message, content="regretted twice")
+    assert "regretted twice" in str(broadcasts(db, f"channel:{channel_id}:1"))
     call(db, "delete_message", MATTY, id=message)
     assert "regretted" not in str(broadcasts(db, f"channel:{channel_id}:1"))
 

@@ -23,6 +23,7 @@ from tests.support.world import BOB, CHANNEL, MALLORY, MATTY, MESSAGE, TIME, UNK
 SERVICE = {"model": "claude-test", "prompt_version": "1", "lease_seconds": "120", "is_configured": "true"}
 ANSWER = {"summary": "They talked.", "messageCount": 4, "citations": [MESSAGE], "model": "m", "truncated": False}
 FAILURE = {"status": 502, "code": "summary_refused", "message": "No."}
+MIDNIGHT = "select ceil(extract(epoch from date_trunc('day', now(), 'UTC') + interval '24 hours' - now()))::text"
 
 
 @pytest.fixture(autouse=True)
@@ -232,7 +233,7 @@ def test_user_has_a_daily_summary_limit(db: Db) -> None:
         assert begin(db, messageCount=count).status == 201
     reply = begin(db, messageCount=3)
     assert reply.error == (429, "summary_budget_exhausted", None)
-    assert 0 < int(reply.headers["retry-after"]) <= 86_400  # until midnight
+    assert reply.headers["retry-after"] == value(db, MIDNIGHT)
     assert rows(db, "select requested_count from private.summaries order by 1") == [1, 2]
     assert begin(db, BOB, messageCount=3).status == 201
     db.execute("update private.summary_counts set day = day - 1")
@@ -269,7 +270,7 @@ def test_project_has_a_daily_summary_limit(db: Db) -> None:
     for user_id in (MATTY, BOB, None):
         refused_reply = begin(db, user_id, messageCount=3)
         assert refused_reply.error == (429, "project_summary_budget_exhausted", None)
-        assert int(refused_reply.headers["retry-after"]) > 0
+        assert refused_reply.headers["retry-after"] == value(db, MIDNIGHT)
     assert used(db) == 1
     assert rows(db, "select requested_count from private.summaries order by 1") == [1, 2]
     db.execute("update private.summary_totals set day = day - 1")
@@ -303,6 +304,7 @@ def test_empty_channel_gets_an_empty_summary_for_free(db: Db) -> None:
 def test_service_without_model_key_answers_only_from_cache(db: Db) -> None:
     reply = begin(db, service={"is_configured": "false"})
     assert reply.error == (503, "summaries_not_configured", None)
+    assert reply.headers["retry-after"] == "5"
     assert "ANTHROPIC_API_KEY" in reply.body["error"]["message"]
     finish(db, begin(db).data, answer=ANSWER)
     assert begin(db, service={"is_configured": "false"}).data == ANSWER
