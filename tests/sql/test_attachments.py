@@ -327,7 +327,15 @@ def test_only_the_service_states_the_size_of_an_image(db: Db) -> None:
     become(db, CAROL)
     db.execute("select private.set_image_size(%s, 1, 1)", (other["id"],))
     become(db, BOB)
+    third = store(db, BOB, "chart.png")
+    for width in (10, 20):  # the first one stays
+        request = json.dumps({"conversation_id": CHANNEL, "files": [{**third, "width": width, "height": 5}]})
+        finished = value(db, "select private.finish_upload(%s)", request)["data"]["files"][0]
+        assert (finished["width"], finished["height"]) == (10, 5)
     assert value(db, "select width from public.attachments where id = %s", other["id"]) is None
+    become_service(db)
+    db.execute("select private.set_image_size(%s, 7, 8)", (other["id"],))
+    assert rows(db, "select width, height from public.attachments where id = %s", other["id"]) == [(7, 8)]
 
 
 def test_search_finds_files_by_name(db: Db) -> None:

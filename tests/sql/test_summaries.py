@@ -221,6 +221,11 @@ def test_failure_is_reported_to_waiters_and_retried_next(db: Db) -> None:
     assert poll(db, task).error == (502, "summary_refused", None)
     assert begin(db, BOB).status == 201
     assert poll(db, task).status == 202
+    call(db, "edit_message", id=MESSAGE, content="edited")
+    task = begin(db).data
+    call(db, "edit_message", id=MESSAGE, content="edited again")
+    finish(db, task, failure=FAILURE)  # an answer would be outdated
+    assert poll(db, task).error == (502, "summary_refused", None)
 
 
 def test_last_poll_returns_a_timeout(db: Db) -> None:
@@ -361,6 +366,9 @@ def test_present_summary_and_those_of_others_stay(db: Db) -> None:
         finish(db, begin(db, channel_id=channel_id).data, answer=ANSWER)
     db.execute("update private.summaries set finished_at = now() - interval '6 minutes'")
     assert begin(db, messageCount=2).status == 201  # removes what is outdated
+    busy = add_channel(db, "busy", [MATTY])
+    for _ in range(20):  # events with higher numbers
+        send(db, channel_id=busy)
     for channel_id in (CHANNEL, other):
         assert begin(db, BOB, channel_id=channel_id).data == ANSWER
 
