@@ -248,7 +248,7 @@ def test_deleted_channel_leaves_no_text(db: Db, planted: str, is_sealed: bool) -
 
 def test_rows_of_two_channels_leave_no_text(db: Db) -> None:
     other = add_channel(db, "other", [MATTY])
-    said = [send(db, CANARY, channel_id=channel_id) for channel_id in (CHANNEL, other)]
+    said = [send(db, CANARY, channel_id=channel_id) for channel_id in (other, CHANNEL)]
     assert "realtime.messages.payload" in places(db)
     db.execute("delete from public.messages where id = any(%s)", (said,))
     assert places(db) == set()
