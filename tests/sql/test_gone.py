@@ -217,7 +217,9 @@ def test_deleted_rows_of_an_inbox_leave_no_text(db: Db, table: str, workspace: s
     assert "realtime.messages.payload" in places(db)
     if table == "updates":
         deleted = [{"message_id": "m1", "type": "deleted", "at": "2026-02-01T11:00:00Z"}]
-        ingest(db, conversation(updates=deleted, external_id="chat"), **new)
+        read = [{**deleted[0], "type": "read"}]  # of a message with the same id
+        chats = [conversation(updates=each, external_id=name) for name, each in (("chat", deleted), ("other", read))]
+        ingest(db, *chats, **new)
     else:
         key = "id" if table == "conversations" else "conversation_id"
         chat = "select id from public.conversations where external_conversation_id = 'chat'"
@@ -239,9 +241,14 @@ def test_receipt_of_a_message_redacts_no_broadcast(db: Db) -> None:
 @pytest.mark.parametrize("is_sealed", [False, True])
 def test_deleted_channel_leaves_no_text(db: Db, planted: str, is_sealed: bool) -> None:
     if is_sealed:
+        rename = "update public.user_profiles set display_name = %s where user_id = %s"
         db.execute("delete from public.channel_members where channel_id = %s and user_id = %s", (CHANNEL, CAROL))
-        send(db, CANARY, BOB)
+        db.execute(rename, (CANARY, MALLORY))
+        join_later(db)
         fire_deferred_triggers(db)
+        db.execute(rename, ("Mallory", MALLORY))
+        told = "select from realtime.messages where topic = %s and payload::text ~ %s"
+        assert rows(db, told, f"channel:{CHANNEL}:1", CANARY) != []
     db.execute("delete from public.channels where id = %s", (CHANNEL,))
     assert places(db) == set()
 

@@ -471,7 +471,8 @@ def test_author_may_delete(db: Db) -> None:
 @pytest.mark.parametrize("role", ["owner", "admin"])
 def test_channel_managers_delete_messages_of_others(db: Db, role: str, admin: Any) -> None:
     db.execute("update public.channel_members set role = %s where user_id = %s", (role, CAROL))
-    add_channel(db, "own", [BOB])  # which he owns
+    add_channel(db, "own", [MALLORY])  # of an owner elsewhere
+    assert call(db, "delete_message", MALLORY, id=MESSAGE, admin=admin).error == (404, "message_not_found", None)
     for who, fields in ((CAROL, {}), (BOB, {"admin": admin})):
         assert call(db, "delete_message", who, id=MESSAGE, **fields).error == (403, "not_the_author", None)
     assert call(db, "delete_message", CAROL, id=MESSAGE, admin=admin).status == 200

@@ -188,6 +188,7 @@ def test_service_lists_for_a_named_user(db: Db) -> None:
 
 
 def test_mentions_become_rows_and_counts(db: Db) -> None:
+    add_channel(db, "elsewhere", [MALLORY])
     message = send(db, f"<@{BOB}> <@{BOB.upper()}> <@{MALLORY}> <@{TWIN}> <!channel> <@unknown>")
     stored = "select user_id::text, ai_twin_id::text from public.message_mentions where message_id = %s order by 1, 2"
     assert rows(db, stored, message) == [(BOB, None), (None, TWIN), (None, None)]
