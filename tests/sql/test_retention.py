@@ -19,6 +19,15 @@ def plant(db: Db) -> None:
         messages = [message(f"{name} {age}", sent_at=stamps[age]) for age in AGES]
         ingest(db, conversation(*messages, external_id=name))
     ingest(db, conversation(message("over", sent_at=stamps[25]), external_id="over"))
+    ingest(db, conversation(external_id="empty"))
+    ingest(db, conversation(message("young", sent_at=stamps[5]), external_id="young"))
+    named = "conversation_id, workspace_id, external_id, sender"
+    db.execute(
+        f"insert into private.conversation_media (path, {named})"
+        f" select external_id, {named} from public.conversation_messages"
+        f" union all select 'awaited', conversation_id, workspace_id, 'awaited', sender"
+        " from public.conversation_messages where external_id = 'young'"
+    )
     own = "insert into public.channels (workspace_id, name, created_by) values (%s, %s, %s) returning id::text"
     places = [value(db, own, MATTY, name, MATTY) for name in ("first", "second")]
     places.append(add_channel(db, "team", [BOB]))
@@ -61,7 +70,9 @@ def test_each_kind_has_its_own_days(db: Db, ingested: int | None, written: int |
     keep(db, conversation_days=ingested, channel_days=written)
     removed = value(db, "select private.clean_up()")
     chats, said = ([age for age in AGES if days is None or age < days] for days in (ingested, written))
-    names = {"mixed": chats, "other": chats} | ({} if ingested else {"over": [25]})
+    names = {"mixed": chats, "other": chats, "empty": [None], "young": [5]} | ({} if ingested else {"over": [25]})
+    stored = rows(db, "select external_id from public.conversation_messages")
+    assert sorted(rows(db, "select path from private.conversation_media")) == sorted([*stored, "awaited"])
     assert kept(db) == names | {"first": said, "second": said, "team": [*AGES]}
     gone = 2 * (3 - len(chats)) + (ingested is not None)
     assert (removed["conversation_messages"], removed["messages"]) == (gone, 2 * (3 - len(said)))
