@@ -386,12 +386,16 @@ def test_channel_of_erased_owner_passes_on_or_is_deleted(db: Db) -> None:
         BOB,
         BOB,
     )
+    make = "insert into public.channels (workspace_id, name, created_by) values (%s, 'x', %s) returning id"
+    of_team, of_another = value(db, make, WORKSPACE, BOB), value(db, make, WORKSPACE, CAROL)
+    direct = uuid.UUID(call(db, "open_direct", BOB, user_ids=[CAROL]).data["id"])
     members = "insert into public.channel_members (channel_id, user_id, role, created_at) values (%s, %s, %s, %s)"
     db.execute(members, (shared, MATTY, "member", "2026-01-01"))
     db.execute(members, (shared, CAROL, "admin", "2026-02-01"))
     receipt = call(db, "erase_user", None, user_id=BOB).data
-    assert receipt["erased"]["channels"] == 1
-    assert rows(db, "select id from public.channels where id = any(%s)", [shared, lonely]) == [shared]
+    assert receipt["erased"]["channels"] == 2
+    made = [shared, lonely, of_team, of_another, direct]
+    assert set(rows(db, "select id from public.channels where id = any(%s)", made)) == {shared, of_another, direct}
     owners = "select user_id::text from public.channel_members where channel_id = %s and role = 'owner'"
     assert rows(db, owners, shared) == [CAROL]
 

@@ -366,7 +366,7 @@ def test_present_summary_and_those_of_others_stay(db: Db) -> None:
         finish(db, begin(db, channel_id=channel_id).data, answer=ANSWER)
     db.execute("update private.summaries set finished_at = now() - interval '6 minutes'")
     assert begin(db, messageCount=2).status == 201  # removes what is outdated
-    busy = add_channel(db, "busy", [MATTY])
+    busy = add_channel(db, "busy", [MATTY, BOB])
     db.execute("update private.channel_counters set last_seq = 1000 where channel_id = %s", (busy,))
     send(db, channel_id=busy)
     for channel_id in (CHANNEL, other):
