@@ -308,18 +308,28 @@ BELONGINGS = {
     "messages": "public.messages where user_id = %(who)s or ai_twin_id in"
     " (select id from public.ai_twins where user_id = %(who)s)",
     "files": "public.attachments where uploaded_by = %(who)s",
-    "summaries": "private.summaries where channel_id = %(channel)s",
+    "summaries": "private.summaries where channel_id = any(%(channels)s)",
 }
 
 
 def test_receipt_counts_what_belonged_to_the_user(db: Db) -> None:
-    ids = {"who": MATTY, "channel": CHANNEL}
+    quiet = value(db, "insert into public.channels (name, created_by) values ('quiet', %s) returning id", BOB)
+    db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (quiet, MATTY))
+    ids = {"who": MATTY, "channels": [uuid.UUID(CHANNEL), quiet]}
     ingest(db, conversation(message("a"), message("b")), conversation(message("c"), external_id="other"))
     become(db, BOB)
     made = value(db, "select public.create_messaging_connection('signal', 'bobs')")
-    db.execute("insert into public.ai_twins (display_name) values ('x')")
+    twin = value(db, "insert into public.ai_twins (display_name) values ('x') returning id::text")
+    db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (CHANNEL, twin))
     db.execute("insert into public.people (full_name) values ('x')")
     become_postgres(db)
+    call(db, "create_message", BOB, channel_id=CHANNEL, content="x", ai_twin_id=twin)
+    call(db, "create_message", None, key="of the twin", channel_id=CHANNEL, content="x", ai_twin_id=TWIN)
+    db.execute("alter table public.attachments disable trigger attachments_10_set_details")
+    file = "insert into public.attachments (channel_id, file_name, size, content_type, uploaded_by)"
+    for who in (MATTY, BOB):
+        db.execute(f"{file} values (%s, 'x', 1, 'text/plain', %s)", (CHANNEL, who))
+    db.execute("alter table public.attachments enable trigger attachments_10_set_details")
     ingest(db, conversation(message("d")), connection=("signal", "bobs"), key=made["api_secret"])
     for who in (MATTY, BOB):
         call(db, "add_reaction", who, id=MESSAGE, emoji="wave")
@@ -341,6 +351,7 @@ def test_receipt_counts_what_belonged_to_the_user(db: Db) -> None:
     assert (receipt["kind"], receipt["subject_id"], receipt["requested_by"]) == ("user", MATTY, None)
     assert rows(db, "select key from private.idempotency_keys") == [f"of {BOB}"]
     assert rows(db, "select user_id::text from private.request_counts") == [BOB]
+    assert rows(db, "select uploaded_by::text from public.attachments") == [BOB]
     assert value(db, "select count(*) from private.summaries") == 1
 
 
