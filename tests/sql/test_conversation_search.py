@@ -114,6 +114,14 @@ def test_edited_text_is_found_instead_of_the_old_one(db: Db) -> None:
     assert (found(db, "zebra"), found(db, "lion")) == ([], ["m1"])
 
 
+def test_text_that_a_message_gets_later_is_found(db: Db) -> None:
+    ingest(db, conversation({**message(type="image"), "content": ""}))
+    db.execute("update public.conversation_messages set message = message - 'content'")
+    index(db)
+    ingest(db, update("edited", content="lion"))
+    assert (index(db), found(db, "lion")) == (1, ["m1"])
+
+
 @pytest.mark.parametrize("statement", ["update", "messages", "conversation"])
 def test_deleted_message_is_found_no_more(db: Db, statement: str) -> None:
     ingest(db, conversation(message(content="zebra")))
@@ -142,6 +150,8 @@ def test_index_takes_the_oldest_requests_first(db: Db) -> None:
         ingest(db, conversation(message(f"m{number}", content="zebra")))
     assert ask(db, None, "index_conversations", limit=2) == {"indexed": 2, "reindexed": 0}
     assert sorted(found(db, "zebra")) == ["m0", "m1"]
+    assert index(db) == 1
+    assert sorted(found(db, "zebra")) == ["m0", "m1", "m2"]
 
 
 def test_metric_and_doctor_say_how_far_search_is_behind(db: Db) -> None:
