@@ -40,7 +40,7 @@ FOUND = {
     "reply -from:matty": "a5 a6 a7 a8 a11 a13",
     "reply -from:matty -from:bob": "a5 a7 a11 a13",
     'reply from:matty -from:"matty squarzoni"': "a4 a14",
-    "from:nobody": "",
+    "from:unknown": "",
     "alpha in:A": "a1 a2 a16",
     "alpha in:#a": "a1 a2 a16",
     "alpha in:B": "b1",

@@ -222,7 +222,7 @@ def build(postgres_url: str) -> Iterator[Scene]:
         leave = "delete from public.channel_members where channel_id = %s and user_id = %s"
         db.execute(leave, (channels["A"], people["dora"]))
         db.execute("delete from auth.users where id = %s", (people["erin"],))
-        # The topic is that of a channel that nobody left.
+        # As if no member had left: the topic has no turn.
         db.execute("update private.channel_counters set sealed_until = '-infinity'")
         yield Scene(db, channels, people, read(db, ids))
         db.rollback()
