@@ -349,9 +349,11 @@ def test_only_the_owner_creates_and_adds_a_twin(db: Db) -> None:
 
 
 def test_setting_limits_twins_per_channel(db: Db) -> None:
+    bring = "insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)"
+    elsewhere = value(db, "insert into public.channels (name, created_by) values ('x', %s) returning id", MATTY)
+    db.execute(bring, (elsewhere, TWIN))
     db.execute("update private.settings set channel_max_twins = 2")
     become(db, BOB)
-    bring = "insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)"
     first, second = (value(db, "insert into ai_twins (display_name) values ('x') returning id") for _ in range(2))
     db.execute(bring, (CHANNEL, first))
     assert refused(db, bring, CHANNEL, second, by=psycopg.Error).message_detail == "too_many_twins"
