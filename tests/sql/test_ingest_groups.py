@@ -1,13 +1,14 @@
 """sql/130 to sql/136: groups, whose messages have senders."""
 
+import json
 from itertools import permutations
 from typing import Any
 
 import pytest
 
-from tests.support.calls import call, ingest
+from tests.support.calls import call, ingest, post
 from tests.support.database import Db, rows, value
-from tests.support.ingest import conversation, message
+from tests.support.ingest import conversation, message, request
 from tests.support.people import read_conversation
 from tests.support.world import JOHN_DOE
 
@@ -57,6 +58,25 @@ def test_deletion_leaves_later_edits_of_another_sender(db: Db) -> None:
     ingest(db, group(*SAME_ID, updates=[{**update, "type": "deleted", "sender": "@bea"}]))
     ingest(db, group(updates=[{**update, "type": "edited", "content": "new", "sender": "@ann"}]))
     assert contents(db) == ["new", ""]
+
+
+def test_deletion_leaves_edits_and_files_of_another_sender(db: Db) -> None:
+    update = {"message_id": "1", "at": "2026-02-01T11:00:00Z"}
+    files = [{**one, "type": "image"} for one in SAME_ID]
+    edit = {**update, "type": "edited", "content": "new", "sender": "@ann"}
+    post(db, json.dumps(request(group(*files, updates=[edit]), media_uploads=True)).encode())
+    ingest(db, group(updates=[{**update, "type": "deleted", "sender": "@bea"}]))
+    assert contents(db) == ["new", ""]
+    assert rows(db, "select sender from private.conversation_media") == ["@ann"]
+    ingest(db, group(updates=[{**update, "type": "deleted"}]))
+    assert rows(db, "select sender from private.conversation_media") == []
+
+
+def test_sequence_orders_updates_with_and_without_a_sender(db: Db) -> None:
+    update = {"message_id": "1", "type": "reaction", "at": "2026-02-01T11:00:00Z", "by": "@cy"}
+    both = [{**update, "emoji": "a", "sequence": 2, "sender": "@ann"}, {**update, "emoji": "b", "sequence": 1}]
+    ingest(db, group(SAME_ID[0], updates=both))
+    assert [one["emoji"] for one in read_conversation(db)["messages"][0]["reactions"]] == ["a"]
 
 
 def test_group_has_a_title_and_no_person(db: Db) -> None:

@@ -102,7 +102,7 @@ FIRST = [
 ]
 SECOND = [
     chat(NEW, late("2"), participant_name="Bea", identifiers=lid("137180000000002")),
-    chat(NEW, updates=[read("2"), read("6")]),
+    chat(NEW, updates=[read("2"), read("6"), read("7")]),
 ]
 LATER = [
     chat(NEW, late("3"), participant_name="Abe"),
@@ -160,6 +160,14 @@ def test_repeated_message_stays_with_its_first_name(db: Db) -> None:
         ingest(db, one)
     separate(db)
     assert [line["id"] for line in read_conversation(db, OLD)["messages"]] == ["1"]
+
+
+def test_message_of_both_stays_with_the_first(db: Db) -> None:
+    for one in [*FIRST, chat(NEW, message("1"), late("2")), JOIN]:
+        ingest(db, one)
+    separate(db)
+    assert [line["id"] for line in read_conversation(db, OLD)["messages"]] == ["1"]
+    assert [line["id"] for line in read_conversation(db, NEW)["messages"]] == ["2"]
 
 
 def test_former_name_that_never_came_is_forgotten(db: Db) -> None:
