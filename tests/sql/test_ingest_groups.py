@@ -182,3 +182,38 @@ def test_updates_of_groups_have_one_result_in_any_order(db: Db, place: int) -> N
     assert contents(db) == ["from Ann", ""]
     assert [one["emoji"] for one in read_conversation(db)["messages"][0]["reactions"]] == ["b"]
     assert "secret" not in value(db, "select string_agg(u::text, ' ') from public.conversation_updates as u")
+
+
+ANN, BEA = ({**one, "type": "image", "media_url": f"https://a.example/{one['sender']}"} for one in SAME_ID)
+EDITED = {"message_id": "1", "type": "edited", "at": AT, "content": "new", "sender": "@ann"}
+NEW_URL = {"message_id": "1", "type": "media", "at": AT, "media_url": "https://a.example/2", "sender": "@ann"}
+
+
+@pytest.mark.parametrize("is_present", [False, True])
+@pytest.mark.parametrize("update", [EDITED, NEW_URL], ids=["edit", "file"])
+def test_conflict_of_one_sender_leaves_the_other(db: Db, update: dict[str, Any], is_present: bool) -> None:
+    ingest(db, group(ANN, BEA))
+    ingest(db, group(updates=[update]))
+    before = read_conversation(db)["messages"]
+    again = before[0] if is_present else ANN
+    (result,) = ingest(db, group(again, {**BEA, "content": "other"})).body["results"]
+    assert (result["status"], result["conflicting_message_ids"]) == ("no_new_messages", ["1"])
+    assert read_conversation(db)["messages"] == before
+
+
+def test_edit_of_one_sender_is_no_conflict_of_the_other(db: Db) -> None:
+    ingest(db, group(ANN, BEA))
+    (result,) = ingest(db, group(ANN, {**BEA, "content": "other", "edited_at": AT})).body["results"]
+    assert (result["status"], "conflicting_message_ids" in result) == ("updated", False)
+    assert contents(db) == ["from Ann", "other"]
+
+
+def test_answer_counts_updates_of_each_conversation(db: Db) -> None:
+    read = {"message_id": "1", "type": "read", "at": AT}
+    ingest(db, group(ANN), group(message("1"), external_id="other"))
+    given = [
+        group({**ANN, "content": "new", "edited_at": AT}, updates=[{**read, "sender": "@bea"}, {**read, "sender": "@ann"}]),
+        group(external_id="other", updates=[read]),
+    ]
+    results = ingest(db, *given).body["results"]
+    assert [(one["updates_added"], one["updates_waiting"]) for one in results] == [(3, 1), (1, 0)]

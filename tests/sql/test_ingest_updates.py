@@ -306,6 +306,13 @@ def test_same_message_with_another_url_renews_it(db: Db, first: dict[str, Any]) 
         assert read_conversation(db)["messages"][0]["media_url"] == second
 
 
+def test_known_url_of_a_read_message_is_not_new(db: Db) -> None:
+    image = message(type="image", media_url="https://a.example/1")
+    ingest(db, conversation(image), changed(update("read")))
+    again = conversation({**image, "media_url": "https://a.example/2"})
+    assert [ingest(db, again).statuses for _ in range(2)] == [["updated"], ["no_new_messages"]]
+
+
 def test_missing_url_does_not_remove_a_url(db: Db) -> None:
     ingest(db, conversation(message(type="image", media_url="https://a.example/1")))
     result = ingest(db, conversation(message(type="image"))).body["results"][0]
