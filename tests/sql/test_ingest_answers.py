@@ -97,6 +97,16 @@ def test_wrong_key_is_rejected(db: Db, key: str) -> None:
     assert ingest(db, key=key).answer == (401, {"error": "Invalid API key"})
 
 
+def test_only_a_valid_key_gets_the_patient_parser(db: Db) -> None:
+    bodies = [b'{"platform": "\\u0000"}', b"[" * 100_000]
+    answers = {API_KEY: [(400, {"error": MISSING}), (400, {"error": "Request body is not valid JSON"})]}
+    answers["wrong"] = [answers[API_KEY][1]] * 2
+    for key, expected in answers.items():
+        assert [post(db, body, key).answer for body in bodies] == expected
+    db.execute("update private.messaging_keys set expires_at = now()")
+    assert [post(db, body, API_KEY).answer for body in bodies] == answers["wrong"]
+
+
 @pytest.mark.parametrize(
     ("conversations", "status"),
     [

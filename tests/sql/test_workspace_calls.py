@@ -1,5 +1,6 @@
 """sql/228 and sql/229: whole answers of the calls about workspaces, invitations and direct channels."""
 
+import json
 import re
 from datetime import datetime, timedelta
 from typing import Any
@@ -168,3 +169,18 @@ def test_call_lists_200_events_by_default(db: Db) -> None:
     assert (len(page.data), page.meta) == (200, {"last_seq": 1200, "has_more": True, "is_incomplete": False})
     become(db, BOB)
     assert value(db, "select public.list_user_events(1000, 201)")["meta"]["has_more"] is False
+
+
+def test_field_at_its_limit_is_taken(db: Db) -> None:
+    assert len(create(db, "x" * 200)["name"]) == 200
+    for limit in ("1000", 1000, "1"):
+        assert call(db, "list_workspaces", limit=limit).status == 200
+    for limit in ("0", 0, "1001", "9999999999", "1.0", "-1", [1]):
+        assert call(db, "list_workspaces", limit=limit).error == (400, "invalid_field", "limit")
+
+
+def test_named_actor_counts_with_the_service_key_only(db: Db) -> None:
+    db.execute("select set_config('threadline.acting_id', %s, true)", (BOB,))
+    callers = [{}, {"role": "anon"}, {"role": "service_role"}, {"role": "authenticated", "sub": CAROL}]
+    acting = "select private.acting_user_id()::text from set_config('request.jwt.claims', %s, true)"
+    assert [value(db, acting, json.dumps(claims)) for claims in callers] == [None, None, BOB, CAROL]
