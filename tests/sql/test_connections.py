@@ -180,7 +180,9 @@ def test_second_rotation_does_not_extend_a_key(db: Db) -> None:
     assert [end and end.total_seconds() for end in rows(db, ends, made["id"])] == [3600, 30 * 86400, None]
 
 
-@pytest.mark.parametrize("overlap", ["-1 second", "30 days 1 second", "12 mons -330 days", "1200000 mons -35999999 days", None])
+@pytest.mark.parametrize(
+    "overlap", ["-1 second", "30 days 1 second", "12 mons -330 days", "1200000 mons -35999999 days", None]
+)
 def test_overlap_out_of_range_is_rejected(db: Db, overlap: str | None) -> None:
     made = create(db)
     diagnostics = refused(

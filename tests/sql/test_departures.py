@@ -108,7 +108,10 @@ def test_unconfirmed_address_lists_nothing(db: Db) -> None:
 
 
 def test_own_invitations_are_whole_and_newest_first(db: Db) -> None:
-    first, second = invite(db, email=ADDRESS, role="admin"), invite(db, workspace_id=None, channel_id=CHANNEL, email=ADDRESS)
+    first, second = (
+        invite(db, email=ADDRESS, role="admin"),
+        invite(db, workspace_id=None, channel_id=CHANNEL, email=ADDRESS),
+    )
     change(db, first, "created_at = now() - interval '1 hour'")
     found = call(db, "list_my_invitations", MALLORY).data
     names = {
@@ -145,7 +148,9 @@ def test_managers_revoke_an_invitation(db: Db, who: str, right: str | None, erro
     if right == "workspace":
         make_admin(db, who)
     elif right:
-        db.execute("update public.channel_members set role = 'admin' where (channel_id, user_id) = (%s, %s)", (CHANNEL, who))
+        db.execute(
+            "update public.channel_members set role = 'admin' where (channel_id, user_id) = (%s, %s)", (CHANNEL, who)
+        )
     revoke = "select public.revoke_invitation(%s)"
     become(db, who)
     if error:
@@ -161,7 +166,9 @@ def test_managers_revoke_an_invitation(db: Db, who: str, right: str | None, erro
     become(db, who)
     db.execute(revoke, (guest["id"],))
     become_postgres(db)
-    assert rows(db, "select revoked_at = '2026-01-01' from public.workspace_invitations where id = %s", guest["id"]) == [True]
+    assert rows(
+        db, "select revoked_at = '2026-01-01' from public.workspace_invitations where id = %s", guest["id"]
+    ) == [True]
 
 
 OWNERS = """
@@ -186,9 +193,7 @@ def test_departure_passes_only_what_the_user_had_there(db: Db, way: str) -> None
                 continue
             push(db, new_connection(db, who, place, name=f"{name}.{who}"), conversation(external_id=f"{name}.{who}"))
             become(db, who)
-            db.execute(
-                "insert into public.people (workspace_id, full_name) values (%s, %s)", (place, f"{name}.{who}")
-            )
+            db.execute("insert into public.people (workspace_id, full_name) values (%s, %s)", (place, f"{name}.{who}"))
             become_postgres(db)
     before = {(kind, name): (place, owner) for kind, place, owner, name in rows(db, OWNERS)}
     depart(db, way, BOB)
@@ -206,17 +211,29 @@ def test_departure_changes_no_key_but_that_of_a_second_one(db: Db) -> None:
     for who in (BOB, CAROL):
         make_admin(db, who)
     bobs, carols, mattys = (new_connection(db, who, name=f"team.{who}") for who in (BOB, CAROL, MATTY))
-    push(db, bobs, *(conversation(message(name), external_id=name) for name in ("both", "carols", "elsewhere", "platform")))
+    push(
+        db,
+        bobs,
+        *(conversation(message(name), external_id=name) for name in ("both", "carols", "elsewhere", "platform")),
+    )
     push(db, mattys, conversation(external_id="both"))
     push(db, carols, conversation(external_id="carols"))
     push(db, new_connection(db, MATTY, MATTY, name="own"), conversation(external_id="elsewhere"))
-    db.execute("update public.messaging_connections set workspace_id = %s where connection_id = %s", (WORKSPACE, TELEGRAM[1]))
+    db.execute(
+        "update public.messaging_connections set workspace_id = %s where connection_id = %s", (WORKSPACE, TELEGRAM[1])
+    )
     ingest(db, conversation(external_id="platform"), connection=TELEGRAM)
     depart(db, "leave", BOB)
-    kept = "select external_conversation_id from public.conversations where message_count = 1 and scope_id = %s order by 1"
+    kept = (
+        "select external_conversation_id from public.conversations where message_count = 1 and scope_id = %s order by 1"
+    )
     assert rows(db, kept, WORKSPACE) == ["carols", "elsewhere", "platform"]
     assert rows(db, "select external_conversation_id from public.conversations where scope_id = id") == ["both"]
-    again = push(db, bobs, *(conversation(message(name), external_id=name) for name in ("both", "carols", "elsewhere", "platform")))
+    again = push(
+        db,
+        bobs,
+        *(conversation(message(name), external_id=name) for name in ("both", "carols", "elsewhere", "platform")),
+    )
     assert [each["messages_added"] for each in again] == [1, 0, 0, 0]
 
 
@@ -232,9 +249,11 @@ def test_departure_leaves_ended_invitations_as_they_are(db: Db) -> None:
     db.execute(join, (other, BOB))
     elsewhere = invite(db, BOB, workspace_id=other)
     depart(db, "leave", BOB)
-    known = "select id::text, revoked_at from public.workspace_invitations where revoked_at is not null order by revoked_at"
+    known = (
+        "select id::text, revoked_at from public.workspace_invitations where revoked_at is not null order by revoked_at"
+    )
     assert [id_ for id_, _ in rows(db, known)] == [ended["id"], still["id"]]
-    assert rows(db, known)[0][1].year == 2026 and rows(db, known)[0][1].month == 1
+    assert value(db, "select revoked_at = '2026-01-01' from public.workspace_invitations where id = %s", ended["id"])
     assert elsewhere["id"] not in dict(rows(db, known))
 
 

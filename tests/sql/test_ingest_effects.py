@@ -41,7 +41,9 @@ def test_late_message_does_not_become_the_last(db: Db) -> None:
 @pytest.mark.parametrize("is_slow", [False, True])
 def test_message_between_two_does_not_become_the_last(db: Db, is_slow: bool) -> None:
     more = {"updates": []} if is_slow else {}  # a request with updates takes another way
-    ingest(db, conversation(message("morning", sent_at=MORNING), message("evening", sent_at=EVENING, sequence=5), **more))
+    ingest(
+        db, conversation(message("morning", sent_at=MORNING), message("evening", sent_at=EVENING, sequence=5), **more)
+    )
     ingest(db, conversation(message("noon", sent_at=NOON), **more))
     assert read_conversation(db)["last_message_preview"] == "Content of evening"
     ingest(db, conversation(message("before", sent_at=EVENING, sequence=4), **more))

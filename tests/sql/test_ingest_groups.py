@@ -212,7 +212,9 @@ def test_answer_counts_updates_of_each_conversation(db: Db) -> None:
     read = {"message_id": "1", "type": "read", "at": AT}
     ingest(db, group(ANN), group(message("1"), external_id="other"))
     given = [
-        group({**ANN, "content": "new", "edited_at": AT}, updates=[{**read, "sender": "@bea"}, {**read, "sender": "@ann"}]),
+        group(
+            {**ANN, "content": "new", "edited_at": AT}, updates=[{**read, "sender": "@bea"}, {**read, "sender": "@ann"}]
+        ),
         group(external_id="other", updates=[read]),
     ]
     results = ingest(db, *given).body["results"]

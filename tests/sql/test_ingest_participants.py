@@ -110,7 +110,11 @@ PAIRS = {
         {"name": "Bea", "at": LATE},
         {"name": "Bea", "at": AT["late"]},
     ),
-    "a name without a time is the oldest": ({"name": "Bea"}, {"name": "Ann", "at": EARLY}, {"name": "Ann", "at": AT["early"]}),
+    "a name without a time is the oldest": (
+        {"name": "Bea"},
+        {"name": "Ann", "at": EARLY},
+        {"name": "Ann", "at": AT["early"]},
+    ),
     "a blank name is none": ({"name": " Ann "}, {"name": "  ", "at": LATE}, {"name": "Ann", "at": AT["late"]}),
     "a later request without a name keeps it": (
         {"name": "Ann", "at": EARLY},
@@ -164,7 +168,11 @@ def test_participants_are_listed_by_identifier_to_members(db: Db) -> None:
     ingest(db, group(participants=participants))
     row = json.dumps(value(db, "select to_jsonb(c) from public.conversations as c"))
     listed = "select public.participants(jsonb_populate_record(null::public.conversations, %s))"
-    for act, expected in ((lambda: become(db, MATTY), 3), (lambda: become_service(db), 3), (lambda: become(db, BOB), 0)):
+    for act, expected in (
+        (lambda: become(db, MATTY), 3),
+        (lambda: become_service(db), 3),
+        (lambda: become(db, BOB), 0),
+    ):
         act()
         found = value(db, listed, row)
         assert [one["identifier"] for one in found] == ["@ann", "@bea", "@cy"][:expected]

@@ -11,7 +11,10 @@ from tests.support.calls import call, send
 from tests.support.database import Db, add_channel, become, become_postgres, become_service, refused, rows, value
 from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, UNKNOWN_ID, WORKSPACE
 
-PLACES = {"workspace": ("workspace_members", "workspace_id", WORKSPACE), "channel": ("channel_members", "channel_id", CHANNEL)}
+PLACES = {
+    "workspace": ("workspace_members", "workspace_id", WORKSPACE),
+    "channel": ("channel_members", "channel_id", CHANNEL),
+}
 TOLD = "select kind, workspace_id::text, channel_id::text, details from public.user_events where user_id = %s"
 
 
@@ -162,7 +165,9 @@ def test_member_sees_names_of_a_workspace_without_a_channel(db: Db) -> None:
 
 
 def test_guest_who_manages_a_channel_invites_no_user(db: Db) -> None:
-    db.execute("insert into public.channel_members (channel_id, user_id, role) values (%s, %s, 'admin')", (CHANNEL, MALLORY))
+    db.execute(
+        "insert into public.channel_members (channel_id, user_id, role) values (%s, %s, 'admin')", (CHANNEL, MALLORY)
+    )
     become(db, MALLORY)
     error = refused(db, "select public.create_invitation(channel_id => %s)", CHANNEL, by=psycopg.Error)
     assert (error.sqlstate, error.message_detail, error.column_name) == ("PT404", "channel_not_found", "channel_id")

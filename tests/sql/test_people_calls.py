@@ -21,7 +21,8 @@ with wanted as (
 ), kept as (
     select workspace_id, key, person_id, extension from private.person_keys
 )
-select 'key', row(found.*)::text from ((table wanted except table kept) union all (table kept except table wanted)) as found
+select 'key', row(found.*)::text
+from ((table wanted except table kept) union all (table kept except table wanted)) as found
 union all
 select 'conversation', external_conversation_id
 from public.conversations as c
@@ -110,12 +111,17 @@ def test_keys_and_matches_agree_after_each_change(db: Db) -> None:
     db.execute("delete from public.people")
     for place, phone in enumerate(PHONES[:4]):
         ingest(db, conversation(message(), external_id=str(place), participant_identifier=phone))
-    db.execute("update public.conversations set user_id = %s, workspace_id = %s, scope_id = %s", (MATTY, WORKSPACE, WORKSPACE))
+    db.execute(
+        "update public.conversations set user_id = %s, workspace_id = %s, scope_id = %s", (MATTY, WORKSPACE, WORKSPACE)
+    )
     db.execute("update public.conversation_messages set workspace_id = %s", (WORKSPACE,))
     for phone in (*PHONES[:4], EMAIL):
         add_conversation(db, phone)
     group = {"kind": "group", "external_id": "group"}
-    senders = [{"identifier": "@ann", "identifiers": [{"kind": "phone", "value": PHONES[2]}]}, {"identifier": PHONES[2]}]
+    senders = [
+        {"identifier": "@ann", "identifiers": [{"kind": "phone", "value": PHONES[2]}]},
+        {"identifier": PHONES[2]},
+    ]
     ingest(db, conversation(participants=senders, **group))
     db.execute("update private.group_participants set workspace_id = %s", (BOB,))
     db.execute("update public.conversations set user_id = %s, workspace_id = %s where kind = 'group'", (BOB, BOB))
@@ -215,4 +221,7 @@ def test_ingest_that_matches_later_notes_what_it_knows(db: Db) -> None:
         db.execute(add, (known, kind, text))
         expected = [] if kind == "other" else [known]
         assert rows(db, "select conversation_id from private.late_matches") == expected
-    assert json.dumps(rows(db, "select key from public.conversation_identifiers order by kind")) == '[null, "phone:000000"]'
+    assert (
+        json.dumps(rows(db, "select key from public.conversation_identifiers order by kind"))
+        == '[null, "phone:000000"]'
+    )

@@ -25,7 +25,9 @@ def join(db: Db, workspace_id: str, who: str, role: str = "member") -> None:
 
 def roles(db: Db, workspace_id: str) -> dict[str, str]:
     become_postgres(db)
-    return dict(rows(db, "select user_id::text, role from public.workspace_members where workspace_id = %s", workspace_id))
+    return dict(
+        rows(db, "select user_id::text, role from public.workspace_members where workspace_id = %s", workspace_id)
+    )
 
 
 def test_workspaces_are_whole_and_listed_by_name(db: Db) -> None:
@@ -51,7 +53,13 @@ def test_workspaces_are_whole_and_listed_by_name(db: Db) -> None:
 def test_update_changes_the_given_fields_only(db: Db) -> None:
     made = create(db, "x", home_country="DE", language="de")
     names = {"workspace_id": made["id"]}
-    for change in ({"home_country": "FR"}, {"language": "fr"}, {"name": "y"}, {"conversation_days": 7}, {"channel_days": 9}):
+    for change in (
+        {"home_country": "FR"},
+        {"language": "fr"},
+        {"name": "y"},
+        {"conversation_days": 7},
+        {"channel_days": 9},
+    ):
         made |= change
         assert call(db, "update_workspace", **names, **change).data == made
     for change in ({"home_country": None}, {"language": None}, {"conversation_days": None}, {"channel_days": None}):
@@ -96,7 +104,10 @@ def test_invitation_has_its_defaults_and_no_more_fields(db: Db) -> None:
     times = [datetime.fromisoformat(made.data[name]) for name in ("created_at", "expires_at")]
     assert times[1] - times[0] == timedelta(days=7)
     assert {**made.data, "id": "", "token": "", "created_at": "", "expires_at": ""} == {
-        **{"id": "", "token": "", "created_at": "", "expires_at": ""},
+        "id": "",
+        "token": "",
+        "created_at": "",
+        "expires_at": "",
         "workspace_id": WORKSPACE,
         "channel_id": None,
         "email": "ann@x.example",
@@ -113,7 +124,10 @@ def test_invitation_has_its_defaults_and_no_more_fields(db: Db) -> None:
 def test_open_invitations_are_paged_newest_first(db: Db) -> None:
     made = [invite(db)["id"] for _ in range(4)]
     for age, each in enumerate(made):
-        db.execute("update public.workspace_invitations set created_at = now() - %s * interval '1 h' where id = %s", (age, each))
+        db.execute(
+            "update public.workspace_invitations set created_at = now() - %s * interval '1 h' where id = %s",
+            (age, each),
+        )
     db.execute("update public.workspace_invitations set revoked_at = now() where id = %s", (made[1],))
     pages = [call(db, "list_invitations", workspace_id=WORKSPACE, limit=1, offset=n) for n in range(4)]
     assert [[each["id"] for each in page.data] for page in pages] == [[made[0]], [made[2]], [made[3]], []]
