@@ -31,7 +31,7 @@ def roles(db: Db, workspace_id: str) -> dict[str, str]:
 
 
 def test_workspaces_are_whole_and_listed_by_name(db: Db) -> None:
-    made = [create(db, name, MALLORY, home_country="DE", language="de") for name in ("b", "a", "Q")]
+    made = [create(db, name, MALLORY, home_country="DE", language="de") for name in ("b", "A", "Q")]
     assert re.fullmatch(TIME, made[0]["created_at"])
     whole = {
         "name": "b",
@@ -43,7 +43,7 @@ def test_workspaces_are_whole_and_listed_by_name(db: Db) -> None:
         "role": "owner",
     }
     assert made[0] == {**whole, "id": made[0]["id"], "created_at": made[0]["created_at"]}
-    ordered = value(db, "select array_agg(n order by n) from unnest(%s::text[]) as n", ["b", "a", "Q"])
+    ordered = value(db, "select array_agg(n order by n) from unnest(%s::text[]) as n", ["b", "A", "Q"])
     pages = [call(db, "list_workspaces", MALLORY, limit=2, offset=offset) for offset in (0, 2, 4)]
     assert [each["name"] for page in pages for each in page.data] == ["Personal", *ordered]
     assert [page.meta["has_more"] for page in pages] == [True, False, False]
@@ -78,6 +78,7 @@ def test_role_and_removal_are_of_one_workspace(db: Db) -> None:
     changed = call(db, "set_member_role", **names, role="admin").data
     assert changed == {"workspace_id": WORKSPACE, "user_id": BOB, "role": "admin"}
     assert (members(db)[BOB], roles(db, other)[BOB]) == ("admin", "member")
+    assert call(db, "set_member_role", **names, role="guest").error == (400, "invalid_field", "role")
     lines = "select count(*) from public.audit_log where action = 'member.role_changed'"
     written = value(db, lines)
     assert call(db, "set_member_role", **names, role="admin").data == changed
