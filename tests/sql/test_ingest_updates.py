@@ -32,7 +32,7 @@ def shown(db: Db, *updates: Any) -> dict[str, Any]:
     (stored,) = read_conversation(db)["messages"]
     deleted = value(db, "select private.format_time(deleted_at) from public.conversation_messages")
     assert deleted == stored.get("deleted_at")
-    return {name: field for name, field in stored.items() if given.get(name) != field}
+    return {name: field for name, field in stored.items() if name not in given or given[name] != field}
 
 
 EXAMPLES = {
