@@ -123,7 +123,7 @@ def said(day: int, name: str | None = None, **fields: Any) -> dict[str, Any]:
 
 # Later and earlier names and identifiers: the rules of one conversation hold for each of its names.
 WORDS = [
-    said(2, participant_identifier="@bea", identifiers=lid("137180000000009")),
+    said(6, participant_identifier="@bea", identifiers=lid("137180000000009")),
     said(5),
     said(4, "Ida"),
     said(1, "Old"),
