@@ -258,8 +258,10 @@ def test_updates_of_a_group_stay_with_their_sender(db: Db) -> None:
     before = {name: updates(db, name) for name in (OLD, NEW)}
     ingest(db, JOIN | GROUP)
     ingest(db, chat(NEW, updates=[{**read("of @ann"), "type": "delivered"}]) | GROUP)
+    ingest(db, chat(NEW, updates=[{**read("of @bob"), "type": "delivered"}]) | GROUP)
     separate(db)
     before[OLD].append("of @anndelivered")
+    before[NEW].append("of @bobdelivered")
     assert {name: updates(db, name) for name in (OLD, NEW)} == {name: sorted(known) for name, known in before.items()}
 
 
