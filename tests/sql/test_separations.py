@@ -310,6 +310,15 @@ def test_only_members_separate_a_conversation(db: Db) -> None:
     assert separate(db, external_conversation_id=OLD).error[1] == "conversation_not_continued"
 
 
+def test_separation_by_service_role_is_broadcast(db: Db) -> None:
+    for one in [*FIRST, *SECOND, JOIN]:
+        ingest(db, one)
+    db.execute("delete from realtime.messages")
+    assert call(db, "separate_conversation", None, conversation_id=id_of(db, OLD)).status == 200
+    sent = "select payload #>> '{conversation,external_conversation_id}' from realtime.messages where topic = %s"
+    assert OLD in rows(db, sent, f"inbox:{MATTY}")
+
+
 def test_file_of_a_message_moves_with_it(db: Db) -> None:
     images = [{**late(str(number)), "type": "image"} for number in range(4)]
     others = [chat(name, image) for name, image in zip((NEW, NEWER, "other"), images, strict=False)]
