@@ -97,7 +97,7 @@ def test_any_order_of_requests_has_one_result(db: Db, place: int) -> None:
 
 
 PHONE, LID = {"kind": "phone", "value": "+15550001111"}, {"kind": "whatsapp_lid", "value": "137180000000001"}
-NOBODY = {"name": None, "identifiers": [], "has_left": False, "at": None, "person_id": None, "matched_by": None}
+PLAIN = {"name": None, "identifiers": [], "has_left": False, "at": None, "person_id": None, "matched_by": None}
 AT = {field: given.replace("Z", ".000Z") for field, given in (("early", EARLY), ("late", LATE))}
 PAIRS = {
     "the later name counts": (
@@ -115,7 +115,7 @@ PAIRS = {
         {"name": "Ann", "at": EARLY},
         {"name": "Ann", "at": AT["early"]},
     ),
-    "a blank name is none": ({"name": " Ann "}, {"name": "  ", "at": LATE}, {"name": "Ann", "at": AT["late"]}),
+    "a blank name is no name": ({"name": " Ann "}, {"name": "  ", "at": LATE}, {"name": "Ann", "at": AT["late"]}),
     "a later request without a name keeps it": (
         {"name": "Ann", "at": EARLY},
         {"at": LATE},
@@ -155,7 +155,7 @@ def test_two_requests_have_one_result_in_any_order(db: Db, name: str) -> None:
         with db.transaction(force_rollback=True):
             for participants in way:
                 ingest(db, group(participants=participants))
-            assert people(db) == {"@ann": {"identifier": "@ann", **NOBODY, **expected}}
+            assert people(db) == {"@ann": {"identifier": "@ann", **PLAIN, **expected}}
             db.execute("update public.people set phone = null where id = %s", [JOHN_DOE])
             assert people(db)["@ann"]["person_id"] is None
             db.execute("update public.people set phone = '+15550001111' where id = %s", [JOHN_DOE])

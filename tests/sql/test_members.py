@@ -88,7 +88,7 @@ def test_error_of_a_plain_member_says_nothing_of_users(db: Db) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_member_is_told_of_each_change(db: Db, place: str) -> None:
+def test_member_learns_of_each_change(db: Db, place: str) -> None:
     names = {"workspace": (WORKSPACE, None), "channel": (None, CHANNEL)}[place]
     for who in (BOB, MATTY):
         told(db, who)
@@ -102,14 +102,14 @@ def test_member_is_told_of_each_change(db: Db, place: str) -> None:
     assert told(db, MATTY) == []
 
 
-def test_new_user_is_not_told_of_the_own_workspace(db: Db) -> None:
+def test_new_user_learns_nothing_of_the_own_workspace(db: Db) -> None:
     new = new_user(db)
     assert told(db, new) == []
     made = rows(db, "select name, created_by::text, is_personal from public.workspaces where id = %s", new)
     assert made == [("Personal", new, True)]
 
 
-def test_invited_user_is_told_of_the_place(db: Db) -> None:
+def test_invited_user_learns_of_the_place(db: Db) -> None:
     address = {"email": "mallory@example.com"}
     made = invite(db, role="admin", **address)
     guest = invite(db, workspace_id=None, channel_id=CHANNEL, **address)
@@ -119,7 +119,7 @@ def test_invited_user_is_told_of_the_place(db: Db) -> None:
     ]
 
 
-def test_marker_beyond_the_last_event_is_told_as_the_last(db: Db) -> None:
+def test_marker_beyond_the_last_event_counts_as_the_last(db: Db) -> None:
     last = value(db, "select last_seq from private.channel_counters where channel_id = %s", CHANNEL)
     db.execute("update public.member_states set read_seq = 0")
     told(db, BOB)
