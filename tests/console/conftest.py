@@ -45,7 +45,6 @@ def desk(bureau: Desk) -> Iterator[Desk]:
     """The console with a project in the page."""
     bureau.problems.clear()
     yield bureau
-    bureau.close()
     assert bureau.problems == []
 
 

@@ -27,19 +27,33 @@ def files() -> dict[str, Path]:
     return {**console, **follow, **{f"units/{path.name}": path for path in (HERE / "units").glob("*.js")}}
 
 
+class Server(ThreadingHTTPServer):
+    """Serves the files; `script` is the project of the page that comes next."""
+
+    script = ""
+
+
 class Handler(BaseHTTPRequestHandler):
-    """Sends files, which browsers may keep."""
+    """Sends files, which the browser may keep, and pages with their project, which it may not."""
 
     protocol_version = "HTTP/1.1"
+    server: Server
 
     def do_GET(self) -> None:
-        """Send a file; all other paths are an empty page."""
-        path = files().get(self.path[1:] or "index.html")
-        content = path.read_bytes() if path else b"<!doctype html><body></body>"
+        """Send a file."""
+        name = self.path[1:].partition("?")[0]
+        kind = TYPES.get(f".{name.rpartition('.')[2]}", "text/plain")
+        if name == "script.js":
+            content = self.server.script.encode()
+        elif name == "blank.html":
+            content = b'<!doctype html><body><script src="script.js?"></script></body>'
+        else:
+            content = files()[name].read_bytes()
+            content = content.replace(b'<script src="app.js"', b'<script src="script.js?"></script><script src="app.js"')
         self.send_response(200)
-        self.send_header("content-type", TYPES.get(path.suffix, "text/plain") if path else "text/html")
+        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(content)))
-        self.send_header("cache-control", "max-age=3600")
+        self.send_header("cache-control", "no-store" if name.endswith(".html") or name == "script.js" else "max-age=3600")
         self.end_headers()
         self.wfile.write(content)
 
@@ -55,36 +69,35 @@ class Desk:
         problems: errors in pages.
     """
 
-    page: Page
-
     def __init__(self, browser: Browser) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}/"
         self._context = browser.new_context(
             locale="en-GB", timezone_id="Asia/Tokyo", viewport={"width": 1280, "height": 800}
         )
         self._context.set_default_timeout(5000)
+        self.page: Page = self._context.new_page()
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.problems: list[str] = []
+        self._count = 0
 
     def blank(self) -> Page:
         """Open an empty page with a project."""
-        return self._open("blank.html", (HERE / "project.js").read_text(encoding="utf-8"))
+        return self._open("blank.html?{}", (HERE / "project.js").read_text(encoding="utf-8"))
 
     def open(self, path: str = "", user: str | None = MATTY, before: str = "") -> Page:
         """Open the console at a screen as a user. `before` runs before it, and may change the project."""
         scripts = [(HERE / name).read_text(encoding="utf-8") for name in ("project.js", "world.js")]
-        page = self._open(f"#/{path}", "\n".join([*scripts, f"project.begin({json.dumps(user)});", before]))
+        page = self._open(f"index.html?{{}}#/{path}", "\n".join([*scripts, f"project.begin({json.dumps(user)});", before]))
         page.wait_for_selector("main")
         self.settle()
         return page
 
     def _open(self, path: str, script: str) -> Page:
-        self.close()
-        self.page = self._context.new_page()
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.add_init_script(f"(() => {{ {script} }})()")
-        self.page.goto(self.url + path)
+        self._count += 1
+        self._server.script = f"(() => {{ {script} }})()"
+        self.page.goto(self.url + path.format(self._count))
         return self.page
 
     def go(self, path: str) -> None:
@@ -113,11 +126,6 @@ class Desk:
     def calls(self, start: str = "") -> list[Any]:
         """Return the calls since the last look whose key begins like this, as [key, what was sent]."""
         return self.page.evaluate("start => project.look(start)", start)
-
-    def close(self) -> None:
-        """Close the page."""
-        for page in self._context.pages:
-            page.close()
 
     def end(self) -> None:
         """Close the browser and the server."""
