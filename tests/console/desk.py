@@ -78,7 +78,7 @@ class Desk:
         )
         self._context.set_default_timeout(5000)
         self.page: Page = self._context.new_page()
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("pageerror", lambda error: self.problems.append(f"{error} {error.stack}"))
         self.problems: list[str] = []
         self._count = 0
 

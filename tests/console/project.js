@@ -183,7 +183,7 @@ function ask(name, method, query, headers, body, user) {
   const table = project.tables[name].filter((row) => !row.only || row.only === user);
   let rows;
   if (method === "POST") {
-    rows = [body].flat().map((row) => ({ id: crypto.randomUUID(), created_at: new Date().toISOString(), ...row }));
+    rows = [body].flat().map((row) => ({ id: crypto.randomUUID(), created_at: new Date().toISOString(), ...project.fill?.[name], ...row }));
     project.tables[name].push(...rows);
   } else rows = read(table, query);
   if (method === "PATCH") rows.forEach((row) => Object.assign(row, body));
@@ -332,6 +332,7 @@ project.happen = (id, event, payload, isSent = true) => {
   const log = logOf(id);
   const seq = log.first + log.events.length + 1;
   const full = { ...payload, seq, prev_seq: seq - 1 };
+  project.store?.(id, event, full);
   log.events.push({ event, payload: full });
   if (isSent) project.broadcast(`channel:${id}`, event, full);
   return seq;

@@ -80,6 +80,9 @@ tables.messages = [
   ...range(2, (seq) => message(DIRECT, seq, { content: `Direct ${seq}` })),
 ];
 project.change = (seq, more) => Object.assign(tables.messages.find((each) => each.channel_id === GENERAL && each.seq === seq), more);
+project.store = (key, event, row) => event === "message.created" && !row.deleted && tables.messages.push(message(key, row.seq, row));
+project.fill = { messages: message(GENERAL, 999, { user_id: MATTY }) };
+delete project.fill.messages.id;
 tables.attachments = [];
 tables.message_pins = [];
 tables.member_states = Object.entries(project.channels).flatMap(([user_id, list]) => list.map((each) => ({ channel_id: each.id, user_id })));
