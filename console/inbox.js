@@ -58,7 +58,7 @@ function useConversations(space, filter) {
     read(0);
   }, [space.id, ...Object.values(filter)]);
   // Reads again what is shown, not only its first page.
-  const reload = () => read(0, Math.min(MOST, Math.max(PAGE, state.list?.length ?? 0)));
+  const reload = () => read(0, Math.min(MOST, PAGE * Math.max(1, Math.ceil((state.list?.length ?? 0) / PAGE))));
   return { ...state, reload, more: () => read(state.list.length) };
 }
 

@@ -322,6 +322,14 @@ project.cut = () => {
   for (const socket of [...sockets]) socket.close(1006);
 };
 
+/** Sends a change of a conversation with its next version. */
+const versions = new Map();
+project.change_of = (topic, event, { conversation, ...payload }) => {
+  const version = (versions.get(conversation?.id) ?? 0) + 1;
+  if (conversation) versions.set(conversation.id, version);
+  project.broadcast(topic, event, { ...payload, ...conversation && { conversation: { ...conversation, version } } });
+};
+
 /** Adds an event to the log of a channel and sends it. */
 const logs = new Map();
 const logOf = (id) => {

@@ -81,7 +81,10 @@ tables.messages = [
 ];
 project.change = (seq, more) => Object.assign(tables.messages.find((each) => each.channel_id === GENERAL && each.seq === seq), more);
 project.store = (key, event, row) => event === "message.created" && !row.deleted && tables.messages.push(message(key, row.seq, row));
-project.fill = { messages: message(GENERAL, 999, { user_id: MATTY }) };
+project.fill = {
+  ai_twins: { user_id: MATTY, twin_webhooks: null, channel_twins: [] }, messages: message(GENERAL, 999, { user_id: MATTY }),
+  people: { merged_into_id: null }, person_identifiers: { app: null },
+};
 delete project.fill.messages.id;
 tables.attachments = [];
 tables.message_pins = [];
