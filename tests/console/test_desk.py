@@ -43,7 +43,7 @@ def test_navigation_shows_the_screen_and_workspaces(desk: Desk) -> None:
     [([0, 0], "Channels", "Threadline"), ([1, 98], "Channels 99 unread", "(99) Threadline")],
 )
 def test_title_counts_unread_messages(desk: Desk, counts: list[int], count: str, title: str) -> None:
-    before = f"project.channels[MATTY].splice(2); {counts}.forEach((n, at) => project.channels[MATTY][at].unread_count = n)"
+    before = f"project.channels[MATTY].splice(3); {counts}.forEach((n, at) => project.channels[MATTY][at].unread_count = n)"
     desk.open(before=before)
     assert desk.shown("nav li")[1] == count
     assert desk.page.title() == title
