@@ -41,7 +41,7 @@ function Person({ id, people, reload }) {
   const done = reloading(found.reload, reload);
   if (!found.data) return html`<${Head} level=${2} title="Person" back="#/people" /><${Loading} ...${found} />`;
   const { person, identifiers, merged, conversations } = found.data;
-  const others = people.filter((each) => each.id !== id && !each.merged_into_id && each.id !== person.merged_into_id);
+  const others = people.filter((each) => each.id !== id && !each.merged_into_id);
   return html`<${Head} level=${2} title=${person.full_name} back="#/people" />
     <div class="body">
     ${person.merged_into_id && html`<p class="note">This entry is the same person as

@@ -47,6 +47,8 @@ class Handler(BaseHTTPRequestHandler):
             content = self.server.script.encode()
         elif name == "blank.html":
             content = b'<!doctype html><body><script src="script.js?"></script></body>'
+        elif name not in files():
+            content = b""  # the icon of a page without one
         else:
             content = files()[name].read_bytes()
             content = content.replace(b'<script src="app.js"', b'<script src="script.js?"></script><script src="app.js"')

@@ -138,6 +138,11 @@ def test_many_events_read_the_list_once(desk: Desk) -> None:
     desk.calls()
     desk.run("for (const n of [1, 2, 3]) project.happen(project.id(401), 'message.created', { n })")
     assert [key for key, _ in desk.calls("POST rpc/list_my")] == ["POST rpc/list_my_channels"]
+    desk.go("channels/00000000-0000-4000-8000-000000000440")  # only the open one is followed beyond the 30
+    assert desk.shown(".detail h2") == ["c40"]
+    desk.run("project.channels[project.id(1)].pop(), project.happen(project.id(440), 'channel.deleted', {})")
+    assert desk.shown(".detail [role=alert]") == ["This channel does not exist, or you may not see it."]
+    desk.calls()
     desk.run("project.broadcast('user:' + project.id(1), 'channel.joined', { seq: 1, prev_seq: 0 })")
     assert desk.calls("POST rpc/list_my") == [["POST rpc/list_my_channels", {"max_channels": 200}]]
 

@@ -217,6 +217,7 @@ def test_each_event_changes_its_message_alone(desk: Desk) -> None:
     happen(desk, "reaction.added", **about, user_id=MATTY, emoji="fire")
     happen(desk, "reaction.added", **about, user_id=MATTY, emoji="fire")
     assert reactions()[0] == ("fire, 3", "true", "Bob, Carol, Matty")
+    assert page.locator(f"{COLUMN} .mine").count() == 2
     happen(desk, "reaction.removed", **about, user_id=CAROL, emoji="fire")
     happen(desk, "reaction.removed", **about, user_id=BOB, emoji="🎉")
     assert reactions() == [("fire, 2", "true", "Bob, Matty"), ("🎉, 1", "true", "Matty")]

@@ -167,6 +167,12 @@ def test_events_reach_their_conversation_alone(desk: Desk) -> None:
     updated = {"messages": [{"id": "m1", "direction": "inbound", "type": "text", "content": "Edited", "edited_at": "x"}, {"id": "m9", "content": "None"}]}
     happen(desk, conversation={"id": talk(1), **about, "participant_name": "None"}, messages_added=0, **updated)
     assert (lines(desk), news.text_content()) == (["Edited", "Line 2"], "Two: Hello")
+    updated["messages"][0]["content"] = "Edited again"
+    happen(desk, conversation={"id": talk(1), **about}, messages_added=0, **updated)
+    assert lines(desk) == ["Edited again", "Line 2"]
+    desk.press("Edited")
+    assert desk.shown(".versions li") == ["First of 1"]
+    desk.press("Close", "dialog")
     desk.run("project.say(1, 3, project.at(-0.5))")
     happen(desk, "conversation.changed", conversation_id=talk(1))
     assert lines(desk)[-1] == "Line 3"
