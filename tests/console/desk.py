@@ -51,11 +51,15 @@ class Handler(BaseHTTPRequestHandler):
             content = b""  # the icon of a page without one
         else:
             content = files()[name].read_bytes()
-            content = content.replace(b'<script src="app.js"', b'<script src="script.js?"></script><script src="app.js"')
+            content = content.replace(
+                b'<script src="app.js"', b'<script src="script.js?"></script><script src="app.js"'
+            )
         self.send_response(200)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(content)))
-        self.send_header("cache-control", "no-store" if name.endswith(".html") or name == "script.js" else "max-age=3600")
+        self.send_header(
+            "cache-control", "no-store" if name.endswith(".html") or name == "script.js" else "max-age=3600"
+        )
         self.end_headers()
         self.wfile.write(content)
 
@@ -91,7 +95,9 @@ class Desk:
     def open(self, path: str = "", user: str | None = MATTY, before: str = "") -> Page:
         """Open the console at a screen as a user. `before` runs before it, and may change the project."""
         scripts = [(HERE / name).read_text(encoding="utf-8") for name in ("project.js", "world.js")]
-        page = self._open(f"index.html?{{}}#/{path}", "\n".join([*scripts, f"project.begin({json.dumps(user)});", before]))
+        page = self._open(
+            f"index.html?{{}}#/{path}", "\n".join([*scripts, f"project.begin({json.dumps(user)});", before])
+        )
         page.wait_for_selector("main")
         self.settle()
         return page

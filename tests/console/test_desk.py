@@ -43,7 +43,9 @@ def test_navigation_shows_the_screen_and_workspaces(desk: Desk) -> None:
     [([0, 0], "Channels", "Threadline"), ([1, 98], "Channels 99 unread", "(99) Threadline")],
 )
 def test_title_counts_unread_messages(desk: Desk, counts: list[int], count: str, title: str) -> None:
-    before = f"project.channels[MATTY].splice(3); {counts}.forEach((n, at) => project.channels[MATTY][at].unread_count = n)"
+    before = (
+        f"project.channels[MATTY].splice(3); {counts}.forEach((n, at) => project.channels[MATTY][at].unread_count = n)"
+    )
     desk.open(before=before)
     assert desk.shown("nav li")[1] == count
     assert desk.page.title() == title
@@ -62,9 +64,11 @@ def test_workspace_is_chosen_and_kept(desk: Desk) -> None:
     desk.settle()
     assert (desk.shown("h1"), page.url[-11:]) == (["Atelier"], "#/workspace")
     before = "localStorage.setItem('threadline.workspace', id(13))"
-    assert desk.open("workspace", before=before) and desk.shown("h1") == ["Team"]
+    assert desk.open("workspace", before=before)
+    assert desk.shown("h1") == ["Team"]
     before = "localStorage.setItem('threadline.workspace', id(14))"  # of a guest
-    assert desk.open("workspace", before=before) and desk.shown("h1") == ["Personal"]
+    assert desk.open("workspace", before=before)
+    assert desk.shown("h1") == ["Personal"]
 
 
 def test_what_cannot_be_loaded_says_why(desk: Desk) -> None:
@@ -72,9 +76,15 @@ def test_what_cannot_be_loaded_says_why(desk: Desk) -> None:
     assert desk.shown("main [role=alert]") == ["No workspaces"]
     desk.open("channels", before="project.refusals['POST rpc/list_my_channels'] = null")
     assert "out of reach" in desk.shown("main [role=alert]")[0]
-    desk.run("delete project.refusals['POST rpc/list_my_channels'], project.broadcast('user:' + project.id(1), 'x', { seq: 1, prev_seq: 0 })")
+    desk.run(
+        "delete project.refusals['POST rpc/list_my_channels'], project.broadcast('user:' + project.id(1), 'x', { "
+        "seq: 1, prev_seq: 0 })"
+    )
     assert desk.shown("main [role=alert]") == []
-    desk.run("project.refusals['POST rpc/list_my_channels'] = null, project.broadcast('user:' + project.id(1), 'x', { seq: 2, prev_seq: 1 })")
+    desk.run(
+        "project.refusals['POST rpc/list_my_channels'] = null, project.broadcast('user:' + project.id(1), 'x', { "
+        "seq: 2, prev_seq: 1 })"
+    )
     assert len(desk.shown(".list .row")) == 5  # what was there stays
     desk.open(before="project.config = null")
     assert desk.shown("main") == ["Threadline Not configured."]
@@ -89,7 +99,10 @@ def sign_in(desk: Desk, name: str) -> None:
 def test_next_user_of_a_tab_sees_nothing_of_the_first(desk: Desk) -> None:
     page = desk.open(GENERAL)
     page.get_by_role("textbox", name="Message", exact=True).fill("A draft of Matty")
-    desk.run("project.hold('POST rpc/list_my_channels'), project.broadcast('user:' + project.id(1), 'x', { seq: 1, prev_seq: 0 })")
+    desk.run(
+        "project.hold('POST rpc/list_my_channels'), project.broadcast('user:' + project.id(1), 'x', { seq: 1, "
+        "prev_seq: 0 })"
+    )
     desk.press("Sign out")
     assert page.title() == "Threadline"
     assert page.evaluate("project.topics()") == []
@@ -132,7 +145,10 @@ def test_late_list_of_channels_is_dropped(desk: Desk) -> None:
 
 
 def test_many_events_read_the_list_once(desk: Desk) -> None:
-    desk.open("inbox", before="project.channels[MATTY] = range(40, (n) => channel(id(400 + n), TEAM, `c${n}`, { last_seq: n }))")
+    desk.open(
+        "inbox",
+        before="project.channels[MATTY] = range(40, (n) => channel(id(400 + n), TEAM, `c${n}`, { last_seq: n }))",
+    )
     topics = [f"channel:00000000-0000-4000-8000-{400 + n:012}" for n in range(1, 31)]
     assert desk.page.evaluate("project.topics()") == sorted([*topics, f"user:{MATTY}", f"inbox:{MATTY}"])
     desk.calls()
@@ -169,10 +185,10 @@ def test_sign_in_offers_what_the_project_has(desk: Desk) -> None:
     sign_in(desk, "carol")
     expect(page.get_by_label("Password")).to_have_value("password")
     assert desk.shown("main [role=alert]") == ["Wrong"]
-    page = desk.open(user=None, before="Object.assign(project.config, { users: ['bob@x', 'carol@x'], password: 'seed' })")
+    page = desk.open(
+        user=None, before="Object.assign(project.config, { users: ['bob@x', 'carol@x'], password: 'seed' })"
+    )
     assert page.get_by_text("Sign in with a link by mail").count() == 0
     desk.press("carol@x")
     assert desk.calls("POST auth") == [["POST auth/token", {"email": "carol@x", "password": "seed"}]]
     assert desk.shown(".who") == ["Carol"]
-
-
