@@ -105,8 +105,10 @@ def test_replies_are_counted_and_shown_with_their_parent(desk: Desk) -> None:
     assert numbers(desk, ".side .text") == ["126", "128"]
     assert page.locator(".side .scroll").get_attribute("aria-label") == "Messages of the thread"
     assert desk.shown(".side .meta") == ["", ""]
+    page.get_by_role("textbox", name="Reply").fill("To the first")
     desk.press("2 replies")
     assert numbers(desk, ".side .text") == ["125", "127", "129"]
+    assert page.get_by_role("textbox", name="Reply").input_value() == ""
     happen(desk, "message.created", **created(131, "To 125", parent_message_id=message(125)))
     happen(desk, "message.created", **created(132, "To 126", parent_message_id=message(126)))
     happen(desk, "message.created", **created(133, "To none"))

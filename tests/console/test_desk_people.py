@@ -221,8 +221,11 @@ const line = (number, status, more) => tables.ingest_log.push({ id: number, work
 line(1, 200); line(2, 401, { requests: 4 }); line(3, 422, { errors: ["one", "two"], conversations: 0 }); line(4,
   200, { workspace_id: ATELIER }); line(5, 429);
 for (const name of ["revoke_messaging_key"]) answers[name] = {};
-answers.create_messaging_connection = (body) => ({ ...body, connection_id: body.connection_id ?? "made",
-  api_secret: "s3cret" });
+answers.create_messaging_connection = ({ connection_id = "made", ...body }) => {
+  tables.messaging_connections.push(connection(9, { connection_id, platform: body.platform, created_at: at(1) }));
+  return { ...body, connection_id, api_secret: "s3cret" };
+};
+project.line = line;
 answers.rotate_messaging_key = { api_secret: "n3w" };
 """
 
@@ -247,6 +250,12 @@ def test_connections_show_their_keys_and_states(desk: Desk) -> None:
         "15 Jun 2026, 20:59 wa_1 200 2 3",
     ]
     assert [each.get_attribute("class") for each in page.locator("td:nth-child(3)").all()] == ["bad", "bad", "bad", ""]
+    desk.run(
+        "topic => { project.line(6, 200); "
+        "project.change_of(topic, 'conversation.updated', { conversation: { id: 1 } }); }",
+        f"inbox:{MATTY}",
+    )
+    assert desk.shown("tbody tr")[0] == "15 Jun 2026, 20:54 wa_1 200 2 3"
     assert (
         desk.shown("[aria-label=Histories] code")[0]
         == "threadline import chat.zip --url https://project.test --connection wa_1 --dry-run"
@@ -287,6 +296,7 @@ def test_new_connection_shows_its_secret_and_waits(desk: Desk) -> None:
     page.get_by_label("Platform").select_option("Telegram")
     desk.press("Create")
     assert sent(desk, "POST rpc/create") == [{"platform": "telegram", "workspace_id": PERSONAL, "is_apart": False}]
+    assert desk.shown(".card-top h3")[0] == "made"
     command = page.locator("dialog pre").inner_text()
     assert "https://project.test/functions/v1/messaging-ingest" in command
     assert "x-api-key: s3cret" in command
