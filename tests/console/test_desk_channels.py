@@ -133,6 +133,32 @@ def test_pages_of_a_channel_follow_the_user(desk: Desk) -> None:
     assert desk.shown(".found .text") == ["Number 125"]
 
 
+def test_missed_events_keep_the_place(desk: Desk) -> None:
+    page = desk.open(IN_GENERAL)
+    page.locator(".column .scroll").evaluate("box => box.scrollTop = 300")
+    desk.settle()
+    before = numbers(desk)
+    desk.run(
+        "topic => { const meta = { last_seq: 0, has_more: false }; "
+        "project.answers.list_channel_events = () => ({ data: [], meta }); "
+        "project.tables.messages.push({ ...project.tables.messages[129], id: project.id(1131), seq: 131 }); "
+        "project.broadcast(topic, 'message.created', { seq: 999, prev_seq: 998 }); }",
+        f"channel:{GENERAL}",
+    )
+    assert (len(before), numbers(desk)) == (120, [*before, "130"])
+
+
+def test_next_channel_starts_anew(desk: Desk) -> None:
+    page = desk.open(IN_GENERAL)
+    page.locator(".column article").last.get_by_role("button", name="Message actions").click()
+    desk.press("Reply")
+    desk.calls()
+    desk.go(f"channels/{PLANS}")
+    assert (desk.shown(".side"), numbers(desk)) == ([], ["Plan 1", "Plan 2", "Plan 3"])
+    assert desk.calls("POST rpc/mark_read") == [["POST rpc/mark_read", {"channel_id": PLANS, "seq": 3}]]
+    assert page.locator(".column > .hidden").text_content().strip() == ""
+
+
 def test_channel_that_cannot_be_read_says_why(desk: Desk) -> None:
     desk.open(IN_GENERAL, before="project.refusals['GET messages'] = { status: 500, body: { message: 'Not now' } }")
     assert desk.shown(".column .scroller [role=alert]") == ["Not now"]

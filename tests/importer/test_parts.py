@@ -103,7 +103,15 @@ def test_rows_of_a_csv_are_numbered_and_checked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("given", "right"),
-    [(946684800, 2000), ("1707987600", 2024), (1707987600000, 2024), (1e11, 5138), (946684799, None), (0, None)],
+    [
+        (946684800, 2000),
+        ("1707987600", 2024),
+        (1707987600000, 2024),
+        (1e11, 5138),
+        (978307200000, 2001),
+        (946684799, None),
+        (0, None),
+    ],
 )
 def test_unix_time_is_seconds_or_milliseconds(given: object, right: int | None) -> None:
     if right is None:
