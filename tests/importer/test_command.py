@@ -198,8 +198,9 @@ def test_one_number_for_several_files_is_refused() -> None:
 
 
 def test_file_without_a_conversation_is_no_success(tmp_path: Path) -> None:
-    (tmp_path / "result.json").write_text('{"chats": {"list": []}, "personal_information": {"user_id": 1}}')
-    assert run(tmp_path / "result.json", "--from", "telegram", "--dry-run").exit_code == 1
+    (tmp_path / "receipts.json").write_text('{"envelope": {"source": "+1", "receiptMessage": {}}}')
+    done = run(tmp_path / "receipts.json", "--dry-run")
+    assert (done.exit_code, "Left out: 1 receipts" in done.stdout) == (1, True)
 
 
 def test_two_platforms_in_one_run_are_refused() -> None:
