@@ -59,7 +59,8 @@ function useMessages(channel, parentId, around) {
   const now = useRef();
   now.current = pages;
   const isShown = (message) => !parentId || message.parent_message_id === parentId;
-  const begin = () => now.current.reset(around ? { at: { seq: around, isWanted: true }, key: String(around) } : "newest");
+  const at = { seq: around, isWanted: true };
+  const begin = () => now.current.reset(around ? { at, key: String(around) } : "newest");
   const isFollowing = useRef(false);
   useFollow({
     channelId: channel.id, since: "now",

@@ -97,7 +97,7 @@ export function useNames(userIds, twinIds = []) {
       names.set(named);
     }, () => {
       const put = (rows) => names.set(new Map(rows));
-      put([...names.get(), ...[...users, ...twins].map((id) => [id])]); // without a name, until they are asked for again
+      put([...names.get(), ...[...users, ...twins].map((id) => [id])]); // no name, until they are asked for again
       setTimeout(() => put([...names.get()].filter((each) => each[1])), PAUSE);
     });
   }, [users.join(), twins.join()]);
