@@ -49,7 +49,7 @@ function useChannels(userId) {
     channels.load();
     return () => {
       clearTimeout(timer.current);
-      channels.set({}); // the next user has others
+      channels.clear(); // the next user has others
     };
   }, [userId]);
   useFollow({ topic: `user:${userId}`, since: "now", onEvent: reload, onReload: reload });
@@ -57,6 +57,7 @@ function useChannels(userId) {
   const unread = (list ?? []).reduce((sum, each) => sum + (each.is_muted ? 0 : each.unread_count), 0);
   useEffect(() => {
     document.title = unread ? `(${unread > 99 ? "99+" : unread}) Threadline` : "Threadline";
+    return () => (document.title = "Threadline");
   }, [unread]);
   return unread;
 }

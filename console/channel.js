@@ -20,7 +20,8 @@ const keyOf = (row) => String(row.seq);
 function load(channelId, parentId, edge, isOlder) {
   let query = table("messages").select(FIELDS).eq("channel_id", channelId);
   if (parentId) query = query.or(`id.eq.${parentId},parent_message_id.eq.${parentId}`);
-  if (edge) query = query.filter("seq", isOlder ? "lt" : "gt", edge.seq);
+  // An edge that is wanted itself comes with the older ones.
+  if (edge) query = query.filter("seq", isOlder ? edge.isWanted ? "lte" : "lt" : "gt", edge.seq);
   return query.order("seq", { ascending: !isOlder }).limit(PAGE)
     .then((rows) => rows.map((row) => ({ ...row, is_pinned: [row.pins].flat().filter(Boolean).length > 0 })));
 }
@@ -58,7 +59,8 @@ function useMessages(channel, parentId, around) {
   const now = useRef();
   now.current = pages;
   const isShown = (message) => !parentId || message.parent_message_id === parentId;
-  const begin = () => now.current.reset(around ? { at: { seq: around + 1 }, key: String(around) } : "newest");
+  const at = { seq: around, isWanted: true };
+  const begin = () => now.current.reset(around ? { at, key: String(around) } : "newest");
   const isFollowing = useRef(false);
   useFollow({
     channelId: channel.id, since: "now",

@@ -6,12 +6,21 @@ import { store, useLoad } from "./state.js";
 import { Act, Dialog, Empty, Failure, Field, Form, Head, html, Loading, Row } from "./ui.js";
 import { useState } from "./vendor/libraries.js";
 
+let [asked, shown] = [0, 0]; // numbers of loads
+
 /** The list that all screens share: { list, error }. */
 export const channels = Object.assign(store({}), {
   load: async () => {
+    const mine = ++asked;
     const found = await call("list_my_channels", { max_channels: 200 }).then(({ data }) => ({ list: data }),
       (error) => ({ error }));
+    if (mine < shown) return; // a later one was quicker
+    shown = mine;
     channels.set({ ...channels.get(), error: undefined, ...found });
+  },
+  clear() {
+    shown = asked + 1;
+    channels.set({});
   },
 });
 

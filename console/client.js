@@ -11,6 +11,7 @@ export let config;
 
 const FILES = "attachments"; // the bucket
 const SECONDS = 3600; // that a link to a file is valid
+const PAUSE = 5000; // milliseconds, after names could not be read
 
 /** Reads config.json, finds the session and creates the client. */
 export async function connect() {
@@ -32,7 +33,10 @@ export async function connect() {
     channel: (name, options) => realtime.channel(name, options),
     removeChannel: (channel) => realtime.removeChannel(channel),
   };
-  session.listen(() => realtime.setAuth());
+  session.listen((now) => {
+    realtime.setAuth();
+    if (!now) names.set(new Map()); // the next user may see others
+  });
 }
 
 // Makes a request as the user.
@@ -91,7 +95,11 @@ export function useNames(userIds, twinIds = []) {
       const named = new Map(names.get());
       for (const row of lists.flat()) named.set(row.id, row.display_name);
       names.set(named);
-    }, () => names.set(new Map([...names.get()].filter(([id]) => !users.includes(id) && !twins.includes(id)))));
+    }, () => {
+      const put = (rows) => names.set(new Map(rows));
+      put([...names.get(), ...[...users, ...twins].map((id) => [id])]); // no name, until they are asked for again
+      setTimeout(() => put([...names.get()].filter((each) => each[1])), PAUSE);
+    });
   }, [users.join(), twins.join()]);
   return known;
 }

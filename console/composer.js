@@ -1,6 +1,7 @@
 // The box to write in. A message has its id before it is sent, so sending it again stores it once.
 
 import { table, upload } from "./client.js";
+import { session } from "./session.js";
 import { useAct } from "./state.js";
 import { Failure, html } from "./ui.js";
 import { useRef, useState } from "./vendor/libraries.js";
@@ -25,7 +26,7 @@ async function send(message) {
 }
 
 export function Composer({ channel, parentId, onType, label }) {
-  const key = `${channel.id}/${parentId ?? ""}`;
+  const key = `${session.get()?.user.id}/${channel.id}/${parentId ?? ""}`; // the next user of the tab has others
   const [text, setText] = useState(drafts.get(key) ?? "");
   const [files, setFiles] = useState([]);
   const { act, error, isBusy } = useAct();

@@ -8,6 +8,7 @@ import { Empty, Head, html, Loading, Row } from "./ui.js";
 import { useEffect, useRef, useState } from "./vendor/libraries.js";
 
 const PAGE = 50;
+const MOST = 1000; // rows of an answer
 
 /** Follows the inbox of a workspace. */
 export function useInbox(space, user, onEvent, onReload) {
@@ -24,7 +25,7 @@ function groups(connections) {
   return [...found].map(([key, names]) => [key, `${platformName(key.split(",")[0])}: ${names.join(", ")}`]);
 }
 
-async function find(space, { source, platform, text }, from) {
+async function find(space, { source, platform, text }, from, count) {
   let query = table("conversations").select("*, unread_count, person:people(id, full_name)")
     .eq("workspace_id", space.id);
   if (platform) query = query.eq("platform", platform);
@@ -36,26 +37,29 @@ async function find(space, { source, platform, text }, from) {
     const like = `"*${text.replace(/[\\"%*]/g, "_")}*"`; // _ stands for any character
     query = query.or(`participant_name.ilike.${like},participant_identifier.ilike.${like}`);
   }
-  return query.order("last_message_at", { ascending: false }).order("id").limit(PAGE, from);
+  return query.order("last_message_at", { ascending: false }).order("id").limit(count, from);
 }
 
 function useConversations(space, filter) {
   const [state, setState] = useState({});
   const turn = useRef(0);
-  async function read(from) {
+  async function read(from, count = PAGE) {
     const mine = ++turn.current;
-    const found = await find(space, filter, from).catch((error) => setState((old) => ({ ...old, error })));
-    if (!found || mine !== turn.current) return;
+    const found = await find(space, filter, from, count).catch((error) => ({ error }));
+    if (mine !== turn.current) return;
+    if (found.error) return setState((old) => ({ ...old, ...found }));
     const ids = new Set(found.map((each) => each.id));
     setState(({ list = [] }) => ({
       list: [...from ? list.filter((each) => !ids.has(each.id)) : [], ...found],
-      hasMore: found.length === PAGE,
+      hasMore: found.length === count,
     }));
   }
   useEffect(() => {
     read(0);
   }, [space.id, ...Object.values(filter)]);
-  return { ...state, reload: () => read(0), more: () => read(state.list.length) };
+  // Reads again what is shown, not only its first page.
+  const reload = () => read(0, Math.min(MOST, PAGE * Math.max(1, Math.ceil((state.list?.length ?? 0) / PAGE))));
+  return { ...state, reload, more: () => read(state.list.length) };
 }
 
 function Entry({ each, isOpen }) {

@@ -38,10 +38,7 @@ function start({ onEvent, onReload, onEnd, ...options }) {
       return state === "ended" && detail.reason !== "stopped" ? onEnd?.(detail) : undefined;
     },
   });
-  return () => {
-    following.stop();
-    mark(handle, false);
-  };
+  return () => following.stop(); // which ends its mark too
 }
 
 /**

@@ -130,9 +130,9 @@ export function Scroller({ pages, label, render, keyOf, empty, onEnd }) {
 
   useLayoutEffect(() => {
     if (!pages.isLoaded) view.current = { isAtEnd: true };
-    else if (pages.place.key === "oldest") box.current.scrollTop = 0;
-    else if (pages.place.key !== "newest") {
-      const row = rows().find((each) => each.dataset.key === pages.place.key);
+    else if (pages.place?.key === "oldest") box.current.scrollTop = 0;
+    else if (pages.place?.key !== "newest") {
+      const row = rows().find((each) => each.dataset.key === pages.place?.key);
       if (row) box.current.scrollTop = row.offsetTop - 80;
       row?.classList.add("found");
     } else box.current.scrollTop = box.current.scrollHeight;

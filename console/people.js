@@ -41,7 +41,7 @@ function Person({ id, people, reload }) {
   const done = reloading(found.reload, reload);
   if (!found.data) return html`<${Head} level=${2} title="Person" back="#/people" /><${Loading} ...${found} />`;
   const { person, identifiers, merged, conversations } = found.data;
-  const others = people.filter((each) => each.id !== id && !each.merged_into_id && each.id !== person.merged_into_id);
+  const others = people.filter((each) => each.id !== id && !each.merged_into_id);
   return html`<${Head} level=${2} title=${person.full_name} back="#/people" />
     <div class="body">
     ${person.merged_into_id && html`<p class="note">This entry is the same person as
@@ -52,9 +52,9 @@ function Person({ id, people, reload }) {
         <li><bdi>${person.phone ?? "No phone number"}</bdi> <span class="quiet">phone</span>
           ${" "}<${Act} class="link" title="Takes back the last change of the number"
             onPress=${done(() => call("undo_number_change", { person_id: id }))}>Undo the last change</${Act}></li>
-        ${identifiers.map((each) => html`<li key=${each.id}><bdi>${each.value}</bdi> <span class="quiet">${each.kind}
-          ${each.app}</span> <${Act} class="link" onPress=${done(() => table("person_identifiers").delete()
-            .eq("id", each.id))}>Remove</${Act}></li>`)}</ul>
+        ${identifiers.map((each) => html`<li key=${each.id}><bdi>${each.value}</bdi>
+          ${" "}<span class="quiet">${each.kind} ${each.app}</span> <${Act} class="link"
+            onPress=${done(() => table("person_identifiers").delete().eq("id", each.id))}>Remove</${Act}></li>`)}</ul>
       <${Form} action="Add" class="inline"
         onSend=${done((values) => table("person_identifiers").insert({ person_id: id, ...values }))}>
         <${Field} label="Kind" name="kind" options=${KINDS.map((kind) => [kind, kind.replace("_", " ")])} />

@@ -39,7 +39,6 @@ export function useLoad(load, inputs) {
   useEffect(() => {
     setState({});
     reload();
-    return () => turn.current++;
   }, [reload]);
   return { ...state, reload };
 }

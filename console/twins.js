@@ -69,7 +69,7 @@ function Twin({ twin, reload, user }) {
         onSend=${change((values) => table("channel_twins")
         .insert({ ai_twin_id: twin.id, ...values }))}><${Field} label="Channel" name="channel_id"
         options=${free.map((each) => [each.id, channelName(each, user.id)])} /></${Form}>`}</section>
-    <${Webhook} key=${twin.id} twin=${twin} reload=${reload} />
+    <${Webhook} twin=${twin} reload=${reload} />
     <${Deliveries} id=${twin.id} list=${list} user=${user} />
     <${Section} title="Twin" level=${3}>
       <${Form} action="Rename" class="inline" keep onSend=${change((values) => table("ai_twins").update(values)

@@ -136,7 +136,7 @@ export function Workspace({ space, user, reloadSpaces, choose, screen, id }) {
     <${MyInvitations} onDone=${accept} />
     <${Members} space=${space} user=${user} reloadSpaces=${reloadSpaces} />
     ${space.isManager && !space.is_personal && html`<${Invitations} space=${space} />`}
-    ${space.isManager && html`<${Settings} key=${space.id} space=${space} reloadSpaces=${reloadSpaces} />`}
+    ${space.isManager && html`<${Settings} space=${space} reloadSpaces=${reloadSpaces} />`}
     <${Section} title="New workspace"><${Form} action="Create" class="inline" onSend=${create}>
       <${Field} label="Name of the team" name="name" required maxlength="200" /></${Form}></${Section}>
     ${space.role === "owner" && html`<${Audit} space=${space} user=${user} />`}

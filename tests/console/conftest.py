@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 from threadline_devstack import keys
 
+from tests.console.desk import Desk
 from tests.support import tools
 from tests.support.stack import RunningStack
 
@@ -30,6 +31,21 @@ def browser() -> Iterator[Browser]:
         launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield launched
         launched.close()
+
+
+@pytest.fixture(scope="package")
+def bureau(browser: Browser) -> Iterator[Desk]:
+    desk = Desk(browser)
+    yield desk
+    desk.end()
+
+
+@pytest.fixture
+def desk(bureau: Desk) -> Iterator[Desk]:
+    """The console with a project in the page."""
+    bureau.problems.clear()
+    yield bureau
+    assert bureau.problems == []
 
 
 @cache

@@ -319,3 +319,13 @@ def test_owner_holds_a_share_and_ingest_the_half(monkeypatch: pytest.MonkeyPatch
         return set(pool._places._queues)
 
     assert asyncio.run(hold_two()) == {"a", "b"}
+
+    async def take_none() -> list[int]:
+        pool = Shares(4)
+        await pool.take("b")
+        with pytest.raises(TooManyAtOnceError):
+            await pool.take("a", "b")
+        return [pool._places.count(owner) for owner in ("a", "b")]
+
+    monkeypatch.setattr(shares, "PATIENCE", 0)
+    assert asyncio.run(take_none()) == [0, 1]

@@ -132,9 +132,10 @@ def test_request_that_is_too_large_is_halved(endpoint: Endpoint) -> None:
 def test_server_that_is_away_is_asked_again(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(send.Sender.__init__, "__defaults__", (pauses.append,))
-    endpoint.answers = [(503, {"Retry-After": "7"}, {"error": "away"}), (500, {}, "<html>")]
+    away = {"error": "away"}
+    endpoint.answers = [(503, {"Retry-After": "7"}, away), (500, {}, "<html>"), (503, {"Retry-After": "1"}, away)]
     assert send_to(endpoint, CHAT, *SHOP).exit_code == 0
-    assert pauses == [7.0, 2.0]
+    assert pauses == [7.0, 2.0, 4.0]  # never shorter than its own pause
 
 
 def test_wrong_key_ends_the_run(endpoint: Endpoint) -> None:
@@ -194,6 +195,12 @@ def test_two_files_of_one_name_are_not_mixed(endpoint: Endpoint) -> None:
 def test_one_number_for_several_files_is_refused() -> None:
     done = run(CHAT, CASES / "wa_16_bom_in_the_middle.txt", *SHOP, "--dry-run")
     assert "are for one file" in done.stderr
+
+
+def test_file_without_a_conversation_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "receipts.json").write_text('{"envelope": {"source": "+1", "receiptMessage": {}}}')
+    done = run(tmp_path / "receipts.json", "--dry-run")
+    assert (done.exit_code, "Left out: 1 receipts" in done.stdout) == (1, True)
 
 
 def test_two_platforms_in_one_run_are_refused() -> None:

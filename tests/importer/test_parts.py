@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -102,7 +103,15 @@ def test_rows_of_a_csv_are_numbered_and_checked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("given", "right"),
-    [(946684800, 2000), ("1707987600", 2024), (1707987600000, 2024), (1e11, 5138), (946684799, None), (0, None)],
+    [
+        (946684800, 2000),
+        ("1707987600", 2024),
+        (1707987600000, 2024),
+        (1e11, 5138),
+        (978307200000, 2001),
+        (946684799, None),
+        (0, None),
+    ],
 )
 def test_unix_time_is_seconds_or_milliseconds(given: object, right: int | None) -> None:
     if right is None:
@@ -175,6 +184,9 @@ def test_file_is_found_by_each_form_of_its_name(tmp_path: Path) -> None:
     assert find_in_archive(path, PurePosixPath("media"), composed) == File(path, f"media/{decomposed}", 5)
     assert find_in_archive(path, PurePosixPath("media"), "folder.jpg") is None
     assert find_in_archive(path, PurePosixPath("."), composed) is None
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("├⌐.jpg", b"these letters, because the flag is set")
+    assert find_in_archive(path, PurePosixPath("."), "é.jpg") is None
 
 
 @pytest.mark.parametrize("written", ["é".encode(), "é".encode("cp437")])
@@ -194,8 +206,12 @@ def test_wanted_files_of_a_folder_are_listed(tmp_path: Path) -> None:
         archive.mkdir("folder.txt")
         archive.writestr("a/b.json", "x")
         archive.writestr("inner.zip", "x")
+    with zipfile.ZipFile(tmp_path / "y.zip", "w") as archive:
+        archive.writestr("y.json", "x")
+        archive.writestr("x.json", "x")
     found = [str(source).removeprefix(f"{tmp_path}/") for source in list_sources([tmp_path])]
-    assert found == ["b/a.TXT", "f.csv", "g.jsonl", "h.ndjson", "z.ZIP:a/b.json"]
+    several = ["y.zip:y.json", "y.zip:x.json"]  # only a text is the one chat of its archive
+    assert found == ["b/a.TXT", "f.csv", "g.jsonl", "h.ndjson", *several, "z.ZIP:a/b.json"]
     assert [source.path.name for source in list_sources([tmp_path / "e.png"])] == ["e.png"]
     inside = Source(tmp_path / "z.ZIP", "a/b.json")
     assert (inside.name, inside.folder, inside.head()) == ("b.json", "a", "x")
@@ -233,7 +249,7 @@ def test_reader_is_chosen_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert find_reader(source, "telegram").title == "Telegram Desktop export"
     (tmp_path / "own_reader.py").write_text("class Mine:\n    title = 'mine'\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])  # a command has no folder of its user
     assert find_reader(source, "own_reader:Mine").title == "mine"
     for name, reason in (
         ("own_reader:No", "cannot be loaded"),

@@ -1,15 +1,18 @@
 """What the command shows of files and of the answers of the server."""
 
 import io
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from rich.console import Console
-from threadline_import.model import Message, Refusal, Unreadable
+from threadline_import import survey as surveys
+from threadline_import.model import Conversation, Message, Options, Refusal, Unreadable
 from threadline_import.report import print_outcome, print_survey, render, size
 from threadline_import.send import Outcome
 from threadline_import.sources import Source
-from threadline_import.survey import MOST_SHOWN, Row, Survey, examine
+from threadline_import.survey import MOST_SHOWN, Row, Survey, conversations, examine
 
 from tests.importer.reading import CASES, NUMBER, shop
 
@@ -83,3 +86,21 @@ def test_file_that_cannot_be_read_is_refused_alone(tmp_path: Path) -> None:
         "signal-export, signal-cli, signal-desktop, wechatmsg, chatlab, weflow, chatlog, whatsapp). It begins with",
     ]  # fmt: skip
     assert ([row.messages for row in survey.rows], survey.platforms) == ([2], {"whatsapp"})
+
+
+class Twice:
+    """Reads a conversation that both files have, and one of each file."""
+
+    title, platform = "twice", "signal"
+
+    def read(self, source: Source, _: Options) -> Iterator[Conversation]:
+        for name in ("both", source.path.name):
+            yield Conversation(f"x-export:{name}", NUMBER, name, iter(()))
+
+
+def test_refused_conversation_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surveys, "find_reader", lambda *_: Twice())
+    sources = [Source(Path("a")), Source(Path("b"))]
+    survey = examine(sources, Options(), None)
+    assert [refusal.where for refusal in survey.refusals] == ["b"]
+    assert [found.name for found in conversations(sources, Options(), None, survey)] == ["both", "a", "b"]

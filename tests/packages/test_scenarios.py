@@ -119,7 +119,7 @@ SCENARIOS: dict[str, tuple[Any, ...]] = {
     ),
     "inbox": (
         INBOX, 0, [changes(), changes(changed("a", 1), changed("b", 2), cursor="k2")],
-        [JOINED, broadcast("a", 1), broadcast("a", 2), broadcast("b", 2), broadcast("c", 7)],
+        [JOINED, broadcast("a", 1), broadcast("a", 2), broadcast("b", 2), *[broadcast("c", 7)] * 2],
         [RELOAD, ["conversation.changed", "a"], ["conversation.changed", "b"], LIVE,
          ["conversation.changed", "a"], ["conversation.changed", "c"]],
         [inbox(None), inbox("k1")], "k2",

@@ -3,7 +3,8 @@
 import select
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 
 class Line:
@@ -19,6 +20,7 @@ class Line:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._dead: list[tuple[socket.socket, socket.socket]] = []
+        self._is_down = False
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -28,6 +30,9 @@ class Line:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            if self._is_down:
+                client.close()
+                continue
             try:
                 pair = (client, self.connect(client))
             except OSError:
@@ -35,6 +40,8 @@ class Line:
                 continue
             self._pairs.append(pair)
             threading.Thread(target=self._relay, args=pair, daemon=True).start()
+            if self._is_down:
+                self.cut()  # it came just before
 
     def connect(self, client: socket.socket) -> socket.socket:
         """Connect to where the line of a client ends."""
@@ -62,6 +69,16 @@ class Line:
         for end in (end for pair in pairs for end in pair):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+    @contextmanager
+    def down(self) -> Iterator[None]:
+        """Close all connections and refuse new ones for the block."""
+        self._is_down = True
+        self.cut()
+        try:
+            yield
+        finally:
+            self._is_down = False
 
     def close(self) -> None:
         """Stop accepting connections and close the open ones."""

@@ -1,0 +1,223 @@
+"""Conversations with many messages: equal times, groups, versions, files, and what is read."""
+
+from tests.console.desk import Desk
+from tests.console.rows import PERSONAL, SAY, change, lines, talk
+
+
+def test_thread_pages_keep_messages_of_one_moment(desk: Desk) -> None:
+    # 350 messages, of which 250 are of one moment, so that each edge lies between equal times.
+    before = f"""{SAY}
+    for (const n of range(350, (each) => each)) say(1, String(n).padStart(3, "0"),
+      n > 50 && n <= 300 ? at(-100) : at(n - 400),
+      {{ sequence: n > 100 && n <= 250 ? 1 : n > 250 && n <= 300 ? 2 : 0,
+        received_at: n > 150 && n <= 200 ? at(1) : at(0) }});
+    """
+    page = desk.open(f"inbox/{talk(1)}", before=before)
+    moved = [*range(1, 151), *range(201, 251), *range(151, 201), *range(251, 351)]  # received later
+
+    def shown() -> list[int]:
+        return [int(text.removeprefix("Line ")) for text in lines(desk)]
+
+    assert shown() == moved[-100:]
+    box = page.locator(".scroll")
+    for _ in range(3):
+        box.evaluate("box => box.scrollTop = 0")
+        desk.settle()
+        desk.settle()
+    assert shown() == moved[:300]
+    box.evaluate("box => box.scrollTop = box.scrollHeight")
+    desk.settle()
+    assert shown() == moved[50:]
+
+
+def test_first_message_and_a_found_one_are_reached(desk: Desk) -> None:
+    before = f"""{SAY} tables.conversations[0].message_count = 250;
+    for (const n of range(250, (each) => each)) say(1, n, at(n - 300), {{ sender: "" }},
+      n === 100 ? {{ id: "m 0/%" }} : {{}});
+    tables.conversation_messages[99].external_id = "m 0/%"; say(2, 100, at(-1));
+    """
+    page = desk.open(f"inbox/{talk(1)}/m%200%2F%25", before=before)
+    assert desk.shown(".found .text") == ["Line 100"]
+    assert lines(desk) == [f"Line {n}" for n in range(1, 201)]  # 99 before it, and 100 behind it
+    desk.open(f"inbox/{talk(1)}/nothing", before=before)
+    assert lines(desk)[-1] == "Line 250"
+    page.get_by_text("More", exact=True).click()
+    desk.press("First message")
+    assert lines(desk)[0] == "Line 1"
+    assert page.locator(".scroll").evaluate("box => box.scrollTop") == 0
+    assert desk.shown(".newest") == ["Newest ↓"]
+    desk.go(f"inbox/{talk(2)}")
+    assert lines(desk) == ["Line 100"]
+    assert desk.shown(".menu") == []
+
+
+def test_messages_of_a_conversation_show_all_they_have(desk: Desk) -> None:
+    before = f"""{SAY}
+    tables.conversations.push(talk(7, {{ kind: "group", participant_name: "Club", message_count: 12345 }}));
+    const group = (n, sender, more, message) => say(7, n, at(n - 60 * 24), {{ sender, ...more }}, message);
+    group(1, "ann"); group(2, "ann", {{}}, {{ reply_to: "m1", forwarded: true, pinned: true }}); group(3, "ben",
+      {{}}, {{ reply_to: 2 }});
+    group(4, "me", {{}}, {{ direction: "outbound", status: "failed", failure: "Full", status_at: at(-1),
+      content: "" }});
+    group(5, "ben", {{}}, {{ deleted: true, edited_at: at(-1), reply_to: "m99" }}); group(6, "ben", {{}},
+      {{ type: "system", content: "", reactions: [] }});
+    group(7, "ann", {{ stated_at: at(60) }}, {{ status: "read", status_at: at(-1), reactions: [{{ emoji: "👍",
+      by: "Cy" }}, {{ emoji: "👍" }}, {{ emoji: "🎉", by: "Di" }}] }});
+    """
+    page = desk.open(f"inbox/{talk(7)}", before=before)
+    assert desk.shown(".bubble") == [
+        "ann Line 1 21:01",
+        "Forwarded Reply to: Line 1 Line 2 Pinned 21:02",
+        "ben Reply to an earlier message Line 3 21:03",
+        "text without text 21:04 failed: Full",
+        "ben Reply to an earlier message This message was deleted. 21:05",
+        "system without text 21:06",
+        "ann Line 7 👍 2 🎉 Wrong clock 22:00 read",
+    ]
+    classes = [each.get_attribute("class").split() for each in page.locator(".bubble").all()]
+    assert classes[3:6] == [["bubble", "out"], ["bubble", "in"], ["bubble", "in", "system"]]
+    labels = [each.get_attribute("aria-label") for each in page.locator(".bubble").all()]
+    assert labels[3:6] == ["Sent text", "Received text", "Received system"]
+    assert [each.get_attribute("title") for each in page.locator(".reaction").all()] == ["Cy, the participant", "Di"]
+    assert page.locator(".bubble .bad").count() == 1
+    assert [day.replace(",", "") for day in desk.shown(".day")] == ["Sunday 14 June 2026", "Monday 15 June 2026"]
+    assert desk.shown(".about summary") == ["Group"]
+    page.locator(".about summary").click()
+    assert desk.shown(".facts dd") == ["Groups belong to no person.", "+49 7", "WhatsApp, ext 7", "12,345"]
+    about = {"id": talk(7), "workspace_id": PERSONAL}
+    change(
+        desk,
+        conversation=about,
+        messages_added=0,
+        messages=[{"id": "m3", "sender": "ann", "type": "text", "content": "Wrong one"}],
+    )
+    change(
+        desk,
+        conversation=about,
+        messages_added=0,
+        messages=[{"id": "m3", "sender": "ben", "type": "text", "content": "Right one"}],
+    )
+    assert lines(desk)[2] == "Right one"
+    desk.run(
+        "project.tables.conversation_messages.at(-1).connection_id = project.id(203), "
+        "project.tables.conversation_messages.at(-2).connection_id = project.id(204)"
+    )
+    desk.go("inbox")
+    desk.go(f"inbox/{talk(7)}")
+    assert "apart" in desk.shown(".bubble .meta")[-2]
+    assert "sig" in desk.shown(".bubble .meta")[-1]
+    assert "wa_1" in desk.shown(".bubble .meta")[0]
+
+
+def test_versions_of_a_message_are_in_their_order(desk: Desk) -> None:
+    before = f"""{SAY}
+    say(1, 1, at(-60), {{ original: {{ sent_at: at(-60), content: "One" }} }}, {{ content: "Three",
+      edited_at: at(-1) }});
+    const edit = (number, minutes, content, more) =>
+      tables.conversation_updates.push({{ conversation_id: id(100 + number), external_id: "m1", sender: "",
+        type: "edited",
+      at: at(minutes), value: {{ content }}, ...more }});
+    edit(1, -10, "Three"); edit(1, -30, "Two"); edit(2, -20, "Other"); edit(1, -25, "Of another",
+      {{ sender: "x" }}); edit(1, -15, "👍", {{ type: "reaction" }});
+    edit(1, -14, "Another", {{ external_id: "m2" }});
+    """
+    desk.open(f"inbox/{talk(1)}", before=before)
+    desk.press("Edited")
+    assert desk.shown(".versions li") == [
+        "15 Jun 2026, 20:00 One",
+        "15 Jun 2026, 20:30 Two",
+        "15 Jun 2026, 20:50 Three",
+    ]
+    desk.press("Close", "dialog")
+    assert desk.shown("dialog") == []
+
+
+def test_conversation_says_why_it_has_its_person(desk: Desk) -> None:
+    before = """
+    Object.assign(tables.conversations[0], { people: { id: id(301), full_name: "Ann", phone: null },
+      matched_by: "phone_last_ten", message_count: 1,
+      conversation_identifiers: [{ kind: "phone", value: "+49 1" }, { kind: "whatsapp_lid", value: "77@lid" }] });
+    """
+    page = desk.open(f"inbox/{talk(1)}", before=before)
+    summary = page.locator(".about summary")
+    assert desk.shown(".about summary") == ["Matched to Ann"]
+    summary.click()
+    assert desk.shown(".facts dd")[:2] == [
+        "Ann, because of the same last ten digits of the phone number",
+        "+49 1 77@lid whatsapp_lid",
+    ]
+    assert page.locator(".facts a").get_attribute("href") == "#/people/00000000-0000-4000-8000-000000000301"
+    desk.go(f"inbox/{talk(2)}")
+    assert desk.shown(".about summary") == ["Matched to no person"]
+    summary.click()
+    assert desk.shown(".facts dd")[0] == "No person fits, or two fit equally well. Add a person"
+    assert page.locator(".facts a").get_attribute("href") == f"#/people/new/{talk(2)}"
+    desk.go("inbox/nothing")
+    assert desk.shown(".detail [role=alert]") == ["This conversation does not exist, or you may not see it."]
+
+
+def test_conversation_is_read_once_seen(desk: Desk) -> None:
+    before = f"{SAY} for (const n of range(250, (each) => each)) say(1, n, at(n - 300));"
+    desk.open(f"inbox/{talk(1)}", before=before)
+    last = "2026-06-15T11:10:00.000Z"
+    assert desk.calls("POST rpc/mark") == [
+        ["POST rpc/mark_conversation_read", {"conversation_id": talk(1), "at": last}]
+    ]
+    about = {"id": talk(1), "workspace_id": PERSONAL, "participant_name": "One"}
+    change(desk, conversation=about, messages_added=1)
+    assert desk.calls("POST rpc/mark") == []
+    desk.run("project.refusals['POST rpc/mark_conversation_read'] = null, project.say(1, 251, project.at(-40))")
+    change(desk, conversation=about, messages_added=1)
+    assert {sent["at"] for _, sent in desk.calls("POST rpc/mark")} == {"2026-06-15T11:20:00.000Z"}
+    desk.run(
+        "delete project.refusals['POST rpc/mark_conversation_read'], "
+        "document.querySelector('.scroll').dispatchEvent(new Event('scroll'))"
+    )
+    assert len(desk.calls("POST rpc/mark")) == 1
+    desk.go("inbox")
+    assert "unread" not in " ".join(desk.shown(".list .rows .row"))
+    desk.open(f"inbox/{talk(1)}/m3", before=before)
+    assert desk.calls("POST rpc/mark") == []
+
+
+def test_stored_files_have_signed_links(desk: Desk) -> None:
+    before = f"""{SAY} const at_storage = "/storage/v1/object/authenticated/attachments/";
+    say(1, 1, at(-3), {{}}, {{ type: "file", content: "", media_url: `${{at_storage}}a/doc` }}); say(1, 2, at(-2),
+      {{}}, {{ type: "image", media_url: `${{at_storage}}a/gone` }});
+    say(1, 3, at(-1), {{}}, {{ type: "image", content: "", media_url: "https://x.test/p.png" }}); say(1, 4, at(-1),
+      {{}}, {{ type: "image", deleted: true, media_url: `${{at_storage}}a/deleted` }});
+    say(1, 5, at(0), {{}}, {{ type: "audio", content: "", media_url: `${{at_storage}}a/voice` }});
+    """
+    page = desk.open(f"inbox/{talk(1)}", before=before)
+    shown = desk.shown(".bubble")
+    assert [text.rpartition(" ")[0] for text in shown[:4]] == [
+        "Open the file",
+        "This file is no longer available. Line 2",
+        "Show photo from x.test",
+        "This message was deleted.",
+    ]
+    assert (
+        page.get_by_role("link", name="Open the file").get_attribute("href")
+        == "https://project.test/storage/v1/object/sign/a/doc?token=x&download="
+    )
+    asked = sorted(path for _, sent in desk.calls("POST storage") for path in sent["paths"])
+    assert asked == ["a/doc", "a/gone", "a/voice"]
+
+
+def test_summary_of_a_conversation_links_to_its_messages(desk: Desk) -> None:
+    summary = {
+        "statements": [{"text": "A. ", "citations": ["m/1"]}],
+        "citations": ["m/1"],
+        "messageCount": 1,
+        "omittedCount": 0,
+    }
+    page = desk.open(f"inbox/{talk(1)}", before="tables.conversations[0].message_count = 1")
+    desk.run(
+        "given => { project.answers[`service/conversations/${project.id(101)}/summarize`] = { data: given } }", summary
+    )
+    page.get_by_text("More", exact=True).click()
+    desk.press("Summarize")
+    assert page.locator("dialog sup a").get_attribute("href") == f"#/inbox/{talk(1)}/m%2F1"
+    desk.open(f"inbox/{talk(1)}", before="tables.conversations[0].message_count = 1; delete project.config.service")
+    page.get_by_text("More", exact=True).click()
+    assert desk.shown(".menu button") == ["First message"]
