@@ -90,8 +90,10 @@ begin
     return query
     with named as materialized (
         select message.channel_id, message.user_id, message.ai_twin_id
-        from public.messages as message
-        where message.id = any(p_message_ids) and message.deleted_at is null
+        from unnest(p_message_ids) as given (id)
+        -- OFFSET 0 keeps the subquery: one index look-up per message, never a scan of the table (decision 0003).
+        cross join lateral (select known.* from public.messages as known where known.id = given.id offset 0) as message
+        where message.deleted_at is null
     ), read as materialized (
         -- One look-up per channel; all messages of a page are in one channel.
         select named.channel_id, array_agg(named.user_id) as user_ids, array_agg(named.ai_twin_id) as twin_ids

@@ -5,7 +5,7 @@ from tests.console.rows import PERSONAL, SAY, change, lines, talk
 
 
 def test_thread_pages_keep_messages_of_one_moment(desk: Desk) -> None:
-    # 350 messages, of which 250 are of one moment, so that each edge lies between equal times.
+    # 350 messages; 250 of them are of one moment, so that each edge lies between equal times.
     before = f"""{SAY}
     for (const n of range(350, (each) => each)) say(1, String(n).padStart(3, "0"),
       n > 50 && n <= 300 ? at(-100) : at(n - 400),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.sql.test_deliveries import URL, add_channel, add_twin, claim, finish, signatures, signed
+from tests.support.cases import named
 from tests.support.calls import ask, send
 from tests.support.database import Db, become_postgres, lift_request_limit, rows, value
 from tests.support.world import BOB, CHANNEL, MATTY, TWIN
@@ -97,7 +98,7 @@ CHANGES: dict[str, tuple[Callable[[Db, str | None], Any], bool]] = {
 }
 
 
-@pytest.mark.parametrize(("name", "who"), [*product(CHANGES, (MATTY, None))], ids=lambda each: each or "service")
+@pytest.mark.parametrize(("name", "who"), [*product(CHANGES, (MATTY, None))], ids=lambda each: named(each) if each else "service")
 def test_change_leaves_the_other_queues_as_they_are(yard: Yard, name: str, who: str | None) -> None:
     change, is_of_one_queue = CHANGES[name]
     neighbours = yard.neighbours if is_of_one_queue else yard.neighbours[:2]
