@@ -32,7 +32,7 @@ test: .venv/.dev lint
 endif
 
 faults: .venv/.dev ## put seeded faults in one at a time; the tests must notice each: make faults only=sql/244
-	$(BIN)/python -m tests.faults $(only)
+	$(BIN)/python -m tests.faults '$(only)' '$(part)'
 
 soak: .venv/.dev ## what could go on for ever, longer: faults, 20,000 hostile requests, a million rows (about an hour)
 	THREADLINE_SOAK=1 $(BIN)/python -m pytest -s -o timeout=600 \

@@ -195,9 +195,10 @@ def drop_databases(cluster: WarmCluster) -> None:
 
 
 def main() -> int:
-    """Try the faults that contain the first argument, all by default, and print a table."""
-    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
-    faults = [fault for fault in list_faults() if wanted in f"{fault} {fault.by}"]
+    """Try the faults that contain the first argument, or the part of them that the second names, and print a table."""
+    wanted, part = [*sys.argv[1:], "", ""][:2]
+    number, _, of = (part or "1/1").partition("/")
+    faults = [fault for fault in list_faults() if wanted in f"{fault} {fault.by}"][int(number) - 1 :: int(of)]
     noticed = 0
     with (
         TemporaryDirectory(dir="/tmp", prefix="threadline-test-", ignore_cleanup_errors=True) as folder,
