@@ -83,11 +83,13 @@ class Turn:
         self.has_written = False
 
     async def __aenter__(self) -> Turn:
+        """Wait for a place."""
         if self._key is not None:
             await self._turns.enter(self._key)
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        """Give the place back, and remember how the call ended."""
         if self._key is not None:
             self._turns.leave(self._key)
         if self._writer is not None:
