@@ -90,7 +90,8 @@ comment on column private.settings.summaries_per_user_per_day is
 comment on column private.settings.summaries_per_project_per_day is
 'Summaries of all users together in a UTC day, counted in the same way. Above it: 429.';
 comment on column private.settings.summary_max_bytes is
-'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
+'Bytes of text in one summary request. Older messages beyond it are left out, a longer newest message is cut, and the
+answer says so.';
 comment on column private.settings.summary_recent_days is
 'A summary without messageCount covers the messages of this many days, and at least the newest 50.';
 comment on column private.settings.channel_max_twins is

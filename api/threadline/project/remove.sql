@@ -304,6 +304,7 @@ drop function
     private.create_user_profile_trigger(),
     private.create_workspace(jsonb),
     private.create_workspace(text, text, text),
+    private.cut_text(text, integer),
     private.decode_text(bytea),
     private.delete_addresses(uuid),
     private.delete_conversation_messages_trigger(),
