@@ -115,6 +115,7 @@ begin
             detail = 'owner_required';
     end if;
     perform private.revoke_open_invitation(v_workspace_id, p_channel_id, p_email);
+    perform private.spend_invitation(v_workspace_id);
     insert into public.workspace_invitations (
         workspace_id, channel_id, email, role, token_hash, invited_by, expires_at
     )
@@ -130,7 +131,8 @@ begin
 end
 $$;
 comment on function private.create_invitation(uuid, uuid, text, text, interval) is
-'Creates an invitation and returns it with its token. PT404 unless the caller manages the workspace or the channel.';
+'Creates an invitation and returns it with its token. PT404 unless the caller manages the workspace or the channel, PT409
+or PT429 above the limits of invitations.';
 
 create function public.create_invitation(
     workspace_id uuid default null, channel_id uuid default null, email text default null,

@@ -86,6 +86,9 @@ create table private.settings (
     user_max_twins integer not null default 100,
     user_max_twin_channels integer not null default 1000,
     user_max_deliveries integer not null default 5,
+    user_max_open_invitations integer not null default 50,
+    invitations_per_user_per_day integer not null default 200,
+    workspaces_per_user_per_day integer not null default 20,
     message_max_edits integer not null default 500,
     reactions_per_user_per_message integer not null default 50,
     unsent_file_hours integer not null default 24,
@@ -119,6 +122,9 @@ create table private.settings (
     constraint settings_user_max_twins_not_negative check (user_max_twins >= 0),
     constraint settings_user_max_twin_channels_not_negative check (user_max_twin_channels >= 0),
     constraint settings_user_max_deliveries_positive check (user_max_deliveries > 0),
+    constraint settings_user_max_open_invitations_not_negative check (user_max_open_invitations >= 0),
+    constraint settings_invitations_per_user_per_day_not_negative check (invitations_per_user_per_day >= 0),
+    constraint settings_workspaces_per_user_per_day_not_negative check (workspaces_per_user_per_day >= 0),
     constraint settings_message_max_edits_not_negative check (message_max_edits >= 0),
     constraint settings_reactions_per_user_per_message_not_negative check (reactions_per_user_per_message >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
@@ -170,6 +176,12 @@ comment on column private.settings.user_max_twin_channels is
 comment on column private.settings.user_max_deliveries is
 'Deliveries to twins of one user that are under way at once; one for a user whose webhook answered slowly or not at all
 in the last minute. A worker makes 20 at once.';
+comment on column private.settings.user_max_open_invitations is
+'Open invitations of one user to one workspace and its channels. Above it: 409.';
+comment on column private.settings.invitations_per_user_per_day is
+'Invitations that one user creates in a UTC day, in all workspaces together. Above it: 429.';
+comment on column private.settings.workspaces_per_user_per_day is
+'Workspaces that one user creates in a UTC day, deleted ones included. Above it: 429.';
 comment on column private.settings.message_max_edits is
 'Edits of one message; all versions are kept and read together. Above it: 409.';
 comment on column private.settings.reactions_per_user_per_message is
@@ -1023,6 +1035,7 @@ begin
     if (select auth.uid()) is null then
         raise insufficient_privilege using message = 'Sign in first: a workspace needs an owner.';
     end if;
+    perform private.spend_workspace();
     insert into public.workspaces (name, home_country, language, created_by)
     values (p_name, p_home_country, p_language, (select auth.uid()))
     returning * into v_workspace;
@@ -1032,7 +1045,7 @@ begin
 end
 $$;
 comment on function private.create_workspace(text, text, text) is
-'Makes a workspace for a team; the caller becomes its owner.';
+'Makes a workspace for a team; the caller becomes its owner. PT429 above the daily limit.';
 
 create function public.create_workspace(name text, home_country text default null, language text default null)
 returns json
@@ -9448,6 +9461,86 @@ comment on function public.mark_read(uuid, bigint) is
 'Moves the read marker of the caller in a channel to the event seq and tells the other devices. It never moves back.
 Returns channel_id and read_seq.';
 
+-- What a user may create in a UTC day, so that a user who invites others or makes workspaces to fill their lists stops
+-- early.
+-- Promise: a workspace or an invitation counts once it is created, also if it is deleted or revoked later.
+
+create table private.daily_counts (
+    user_id uuid not null references auth.users (id) on delete cascade,
+    kind text not null,
+    day date not null,
+    used integer not null,
+    primary key (user_id, kind),
+    constraint daily_counts_kind_known check (kind in ('invitation', 'workspace')),
+    constraint daily_counts_used_positive check (used > 0)
+);
+comment on table private.daily_counts is
+'How many workspaces and invitations each user created on the last day (UTC) on which they created one.';
+alter table private.daily_counts enable row level security;
+
+create function private.spend_daily(p_kind text) returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_used integer;
+begin
+    insert into private.daily_counts as counted (user_id, kind, day, used)
+    values ((select auth.uid()), p_kind, (now() at time zone 'UTC')::date, 1)
+    on conflict on constraint daily_counts_pkey do update
+    set
+        used = case when counted.day = excluded.day then counted.used + 1 else 1 end,
+        day = excluded.day
+    returning counted.used into v_used;
+    return v_used;
+end
+$$;
+comment on function private.spend_daily(text) is
+'Counts one creation for the caller, and returns the number of this day. Creations of one user wait for each other here.';
+
+create function private.spend_workspace() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.spend_daily('workspace') > (select settings.workspaces_per_user_per_day from private.settings) then
+        perform private.fail(
+            429, 'too_many_workspaces', 'You have reached the daily limit of workspaces. Try again after 00:00 UTC.'
+        );
+    end if;
+end
+$$;
+comment on function private.spend_workspace() is
+'Counts one workspace for the caller. PT429 above the daily limit; the error also rolls back the count.';
+
+create function private.spend_invitation(p_workspace_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.spend_daily('invitation') > (select settings.invitations_per_user_per_day from private.settings) then
+        perform private.fail(
+            429, 'too_many_invitations', 'You have reached the daily limit of invitations. Try again after 00:00 UTC.'
+        );
+    elsif (
+        select count(*) from public.workspace_invitations as invitation
+        where invitation.invited_by = (select auth.uid())
+            and invitation.workspace_id = p_workspace_id
+            and invitation.accepted_at is null
+            and invitation.revoked_at is null
+            and invitation.expires_at > now()
+    ) >= (select settings.user_max_open_invitations from private.settings) then
+        perform private.fail(
+            409, 'too_many_open_invitations',
+            'You have the maximum number of open invitations to this workspace. Revoke one first.'
+        );
+    end if;
+end
+$$;
+comment on function private.spend_invitation(uuid) is
+'Counts one invitation for the caller. PT429 above the daily limit, PT409 if the caller has too many open invitations to
+the workspace.';
+
 -- Direct channels (dm): one for each set of people in a workspace. All members are equal: the set never changes, and
 -- no member manages it. Leaving hides it until a new message comes.
 
@@ -9735,6 +9828,7 @@ begin
             detail = 'owner_required';
     end if;
     perform private.revoke_open_invitation(v_workspace_id, p_channel_id, p_email);
+    perform private.spend_invitation(v_workspace_id);
     insert into public.workspace_invitations (
         workspace_id, channel_id, email, role, token_hash, invited_by, expires_at
     )
@@ -9750,7 +9844,8 @@ begin
 end
 $$;
 comment on function private.create_invitation(uuid, uuid, text, text, interval) is
-'Creates an invitation and returns it with its token. PT404 unless the caller manages the workspace or the channel.';
+'Creates an invitation and returns it with its token. PT404 unless the caller manages the workspace or the channel, PT409
+or PT429 above the limits of invitations.';
 
 create function public.create_invitation(
     workspace_id uuid default null, channel_id uuid default null, email text default null,
