@@ -33,7 +33,8 @@ begin
 end
 $$;
 comment on function private.spend_daily(text) is
-'Counts one creation for the caller, and returns the number of this day. Creations of one user wait for each other here.';
+'Counts one creation for the caller, and returns the number of this day. Creations of one user wait for each other
+here.';
 
 create function private.spend_workspace() returns void
 language plpgsql
@@ -49,31 +50,3 @@ end
 $$;
 comment on function private.spend_workspace() is
 'Counts one workspace for the caller. PT429 above the daily limit; the error also rolls back the count.';
-
-create function private.spend_invitation(p_workspace_id uuid) returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if private.spend_daily('invitation') > (select settings.invitations_per_user_per_day from private.settings) then
-        perform private.fail(
-            429, 'too_many_invitations', 'You have reached the daily limit of invitations. Try again after 00:00 UTC.'
-        );
-    elsif (
-        select count(*) from public.workspace_invitations as invitation
-        where invitation.invited_by = (select auth.uid())
-            and invitation.workspace_id = p_workspace_id
-            and invitation.accepted_at is null
-            and invitation.revoked_at is null
-            and invitation.expires_at > now()
-    ) >= (select settings.user_max_open_invitations from private.settings) then
-        perform private.fail(
-            409, 'too_many_open_invitations',
-            'You have the maximum number of open invitations to this workspace. Revoke one first.'
-        );
-    end if;
-end
-$$;
-comment on function private.spend_invitation(uuid) is
-'Counts one invitation for the caller. PT429 above the daily limit, PT409 if the caller has too many open invitations to
-the workspace.';
