@@ -852,6 +852,59 @@ comment on function private.broadcast_id(uuid, bigint, uuid) is
 'The id of the broadcast of an event to its channel, to a twin, or to the turn of a sealed channel: then p_listener_id
 is the channel. Redaction finds it by the primary key, because Realtime has no index on topics alone.';
 
+-- What a user may create in a UTC day, so that a user who invites others or makes workspaces to fill their lists stops
+-- early.
+-- Promise: a workspace or an invitation counts once it is created, also if it is deleted or revoked later.
+
+create table private.daily_counts (
+    user_id uuid not null references auth.users (id) on delete cascade,
+    kind text not null,
+    day date not null,
+    used integer not null,
+    primary key (user_id, kind),
+    constraint daily_counts_kind_known check (kind in ('invitation', 'workspace')),
+    constraint daily_counts_used_positive check (used > 0)
+);
+comment on table private.daily_counts is
+'How many workspaces and invitations each user created on the last day (UTC) on which they created one.';
+alter table private.daily_counts enable row level security;
+
+create function private.spend_daily(p_kind text) returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_used integer;
+begin
+    insert into private.daily_counts as counted (user_id, kind, day, used)
+    values ((select auth.uid()), p_kind, (now() at time zone 'UTC')::date, 1)
+    on conflict on constraint daily_counts_pkey do update
+    set
+        used = case when counted.day = excluded.day then counted.used + 1 else 1 end,
+        day = excluded.day
+    returning counted.used into v_used;
+    return v_used;
+end
+$$;
+comment on function private.spend_daily(text) is
+'Counts one creation for the caller, and returns the number of this day. Creations of one user wait for each other
+here.';
+
+create function private.spend_workspace() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.spend_daily('workspace') > (select settings.workspaces_per_user_per_day from private.settings) then
+        perform private.fail(
+            429, 'too_many_workspaces', 'You have reached the daily limit of workspaces. Try again after 00:00 UTC.'
+        );
+    end if;
+end
+$$;
+comment on function private.spend_workspace() is
+'Counts one workspace for the caller. PT429 above the daily limit; the error also rolls back the count.';
+
 -- Workspaces: a team owns its connections, conversations, people and channels. Each user has a personal workspace, so a
 -- user who belongs to no team names no workspace.
 -- Promise: a team workspace always has an owner, and a personal one has its user as its only member.
@@ -9461,86 +9514,6 @@ comment on function public.mark_read(uuid, bigint) is
 'Moves the read marker of the caller in a channel to the event seq and tells the other devices. It never moves back.
 Returns channel_id and read_seq.';
 
--- What a user may create in a UTC day, so that a user who invites others or makes workspaces to fill their lists stops
--- early.
--- Promise: a workspace or an invitation counts once it is created, also if it is deleted or revoked later.
-
-create table private.daily_counts (
-    user_id uuid not null references auth.users (id) on delete cascade,
-    kind text not null,
-    day date not null,
-    used integer not null,
-    primary key (user_id, kind),
-    constraint daily_counts_kind_known check (kind in ('invitation', 'workspace')),
-    constraint daily_counts_used_positive check (used > 0)
-);
-comment on table private.daily_counts is
-'How many workspaces and invitations each user created on the last day (UTC) on which they created one.';
-alter table private.daily_counts enable row level security;
-
-create function private.spend_daily(p_kind text) returns integer
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_used integer;
-begin
-    insert into private.daily_counts as counted (user_id, kind, day, used)
-    values ((select auth.uid()), p_kind, (now() at time zone 'UTC')::date, 1)
-    on conflict on constraint daily_counts_pkey do update
-    set
-        used = case when counted.day = excluded.day then counted.used + 1 else 1 end,
-        day = excluded.day
-    returning counted.used into v_used;
-    return v_used;
-end
-$$;
-comment on function private.spend_daily(text) is
-'Counts one creation for the caller, and returns the number of this day. Creations of one user wait for each other here.';
-
-create function private.spend_workspace() returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if private.spend_daily('workspace') > (select settings.workspaces_per_user_per_day from private.settings) then
-        perform private.fail(
-            429, 'too_many_workspaces', 'You have reached the daily limit of workspaces. Try again after 00:00 UTC.'
-        );
-    end if;
-end
-$$;
-comment on function private.spend_workspace() is
-'Counts one workspace for the caller. PT429 above the daily limit; the error also rolls back the count.';
-
-create function private.spend_invitation(p_workspace_id uuid) returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if private.spend_daily('invitation') > (select settings.invitations_per_user_per_day from private.settings) then
-        perform private.fail(
-            429, 'too_many_invitations', 'You have reached the daily limit of invitations. Try again after 00:00 UTC.'
-        );
-    elsif (
-        select count(*) from public.workspace_invitations as invitation
-        where invitation.invited_by = (select auth.uid())
-            and invitation.workspace_id = p_workspace_id
-            and invitation.accepted_at is null
-            and invitation.revoked_at is null
-            and invitation.expires_at > now()
-    ) >= (select settings.user_max_open_invitations from private.settings) then
-        perform private.fail(
-            409, 'too_many_open_invitations',
-            'You have the maximum number of open invitations to this workspace. Revoke one first.'
-        );
-    end if;
-end
-$$;
-comment on function private.spend_invitation(uuid) is
-'Counts one invitation for the caller. PT429 above the daily limit, PT409 if the caller has too many open invitations to
-the workspace.';
-
 -- Direct channels (dm): one for each set of people in a workspace. All members are equal: the set never changes, and
 -- no member manages it. Leaving hides it until a new message comes.
 
@@ -9782,6 +9755,34 @@ $$;
 comment on function private.revoke_open_invitation(uuid, uuid, text) is
 'Revokes the open invitation of an address to a workspace or channel, which a new one replaces.';
 
+create function private.spend_invitation(p_workspace_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.spend_daily('invitation') > (select settings.invitations_per_user_per_day from private.settings) then
+        perform private.fail(
+            429, 'too_many_invitations', 'You have reached the daily limit of invitations. Try again after 00:00 UTC.'
+        );
+    elsif (
+        select count(*) from public.workspace_invitations as invitation
+        where invitation.invited_by = (select auth.uid())
+            and invitation.workspace_id = p_workspace_id
+            and invitation.accepted_at is null
+            and invitation.revoked_at is null
+            and invitation.expires_at > now()
+    ) >= (select settings.user_max_open_invitations from private.settings) then
+        perform private.fail(
+            409, 'too_many_open_invitations',
+            'You have the maximum number of open invitations to this workspace. Revoke one first.'
+        );
+    end if;
+end
+$$;
+comment on function private.spend_invitation(uuid) is
+'Counts one invitation for the caller. PT429 above the daily limit, PT409 if the caller has too many open invitations to
+the workspace.';
+
 -- Definer, because no client writes invitations. It checks what the caller manages.
 create function private.create_invitation(
     p_workspace_id uuid, p_channel_id uuid, p_email text, p_role text, p_valid_for interval
@@ -9844,8 +9845,8 @@ begin
 end
 $$;
 comment on function private.create_invitation(uuid, uuid, text, text, interval) is
-'Creates an invitation and returns it with its token. PT404 unless the caller manages the workspace or the channel, PT409
-or PT429 above the limits of invitations.';
+'Creates an invitation and returns it with its token. PT404 unless the caller manages the workspace or the channel,
+PT409 or PT429 above the limits of invitations.';
 
 create function public.create_invitation(
     workspace_id uuid default null, channel_id uuid default null, email text default null,
@@ -10022,57 +10023,6 @@ end
 $$;
 comment on function public.revoke_invitation(uuid) is
 'Revokes an invitation that is not accepted. PT404 unless the caller manages its workspace or channel.';
-
--- Definer, because the invited user may read neither the workspace nor the invitation.
-create function private.list_my_invitations()
-returns table (
-    id uuid, workspace_id uuid, workspace_name text, channel_id uuid, channel_name text, role text,
-    invited_by uuid, invited_by_name text, expires_at timestamptz
-)
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return query
-    select
-        invitation.id, workspace.id, workspace.name, channel.id, channel.name, invitation.role,
-        invitation.invited_by, inviter.display_name, invitation.expires_at
-    from auth.users as me
-    inner join public.workspace_invitations as invitation on invitation.email = lower(me.email)
-    inner join public.workspaces as workspace on invitation.workspace_id = workspace.id
-    left join public.channels as channel on invitation.channel_id = channel.id
-    left join public.user_profiles as inviter on invitation.invited_by = inviter.user_id
-    where me.id = (select auth.uid())
-        and me.email_confirmed_at is not null
-        and invitation.accepted_at is null
-        and invitation.revoked_at is null
-        and invitation.expires_at > now()
-        and private.is_inviter_entitled(invitation)
-    order by invitation.created_at desc, invitation.id;
-end
-$$;
-comment on function private.list_my_invitations() is
-'Open invitations to the confirmed address of the caller, the newest first.';
-
-create function public.list_my_invitations()
-returns table (
-    id uuid, workspace_id uuid, workspace_name text, channel_id uuid, channel_name text, role text,
-    invited_by uuid, invited_by_name text, expires_at timestamptz
-)
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return query
-    select * from private.list_my_invitations();
-end
-$$;
-comment on function public.list_my_invitations() is
-'Open invitations to the confirmed address of the caller, newest first. Accept one with
-accept_invitation(invitation_id => id).';
 
 -- The directory of a workspace: its members find each other by name.
 -- Promise: only members of the workspace read it.
@@ -10658,8 +10608,59 @@ $$;
 comment on function private.remove_workspace_member(jsonb) is
 'DELETE /api/v2/workspaces/:id/members/:member_id: leaves, or for owners and admins expels.';
 
--- The calls of /api/v2 for invitations and for a user's own side of channels. As 228_workspace_calls, they act for the
--- user of the token.
+-- The invitations to the caller, and the calls of /api/v2 for invitations and for a user's own side of channels. As
+-- 228_workspace_calls, they act for the user of the token.
+
+-- Definer, because the invited user may read neither the workspace nor the invitation.
+create function private.list_my_invitations()
+returns table (
+    id uuid, workspace_id uuid, workspace_name text, channel_id uuid, channel_name text, role text,
+    invited_by uuid, invited_by_name text, expires_at timestamptz
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select
+        invitation.id, workspace.id, workspace.name, channel.id, channel.name, invitation.role,
+        invitation.invited_by, inviter.display_name, invitation.expires_at
+    from auth.users as me
+    inner join public.workspace_invitations as invitation on invitation.email = lower(me.email)
+    inner join public.workspaces as workspace on invitation.workspace_id = workspace.id
+    left join public.channels as channel on invitation.channel_id = channel.id
+    left join public.user_profiles as inviter on invitation.invited_by = inviter.user_id
+    where me.id = (select auth.uid())
+        and me.email_confirmed_at is not null
+        and invitation.accepted_at is null
+        and invitation.revoked_at is null
+        and invitation.expires_at > now()
+        and private.is_inviter_entitled(invitation)
+    order by invitation.created_at desc, invitation.id;
+end
+$$;
+comment on function private.list_my_invitations() is
+'Open invitations to the confirmed address of the caller, the newest first.';
+
+create function public.list_my_invitations()
+returns table (
+    id uuid, workspace_id uuid, workspace_name text, channel_id uuid, channel_name text, role text,
+    invited_by uuid, invited_by_name text, expires_at timestamptz
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select * from private.list_my_invitations();
+end
+$$;
+comment on function public.list_my_invitations() is
+'Open invitations to the confirmed address of the caller, newest first. Accept one with
+accept_invitation(invitation_id => id).';
 
 create function private.create_invitation(jsonb) returns json
 language plpgsql
