@@ -12,6 +12,7 @@ from tests.support.ingest import conversation, message
 from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, WHATSAPP, WORKSPACE
 
 TEAM = "team_signal"
+MIDNIGHT = "select ceil(extract(epoch from date_trunc('day', now(), 'UTC') + interval '24 hours' - now()))::text"
 
 
 def new_connection(db: Db, who: str = MATTY, workspace_id: str = WORKSPACE, **options: Any) -> Any:
@@ -223,6 +224,8 @@ def test_invitations_and_workspaces_have_limits(db: Db) -> None:
 
     def answer(function: str, **fields: Any) -> str | int:
         reply = call(db, function, MATTY, **fields)
+        if reply.status == 429:
+            assert reply.headers["retry-after"] == value(db, MIDNIGHT)
         return reply.status if reply.status < 300 else f"{reply.status} {reply.body['error']['code']}"
 
     def sent(email: str, workspace_id: str = WORKSPACE) -> str | int:
