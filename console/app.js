@@ -6,8 +6,8 @@ import { Connections } from "./connections.js";
 import { Inbox } from "./inbox.js";
 import { useFollow, useFollowMany, useOffline } from "./live.js";
 import { People } from "./people.js";
-import { session, signOut } from "./session.js";
-import { SignIn } from "./signin.js";
+import { offer, session, signOut } from "./session.js";
+import { Offer, SignIn } from "./signin.js";
 import { store, useLoad } from "./state.js";
 import { Twins } from "./twins.js";
 import { Count, Failure, Field, html } from "./ui.js";
@@ -123,6 +123,8 @@ function Shell({ user }) {
 
 function App() {
   const now = session.use();
+  const brought = offer.use();
+  if (brought) return html`<${Offer} brought=${brought} />`;
   return now ? html`<${Shell} key=${now.user.id} user=${now.user} />` : html`<${SignIn} />`;
 }
 

@@ -3,9 +3,16 @@
 import { store } from "./state.js";
 
 const EARLY_SECONDS = 90; // before its end, a token is renewed
+const ASKED = "threadline.asked"; // the address for which this browser asked for a link by mail
+const REFUSED = "The link did not sign you in. Ask for a new one.";
+const EXPIRED = "The link has expired or was used before. Ask for a new one.";
 
 /** The session; undefined before `start`, null without a user. */
 export const session = store(undefined);
+/** The session of a link that this browser did not ask for: the user decides. */
+export const offer = store(null);
+/** Why the link that opened the page did not sign in. The text of the link is not shown: anyone can write one. */
+export let refusal;
 let project;
 let name; // of the session in the storage of the browser, and of its lock
 
@@ -45,31 +52,42 @@ function read() {
   }
 }
 
-function keep(next) {
+/** Signs in with a session, or out with null. */
+export function keep(next) {
   // By the clock of this machine, whatever that says.
   const kept = next && { ...next, expires_at: Math.floor(Date.now() / 1000) + next.expires_in };
+  localStorage.removeItem(ASKED);
+  offer.set(null);
   if (kept) localStorage.setItem(name, JSON.stringify(kept));
   else localStorage.removeItem(name);
   session.set(kept);
 }
 
-/** Reads the stored session, or the one that a link by mail brings. */
+/** Reads the stored session. A link brings one too, which signs in by itself only if this browser asked for it. */
 export async function start(config) {
   project = config;
   name = `sb-${new URL(project.url).hostname.split(".")[0]}-auth-token`;
   addEventListener("storage", (event) => event.key === name && session.set(read())); // another tab changed it
+  session.set(read());
   const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
-  if (!given.access_token) return session.set(read());
+  if (!given.access_token && !given.error) return;
   history.replaceState(null, "", "#/");
-  const { access_token, refresh_token, token_type } = given;
-  const user = await auth("user", undefined, access_token);
-  return keep({ access_token, refresh_token, token_type, expires_in: Number(given.expires_in), user });
+  const { access_token, refresh_token, token_type, expires_in } = given;
+  const user = access_token && await auth("user", undefined, access_token).catch(() => null);
+  refusal = !user && (given.error_code === "otp_expired" ? EXPIRED : REFUSED);
+  if (refusal) return;
+  const brought = { access_token, refresh_token, token_type, expires_in: Number(expires_in), user };
+  const mine = session.get();
+  if (mine ? mine.user.id === user.id : user.email === localStorage.getItem(ASKED)) keep(brought);
+  else offer.set(brought);
 }
 
 export const signIn = async (values) => keep(await auth("token?grant_type=password", values));
 
-export const sendLink = (email, page) =>
-  auth(`otp?redirect_to=${encodeURIComponent(page)}`, { email, create_user: false });
+export async function sendLink(email, page) {
+  await auth(`otp?redirect_to=${encodeURIComponent(page)}`, { email, create_user: false });
+  localStorage.setItem(ASKED, email.toLowerCase());
+}
 
 export function signOut() {
   const token = session.get()?.access_token;

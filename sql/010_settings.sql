@@ -18,6 +18,9 @@ create table private.settings (
     user_max_twins integer not null default 100,
     user_max_twin_channels integer not null default 1000,
     user_max_deliveries integer not null default 5,
+    user_max_open_invitations integer not null default 50,
+    invitations_per_user_per_day integer not null default 200,
+    workspaces_per_user_per_day integer not null default 20,
     message_max_edits integer not null default 500,
     reactions_per_user_per_message integer not null default 50,
     unsent_file_hours integer not null default 24,
@@ -51,6 +54,9 @@ create table private.settings (
     constraint settings_user_max_twins_not_negative check (user_max_twins >= 0),
     constraint settings_user_max_twin_channels_not_negative check (user_max_twin_channels >= 0),
     constraint settings_user_max_deliveries_positive check (user_max_deliveries > 0),
+    constraint settings_user_max_open_invitations_not_negative check (user_max_open_invitations >= 0),
+    constraint settings_invitations_per_user_per_day_not_negative check (invitations_per_user_per_day >= 0),
+    constraint settings_workspaces_per_user_per_day_not_negative check (workspaces_per_user_per_day >= 0),
     constraint settings_message_max_edits_not_negative check (message_max_edits >= 0),
     constraint settings_reactions_per_user_per_message_not_negative check (reactions_per_user_per_message >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
@@ -90,7 +96,8 @@ comment on column private.settings.summaries_per_user_per_day is
 comment on column private.settings.summaries_per_project_per_day is
 'Summaries of all users together in a UTC day, counted in the same way. Above it: 429.';
 comment on column private.settings.summary_max_bytes is
-'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
+'Bytes of text in one summary request. Older messages beyond it are left out, a longer newest message is cut, and the
+answer says so.';
 comment on column private.settings.summary_recent_days is
 'A summary without messageCount covers the messages of this many days, and at least the newest 50.';
 comment on column private.settings.channel_max_twins is
@@ -101,6 +108,12 @@ comment on column private.settings.user_max_twin_channels is
 comment on column private.settings.user_max_deliveries is
 'Deliveries to twins of one user that are under way at once; one for a user whose webhook answered slowly or not at all
 in the last minute. A worker makes 20 at once.';
+comment on column private.settings.user_max_open_invitations is
+'Open invitations of one user to one workspace and its channels. Above it: 409.';
+comment on column private.settings.invitations_per_user_per_day is
+'Invitations that one user creates in a UTC day, in all workspaces together. Above it: 429.';
+comment on column private.settings.workspaces_per_user_per_day is
+'Workspaces that one user creates in a UTC day, deleted ones included. Above it: 429.';
 comment on column private.settings.message_max_edits is
 'Edits of one message; all versions are kept and read together. Above it: 409.';
 comment on column private.settings.reactions_per_user_per_message is

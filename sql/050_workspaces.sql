@@ -206,6 +206,7 @@ begin
     if (select auth.uid()) is null then
         raise insufficient_privilege using message = 'Sign in first: a workspace needs an owner.';
     end if;
+    perform private.spend_workspace();
     insert into public.workspaces (name, home_country, language, created_by)
     values (p_name, p_home_country, p_language, (select auth.uid()))
     returning * into v_workspace;
@@ -215,7 +216,7 @@ begin
 end
 $$;
 comment on function private.create_workspace(text, text, text) is
-'Makes a workspace for a team; the caller becomes its owner.';
+'Makes a workspace for a team; the caller becomes its owner. PT429 above the daily limit.';
 
 create function public.create_workspace(name text, home_country text default null, language text default null)
 returns json

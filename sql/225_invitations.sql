@@ -69,6 +69,34 @@ $$;
 comment on function private.revoke_open_invitation(uuid, uuid, text) is
 'Revokes the open invitation of an address to a workspace or channel, which a new one replaces.';
 
+create function private.spend_invitation(p_workspace_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.spend_daily('invitation') > (select settings.invitations_per_user_per_day from private.settings) then
+        perform private.fail(
+            429, 'too_many_invitations', 'You have reached the daily limit of invitations. Try again after 00:00 UTC.'
+        );
+    elsif (
+        select count(*) from public.workspace_invitations as invitation
+        where invitation.invited_by = (select auth.uid())
+            and invitation.workspace_id = p_workspace_id
+            and invitation.accepted_at is null
+            and invitation.revoked_at is null
+            and invitation.expires_at > now()
+    ) >= (select settings.user_max_open_invitations from private.settings) then
+        perform private.fail(
+            409, 'too_many_open_invitations',
+            'You have the maximum number of open invitations to this workspace. Revoke one first.'
+        );
+    end if;
+end
+$$;
+comment on function private.spend_invitation(uuid) is
+'Counts one invitation for the caller. PT429 above the daily limit, PT409 if the caller has too many open invitations to
+the workspace.';
+
 -- Definer, because no client writes invitations. It checks what the caller manages.
 create function private.create_invitation(
     p_workspace_id uuid, p_channel_id uuid, p_email text, p_role text, p_valid_for interval
@@ -115,6 +143,7 @@ begin
             detail = 'owner_required';
     end if;
     perform private.revoke_open_invitation(v_workspace_id, p_channel_id, p_email);
+    perform private.spend_invitation(v_workspace_id);
     insert into public.workspace_invitations (
         workspace_id, channel_id, email, role, token_hash, invited_by, expires_at
     )
@@ -130,7 +159,8 @@ begin
 end
 $$;
 comment on function private.create_invitation(uuid, uuid, text, text, interval) is
-'Creates an invitation and returns it with its token. PT404 unless the caller manages the workspace or the channel.';
+'Creates an invitation and returns it with its token. PT404 unless the caller manages the workspace or the channel,
+PT409 or PT429 above the limits of invitations.';
 
 create function public.create_invitation(
     workspace_id uuid default null, channel_id uuid default null, email text default null,
@@ -307,54 +337,3 @@ end
 $$;
 comment on function public.revoke_invitation(uuid) is
 'Revokes an invitation that is not accepted. PT404 unless the caller manages its workspace or channel.';
-
--- Definer, because the invited user may read neither the workspace nor the invitation.
-create function private.list_my_invitations()
-returns table (
-    id uuid, workspace_id uuid, workspace_name text, channel_id uuid, channel_name text, role text,
-    invited_by uuid, invited_by_name text, expires_at timestamptz
-)
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return query
-    select
-        invitation.id, workspace.id, workspace.name, channel.id, channel.name, invitation.role,
-        invitation.invited_by, inviter.display_name, invitation.expires_at
-    from auth.users as me
-    inner join public.workspace_invitations as invitation on invitation.email = lower(me.email)
-    inner join public.workspaces as workspace on invitation.workspace_id = workspace.id
-    left join public.channels as channel on invitation.channel_id = channel.id
-    left join public.user_profiles as inviter on invitation.invited_by = inviter.user_id
-    where me.id = (select auth.uid())
-        and me.email_confirmed_at is not null
-        and invitation.accepted_at is null
-        and invitation.revoked_at is null
-        and invitation.expires_at > now()
-        and private.is_inviter_entitled(invitation)
-    order by invitation.created_at desc, invitation.id;
-end
-$$;
-comment on function private.list_my_invitations() is
-'Open invitations to the confirmed address of the caller, the newest first.';
-
-create function public.list_my_invitations()
-returns table (
-    id uuid, workspace_id uuid, workspace_name text, channel_id uuid, channel_name text, role text,
-    invited_by uuid, invited_by_name text, expires_at timestamptz
-)
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return query
-    select * from private.list_my_invitations();
-end
-$$;
-comment on function public.list_my_invitations() is
-'Open invitations to the confirmed address of the caller, newest first. Accept one with
-accept_invitation(invitation_id => id).';

@@ -1,5 +1,56 @@
--- The calls of /api/v2 for invitations and for a user's own side of channels. As 228_workspace_calls, they act for the
--- user of the token.
+-- The invitations to the caller, and the calls of /api/v2 for invitations and for a user's own side of channels. As
+-- 228_workspace_calls, they act for the user of the token.
+
+-- Definer, because the invited user may read neither the workspace nor the invitation.
+create function private.list_my_invitations()
+returns table (
+    id uuid, workspace_id uuid, workspace_name text, channel_id uuid, channel_name text, role text,
+    invited_by uuid, invited_by_name text, expires_at timestamptz
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select
+        invitation.id, workspace.id, workspace.name, channel.id, channel.name, invitation.role,
+        invitation.invited_by, inviter.display_name, invitation.expires_at
+    from auth.users as me
+    inner join public.workspace_invitations as invitation on invitation.email = lower(me.email)
+    inner join public.workspaces as workspace on invitation.workspace_id = workspace.id
+    left join public.channels as channel on invitation.channel_id = channel.id
+    left join public.user_profiles as inviter on invitation.invited_by = inviter.user_id
+    where me.id = (select auth.uid())
+        and me.email_confirmed_at is not null
+        and invitation.accepted_at is null
+        and invitation.revoked_at is null
+        and invitation.expires_at > now()
+        and private.is_inviter_entitled(invitation)
+    order by invitation.created_at desc, invitation.id;
+end
+$$;
+comment on function private.list_my_invitations() is
+'Open invitations to the confirmed address of the caller, the newest first.';
+
+create function public.list_my_invitations()
+returns table (
+    id uuid, workspace_id uuid, workspace_name text, channel_id uuid, channel_name text, role text,
+    invited_by uuid, invited_by_name text, expires_at timestamptz
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select * from private.list_my_invitations();
+end
+$$;
+comment on function public.list_my_invitations() is
+'Open invitations to the confirmed address of the caller, newest first. Accept one with
+accept_invitation(invitation_id => id).';
 
 create function private.create_invitation(jsonb) returns json
 language plpgsql

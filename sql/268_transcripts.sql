@@ -4,6 +4,29 @@ create type private.transcript_line as (id text, parent_id text, author text, at
 comment on type private.transcript_line is
 'A message as the model reads it.';
 
+create function private.cut_text(p_text text, p_max_bytes integer) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_bytes bytea;
+    v_end integer := p_max_bytes;
+begin
+    if octet_length(p_text) <= p_max_bytes then
+        return p_text;
+    end if;
+    v_bytes := convert_to(p_text, 'UTF8');
+    -- Back to the first byte of a character.
+    while v_end > 0 and (get_byte(v_bytes, v_end) & 192) = 128 loop
+        v_end := v_end - 1;
+    end loop;
+    return convert_from(substring(v_bytes from 1 for v_end), 'UTF8');
+end
+$$;
+comment on function private.cut_text(text, integer) is
+'A text without the characters that end after p_max_bytes of UTF-8.';
+
 create function private.render_transcript(
     p_lines private.transcript_line[], p_count integer, p_max_bytes integer, p_recent_days integer
 ) returns jsonb
@@ -27,14 +50,15 @@ begin
                 'parent_id', sent.parent_id,
                 'author', sent.author,
                 'at', private.format_time(sent.at),
-                'content', sent.content
+                'content', private.cut_text(sent.content, p_max_bytes)
             ) order by sent.age desc), '[]'),
             'scope', jsonb_build_object(
                 'messageCount', count(*),
                 'timeRange', jsonb_build_object(
                     'from', private.format_time(min(sent.at)), 'to', private.format_time(max(sent.at))
                 ),
-                'truncated', count(*) < (select count(*) from newest),
+                'truncated', count(*) < (select count(*) from newest)
+                or coalesce(bool_or(octet_length(sent.content) > p_max_bytes), false),
                 'omittedCount', (select count(*) from newest) - count(*)
             )
         )
@@ -45,7 +69,7 @@ $$;
 comment on function private.render_transcript(private.transcript_line[], integer, integer, integer) is
 'Renders the messages that fit in p_max_bytes, oldest first, and the scope that they cover. p_lines has the newest
 p_count messages, newest first. If p_count is 0, those of p_recent_days count, and at least 50. The newest message is
-always included.';
+always included, and cut if it is longer.';
 
 create function private.list_channel_lines(p_channel_id uuid, p_last_seq bigint, p_count integer)
 returns private.transcript_line[]

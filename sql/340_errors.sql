@@ -112,7 +112,10 @@ as $$
 begin
     return case
         when p_code = 'rate_limited' then jsonb_build_object('retry-after', p_limits -> 'ratelimit-reset')
-        when p_code in ('summary_budget_exhausted', 'project_summary_budget_exhausted') then
+        when p_code in (
+            'summary_budget_exhausted', 'project_summary_budget_exhausted', 'too_many_invitations',
+            'too_many_workspaces'
+        ) then
             jsonb_build_object('retry-after', ceil(extract(
                 epoch from date_trunc('day', now(), 'UTC') + interval '24 hours' - now()
             ))::text)

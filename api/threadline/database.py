@@ -135,7 +135,7 @@ class Database:
             owners = (caller.user_id, *owners)
         await self._shares.take(*owners)
         try:
-            return await self._call_twice(arguments, repeatable)
+            return await self._call_twice(arguments, repeatable, caller.user_id)
         except Exception:
             if caller.user_id:
                 await self._count_failure(caller)
@@ -143,12 +143,14 @@ class Database:
         finally:
             self._shares.give_back(*owners)
 
-    async def _call_twice(self, arguments: tuple[str | bytes, ...], repeatable: bool) -> Reply:
-        function, body = arguments[0], arguments[-1]
+    async def _call_twice(self, arguments: tuple[str | bytes, ...], repeatable: bool, user_id: str | None) -> Reply:
+        function, *_, parameters, body = arguments
         for is_last in (False, True):
             try:
-                async with self._turns.wait(function, body):
-                    return await self._call(self._pool, arguments)
+                async with self._turns.wait(function, user_id, parameters, body) as turn:
+                    reply = await self._call(self._pool, arguments)
+                    turn.has_written = reply.status < 300
+                    return reply
             except (*_LOST_A_RACE, *_LOST_TOUCH) as error:
                 # The error's text may quote what the caller sent, so only its name is logged.
                 logger.warning("%s failed with %s", function, type(error).__name__)

@@ -121,17 +121,27 @@ def list_threads(messages: Sequence[dict[str, Any]]) -> list[list[Block]]:
 
 
 def divide(threads: Iterable[list[Block]], limit: int) -> Iterator[list[Block]]:
-    """Group blocks into parts of at most `limit` bytes. Only a thread that is longer than that is divided."""
+    """Group blocks into parts of at most `limit` bytes. Only a thread or a block that is longer is divided."""
     part: list[Block] = []
     size = 0
     for thread in threads:
-        for piece in [thread] if _size(thread) <= limit else [[block] for block in thread]:
+        whole = _size(thread) <= limit
+        for piece in [thread] if whole else [[cut] for block in thread for cut in _cut(block, limit)]:
             if part and size + _size(piece) > limit:
                 yield part
                 part, size = [], 0
             part.extend(piece)
             size += _size(piece)
     yield part
+
+
+def _cut(block: Block, limit: int) -> Iterator[Block]:
+    """Cut a block into blocks of at most `limit` bytes, which stand for the same messages."""
+    text, start = block.text.encode(), 0
+    while start < len(text):
+        piece = text[start : start + limit - 1].decode(errors="ignore")  # without a character that is cut
+        yield Block(piece, block.ids)
+        start += len(piece.encode())
 
 
 def _size(blocks: Iterable[Block]) -> int:

@@ -29,6 +29,7 @@ POLL = 1.0  # seconds between two looks into the outbox
 PAUSE = 5.0  # seconds until the next look when Postgres fails
 GRACE = 3.0  # seconds for deliveries under way when the process must end
 ANSWER_MAX_BYTES = 16_384  # read from an answer, only to free the connection for the next request
+READ_MAX_BYTES = 32_768  # of one answer with its heads, because httpcore reads heads of 100 Continue without end
 UNICAST = ipaddress.ip_network("2000::/3")  # all that IANA has opened for the internet
 DOCUMENTATION = ipaddress.ip_network("3fff::/20")  # RFC 9637; Python before 3.13 takes it for global
 NAT64 = ipaddress.ip_network("64:ff9b::/96")  # leads to the IPv4 address in its last four bytes
@@ -36,6 +37,10 @@ NAT64 = ipaddress.ip_network("64:ff9b::/96")  # leads to the IPv4 address in its
 
 class PrivateAddressError(Exception):
     """A host name has only addresses outside of the public internet."""
+
+
+class LongAnswerError(Exception):
+    """A webhook sends more than the worker reads."""
 
 
 class Worker:
@@ -49,7 +54,9 @@ class Worker:
             ssl_context=httpcore.default_ssl_context(),
             max_connections=CONCURRENCY,
             keepalive_expiry=30,
-            network_backend=None if settings.webhook_allow_private else PublicNetwork(),
+            network_backend=BoundedNetwork(
+                httpcore.AnyIOBackend() if settings.webhook_allow_private else PublicNetwork()
+            ),
         )
         self._under_way: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -118,6 +125,8 @@ class Worker:
                 await _skim(answer)
         except PrivateAddressError:
             return None, "The webhook has a private address. Use a public one."
+        except LongAnswerError:
+            return None, "The webhook sent too much before its answer."
         except (TimeoutError, httpcore.TimeoutException):
             return None, "The webhook did not answer in time."
         except (httpcore.ConnectError, OSError):
@@ -145,6 +154,50 @@ class PublicNetwork(httpcore.AnyIOBackend):
         return await super().connect_tcp(addresses[-1], port, *options, **named)
 
 
+class BoundedNetwork(httpcore.AsyncNetworkBackend):
+    """Connects as another backend does, and bounds what one answer may send."""
+
+    def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
+        self._backend = backend
+
+    async def connect_tcp(self, *target: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+        """Connect, and bound the answers."""
+        return BoundedStream(await self._backend.connect_tcp(*target, **options))
+
+
+class BoundedStream(httpcore.AsyncNetworkStream):
+    """Raises LongAnswerError when an answer is longer than READ_MAX_BYTES. Each request begins a new count."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self._left = READ_MAX_BYTES
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - of the base class
+        """Read what is left at most."""
+        if not self._left:
+            raise LongAnswerError
+        data = await self._stream.read(min(max_bytes, self._left), timeout=timeout)
+        self._left -= len(data)
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Write a part of a request."""
+        self._left = READ_MAX_BYTES
+        await self._stream.write(buffer, timeout=timeout)
+
+    async def start_tls(self, *options: Any, **named: Any) -> httpcore.AsyncNetworkStream:
+        """Return the encrypted stream, with the same bound."""
+        return BoundedStream(await self._stream.start_tls(*options, **named))
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._stream.aclose()
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return what the stream knows of itself."""
+        return self._stream.get_extra_info(info)
+
+
 def is_public(address: str) -> bool:
     """Return whether an address, and each IPv4 address inside of it, belongs to the public internet."""
     outer = ipaddress.ip_address(address)
@@ -165,10 +218,11 @@ def _is_global(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 async def _skim(answer: httpcore.Response) -> None:
     size = 0
-    async for chunk in answer.aiter_stream():
-        size += len(chunk)
-        if size > ANSWER_MAX_BYTES:
-            return
+    with suppress(LongAnswerError):  # its status has arrived
+        async for chunk in answer.aiter_stream():
+            size += len(chunk)
+            if size > ANSWER_MAX_BYTES:
+                return
 
 
 @asynccontextmanager

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from threadline_import.jsonstream import parse
 from threadline_import.model import Conversation, ImportRefusedError, LeftOut, Message, Options, Refusal, Unreadable
 from threadline_import.sources import Source
 
@@ -34,7 +34,7 @@ class JSONLines:
     def recognizes(self, source: Source) -> bool:
         """Check whether the first line is a message of messaging-ingest."""
         try:
-            first = json.loads(source.head().lstrip().split("\n")[0])
+            first = parse(source.head().lstrip().split("\n")[0])
         except ValueError:
             return False
         return isinstance(first, dict) and first.keys() >= FIELDS
@@ -56,7 +56,7 @@ def _entries(source: Source) -> Iterator[Message | LeftOut | Unreadable]:
             if not line.strip():
                 continue
             try:
-                yield _message(json.loads(line))
+                yield _message(parse(line))
             except (ValueError, KeyError, TypeError, AttributeError) as problem:
                 yield Unreadable(f"line {number}", f"{line.strip()[:80]} ({problem})")
 

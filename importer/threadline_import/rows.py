@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from threadline_import.jsonstream import BrokenJSONError, JSONStream
+from threadline_import.jsonstream import BrokenJSONError, JSONStream, parse
 from threadline_import.model import ImportRefusedError, Unreadable
-from threadline_import.sources import Source
+from threadline_import.sources import LONGEST_LINE, Source
 
 Row = tuple[int, dict]
 
@@ -18,7 +16,7 @@ Row = tuple[int, dict]
 def first_value(source: Source) -> object:
     """Return the first line of a file as JSON, or None."""
     try:
-        return json.loads(source.head().lstrip().split("\n")[0])
+        return parse(source.head().lstrip().split("\n")[0])
     except ValueError:
         return None
 
@@ -30,7 +28,7 @@ def json_lines(source: Source) -> Iterator[Row | Unreadable]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = parse(line)
                 if not isinstance(row, dict):
                     raise ValueError("no object")
             except ValueError as problem:
@@ -41,15 +39,18 @@ def json_lines(source: Source) -> Iterator[Row | Unreadable]:
 
 def csv_rows(source: Source) -> Iterator[Row | Unreadable]:
     """Yield the rows of a CSV file with a header."""
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    csv.field_size_limit(LONGEST_LINE)
     with source.open_text() as file:
         # The reader of csv must see line breaks inside quotes as they are.
         rows = csv.DictReader(file)
-        for row in rows:
-            if None in row or None in row.values():
-                yield Unreadable(f"line {rows.line_num}", "a row with too many or too few columns")
-                continue
-            yield rows.line_num, row
+        try:
+            for row in rows:
+                if None in row or None in row.values():
+                    yield Unreadable(f"line {rows.line_num}", "a row with too many or too few columns")
+                    continue
+                yield rows.line_num, row
+        except csv.Error as problem:
+            raise ImportRefusedError(f"{source} is no CSV from line {rows.line_num} on: {problem}.") from problem
 
 
 def array_rows(source: Source, *keys: str) -> tuple[dict[str, object], Iterator[Row | Unreadable]]:
@@ -68,7 +69,7 @@ def _items(source: Source, keys: tuple[str, ...]) -> Iterator[Row | Unreadable]:
 
 def _places(source: Source, keys: tuple[str, ...], members: dict[str, object]) -> Iterator[JSONStream]:
     try:
-        with source.open_text() as file:
+        with source.open_text(has_lines=False) as file:
             stream = JSONStream(file)
             if stream.peek() == "[":
                 yield stream

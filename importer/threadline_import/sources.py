@@ -15,6 +15,9 @@ from threadline_import.media import File, find_in_archive, find_in_folder
 from threadline_import.model import ImportRefusedError
 
 HEAD = 65_536  # bytes that are enough to recognize a format
+CHUNK = 65_536  # bytes that are read at once
+LONGEST_LINE = 64_000_000  # bytes; a line is in memory whole
+LARGEST_MEMBER = 4_000_000_000  # bytes of a chat in an archive, which may be a thousand times as large as the archive
 SUFFIXES = {".txt", ".json", ".jsonl", ".ndjson", ".csv"}
 KEPT_OUT = ("__MACOSX", ".")  # what archives and file managers add
 # Where apps put the files of messages, beside their own file: Telegram, signal-export, WhatsApp on an iPhone.
@@ -23,6 +26,27 @@ ATTACHMENTS = {
     "data.json": re.compile(r"media/"),
     "_chat.txt": re.compile(r"\d{8}-"),
 }
+
+
+class _Lines(io.RawIOBase):
+    """The bytes of a file, which ends in an error at a line that is too long."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file, self._name = file, name
+        self._length = 0  # of the line at the end of what was read
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        self._length = len(data) - data.rfind(b"\n") - 1 + (self._length if b"\n" not in data else 0)
+        if self._length > LONGEST_LINE:
+            raise ImportRefusedError(
+                f"{self._name} has a line of more than {LONGEST_LINE:,} bytes, so it is no chat. Export the chat again."
+            )
+        return len(data)
 
 
 @dataclass(frozen=True)
@@ -67,13 +91,18 @@ class Source:
                 yield file
             return
         with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
+            # zipfile reads no more of a member than the archive says here.
+            if archive.getinfo(self.member).file_size > LARGEST_MEMBER:
+                raise ImportRefusedError(
+                    f"{self} is larger than {LARGEST_MEMBER:,} bytes. Unpack the archive, and import the file itself."
+                )
             yield file
 
     @contextmanager
-    def open_text(self) -> Iterator[io.TextIOWrapper]:
-        """Open the file as the text it is: UTF-8, or UTF-16 with a byte order mark."""
+    def open_text(self, *, has_lines: bool = True) -> Iterator[io.TextIOWrapper]:
+        """Open the file as the text it is: UTF-8, or UTF-16 with a byte order mark. Its lines have a limit."""
         with self.open() as file:
-            buffered = io.BufferedReader(file) if not isinstance(file, io.BufferedReader) else file
+            buffered = io.BufferedReader(_Lines(file, str(self)) if has_lines else file, CHUNK)
             mark = buffered.peek(2)[:2]
             encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
             # newline="\n" keeps line separators inside a message.
@@ -92,6 +121,9 @@ def list_sources(paths: list[Path]) -> Iterator[Source]:
     for path in paths:
         if path.is_dir():
             names = [file for file in sorted(path.rglob("*")) if _is_wanted(file.relative_to(path)) and file.is_file()]
+            for file in names:
+                if not file.resolve().is_relative_to(path.resolve()):
+                    raise ImportRefusedError(f"{file} leads out of the folder. Remove it, or name its target itself.")
             kept = _without_attachments([PurePosixPath(file.relative_to(path).as_posix()) for file in names])
             found = [source for name in kept for source in _sources(path / name)]
             if not found:

@@ -86,6 +86,9 @@ create table private.settings (
     user_max_twins integer not null default 100,
     user_max_twin_channels integer not null default 1000,
     user_max_deliveries integer not null default 5,
+    user_max_open_invitations integer not null default 50,
+    invitations_per_user_per_day integer not null default 200,
+    workspaces_per_user_per_day integer not null default 20,
     message_max_edits integer not null default 500,
     reactions_per_user_per_message integer not null default 50,
     unsent_file_hours integer not null default 24,
@@ -119,6 +122,9 @@ create table private.settings (
     constraint settings_user_max_twins_not_negative check (user_max_twins >= 0),
     constraint settings_user_max_twin_channels_not_negative check (user_max_twin_channels >= 0),
     constraint settings_user_max_deliveries_positive check (user_max_deliveries > 0),
+    constraint settings_user_max_open_invitations_not_negative check (user_max_open_invitations >= 0),
+    constraint settings_invitations_per_user_per_day_not_negative check (invitations_per_user_per_day >= 0),
+    constraint settings_workspaces_per_user_per_day_not_negative check (workspaces_per_user_per_day >= 0),
     constraint settings_message_max_edits_not_negative check (message_max_edits >= 0),
     constraint settings_reactions_per_user_per_message_not_negative check (reactions_per_user_per_message >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
@@ -158,7 +164,8 @@ comment on column private.settings.summaries_per_user_per_day is
 comment on column private.settings.summaries_per_project_per_day is
 'Summaries of all users together in a UTC day, counted in the same way. Above it: 429.';
 comment on column private.settings.summary_max_bytes is
-'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
+'Bytes of text in one summary request. Older messages beyond it are left out, a longer newest message is cut, and the
+answer says so.';
 comment on column private.settings.summary_recent_days is
 'A summary without messageCount covers the messages of this many days, and at least the newest 50.';
 comment on column private.settings.channel_max_twins is
@@ -169,6 +176,12 @@ comment on column private.settings.user_max_twin_channels is
 comment on column private.settings.user_max_deliveries is
 'Deliveries to twins of one user that are under way at once; one for a user whose webhook answered slowly or not at all
 in the last minute. A worker makes 20 at once.';
+comment on column private.settings.user_max_open_invitations is
+'Open invitations of one user to one workspace and its channels. Above it: 409.';
+comment on column private.settings.invitations_per_user_per_day is
+'Invitations that one user creates in a UTC day, in all workspaces together. Above it: 429.';
+comment on column private.settings.workspaces_per_user_per_day is
+'Workspaces that one user creates in a UTC day, deleted ones included. Above it: 429.';
 comment on column private.settings.message_max_edits is
 'Edits of one message; all versions are kept and read together. Above it: 409.';
 comment on column private.settings.reactions_per_user_per_message is
@@ -839,6 +852,59 @@ comment on function private.broadcast_id(uuid, bigint, uuid) is
 'The id of the broadcast of an event to its channel, to a twin, or to the turn of a sealed channel: then p_listener_id
 is the channel. Redaction finds it by the primary key, because Realtime has no index on topics alone.';
 
+-- What a user may create in a UTC day, so that a user who invites others or makes workspaces to fill their lists stops
+-- early.
+-- Promise: a workspace or an invitation counts once it is created, also if it is deleted or revoked later.
+
+create table private.daily_counts (
+    user_id uuid not null references auth.users (id) on delete cascade,
+    kind text not null,
+    day date not null,
+    used integer not null,
+    primary key (user_id, kind),
+    constraint daily_counts_kind_known check (kind in ('invitation', 'workspace')),
+    constraint daily_counts_used_positive check (used > 0)
+);
+comment on table private.daily_counts is
+'How many workspaces and invitations each user created on the last day (UTC) on which they created one.';
+alter table private.daily_counts enable row level security;
+
+create function private.spend_daily(p_kind text) returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_used integer;
+begin
+    insert into private.daily_counts as counted (user_id, kind, day, used)
+    values ((select auth.uid()), p_kind, (now() at time zone 'UTC')::date, 1)
+    on conflict on constraint daily_counts_pkey do update
+    set
+        used = case when counted.day = excluded.day then counted.used + 1 else 1 end,
+        day = excluded.day
+    returning counted.used into v_used;
+    return v_used;
+end
+$$;
+comment on function private.spend_daily(text) is
+'Counts one creation for the caller, and returns the number of this day. Creations of one user wait for each other
+here.';
+
+create function private.spend_workspace() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.spend_daily('workspace') > (select settings.workspaces_per_user_per_day from private.settings) then
+        perform private.fail(
+            429, 'too_many_workspaces', 'You have reached the daily limit of workspaces. Try again after 00:00 UTC.'
+        );
+    end if;
+end
+$$;
+comment on function private.spend_workspace() is
+'Counts one workspace for the caller. PT429 above the daily limit; the error also rolls back the count.';
+
 -- Workspaces: a team owns its connections, conversations, people and channels. Each user has a personal workspace, so a
 -- user who belongs to no team names no workspace.
 -- Promise: a team workspace always has an owner, and a personal one has its user as its only member.
@@ -1022,6 +1088,7 @@ begin
     if (select auth.uid()) is null then
         raise insufficient_privilege using message = 'Sign in first: a workspace needs an owner.';
     end if;
+    perform private.spend_workspace();
     insert into public.workspaces (name, home_country, language, created_by)
     values (p_name, p_home_country, p_language, (select auth.uid()))
     returning * into v_workspace;
@@ -1031,7 +1098,7 @@ begin
 end
 $$;
 comment on function private.create_workspace(text, text, text) is
-'Makes a workspace for a team; the caller becomes its owner.';
+'Makes a workspace for a team; the caller becomes its owner. PT429 above the daily limit.';
 
 create function public.create_workspace(name text, home_country text default null, language text default null)
 returns json
@@ -9688,6 +9755,34 @@ $$;
 comment on function private.revoke_open_invitation(uuid, uuid, text) is
 'Revokes the open invitation of an address to a workspace or channel, which a new one replaces.';
 
+create function private.spend_invitation(p_workspace_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.spend_daily('invitation') > (select settings.invitations_per_user_per_day from private.settings) then
+        perform private.fail(
+            429, 'too_many_invitations', 'You have reached the daily limit of invitations. Try again after 00:00 UTC.'
+        );
+    elsif (
+        select count(*) from public.workspace_invitations as invitation
+        where invitation.invited_by = (select auth.uid())
+            and invitation.workspace_id = p_workspace_id
+            and invitation.accepted_at is null
+            and invitation.revoked_at is null
+            and invitation.expires_at > now()
+    ) >= (select settings.user_max_open_invitations from private.settings) then
+        perform private.fail(
+            409, 'too_many_open_invitations',
+            'You have the maximum number of open invitations to this workspace. Revoke one first.'
+        );
+    end if;
+end
+$$;
+comment on function private.spend_invitation(uuid) is
+'Counts one invitation for the caller. PT429 above the daily limit, PT409 if the caller has too many open invitations to
+the workspace.';
+
 -- Definer, because no client writes invitations. It checks what the caller manages.
 create function private.create_invitation(
     p_workspace_id uuid, p_channel_id uuid, p_email text, p_role text, p_valid_for interval
@@ -9734,6 +9829,7 @@ begin
             detail = 'owner_required';
     end if;
     perform private.revoke_open_invitation(v_workspace_id, p_channel_id, p_email);
+    perform private.spend_invitation(v_workspace_id);
     insert into public.workspace_invitations (
         workspace_id, channel_id, email, role, token_hash, invited_by, expires_at
     )
@@ -9749,7 +9845,8 @@ begin
 end
 $$;
 comment on function private.create_invitation(uuid, uuid, text, text, interval) is
-'Creates an invitation and returns it with its token. PT404 unless the caller manages the workspace or the channel.';
+'Creates an invitation and returns it with its token. PT404 unless the caller manages the workspace or the channel,
+PT409 or PT429 above the limits of invitations.';
 
 create function public.create_invitation(
     workspace_id uuid default null, channel_id uuid default null, email text default null,
@@ -9926,57 +10023,6 @@ end
 $$;
 comment on function public.revoke_invitation(uuid) is
 'Revokes an invitation that is not accepted. PT404 unless the caller manages its workspace or channel.';
-
--- Definer, because the invited user may read neither the workspace nor the invitation.
-create function private.list_my_invitations()
-returns table (
-    id uuid, workspace_id uuid, workspace_name text, channel_id uuid, channel_name text, role text,
-    invited_by uuid, invited_by_name text, expires_at timestamptz
-)
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return query
-    select
-        invitation.id, workspace.id, workspace.name, channel.id, channel.name, invitation.role,
-        invitation.invited_by, inviter.display_name, invitation.expires_at
-    from auth.users as me
-    inner join public.workspace_invitations as invitation on invitation.email = lower(me.email)
-    inner join public.workspaces as workspace on invitation.workspace_id = workspace.id
-    left join public.channels as channel on invitation.channel_id = channel.id
-    left join public.user_profiles as inviter on invitation.invited_by = inviter.user_id
-    where me.id = (select auth.uid())
-        and me.email_confirmed_at is not null
-        and invitation.accepted_at is null
-        and invitation.revoked_at is null
-        and invitation.expires_at > now()
-        and private.is_inviter_entitled(invitation)
-    order by invitation.created_at desc, invitation.id;
-end
-$$;
-comment on function private.list_my_invitations() is
-'Open invitations to the confirmed address of the caller, the newest first.';
-
-create function public.list_my_invitations()
-returns table (
-    id uuid, workspace_id uuid, workspace_name text, channel_id uuid, channel_name text, role text,
-    invited_by uuid, invited_by_name text, expires_at timestamptz
-)
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return query
-    select * from private.list_my_invitations();
-end
-$$;
-comment on function public.list_my_invitations() is
-'Open invitations to the confirmed address of the caller, newest first. Accept one with
-accept_invitation(invitation_id => id).';
 
 -- The directory of a workspace: its members find each other by name.
 -- Promise: only members of the workspace read it.
@@ -10562,8 +10608,59 @@ $$;
 comment on function private.remove_workspace_member(jsonb) is
 'DELETE /api/v2/workspaces/:id/members/:member_id: leaves, or for owners and admins expels.';
 
--- The calls of /api/v2 for invitations and for a user's own side of channels. As 228_workspace_calls, they act for the
--- user of the token.
+-- The invitations to the caller, and the calls of /api/v2 for invitations and for a user's own side of channels. As
+-- 228_workspace_calls, they act for the user of the token.
+
+-- Definer, because the invited user may read neither the workspace nor the invitation.
+create function private.list_my_invitations()
+returns table (
+    id uuid, workspace_id uuid, workspace_name text, channel_id uuid, channel_name text, role text,
+    invited_by uuid, invited_by_name text, expires_at timestamptz
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select
+        invitation.id, workspace.id, workspace.name, channel.id, channel.name, invitation.role,
+        invitation.invited_by, inviter.display_name, invitation.expires_at
+    from auth.users as me
+    inner join public.workspace_invitations as invitation on invitation.email = lower(me.email)
+    inner join public.workspaces as workspace on invitation.workspace_id = workspace.id
+    left join public.channels as channel on invitation.channel_id = channel.id
+    left join public.user_profiles as inviter on invitation.invited_by = inviter.user_id
+    where me.id = (select auth.uid())
+        and me.email_confirmed_at is not null
+        and invitation.accepted_at is null
+        and invitation.revoked_at is null
+        and invitation.expires_at > now()
+        and private.is_inviter_entitled(invitation)
+    order by invitation.created_at desc, invitation.id;
+end
+$$;
+comment on function private.list_my_invitations() is
+'Open invitations to the confirmed address of the caller, the newest first.';
+
+create function public.list_my_invitations()
+returns table (
+    id uuid, workspace_id uuid, workspace_name text, channel_id uuid, channel_name text, role text,
+    invited_by uuid, invited_by_name text, expires_at timestamptz
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select * from private.list_my_invitations();
+end
+$$;
+comment on function public.list_my_invitations() is
+'Open invitations to the confirmed address of the caller, newest first. Accept one with
+accept_invitation(invitation_id => id).';
 
 create function private.create_invitation(jsonb) returns json
 language plpgsql
@@ -15197,6 +15294,29 @@ create type private.transcript_line as (id text, parent_id text, author text, at
 comment on type private.transcript_line is
 'A message as the model reads it.';
 
+create function private.cut_text(p_text text, p_max_bytes integer) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_bytes bytea;
+    v_end integer := p_max_bytes;
+begin
+    if octet_length(p_text) <= p_max_bytes then
+        return p_text;
+    end if;
+    v_bytes := convert_to(p_text, 'UTF8');
+    -- Back to the first byte of a character.
+    while v_end > 0 and (get_byte(v_bytes, v_end) & 192) = 128 loop
+        v_end := v_end - 1;
+    end loop;
+    return convert_from(substring(v_bytes from 1 for v_end), 'UTF8');
+end
+$$;
+comment on function private.cut_text(text, integer) is
+'A text without the characters that end after p_max_bytes of UTF-8.';
+
 create function private.render_transcript(
     p_lines private.transcript_line[], p_count integer, p_max_bytes integer, p_recent_days integer
 ) returns jsonb
@@ -15220,14 +15340,15 @@ begin
                 'parent_id', sent.parent_id,
                 'author', sent.author,
                 'at', private.format_time(sent.at),
-                'content', sent.content
+                'content', private.cut_text(sent.content, p_max_bytes)
             ) order by sent.age desc), '[]'),
             'scope', jsonb_build_object(
                 'messageCount', count(*),
                 'timeRange', jsonb_build_object(
                     'from', private.format_time(min(sent.at)), 'to', private.format_time(max(sent.at))
                 ),
-                'truncated', count(*) < (select count(*) from newest),
+                'truncated', count(*) < (select count(*) from newest)
+                or coalesce(bool_or(octet_length(sent.content) > p_max_bytes), false),
                 'omittedCount', (select count(*) from newest) - count(*)
             )
         )
@@ -15238,7 +15359,7 @@ $$;
 comment on function private.render_transcript(private.transcript_line[], integer, integer, integer) is
 'Renders the messages that fit in p_max_bytes, oldest first, and the scope that they cover. p_lines has the newest
 p_count messages, newest first. If p_count is 0, those of p_recent_days count, and at least 50. The newest message is
-always included.';
+always included, and cut if it is longer.';
 
 create function private.list_channel_lines(p_channel_id uuid, p_last_seq bigint, p_count integer)
 returns private.transcript_line[]
@@ -17346,7 +17467,10 @@ as $$
 begin
     return case
         when p_code = 'rate_limited' then jsonb_build_object('retry-after', p_limits -> 'ratelimit-reset')
-        when p_code in ('summary_budget_exhausted', 'project_summary_budget_exhausted') then
+        when p_code in (
+            'summary_budget_exhausted', 'project_summary_budget_exhausted', 'too_many_invitations',
+            'too_many_workspaces'
+        ) then
             jsonb_build_object('retry-after', ceil(extract(
                 epoch from date_trunc('day', now(), 'UTC') + interval '24 hours' - now()
             ))::text)
@@ -21083,6 +21207,7 @@ grant execute on function
     private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
     private.list_channel_lines(uuid, bigint, integer),
+    private.cut_text(text, integer),
     private.render_transcript(private.transcript_line[], integer, integer, integer),
     private.require_actor(jsonb),
     private.parse_uuid(jsonb, text, boolean),
@@ -21436,6 +21561,7 @@ grant execute on function
     private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
     private.list_channel_lines(uuid, bigint, integer),
+    private.cut_text(text, integer),
     private.render_transcript(private.transcript_line[], integer, integer, integer),
     private.require_actor(jsonb),
     private.parse_uuid(jsonb, text, boolean),

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from playwright.sync_api import Page, expect
+from threadline_devstack import keys
 
 from tests.console.conftest import Visitors, sign_in
 
@@ -63,15 +64,55 @@ def test_sign_out_reaches_other_tabs(visitors: Visitors) -> None:
     expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
 
 
-def test_link_by_mail_signs_in(visitors: Visitors) -> None:
-    session = json.loads(own_session(visitors, MATTY))
+def link_of(visitors: Visitors, email: str) -> str:
+    """Return the address that a mail to a user opens."""
+    session = json.loads(own_session(visitors, email))
     given = {key: session[key] for key in ("access_token", "refresh_token", "expires_in", "token_type")}
-    page = visitors.open(f"#{urlencode({**given, 'type': 'magiclink'})}")
+    return f"{visitors.url}#{urlencode({**given, 'type': 'magiclink'})}"
+
+
+def open_again(page: Page, address: str) -> Page:
+    """Open an address in a new tab of the same browser, as a mail does."""
+    other = page.context.new_page()
+    other.goto(address)
+    return other
+
+
+def test_link_by_mail_signs_in(visitors: Visitors) -> None:
+    page = visitors.open()
+    config = {"url": page.url.partition("/console")[0], "key": keys.PUBLISHABLE_KEY}
+    page.route("**/config.json", lambda route: route.fulfill(json=config))
+    page.route("**/auth/v1/otp?*", lambda route: route.fulfill(json={}))
+    page.reload()
+    page.get_by_text("Sign in with a link by mail").click()
+    page.locator("details").get_by_label("Email").fill(MATTY)
+    page.get_by_role("button", name="Send the link").click()
+    expect(page.get_by_role("status")).to_have_text(f"A link was sent to {MATTY}.")
+    other = open_again(page, link_of(visitors, MATTY))
+    inbox(other)
+    assert "access_token" not in other.url
+    assert stored(other)["user"]["email"] == MATTY
+
+
+def test_link_that_was_not_asked_for_asks_first(visitors: Visitors) -> None:
+    page = visitors.sign_in(BOB, session=own_session(visitors, BOB))
     inbox(page)
-    assert "access_token" not in page.url
-    assert stored(page)["user"]["email"] == MATTY
+    for button, email in (("Leave it", BOB), ("Sign in with the link", MATTY)):
+        other = open_again(page, link_of(visitors, MATTY))
+        expect(other.get_by_text(f"The link signs you in as {MATTY}.")).to_be_visible()
+        assert "access_token" not in other.url
+        assert stored(other)["user"]["email"] == BOB
+        other.get_by_role("button", name=button).click()
+        inbox(other)
+        assert stored(other)["user"]["email"] == email
+    page = visitors.open(link_of(visitors, MATTY).removeprefix(visitors.url))
+    expect(page.get_by_role("heading", name="Sign in with this link?")).to_be_visible()
+    assert page.evaluate(f"localStorage.getItem('{STORED}')") is None
 
 
 def test_refused_link_says_why(visitors: Visitors) -> None:
-    page = visitors.open("#error=access_denied&error_description=Email+link+is+invalid+or+has+expired")
-    expect(page.get_by_role("alert")).to_have_text("Email link is invalid or has expired")
+    page = visitors.open("#error=access_denied&error_code=otp_expired&error_description=Call+555-1234")
+    expect(page.get_by_role("alert")).to_have_text("The link has expired or was used before. Ask for a new one.")
+    for fragment in ("error=x&error_description=Call+555-1234", "access_token=x&error_description=Call+555-1234"):
+        page = visitors.open(f"#{fragment}")
+        expect(page.get_by_role("alert")).to_have_text("The link did not sign you in. Ask for a new one.")

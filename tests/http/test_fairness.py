@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -12,8 +12,9 @@ import httpx
 import psycopg
 import pytest
 from threadline import shares, turns
-from threadline.database import Database
+from threadline.database import Database, Reply
 from threadline.settings import Settings
+from threadline.tokens import Caller
 
 from tests.support.cluster import TestCluster
 from tests.support.ingest import Sender, conversation, message
@@ -122,6 +123,7 @@ def test_internal_error_is_counted(running: Running, attacker: Team) -> None:
 
 
 def test_one_user_holds_a_quarter_of_the_pool(running: Running, attacker: Team, bystander: Team) -> None:
+    attacker.sent_id("a first message, so that the next ones share the turns of the channel")
     with locked(attacker) as holder, ThreadPoolExecutor(3 * POOL) as threads:
         sent = [threads.submit(attacker.send) for _ in range(3 * POOL)]
         time.sleep(0.5)
@@ -165,40 +167,80 @@ def test_call_that_waits_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         asyncio.run(call_twice())
 
 
+def body_for(channel: str, before: str = "") -> bytes:
+    return f'{{{before}"channel_id": "{channel}", "content": "x"}}'.encode()
+
+
+WRITER, STRANGER = (Caller("authenticated", f'{{"sub": "{name}"}}', name) for name in ("writer", "stranger"))
+
+
 def test_few_writers_of_a_channel_call_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     inside, most = Counter[tuple[str, bytes]](), Counter[tuple[str, bytes]]()
+    status = 201
 
-    async def note(_database: Database, _pool: object, arguments: tuple[str, ...]) -> None:
+    async def note(_database: Database, _pool: object, arguments: tuple[str, ...]) -> Reply:
         key = arguments[0], arguments[-1]
         inside[key] += 1
         most[key] = max(most[key], inside[key])
         await asyncio.sleep(0)
         inside[key] -= 1
+        return Reply(status, {}, b"")
 
     async def call_many() -> None:
-        database = Database(Settings("postgresql://nowhere"))
-        await asyncio.gather(*(database.call(name, body=body) for name, body in calls for _ in range(9)))
+        nonlocal status
+        database = Database(Settings("postgresql://nowhere", pool_size=200))
+        for given, expected in ((201, 1), (201, 3), (404, 3), (201, 1)):
+            most.clear()
+            status = given
+            each = (database.call(name, caller=WRITER, body=body) for name, body in calls for _ in range(9))
+            await asyncio.gather(*each)
+            assert most == dict(zip(calls, (expected, expected, 9), strict=True))
 
     monkeypatch.setattr(Database, "_call", note)
-    one, other = (f'{{"channel_id": "{channel}", "content": "x"}}'.encode() for channel in (ONE, OTHER))
-    calls = [("create_message", one), ("create_message", other), ("export_channel", one)]
+    calls = [("create_message", body_for(ONE)), ("create_message", body_for(OTHER)), ("export_channel", body_for(ONE))]
     asyncio.run(call_many())
-    assert most == dict(zip(calls, (3, 3, 9), strict=True))
 
 
-def test_writer_that_waits_too_long_leaves_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stranger_holds_no_turn_of_a_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger may write to an own locked channel and name another one too, in whatever way."""
     monkeypatch.setattr(turns, "PATIENCE", 0.01)
-    monkeypatch.setattr(turns, "PLACES", 1)
-    queues, body = turns.Turns(), f'{{"channel_id":"{ONE}"}}'.encode()
+    nested = f'"x": {{"channel_id": "{ONE}"}}, '
+    tricks = [
+        (body_for(ONE), {}),
+        (body_for(OTHER, nested), {}),
+        (body_for(OTHER, f'"channel_id": "{ONE}", '), {}),
+        (body_for(ONE).replace(b"}", f', "channel\\u005fid": "{OTHER}"}}'.encode()), {}),
+        (body_for(ONE), {"channel_id": OTHER}),
+        (b"[" * 100_000, {}),
+    ]
+    is_open = asyncio.Event()
 
-    async def wait_inside() -> None:
-        async with queues.wait("create_message", body):
-            with pytest.raises(TimeoutError):
-                await queues.wait("create_message", body).__aenter__()
-        async with queues.wait("create_message", body):
-            pass
+    async def reply(_database: Database, _pool: object, arguments: tuple[str, ...]) -> Reply:
+        if arguments[2] == WRITER.claims:
+            return Reply(201, {}, b"")
+        await is_open.wait()
+        return Reply(404 if arguments[4:] == ("{}", tricks[0][0]) else 201, {}, b"")
 
-    asyncio.run(wait_inside())
+    async def attack(database: Database, body: bytes, parameters: dict[str, str]) -> None:
+        def post() -> Coroutine[None, None, Reply]:
+            return database.call("create_message", caller=STRANGER, body=body, parameters=parameters)
+
+        is_open.set()
+        await asyncio.gather(post(), database.call("create_message", caller=WRITER, body=body_for(ONE)))
+        is_open.clear()
+        held = [asyncio.create_task(post()) for _ in range(turns.PLACES)]
+        await asyncio.sleep(0)
+        await database.call("create_message", caller=WRITER, body=body_for(ONE))
+        is_open.set()
+        await asyncio.gather(*held, return_exceptions=True)
+
+    async def attack_all() -> None:
+        database = Database(Settings("postgresql://nowhere", pool_size=40))
+        for body, parameters in tricks:
+            await attack(database, body, parameters)
+
+    monkeypatch.setattr(Database, "_call", reply)
+    asyncio.run(attack_all())
 
 
 def test_health_and_metrics_answer_while_the_pool_is_full(running: Running, attacker: Team) -> None:

@@ -66,7 +66,8 @@ def test_only_a_thread_longer_than_a_part_is_divided() -> None:
     assert parts(10, ["aaaa", "bbbb"]) == [["aaaa", "bbbb"]]
     assert parts(10, ["x"], ["aaaa", "bbbb", "c"], ["d"]) == [["x", "aaaa"], ["bbbb", "c", "d"]]
     assert parts(10, ["\u00e9\u00e9\u00e9\u00e9"], ["bb"]) == [["\u00e9\u00e9\u00e9\u00e9"], ["bb"]]
-    assert parts(3, ["aaaa"]) == [["aaaa"]]
+    assert parts(5, ["x"], ["aaaa\u00e9\u20acb"]) == [["x"], ["aaaa"], ["\u00e9"], ["\u20acb"]]
+    assert [block.ids for block in next(divide([[Block("aaaa", ["a"])]], 3))] == [["a"]]
 
 
 def piece(text: str, *places: tuple[int, int], kind: str = "content_block_location") -> SimpleNamespace:

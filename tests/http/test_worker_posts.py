@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -57,7 +58,7 @@ def post(reply: bytes | Exception, url: str = "http://hook.example/x?y=1", *, pr
 
     async def run() -> Any:
         made = Worker(Outbox(), Settings("", webhook_allow_private=private, webhook_timeout=5))
-        made._http = httpcore.AsyncConnectionPool(network_backend=Backend())
+        made._http = httpcore.AsyncConnectionPool(network_backend=worker.BoundedNetwork(Backend()))
         return await made._post(url, {"content-type": "application/json"}, '{"é": 1}')
 
     return asyncio.run(run()), b"".join(sent)
@@ -68,11 +69,16 @@ def ok(status: int, body: bytes = b"") -> bytes:
 
 
 NO_HTTP = "The webhook closed the connection or does not speak HTTP."
+TOO_MUCH = "The webhook sent too much before its answer."
 OUTCOMES = [
     (ok(200, b"x" * 100_000), (200, None)),
     (ok(299), (299, None)),
     (ok(300), (300, "The webhook answered 300.")),
     (ok(404), (404, "The webhook answered 404.")),
+    (b"HTTP/1.1 100 Continue\r\n\r\n" * 9 + ok(200), (200, None)),
+    (b"HTTP/1.1 100 Continue\r\n\r\n" * 9_999 + ok(200), (None, TOO_MUCH)),
+    (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 9_999 + b"\r\n", (None, TOO_MUCH)),
+    (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1;e\r\nx\r\n" * 9_999 + b"!", (200, None)),
     (b"220 mail\r\n", (None, NO_HTTP)),
     (b"", (None, NO_HTTP)),
     (httpcore.ReadError("x"), (None, NO_HTTP)),
@@ -87,6 +93,33 @@ OUTCOMES = [
 @pytest.mark.parametrize(("reply", "outcome"), OUTCOMES, ids=range(len(OUTCOMES)))
 def test_outcome_of_a_delivery_is_named(reply: bytes | Exception, outcome: tuple) -> None:
     assert post(reply)[0] == outcome
+
+
+def test_each_request_of_a_connection_begins_a_new_count() -> None:
+    class Endless(httpcore.AsyncNetworkStream):
+        async def read(self, max_bytes: int, **_: Any) -> bytes:
+            return bytes(max_bytes)
+
+        async def write(self, buffer: bytes, **_: Any) -> None:
+            pass
+
+        async def start_tls(self, *_: Any) -> httpcore.AsyncNetworkStream:
+            return self
+
+    async def read_all(stream: httpcore.AsyncNetworkStream) -> int:
+        read = 0
+        with suppress(worker.LongAnswerError):
+            while True:
+                read += len(await stream.read(10_000))
+        return read
+
+    async def run() -> None:
+        stream = await worker.BoundedStream(Endless()).start_tls("context")
+        for _ in range(2):
+            await stream.write(b"a request")
+            assert await read_all(stream) == worker.READ_MAX_BYTES
+
+    asyncio.run(run())
 
 
 def test_delivery_is_sent_as_it_was_signed() -> None:

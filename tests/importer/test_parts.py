@@ -5,11 +5,13 @@ import io
 import json
 import sys
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 
 import pytest
-from threadline_import import jsonstream, order
+from threadline_import import jsonstream, order, rows, sources
 from threadline_import.jsonl import JSONLines
 from threadline_import.jsonstream import BrokenJSONError, JSONStream
 from threadline_import.media import File, find_in_archive, find_in_folder, guess_type, kind_of_type
@@ -18,6 +20,8 @@ from threadline_import.order import Counts, Spread
 from threadline_import.readers import find_reader
 from threadline_import.rows import array_rows, csv_rows, first_value, from_unix, json_lines
 from threadline_import.sources import Source, list_sources
+from threadline_import.whatsapp.header import find_header
+from threadline_import.whatsapp.scan import entries, lines_of
 
 from tests.importer.reading import CASES, NUMBER, fields, read
 
@@ -260,3 +264,58 @@ def test_reader_is_chosen_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             find_reader(source, name)
     with pytest.raises(ImportRefusedError, match="It begins with: " + "x" * 80 + "$"):
         find_reader(text_file(tmp_path, "x" * 90), None)
+
+
+def reason(call: Callable[[], object]) -> str:
+    with pytest.raises(ImportRefusedError) as raised:
+        call()
+    return str(raised.value)
+
+
+def test_file_beyond_a_bound_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "LONGEST_LINE", 200_000)
+    monkeypatch.setattr(rows, "LONGEST_LINE", 300)
+    monkeypatch.setattr(sources, "LARGEST_MEMBER", 500_000)
+    monkeypatch.setattr(jsonstream, "LONGEST_VALUE", 1_000)
+    monkeypatch.setattr(jsonstream, "CHUNK", 100)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.txt", "x" * 500_001)
+        archive.writestr("line.txt", "x\n" * 100_000 + "x" * 200_001)
+        archive.writestr("whole.txt", ("x" * 199_999 + "\n") * 2)
+    bomb, line, whole = (Source(tmp_path / "a.zip", f"{name}.txt") for name in ("bomb", "line", "whole"))
+    assert len(list(lines_of(whole))) == 2
+    assert "is larger than 500,000 bytes" in reason(lambda: list(lines_of(bomb)))
+    assert "has a line of more than 200,000 bytes" in reason(lambda: list(lines_of(line)))
+    file = tmp_path / "result.json"
+    for text, why in (
+        ('{"messages": [' + "[" * 200_000, "more than 100 levels"),
+        ('{"messages": [' + "[" * 101 + "]" * 101 + "]}", "more than 100 levels"),
+        ('{"messages": ["' + "x" * 9_000, "more than 1,000 characters"),
+    ):
+        file.write_text(text)
+        assert why in reason(lambda: list(array_rows(Source(file), "messages")[1]))
+    file.write_text('{"messages": [' + "[" * 100 + "]" * 100 + "]}")
+    assert len(list(array_rows(Source(file), "messages")[1])) == 1
+    file.write_text('{"a":' * 20_000 + "\n" + '{"a":' * 100 + "{}" + "}" * 100 + '\n{"a": {}}\n')
+    assert first_value(Source(file)) is None
+    assert [isinstance(row, Unreadable) for row in json_lines(Source(file))] == [True, True, False]
+    file.write_text("a,b\n1," + "x" * 301)
+    assert "is no CSV from line" in reason(lambda: list(csv_rows(Source(file))))
+
+
+def test_message_beyond_a_bound_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("threadline_import.whatsapp.scan"), "MOST_CHARACTERS", 60)
+    lines = ["15/02/2024, 09:00 - Ada: hi", "x" * 30, "y" * 30]
+    left, entry = entries(lines, [find_header(lines[0]).layout])
+    assert (entry.lines, left) == (lines[:2], Unreadable("line 3", lines[2]))
+
+
+def test_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    folder.mkdir()
+    (tmp_path / "other.json").write_text("{}")
+    (folder / "own.json").write_text("{}")
+    (folder / "inside.json").symlink_to("own.json")
+    assert len(list(list_sources([folder]))) == 2
+    (folder / "result.json").symlink_to(tmp_path / "other.json")
+    assert "result.json leads out of the folder" in reason(lambda: list(list_sources([folder])))

@@ -22,6 +22,7 @@ GLOBAL = {
     "private.settings": "limits of the whole database",
     "private.summaries": "belongs to a channel or a conversation",
     "private.summary_counts": "belongs to a user",
+    "private.daily_counts": "belongs to a user",
     "private.summary_totals": "a total of the whole database",
     "private.twin_secrets": "belongs to a twin",
     "private.user_counters": "belongs to a user",

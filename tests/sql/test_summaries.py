@@ -128,10 +128,15 @@ def test_count_reaches_beyond_the_recent_messages(db: Db) -> None:
     assert begin(db, messageCount=10_000).data["scope"]["messageCount"] == 4
 
 
-def test_newest_message_is_sent_at_any_length(db: Db) -> None:
+def test_newest_message_is_cut_to_the_limit(db: Db) -> None:
     db.execute("update private.settings set summary_max_bytes = 10")
-    sent = send(db, "x" * 40000)
-    assert [each["id"] for each in begin(db).data["messages"]] == [sent]
+    sent = send(db, "x" * 8 + "\u20ac" * 10_000)
+    task = begin(db).data
+    assert [(each["id"], each["content"]) for each in task["messages"]] == [(sent, "x" * 8)]
+    assert task["scope"]["truncated"]
+    cut = "select private.cut_text('a\u00e9\u20ac\U0001f600', n) from generate_series(0, 10) as n order by n"
+    texts = "", "a", "a", "a\u00e9", "a\u00e9", "a\u00e9", "a\u00e9\u20ac"
+    assert rows(db, cut) == [*texts, *[texts[-1]] * 3, "a\u00e9\u20ac\U0001f600"]
 
 
 def test_deleted_author_has_no_name(db: Db) -> None:

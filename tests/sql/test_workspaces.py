@@ -12,6 +12,7 @@ from tests.support.ingest import conversation, message
 from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, WHATSAPP, WORKSPACE
 
 TEAM = "team_signal"
+MIDNIGHT = "select ceil(extract(epoch from date_trunc('day', now(), 'UTC') + interval '24 hours' - now()))::text"
 
 
 def new_connection(db: Db, who: str = MATTY, workspace_id: str = WORKSPACE, **options: Any) -> Any:
@@ -216,6 +217,37 @@ def test_new_invitation_revokes_the_open_one_of_the_address(db: Db) -> None:
     assert sorted(listed) == sorted([second["id"], third["id"]])
     assert refused(db, "select public.accept_invitation(%s)", first["token"], by=psycopg.Error).sqlstate == "PT404"
     assert accept(db, MALLORY, second["token"])["role"] == "member"
+
+
+def test_invitations_and_workspaces_have_limits(db: Db) -> None:
+    """Replaced invitations are not open, and each one counts for the day; a deleted workspace counts too."""
+
+    def answer(function: str, **fields: Any) -> str | int:
+        reply = call(db, function, MATTY, **fields)
+        if reply.status == 429:
+            assert reply.headers["retry-after"] == value(db, MIDNIGHT)
+        return reply.status if reply.status < 300 else f"{reply.status} {reply.body['error']['code']}"
+
+    def sent(email: str, workspace_id: str = WORKSPACE) -> str | int:
+        return answer("create_invitation", workspace_id=workspace_id, email=f"{email}@example.com")
+
+    db.execute(
+        "update private.settings set user_max_open_invitations = 2, invitations_per_user_per_day = 6, "
+        "workspaces_per_user_per_day = 2"
+    )
+    assert [sent(name) for name in ("a", "b", "b", "c")] == [201, 201, 201, "409 too_many_open_invitations"]
+    other = call(db, "create_workspace", MATTY, name="Other").data["id"]
+    become(db, MATTY)
+    db.execute("delete from public.workspaces where id = %s", (other,))
+    become_postgres(db)
+    other = call(db, "create_workspace", MATTY, name="Other").data["id"]
+    assert answer("create_workspace", name="Third") == "429 too_many_workspaces"
+    assert call(db, "create_workspace", BOB, name="Third").status == 201
+    db.execute("update public.workspace_invitations set expires_at = now() where email = 'a@example.com'")
+    assert [sent("c"), sent("d", other), sent("e", other)] == [201, 201, 201]
+    assert sent("e", other) == "429 too_many_invitations"
+    db.execute("update private.daily_counts set day = day - 1")
+    assert (sent("e", other), answer("create_workspace", name="Third")) == (201, 201)
 
 
 def test_invitation_by_address_is_for_that_user(db: Db) -> None:

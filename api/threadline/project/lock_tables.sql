@@ -19,6 +19,7 @@ begin
                 private.conversation_separations,
                 private.conversation_words,
                 private.created_objects,
+                private.daily_counts,
                 private.former_twin_messages,
                 private.group_participants,
                 private.idempotency_keys,

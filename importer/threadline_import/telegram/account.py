@@ -141,7 +141,7 @@ def message_lists(source: Source) -> Iterator[tuple[int, JSONStream]]:
 @contextmanager
 def _document(source: Source) -> Iterator[JSONStream]:
     try:
-        with source.open_text() as file:
+        with source.open_text(has_lines=False) as file:
             yield JSONStream(file)
     except BrokenJSONError as problem:
         raise ImportRefusedError(

@@ -19,6 +19,7 @@ QUOTES = re.compile('["“”«»„「」『』]')
 COLON = re.compile("[:：]")
 LONGEST_NAME = 100
 MOST_LINES = 20_000  # of one message; a file with a longer one is no chat
+MOST_CHARACTERS = 64_000_000  # of one message, which is in memory whole
 
 
 @dataclass
@@ -172,14 +173,16 @@ def _find_authors(found: Scan, source: Source) -> None:
 def entries(lines: Iterable[str], layouts: list[tuple[object, ...]]) -> Iterator[Entry | Unreadable]:
     """Cut a file into entries; lines before the first one are unreadable."""
     entry: Entry | None = None
+    length = 0
     for number, line in enumerate(lines, 1):
         header = find_header(line)
         if header and header.layout in layouts:
             if entry:
                 yield entry
-            entry = Entry(number, header, [line])
-        elif entry and len(entry.lines) < MOST_LINES:
+            entry, length = Entry(number, header, [line]), len(line)
+        elif entry and len(entry.lines) < MOST_LINES and length + len(line) <= MOST_CHARACTERS:
             entry.lines.append(line)
+            length += len(line)
         elif line.strip():
             yield Unreadable(f"line {number}", line)
     if entry:
