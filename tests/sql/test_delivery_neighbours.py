@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.sql.test_deliveries import URL, add_channel, add_twin, claim, finish, signatures, signed
-from tests.support.cases import named
 from tests.support.calls import ask, send
+from tests.support.cases import named
 from tests.support.database import Db, become_postgres, lift_request_limit, rows, value
 from tests.support.world import BOB, CHANNEL, MATTY, TWIN
 
