@@ -51,6 +51,7 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_text text;
     v_request jsonb;
     v_has_numbers boolean;
 begin
@@ -59,8 +60,9 @@ begin
         return '{}'::jsonb;
     end if;
     begin
-        v_request := private.decode_text(p_body)::jsonb;
-        -- This check is cheap; has_huge_number is not.
+        v_text := private.decode_text(p_body);
+        v_request := v_text::jsonb;
+        -- This check and the next are cheap; has_huge_number is not.
         v_has_numbers := jsonb_path_exists(v_request, '$.** ? (@.type() == "number")');
     exception
         when untranslatable_character then
@@ -70,7 +72,7 @@ begin
         when data_exception or statement_too_complex or program_limit_exceeded then
             perform private.fail(400, 'invalid_json', 'The request body is not valid JSON. Send valid JSON in UTF-8.');
     end;
-    if v_has_numbers and private.has_huge_number(v_request) then
+    if v_has_numbers and private.has_long_digits(v_text) and private.has_huge_number(v_request) then
         perform private.fail(
             400, 'invalid_json', 'A number in the request body has more than 1000 digits. Send it as a string.'
         );

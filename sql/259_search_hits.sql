@@ -75,19 +75,23 @@ begin
             '(?<![^' || c_gap || '])(?:' || v_marks.heads || '|[a-z0-9]?[^\u0001-\u007f])[^' || c_gap || ']*', 'gi'
         ) as found (parts)
     );
-    select string_agg(hit.piece, '|') into v_hits
+    -- The cost of the expression grows with the square of its length, so the shortest words come first.
+    select string_agg(hit.piece, '|') filter (where hit.size <= 4000) into v_hits
     from (
-        select cut.piece
+        select cut.piece, sum(char_length(cut.piece)) over (order by char_length(cut.piece), cut.piece) as size
         -- Folds all words at once, because a call for each would cost more than all the rest.
         from unnest(
             v_pieces, string_to_array(private.fold_text(array_to_string(v_pieces, e'\u0001')), e'\u0001')
         ) as cut (piece, word)
-        where cut.word = any(v_marks.words)
+        where char_length(cut.piece) <= 255 and (
+            cut.word = any(v_marks.words)
             or cut.word ~ v_marks.beginnings
             or exists (
                 select from unnest(p_stemmers) as stemmer (id)
                 where (ts_lexize(stemmer.id, cut.word))[1] = any(v_marks.words)
             )
+        )
+        order by size
         limit 200
     ) as hit;
     return nullif(concat_ws(
