@@ -357,8 +357,8 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- A hundred digits and an exponent of two digits stay below 1000 digits.
-    return p_text ~ '[0-9][eE][+-]?[0-9]{3}|[0-9.]{100}';
+    -- A string may match too. A hundred digits and an exponent of two digits stay below 1000 digits.
+    return p_text ~ '[\s:,[]-?[0-9.]+[eE][+-]?[0-9]{3}|[0-9.]{100}';
 end
 $$;
 comment on function private.has_long_digits(text) is
