@@ -107,9 +107,7 @@ def test_message_in_a_former_language_stops_no_other(db: Db) -> None:
 
 def test_long_words_make_no_large_expression(db: Db) -> None:
     texts = [f"z{letter * 3999}" for letter in "abcdefghij"] + [f"zebra{n} " + f"z{n}" * 50 for n in range(200)]
-    pattern = value(
-        db, "select private.mark_pattern(%s, '''z'':*'::tsquery, '{pg_catalog.english_stem}')", texts
-    )
+    pattern = value(db, "select private.mark_pattern(%s, '''z'':*'::tsquery, '{pg_catalog.english_stem}')", texts)
     assert len(pattern) < 5000
     assert "zebra1|" in pattern
 
