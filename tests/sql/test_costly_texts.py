@@ -140,6 +140,14 @@ def test_body_with_a_wrong_key_is_not_sorted(db: Db, fields: dict[str, Any], err
     assert (reply.status, reply.body["error"]) == (401 if error.startswith("Invalid") else 400, error)
 
 
+def test_key_that_becomes_valid_during_a_request_is_refused(db: Db) -> None:
+    db.execute("""
+        create or replace function private.is_valid_key(p_secret text) returns boolean
+        language plpgsql stable as 'begin return false; end'
+    """)
+    assert ingest(db, conversation(message())).answer == (401, {"error": "Invalid API key"})
+
+
 @pytest.mark.parametrize("body", ["[]", "5", "null", '"platform"', "{}"])
 def test_other_json_with_a_wrong_key_lacks_fields(db: Db, body: str) -> None:
     error = {"error": "Missing required fields: platform, connection_id, conversations"}
