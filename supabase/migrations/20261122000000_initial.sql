@@ -13708,19 +13708,25 @@ begin
                 else format('%1$s(?=%2$s)|(?<=%1$s)%2$s', left(marked.word, 1), right(marked.word, 1))
             end,
             '|'
-        ) filter (where marked.is_pair)
+        -- The cost of the expression grows with the square of their number.
+        ) filter (where marked.is_pair and marked.place <= 64)
     into words, beginnings, heads, neighbours
     from (
         select
             split.word,
             term.is_beginning,
             -- Earlier scripts have spaces.
-            ascii(split.word) >= 3584 and cardinality(private.split_words(left(split.word, 1))) = 2 as is_pair
+            ascii(split.word) >= 3584 and cardinality(private.split_words(left(split.word, 1))) = 2 as is_pair,
+            row_number() over (order by term.place) as place
         from (
-            select distinct found.part[1] as word, coalesce(found.part[2] like ':*%', false) as is_beginning
+            select
+                found.part[1] as word, coalesce(found.part[2] like ':*%', false) as is_beginning,
+                min(found.place) as place
             -- Without what the query excludes, and without tags.
-            from regexp_matches(querytree(p_words), '''([^'']+)''(:[*A-D]+)?', 'g') as found (part)
+            from regexp_matches(querytree(p_words), '''([^'']+)''(:[*A-D]+)?', 'g') with ordinality
+                as found (part, place)
             where found.part[1] not like ':%'
+            group by 1, 2
         ) as term
         -- The words of a sign, such as c of c++.
         cross join lateral unnest(

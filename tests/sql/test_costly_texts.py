@@ -112,6 +112,12 @@ def test_long_words_make_no_large_expression(db: Db) -> None:
     assert "zebra1|" in pattern
 
 
+def test_long_query_makes_no_large_expression(db: Db) -> None:
+    pairs = " & ".join(f"'{chr(code)}{chr(code + 1)}'" for code in range(0x4E00, 0x4E00 + 1000))
+    pattern = value(db, "select private.mark_pattern('{text}', %s::tsquery, '{pg_catalog.english_stem}')", pairs)
+    assert pattern.count("(?=") == 64
+
+
 def test_search_marks_short_words_beside_long_ones(db: Db) -> None:
     send(db, "z" * 3000 + " zebra")
     [hit] = call(db, "search_messages", query="z*", channel_id=CHANNEL).data
