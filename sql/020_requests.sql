@@ -45,6 +45,19 @@ comment on function private.fail(integer, text, text, text) is
 'Raises an error for the caller. Takes the HTTP status, a code for programs, a text for people and the field. The
 service and the Data API both answer with that status.';
 
+create function private.is_about_data(p_sqlstate text) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return p_sqlstate ~ '^(2[123]|54|P0|PT|XX000)';
+end
+$$;
+comment on function private.is_about_data(text) is
+'Whether an error comes from the data, so that the same row fails again. Workers skip such a row. False for locks,
+deadlocks, timeouts and a server that stops: a later try can succeed.';
+
 create function private.parse_object(p_body bytea) returns jsonb
 language plpgsql
 immutable
@@ -63,7 +76,7 @@ begin
         v_text := private.decode_text(p_body);
         v_request := v_text::jsonb;
         -- This check and the next are cheap; has_huge_number is not.
-        v_has_numbers := jsonb_path_exists(v_request, '$.** ? (@.type() == "number")');
+        v_has_numbers := jsonb_path_exists(v_request, 'strict $.** ? (@.type() == "number")');
     exception
         when untranslatable_character then
             perform private.fail(

@@ -51,19 +51,6 @@ insert into private.constraint_codes (constraint_name, code) values
 ('workspaces_language_form', 'workspaces_language_form'),
 ('workspace_invitations_email_form', 'workspace_invitations_email_form');
 
-create function private.is_about_data(p_sqlstate text) returns boolean
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return p_sqlstate ~ '^(2[123]|54|P0|PT|XX000)';
-end
-$$;
-comment on function private.is_about_data(text) is
-'Whether an error comes from the data, so that the same row fails again. Workers skip such a row. False for locks,
-deadlocks, timeouts and a server that stops: a later try can succeed.';
-
 -- Definer, because no client reads the tables of `private`.
 create function private.render_failure(
     p_sqlstate text, p_message text, p_detail text, p_field text, p_constraint text,

@@ -331,16 +331,12 @@ as $$
 begin
     -- Postgres writes 1e99999, seven bytes, as a hundred thousand digits on every read.
     return exists (
-        select from (
-            -- As one array, because Postgres copies the rest of a set of results for each row. OFFSET 0, so that
-            -- Postgres reads each number once.
-            select item.number::numeric as number
-            from jsonb_array_elements(
-                jsonb_path_query_array(p_value, '$.** ? (@.type() == "number")')
-            ) as item (number)
-            offset 0
-        ) as found
-        where scale(found.number) > 1000 or found.number >= 1e1000 or found.number <= -1e1000
+        -- As one array, because Postgres copies the rest of a set of results for each row. Strict, because a lax path
+        -- reads the items of an array twice.
+        select from jsonb_array_elements(
+            jsonb_path_query_array(p_value, 'strict $.** ? (@.type() == "number")')
+        ) as found (number)
+        where abs(found.number::numeric) >= 1e1000 or scale(found.number::numeric) > 1000
     );
 exception
     when statement_too_complex then
@@ -388,8 +384,8 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Checks for a huge number before it renders the text, which can be far longer than the value. A value takes at most
-    -- six times as many bytes as its text, so a larger one needs no look at its numbers.
+    -- Checks for a huge number before it renders the text, which can be far longer than the value. A value takes at
+    -- most six times as many bytes as its text, so a larger one needs no look at its numbers.
     return case
         when pg_column_size(p_value) > 8 * p_max + 100 then false
         when private.has_huge_number(p_value) then false
@@ -447,6 +443,19 @@ comment on function private.fail(integer, text, text, text) is
 'Raises an error for the caller. Takes the HTTP status, a code for programs, a text for people and the field. The
 service and the Data API both answer with that status.';
 
+create function private.is_about_data(p_sqlstate text) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return p_sqlstate ~ '^(2[123]|54|P0|PT|XX000)';
+end
+$$;
+comment on function private.is_about_data(text) is
+'Whether an error comes from the data, so that the same row fails again. Workers skip such a row. False for locks,
+deadlocks, timeouts and a server that stops: a later try can succeed.';
+
 create function private.parse_object(p_body bytea) returns jsonb
 language plpgsql
 immutable
@@ -465,7 +474,7 @@ begin
         v_text := private.decode_text(p_body);
         v_request := v_text::jsonb;
         -- This check and the next are cheap; has_huge_number is not.
-        v_has_numbers := jsonb_path_exists(v_request, '$.** ? (@.type() == "number")');
+        v_has_numbers := jsonb_path_exists(v_request, 'strict $.** ? (@.type() == "number")');
     exception
         when untranslatable_character then
             perform private.fail(
@@ -17516,19 +17525,6 @@ insert into private.constraint_codes (constraint_name, code) values
 ('workspaces_home_country_form', 'workspaces_home_country_form'),
 ('workspaces_language_form', 'workspaces_language_form'),
 ('workspace_invitations_email_form', 'workspace_invitations_email_form');
-
-create function private.is_about_data(p_sqlstate text) returns boolean
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return p_sqlstate ~ '^(2[123]|54|P0|PT|XX000)';
-end
-$$;
-comment on function private.is_about_data(text) is
-'Whether an error comes from the data, so that the same row fails again. Workers skip such a row. False for locks,
-deadlocks, timeouts and a server that stops: a later try can succeed.';
 
 -- Definer, because no client reads the tables of `private`.
 create function private.render_failure(
