@@ -75,7 +75,7 @@ begin
     for v_id in
         select distinct known.conversation_id
         from private.conversation_media as known
-        inner join storage.objects as object on object.bucket_id = 'attachments' and known.path = object.name
+        inner join storage.objects as object on known.path = object.name and object.bucket_id = 'attachments'
         where known.stored_at is null
     loop
         begin
