@@ -106,10 +106,10 @@ def test_message_in_a_former_language_stops_no_other(db: Db) -> None:
 
 
 def test_long_words_make_no_large_expression(db: Db) -> None:
-    texts = [f"z{letter * 3999}" for letter in "abcdefghij"] + [f"zebra{n} " + f"z{n}" * 50 for n in range(200)]
+    texts = [f"z{letter * 3999}" for letter in "abcdefghij"] + [f"zebra z{n}{'y' * 200}" for n in range(100)]
     pattern = value(db, "select private.mark_pattern(%s, '''z'':*'::tsquery, '{pg_catalog.english_stem}')", texts)
     assert len(pattern) < 5000
-    assert "zebra1|" in pattern
+    assert "zebra|" in pattern
 
 
 def test_long_query_makes_no_large_expression(db: Db) -> None:
