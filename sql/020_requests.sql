@@ -45,12 +45,26 @@ comment on function private.fail(integer, text, text, text) is
 'Raises an error for the caller. Takes the HTTP status, a code for programs, a text for people and the field. The
 service and the Data API both answer with that status.';
 
+create function private.is_about_data(p_sqlstate text) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return p_sqlstate ~ '^(2[123]|54|P0|PT|XX000)';
+end
+$$;
+comment on function private.is_about_data(text) is
+'Whether an error comes from the data, so that the same row fails again. Workers skip such a row. False for locks,
+deadlocks, timeouts and a server that stops: a later try can succeed.';
+
 create function private.parse_object(p_body bytea) returns jsonb
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_text text;
     v_request jsonb;
     v_has_numbers boolean;
 begin
@@ -59,9 +73,10 @@ begin
         return '{}'::jsonb;
     end if;
     begin
-        v_request := private.decode_text(p_body)::jsonb;
-        -- This check is cheap; has_huge_number is not.
-        v_has_numbers := jsonb_path_exists(v_request, '$.** ? (@.type() == "number")');
+        v_text := private.decode_text(p_body);
+        v_request := v_text::jsonb;
+        -- This check and the next are cheap; has_huge_number is not.
+        v_has_numbers := jsonb_path_exists(v_request, 'strict $.** ? (@.type() == "number")');
     exception
         when untranslatable_character then
             perform private.fail(
@@ -70,7 +85,7 @@ begin
         when data_exception or statement_too_complex or program_limit_exceeded then
             perform private.fail(400, 'invalid_json', 'The request body is not valid JSON. Send valid JSON in UTF-8.');
     end;
-    if v_has_numbers and private.has_huge_number(v_request) then
+    if v_has_numbers and private.has_long_digits(v_text) and private.has_huge_number(v_request) then
         perform private.fail(
             400, 'invalid_json', 'A number in the request body has more than 1000 digits. Send it as a string.'
         );

@@ -242,38 +242,59 @@ $$;
 comment on function private.rematch_conversations(private.person_key[]) is
 'Matches conversations again whose participants have one of these keys.';
 
+create function private.match_late_workspace(p_workspace_id uuid, p_limit bigint) returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[];
+begin
+    -- Does not wait: a later round does the workspaces whose people are changing now.
+    if not pg_try_advisory_xact_lock_shared(private.matching_lock(p_workspace_id)) then
+        return 0;
+    end if;
+    v_ids := array(
+        select conversation.id
+        from private.late_matches as late
+        inner join public.conversations as conversation on late.conversation_id = conversation.id
+        where late.workspace_id = p_workspace_id
+        order by conversation.id
+        limit p_limit
+        for no key update of conversation skip locked
+    );
+    perform private.update_matches(v_ids);
+    delete from private.late_matches as late
+    where late.workspace_id = p_workspace_id and (
+        late.conversation_id = any(v_ids)
+        or not exists (
+            select from public.conversations as conversation where conversation.id = late.conversation_id
+        )
+    );
+    return cardinality(v_ids);
+exception
+    when others then
+        -- An error of one workspace must not end the round of all.
+        raise warning 'Late matches of workspace % failed with SQLSTATE %. A later round tries again.',
+            p_workspace_id, sqlstate;
+        return 0;
+end
+$$;
+comment on function private.match_late_workspace(uuid, bigint) is
+'Matches conversations of one workspace that ingest stored without matching, at most p_limit, and returns their number.
+An error becomes a warning, and nothing of this workspace is matched.';
+
 create function private.match_late_conversations(p_limit integer) returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_workspace_id uuid;
-    v_ids uuid[];
     v_count bigint := 0;
 begin
     for v_workspace_id in
         select distinct late.workspace_id from private.late_matches as late order by late.workspace_id limit p_limit
     loop
-        -- Does not wait: a later round does the workspaces whose people are changing now.
-        continue when not pg_try_advisory_xact_lock_shared(private.matching_lock(v_workspace_id));
-        v_ids := array(
-            select conversation.id
-            from private.late_matches as late
-            inner join public.conversations as conversation on late.conversation_id = conversation.id
-            where late.workspace_id = v_workspace_id
-            order by conversation.id
-            limit p_limit - v_count
-            for no key update of conversation skip locked
-        );
-        perform private.update_matches(v_ids);
-        delete from private.late_matches as late
-        where late.workspace_id = v_workspace_id and (
-            late.conversation_id = any(v_ids)
-            or not exists (
-                select from public.conversations as conversation where conversation.id = late.conversation_id
-            )
-        );
-        v_count := v_count + cardinality(v_ids);
+        v_count := v_count + private.match_late_workspace(v_workspace_id, p_limit - v_count);
         exit when v_count >= p_limit;
     end loop;
     return v_count;

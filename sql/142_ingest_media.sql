@@ -57,6 +57,40 @@ $$;
 comment on function private.settle_media(uuid[], integer) is
 'Lets messages show their uploaded files: of these conversations, or of all if p_ids is null. Returns how many.';
 
+create function private.settle_all_media(p_limit integer) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid;
+begin
+    begin
+        perform private.settle_media(null, p_limit);
+        return;
+    exception
+        when others then
+            raise warning 'Files of conversations failed together with SQLSTATE %.', sqlstate;
+    end;
+    -- One by one, because one conversation must not stop the files of all others.
+    for v_id in
+        select distinct known.conversation_id
+        from private.conversation_media as known
+        inner join storage.objects as object on known.path = object.name and object.bucket_id = 'attachments'
+        where known.stored_at is null
+    loop
+        begin
+            perform private.settle_media(array[v_id], p_limit);
+        exception
+            when others then
+                raise warning 'Files of conversation % failed with SQLSTATE %. A later round tries again.',
+                    v_id, sqlstate;
+        end;
+    end loop;
+end
+$$;
+comment on function private.settle_all_media(integer) is
+'Lets messages of all conversations show their uploaded files. An error of one conversation becomes a warning.';
+
 -- Definer, because no client and no backend writes the table.
 create function private.offer_uploads(
     p_source private.ingest_source, p_conversations jsonb, p_results private.ingest_result[]

@@ -1,6 +1,64 @@
 -- The words of a text: folded, split in every script, stemmed, and joined with the signs that carry meaning.
 -- The index and the query use the same functions, so that they agree.
 
+create function private.mark_characters() returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return
+        '[\u00ad\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u061c'
+        '\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u0711\u0730-\u074a'
+        '\u07eb-\u07f3\u07fd\u0816-\u0819\u081b-\u0823\u0825-\u0827\u0829-\u082d\u0859-\u085b\u0897-\u089f'
+        '\u08ca-\u08ff\u093c\u094d\u0951-\u0954\u09bc\u09cd\u09fe\u0a3c\u0a4d\u0abc\u0acd\u0b3c\u0b4d\u0bcd\u0c3c'
+        '\u0c4d-\u0c56\u0cbc\u0ccd\u0d3b\u0d3c\u0d4d\u0dca\u0e38-\u0e3a\u0e48-\u0e4b\u0eb8-\u0eba\u0ec8-\u0ece'
+        '\u0f18\u0f19\u0f35\u0f37\u0f39\u0f71-\u0f7d\u0f80-\u0f84\u0f86\u0f87\u0fc6\u1037\u1039\u103a\u108d'
+        '\u135d-\u135f\u1714\u1715\u1734\u17d2\u17dd\u180b-\u180f\u18a9\u1939-\u193b\u1a17\u1a18\u1a60'
+        '\u1a75-\u1a7f\u1ab0-\u1aff\u1b34\u1b44\u1b6b-\u1b73\u1baa\u1bab\u1be6\u1bf2\u1bf3\u1c37\u1cd0-\u1ce8'
+        '\u1ced\u1cf4\u1cf8\u1cf9\u1dc0-\u1dff\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20d0-\u20ff\u2cef-\u2cf1'
+        '\u2d7f\u2de0-\u2dff\u302a-\u302f\u3099\u309a\ua66f\ua674-\ua67d\ua69e\ua69f\ua6f0\ua6f1\ua806\ua82c'
+        '\ua8c4\ua8e0-\ua8f1\ua92b-\ua92d\ua953\ua9b3\ua9c0\uaab0\uaab2-\uaab4\uaab7\uaab8\uaabe\uaabf\uaac1'
+        '\uaaf6\uabed\ufb1e\ufcf2-\ufcf4\ufe00-\ufe0f\ufe20-\ufe2f\ufe71\ufe77\ufe79\ufe7b\ufe7d\ufe7f\ufeff'
+        '\uff9e\uff9f\U000101fd\U000102e0\U00010376-\U0001037a\U00010a0d-\U00010a0f\U00010a38-\U00010a3f'
+        '\U00010ae5\U00010ae6\U00010d24-\U00010d27\U00010d69-\U00010d6d\U00010eab\U00010eac\U00010efa-\U00010eff'
+        '\U00010f46-\U00010f50\U00010f82-\U00010f85\U00011046\U00011070\U0001107f\U000110b9\U000110ba'
+        '\U00011100-\U00011102\U00011133\U00011134\U00011173\U000111c0\U000111ca\U00011235\U00011236'
+        '\U000112e9\U000112ea\U0001133b\U0001133c\U0001134d\U00011366-\U00011374\U000113ce-\U000113e2\U00011442'
+        '\U00011446\U0001145e\U000114c2\U000114c3\U000115bf\U000115c0\U0001163f\U000116b6\U000116b7\U0001172b'
+        '\U00011839\U0001183a\U0001193d\U0001193e\U00011943\U000119e0\U00011a34\U00011a47\U00011a99\U00011c3f'
+        '\U00011d42-\U00011d45\U00011d97\U00011f41\U00011f42\U0001612f\U00016af0-\U00016af4\U00016b30-\U00016b36'
+        '\U00016ff0\U00016ff1\U0001bc9e\U0001d165-\U0001d169\U0001d16d-\U0001d182\U0001d185-\U0001d18b'
+        '\U0001d1aa-\U0001d1ad\U0001d242-\U0001d244\U0001e000-\U0001e02a\U0001e08f\U0001e130-\U0001e136\U0001e2ae'
+        '\U0001e2ec-\U0001e2ef\U0001e4ec-\U0001e4ef\U0001e5ee\U0001e5ef\U0001e6e3-\U0001e6f5\U0001e8d0-\U0001e8d6'
+        '\U0001e944-\U0001e94a\U0001f3fb-\U0001f3ff\U000e0000-\U000e0fff]';
+end
+$$;
+comment on function private.mark_characters() is
+'A regular expression for one character that combines with the one before it, and for one that fold_text removes.
+Immutable, so Postgres computes it once per plan.';
+
+create function private.shorten_marks(p_text text) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- A short text costs little in any order of its marks.
+    if octet_length(p_text) <= 1000 then
+        return p_text;
+    end if;
+    return regexp_replace(
+        p_text, '(' || private.mark_characters() || '{8})' || private.mark_characters() || '+', '\1', 'g'
+    );
+end
+$$;
+comment on function private.shorten_marks(text) is
+'A text with at most eight combining marks in a row, if it has more than 1000 bytes. Call it before normalize, which
+sorts the marks of a row in a time that grows with the square of their number, and which no timeout ends.';
+
 create function private.fold_text(p_text text, p_keeps_accents boolean default false) returns text
 language plpgsql
 immutable
@@ -16,7 +74,7 @@ begin
     -- Removes accents, vowel points and characters that only change how another one is shown. Keeps the vowel signs of
     -- Thai and Indic scripts, because a word without them is another word.
     v_text := lower(regexp_replace(
-        normalize(replace(replace(p_text, e'\u2120', ' '), e'\u2122', ' '), nfkd),
+        normalize(replace(replace(private.shorten_marks(p_text), e'\u2120', ' '), e'\u2122', ' '), nfkd),
         '[' || case when p_keeps_accents then '' else '\u0300-\u036f' end
         || '\u00ad\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u061c\u0640\u064b-\u065f'
         '\u0670\u180b-\u180f\u1ab0-\u1aff\u1dc0-\u1dff\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20d0-\u20ff'
@@ -51,10 +109,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Cut, because folding can turn one character into eighteen, and a tsvector has at most one megabyte.
-    v_folded text := left(private.fold_text(p_text, p_keeps_accents), 100000);
+    v_folded text := left(private.fold_text(left(p_text, 200000), p_keeps_accents), 100000);
     v_text text;
     v_runs text[];
 begin
+    if octet_length(v_folded) > 200000 then
+        -- Pairs of characters take up to four times as many bytes as the text.
+        v_folded := left(v_folded, 50000);
+    end if;
     if octet_length(v_folded) = char_length(v_folded) then
         v_text := regexp_replace(v_folded, '[^a-z0-9 ]+', ' ', 'g');
     else
@@ -121,8 +183,11 @@ as $$
 declare
     -- Not \w, which depends on the locale.
     c_word constant text := '[a-z0-9\u00df-\u02af\u0370-\u0587\u05d0-\u05ea\u0620-\u064a]+';
-    v_text text := left(private.fold_text(p_text), 100000);
+    v_text text := left(private.fold_text(left(p_text, 200000)), 100000);
 begin
+    if octet_length(v_text) > 200000 then
+        v_text := left(v_text, 50000);
+    end if;
     -- Runs few regular expressions, because they make messages with signs expensive. Keeps duplicates, because removing
     -- them costs more.
     if translate(v_text, e'-'',\u2010\u2019', '') <> v_text then

@@ -19,19 +19,25 @@ begin
                 else format('%1$s(?=%2$s)|(?<=%1$s)%2$s', left(marked.word, 1), right(marked.word, 1))
             end,
             '|'
-        ) filter (where marked.is_pair)
+        -- The cost of the expression grows with the square of their number.
+        ) filter (where marked.is_pair and marked.place <= 64)
     into words, beginnings, heads, neighbours
     from (
         select
             split.word,
             term.is_beginning,
             -- Earlier scripts have spaces.
-            ascii(split.word) >= 3584 and cardinality(private.split_words(left(split.word, 1))) = 2 as is_pair
+            ascii(split.word) >= 3584 and cardinality(private.split_words(left(split.word, 1))) = 2 as is_pair,
+            row_number() over (order by term.place) as place
         from (
-            select distinct found.part[1] as word, coalesce(found.part[2] like ':*%', false) as is_beginning
+            select
+                found.part[1] as word, coalesce(found.part[2] like ':*%', false) as is_beginning,
+                min(found.place) as place
             -- Without what the query excludes, and without tags.
-            from regexp_matches(querytree(p_words), '''([^'']+)''(:[*A-D]+)?', 'g') as found (part)
+            from regexp_matches(querytree(p_words), '''([^'']+)''(:[*A-D]+)?', 'g') with ordinality
+                as found (part, place)
             where found.part[1] not like ':%'
+            group by 1, 2
         ) as term
         -- The words of a sign, such as c of c++.
         cross join lateral unnest(
@@ -75,19 +81,23 @@ begin
             '(?<![^' || c_gap || '])(?:' || v_marks.heads || '|[a-z0-9]?[^\u0001-\u007f])[^' || c_gap || ']*', 'gi'
         ) as found (parts)
     );
-    select string_agg(hit.piece, '|') into v_hits
+    -- The cost of the expression grows with the square of its length, so the shortest words come first.
+    select string_agg(hit.piece, '|') filter (where hit.size <= 4000) into v_hits
     from (
-        select cut.piece
+        select cut.piece, sum(char_length(cut.piece)) over (order by char_length(cut.piece), cut.piece) as size
         -- Folds all words at once, because a call for each would cost more than all the rest.
         from unnest(
             v_pieces, string_to_array(private.fold_text(array_to_string(v_pieces, e'\u0001')), e'\u0001')
         ) as cut (piece, word)
-        where cut.word = any(v_marks.words)
+        where char_length(cut.piece) <= 255 and (
+            cut.word = any(v_marks.words)
             or cut.word ~ v_marks.beginnings
             or exists (
                 select from unnest(p_stemmers) as stemmer (id)
                 where (ts_lexize(stemmer.id, cut.word))[1] = any(v_marks.words)
             )
+        )
+        order by size
         limit 200
     ) as hit;
     return nullif(concat_ws(

@@ -180,6 +180,25 @@ end
 $$;
 comment on function private.index_words(text, jsonb, text) is 'The index entry of a message.';
 
+create function private.index_words_safely(p_content text, p_attachments jsonb, p_language text) returns tsvector
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.index_words(p_content, p_attachments, p_language);
+exception
+    when others then
+        if not private.is_about_data(sqlstate) then
+            raise;
+        end if;
+        raise warning 'A message cannot be indexed (SQLSTATE %). Search does not find its words.', sqlstate;
+        return ''::tsvector;
+end
+$$;
+comment on function private.index_words_safely(text, jsonb, text) is
+'The index entry of a message for a worker that indexes many; without words if the message cannot be indexed, so that
+one message never stops the others.';
+
 create function private.prepare_words(p_message public.messages, p_language text, out language text)
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -293,7 +312,7 @@ begin
     from public.messages as message
     inner join private.channel_counters as counter on message.channel_id = counter.channel_id
     cross join lateral (
-        select private.index_words(message.content, message.attachments, counter.language) as words
+        select private.index_words_safely(message.content, message.attachments, counter.language) as words
     ) as fresh
     where message.id = any(v_ids) and message.deleted_at is null
         and entry.message_id = message.id and entry.words <> fresh.words;

@@ -317,7 +317,8 @@ as $$
 declare
     -- Accepts the quotation marks of phones and input methods. Cut, because NFKC can turn one character into many.
     v_query text := left(translate(
-        normalize(p_query, nfkc), e'\u201c\u201d\u201e\u201f\u00ab\u00bb\u301d\u301e\u301f', '"""""""""'
+        normalize(private.shorten_marks(p_query), nfkc),
+        e'\u201c\u201d\u201e\u201f\u00ab\u00bb\u301d\u301e\u301f', '"""""""""'
     ), 1000);
     v_search private.message_search;
     v_next private.message_search;

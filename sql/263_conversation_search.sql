@@ -135,31 +135,18 @@ comment on function private.change_ingested_trigger() is
 'Trigger: writes changed messages into the log and new texts into the backlog, and removes deleted messages from the
 search index at once.';
 
--- Definer, because no client and no backend writes the index.
-create function private.index_conversations(p_limit integer) returns bigint
+create function private.index_changes(p_ids bigint[]) returns void
 language plpgsql
-security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
--- lock_timeout, so that this gives up before a deletion fails with a deadlock; the next round continues.
-set lock_timeout = '100ms'
 as $$
-declare
-    v_ids bigint[];
 begin
-    -- One process at a time, because the slower of two could write an older text last.
-    if not pg_try_advisory_xact_lock(hashtextextended('threadline.words', 0)) then
-        return 0;
-    end if;
-    v_ids := array(
-        select noted.change_id from private.word_backlog as noted order by noted.change_id limit p_limit
-    );
     with wanted as (
         select distinct message.conversation_id, message.external_id collate "C" as external_id, message.sender
         from private.inbox_changes as log
         cross join lateral unnest(log.conversation_ids, log.external_ids, log.senders)
             as message (conversation_id, external_id, sender)
-        where log.id = any(v_ids)
+        where log.id = any(p_ids)
     ), present as (
         select stored.conversation_id, stored.external_id, stored.sender
         from wanted
@@ -183,9 +170,10 @@ begin
 
     insert into private.message_words as entry (message_id, channel_id, created_at, words)
     select
-        named.word_id, stored.workspace_id, stored.sent_at, private.index_words(
+        named.word_id, stored.workspace_id, stored.sent_at, private.index_words_safely(
             stored.message ->> 'content',
-            case when stored.message ->> 'type' in ('image', 'audio', 'video', 'file') then '[{}]'::jsonb end
+            case when stored.message ->> 'type' in ('image', 'audio', 'video', 'file') then '[{}]'::jsonb end,
+            'english'
         )
     from named
     cross join lateral (
@@ -196,13 +184,60 @@ begin
         limit 1
     ) as stored
     on conflict (message_id) do update set words = excluded.words, created_at = excluded.created_at;
-    delete from private.word_backlog as noted where noted.change_id = any(v_ids);
+    delete from private.word_backlog as noted where noted.change_id = any(p_ids);
+end
+$$;
+comment on function private.index_changes(bigint[]) is
+'Puts the messages of these changes into the search index, and removes the changes from the backlog.';
+
+-- Definer, because no client and no backend writes the index.
+create function private.index_conversations(p_limit integer) returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+-- lock_timeout, so that this gives up before a deletion fails with a deadlock; the next round continues.
+set lock_timeout = '100ms'
+as $$
+declare
+    v_ids bigint[];
+    v_id bigint;
+begin
+    -- One process at a time, because the slower of two could write an older text last.
+    if not pg_try_advisory_xact_lock(hashtextextended('threadline.words', 0)) then
+        return 0;
+    end if;
+    v_ids := array(
+        select noted.change_id from private.word_backlog as noted order by noted.change_id limit p_limit
+    );
+    begin
+        perform private.index_changes(v_ids);
+        return cardinality(v_ids);
+    exception
+        when others then
+            if not private.is_about_data(sqlstate) then
+                raise;
+            end if;
+    end;
+    -- One by one, because one change must not stop the changes of other workspaces.
+    foreach v_id in array v_ids loop
+        begin
+            perform private.index_changes(array[v_id]);
+        exception
+            when others then
+                if not private.is_about_data(sqlstate) then
+                    raise;
+                end if;
+                delete from private.word_backlog as noted where noted.change_id = v_id;
+                raise warning 'Search cannot index change % (SQLSTATE %) and leaves it out.', v_id, sqlstate;
+        end;
+    end loop;
     return cardinality(v_ids);
 end
 $$;
 comment on function private.index_conversations(integer) is
 'Puts the messages of the oldest p_limit rows of the backlog into the search index. Returns the number of rows, and 0
-while another process indexes.';
+while another process indexes. A change that cannot be indexed leaves the backlog with a warning.';
 
 create function public.index_conversations(jsonb) returns json
 language plpgsql

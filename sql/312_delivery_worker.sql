@@ -10,23 +10,37 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_time text := floor(extract(epoch from now()))::text;
-    v_body text := (
-        select (
-            case p_delivery.kind
-                when 'message.deleted' then jsonb_build_object(
-                    'id', message.id,
-                    'channel_id', message.channel_id,
-                    'deleted_at', private.format_time(message.deleted_at)
-                )
-                else private.render_message(message)
-                    || private.render_author(message.user_id, message.ai_twin_id)
-            end
-            || jsonb_build_object('seq', p_delivery.seq, 'event', p_delivery.kind)
-        )::text
-        from public.messages as message
-        where message.id = p_delivery.message_id
-    );
+    v_body text;
 begin
+    begin
+        v_body := (
+            select (
+                case p_delivery.kind
+                    when 'message.deleted' then jsonb_build_object(
+                        'id', message.id,
+                        'channel_id', message.channel_id,
+                        'deleted_at', private.format_time(message.deleted_at)
+                    )
+                    else private.render_message(message)
+                        || private.render_author(message.user_id, message.ai_twin_id)
+                end
+                || jsonb_build_object('seq', p_delivery.seq, 'event', p_delivery.kind)
+            )::text
+            from public.messages as message
+            where message.id = p_delivery.message_id
+        );
+    exception
+        when others then
+            if not private.is_about_data(sqlstate) then
+                raise;
+            end if;
+            -- One message must not stop the deliveries of all twins. The twin can read it by its id.
+            raise warning 'Message % cannot be rendered (SQLSTATE %).', p_delivery.message_id, sqlstate;
+            v_body := jsonb_build_object(
+                'id', p_delivery.message_id, 'channel_id', p_delivery.channel_id,
+                'seq', p_delivery.seq, 'event', p_delivery.kind
+            )::text;
+    end;
     return jsonb_build_object(
         'id', p_delivery.id,
         'lease', p_lease,
@@ -44,7 +58,8 @@ begin
 end
 $$;
 comment on function private.render_delivery(public.twin_deliveries, uuid) is
-'Renders a delivery as a signed HTTP request with the current text of the message, or with the deletion.';
+'Renders a delivery as a signed HTTP request with the current text of the message, or with the deletion; with the ids
+alone if the message cannot be rendered.';
 
 create function private.list_due_queues(p_limit integer) returns table (ai_twin_id uuid, channel_id uuid)
 language plpgsql

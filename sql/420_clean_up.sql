@@ -218,6 +218,31 @@ comment on function private.delete_logs(integer) is
 'Deletes old lines of the logs from which clients catch up, if the settings limit their age. Returns the number of rows
 by kind.';
 
+create function private.clean_up_kind(p_kind text, p_limit integer) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    case p_kind
+        when 'media' then perform private.settle_all_media(p_limit);
+        when 'expired' then return private.delete_expired(p_limit);
+        when 'history' then return private.delete_history(p_limit);
+        when 'logs' then return private.delete_logs(p_limit);
+        when 'retention' then return private.delete_past_retention(p_limit);
+        when 'late matches' then
+            return jsonb_build_object('late_matches', private.match_late_conversations(p_limit));
+    end case;
+    return '{}'::jsonb;
+exception
+    when others then
+        -- An error of one kind must not end the round of all.
+        raise warning 'The clean-up of % failed with SQLSTATE %. A later round tries again.', p_kind, sqlstate;
+        return '{}'::jsonb;
+end
+$$;
+comment on function private.clean_up_kind(text, integer) is
+'Does one part of a round, and returns the number of rows by kind. An error becomes a warning, and undoes this part.';
+
 -- Definer, because no role may delete these rows.
 create function private.clean_up(p_limit integer default 10000) returns jsonb
 language plpgsql
@@ -227,19 +252,20 @@ set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
     v_removed jsonb := jsonb_build_object();
+    v_kind text;
 begin
     -- A second round at the same time would only wait for locks.
     perform from private.clean_ups as last where last.is_only_row for update skip locked;
     if not found then
         return v_removed;
     end if;
-    perform private.settle_media(null, p_limit);
-    v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit) || private.delete_logs(p_limit)
-        || private.delete_past_retention(p_limit);
+    foreach v_kind in array '{media,expired,history,logs,retention}'::text[] loop
+        v_removed := v_removed || private.clean_up_kind(v_kind, p_limit);
+    end loop;
     -- Sorts the newest messages into the search index, so that writers need not.
     perform gin_clean_pending_list('private.message_words_search_idx');
     -- Last, because it holds matching locks until the round ends.
-    v_removed := v_removed || jsonb_build_object('late_matches', private.match_late_conversations(p_limit));
+    v_removed := v_removed || private.clean_up_kind('late matches', p_limit);
     update private.clean_ups as last
     set finished_at = clock_timestamp(), removed = v_removed
     where last.is_only_row;

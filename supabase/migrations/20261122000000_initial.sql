@@ -344,9 +344,10 @@ as $$
 begin
     -- Postgres writes 1e99999, seven bytes, as a hundred thousand digits on every read.
     return exists (
-        -- As one array, because Postgres copies the rest of a set of results for each row.
+        -- As one array, because Postgres copies the rest of a set of results for each row. Strict, because a lax path
+        -- reads the items of an array twice.
         select from jsonb_array_elements(
-            jsonb_path_query_array(p_value, '$.** ? (@.type() == "number")')
+            jsonb_path_query_array(p_value, 'strict $.** ? (@.type() == "number")')
         ) as found (number)
         where abs(found.number::numeric) >= 1e1000 or scale(found.number::numeric) > 1000
     );
@@ -358,6 +359,20 @@ end
 $$;
 comment on function private.has_huge_number(jsonb) is
 'Whether the value contains a number with more than 1000 digits before or after the point, or is too deep to check.';
+
+create function private.has_long_digits(p_text text) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- A string may match too. A hundred digits and an exponent of two digits stay below 1000 digits.
+    return p_text ~ '[\s:,[]-?[0-9.]+[eE][+-]?[0-9]{3}|[0-9.]{100}';
+end
+$$;
+comment on function private.has_long_digits(text) is
+'Whether the JSON of a request may contain a huge number. Costs far less than has_huge_number, which must decide only if
+this is true.';
 
 create function private.scalar_text(p_body jsonb, p_field text) returns text
 language plpgsql
@@ -382,8 +397,10 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Checks for a huge number first, because its text can be far longer than the value.
+    -- Checks for a huge number before it renders the text, which can be far longer than the value. A value takes at
+    -- most six times as many bytes as its text, so a larger one needs no look at its numbers.
     return case
+        when pg_column_size(p_value) > 8 * p_max + 100 then false
         when private.has_huge_number(p_value) then false
         else octet_length(p_value::text) <= p_max
     end;
@@ -439,12 +456,26 @@ comment on function private.fail(integer, text, text, text) is
 'Raises an error for the caller. Takes the HTTP status, a code for programs, a text for people and the field. The
 service and the Data API both answer with that status.';
 
+create function private.is_about_data(p_sqlstate text) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return p_sqlstate ~ '^(2[123]|54|P0|PT|XX000)';
+end
+$$;
+comment on function private.is_about_data(text) is
+'Whether an error comes from the data, so that the same row fails again. Workers skip such a row. False for locks,
+deadlocks, timeouts and a server that stops: a later try can succeed.';
+
 create function private.parse_object(p_body bytea) returns jsonb
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_text text;
     v_request jsonb;
     v_has_numbers boolean;
 begin
@@ -453,9 +484,10 @@ begin
         return '{}'::jsonb;
     end if;
     begin
-        v_request := private.decode_text(p_body)::jsonb;
-        -- This check is cheap; has_huge_number is not.
-        v_has_numbers := jsonb_path_exists(v_request, '$.** ? (@.type() == "number")');
+        v_text := private.decode_text(p_body);
+        v_request := v_text::jsonb;
+        -- This check and the next are cheap; has_huge_number is not.
+        v_has_numbers := jsonb_path_exists(v_request, 'strict $.** ? (@.type() == "number")');
     exception
         when untranslatable_character then
             perform private.fail(
@@ -464,7 +496,7 @@ begin
         when data_exception or statement_too_complex or program_limit_exceeded then
             perform private.fail(400, 'invalid_json', 'The request body is not valid JSON. Send valid JSON in UTF-8.');
     end;
-    if v_has_numbers and private.has_huge_number(v_request) then
+    if v_has_numbers and private.has_long_digits(v_text) and private.has_huge_number(v_request) then
         perform private.fail(
             400, 'invalid_json', 'A number in the request body has more than 1000 digits. Send it as a string.'
         );
@@ -5011,38 +5043,59 @@ $$;
 comment on function private.rematch_conversations(private.person_key[]) is
 'Matches conversations again whose participants have one of these keys.';
 
+create function private.match_late_workspace(p_workspace_id uuid, p_limit bigint) returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[];
+begin
+    -- Does not wait: a later round does the workspaces whose people are changing now.
+    if not pg_try_advisory_xact_lock_shared(private.matching_lock(p_workspace_id)) then
+        return 0;
+    end if;
+    v_ids := array(
+        select conversation.id
+        from private.late_matches as late
+        inner join public.conversations as conversation on late.conversation_id = conversation.id
+        where late.workspace_id = p_workspace_id
+        order by conversation.id
+        limit p_limit
+        for no key update of conversation skip locked
+    );
+    perform private.update_matches(v_ids);
+    delete from private.late_matches as late
+    where late.workspace_id = p_workspace_id and (
+        late.conversation_id = any(v_ids)
+        or not exists (
+            select from public.conversations as conversation where conversation.id = late.conversation_id
+        )
+    );
+    return cardinality(v_ids);
+exception
+    when others then
+        -- An error of one workspace must not end the round of all.
+        raise warning 'Late matches of workspace % failed with SQLSTATE %. A later round tries again.',
+            p_workspace_id, sqlstate;
+        return 0;
+end
+$$;
+comment on function private.match_late_workspace(uuid, bigint) is
+'Matches conversations of one workspace that ingest stored without matching, at most p_limit, and returns their number.
+An error becomes a warning, and nothing of this workspace is matched.';
+
 create function private.match_late_conversations(p_limit integer) returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_workspace_id uuid;
-    v_ids uuid[];
     v_count bigint := 0;
 begin
     for v_workspace_id in
         select distinct late.workspace_id from private.late_matches as late order by late.workspace_id limit p_limit
     loop
-        -- Does not wait: a later round does the workspaces whose people are changing now.
-        continue when not pg_try_advisory_xact_lock_shared(private.matching_lock(v_workspace_id));
-        v_ids := array(
-            select conversation.id
-            from private.late_matches as late
-            inner join public.conversations as conversation on late.conversation_id = conversation.id
-            where late.workspace_id = v_workspace_id
-            order by conversation.id
-            limit p_limit - v_count
-            for no key update of conversation skip locked
-        );
-        perform private.update_matches(v_ids);
-        delete from private.late_matches as late
-        where late.workspace_id = v_workspace_id and (
-            late.conversation_id = any(v_ids)
-            or not exists (
-                select from public.conversations as conversation where conversation.id = late.conversation_id
-            )
-        );
-        v_count := v_count + cardinality(v_ids);
+        v_count := v_count + private.match_late_workspace(v_workspace_id, p_limit - v_count);
         exit when v_count >= p_limit;
     end loop;
     return v_count;
@@ -8283,6 +8336,40 @@ $$;
 comment on function private.settle_media(uuid[], integer) is
 'Lets messages show their uploaded files: of these conversations, or of all if p_ids is null. Returns how many.';
 
+create function private.settle_all_media(p_limit integer) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid;
+begin
+    begin
+        perform private.settle_media(null, p_limit);
+        return;
+    exception
+        when others then
+            raise warning 'Files of conversations failed together with SQLSTATE %.', sqlstate;
+    end;
+    -- One by one, because one conversation must not stop the files of all others.
+    for v_id in
+        select distinct known.conversation_id
+        from private.conversation_media as known
+        inner join storage.objects as object on known.path = object.name and object.bucket_id = 'attachments'
+        where known.stored_at is null
+    loop
+        begin
+            perform private.settle_media(array[v_id], p_limit);
+        exception
+            when others then
+                raise warning 'Files of conversation % failed with SQLSTATE %. A later round tries again.',
+                    v_id, sqlstate;
+        end;
+    end loop;
+end
+$$;
+comment on function private.settle_all_media(integer) is
+'Lets messages of all conversations show their uploaded files. An error of one conversation becomes a warning.';
+
 -- Definer, because no client and no backend writes the table.
 create function private.offer_uploads(
     p_source private.ingest_source, p_conversations jsonb, p_results private.ingest_result[]
@@ -8512,12 +8599,38 @@ $$;
 comment on function private.refuse_ingest(integer, text) is
 'An error in the shape of the ingest document. The status reaches HTTP as PostgREST and the gateway define it.';
 
+create function private.parse_ingest_head(p_body bytea) returns jsonb
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_body json := private.decode_text(p_body)::json;
+begin
+    return (
+        select jsonb_object_agg(
+            field.name,
+            case
+                when json_typeof(v_body -> field.name) = 'array' then '[]'::jsonb
+                when json_typeof(v_body -> field.name) = 'object' then '{}'::jsonb
+                else (v_body -> field.name)::jsonb
+            end
+        )
+        from unnest('{platform,connection_id,conversations}'::text[]) as field (name)
+    );
+end
+$$;
+comment on function private.parse_ingest_head(bytea) is
+'The fields of a request that its first checks read, with empty arrays and objects. Does not turn the body into jsonb,
+because that sorts the keys of each object, in a time that can grow with the square of their number.';
+
 create function public.messaging_ingest(bytea) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_secret text := nullif(current_setting('request.headers', true), '')::json ->> 'x-api-key';
+    v_is_known boolean;
     v_request jsonb;
     v_platform text;
     v_connection_id text;
@@ -8530,11 +8643,9 @@ begin
         return private.refuse_ingest(401, 'Missing x-api-key header');
     end if;
     begin
-        -- Requests without a valid key fail anyway: the cheap parser limits what their bodies cost.
-        v_request := case
-            when private.is_valid_key(v_secret) then private.parse_json($1)
-            else private.decode_text($1)::jsonb
-        end;
+        -- Requests without a valid key fail anyway, so that their bodies must cost little.
+        v_is_known := private.is_valid_key(v_secret);
+        v_request := case when v_is_known then private.parse_json($1) else private.parse_ingest_head($1) end;
     exception
         when data_exception or statement_too_complex or program_limit_exceeded then
             return private.refuse_ingest(400, 'Request body is not valid JSON');
@@ -8555,7 +8666,7 @@ begin
     from private.authenticate_connection(v_platform, v_connection_id, v_secret);
     if v_source.id is null then
         return private.refuse_ingest(401, 'Invalid connection_id or platform');
-    elsif v_source.key_id is null then
+    elsif v_source.key_id is null or not v_is_known then
         perform private.record_refusal(v_source, 401);
         return private.refuse_ingest(401, 'Invalid API key');
     elsif not v_source.is_active then
@@ -11974,14 +12085,17 @@ language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    -- A value takes at most six times as many bytes as its text, so a larger one needs no look at its numbers.
+    v_is_large boolean := pg_column_size(p_body -> p_field) > 8 * p_max + 100;
 begin
-    if private.has_huge_number(p_body -> p_field) then
+    if not v_is_large and private.has_huge_number(p_body -> p_field) then
         perform private.fail(
             400, 'invalid_field',
             format('%s is too deep or has a number of more than 1000 digits. Send it as a string.', p_field),
             p_field
         );
-    elsif octet_length((p_body -> p_field)::text) <= p_max then
+    elsif not v_is_large and octet_length((p_body -> p_field)::text) <= p_max then
         return;
     elsif p_field = 'metadata' then
         perform private.fail(
@@ -13417,6 +13531,64 @@ of the languages that most channels have.';
 -- The words of a text: folded, split in every script, stemmed, and joined with the signs that carry meaning.
 -- The index and the query use the same functions, so that they agree.
 
+create function private.mark_characters() returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return
+        '[\u00ad\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u061c'
+        '\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u0711\u0730-\u074a'
+        '\u07eb-\u07f3\u07fd\u0816-\u0819\u081b-\u0823\u0825-\u0827\u0829-\u082d\u0859-\u085b\u0897-\u089f'
+        '\u08ca-\u08ff\u093c\u094d\u0951-\u0954\u09bc\u09cd\u09fe\u0a3c\u0a4d\u0abc\u0acd\u0b3c\u0b4d\u0bcd\u0c3c'
+        '\u0c4d-\u0c56\u0cbc\u0ccd\u0d3b\u0d3c\u0d4d\u0dca\u0e38-\u0e3a\u0e48-\u0e4b\u0eb8-\u0eba\u0ec8-\u0ece'
+        '\u0f18\u0f19\u0f35\u0f37\u0f39\u0f71-\u0f7d\u0f80-\u0f84\u0f86\u0f87\u0fc6\u1037\u1039\u103a\u108d'
+        '\u135d-\u135f\u1714\u1715\u1734\u17d2\u17dd\u180b-\u180f\u18a9\u1939-\u193b\u1a17\u1a18\u1a60'
+        '\u1a75-\u1a7f\u1ab0-\u1aff\u1b34\u1b44\u1b6b-\u1b73\u1baa\u1bab\u1be6\u1bf2\u1bf3\u1c37\u1cd0-\u1ce8'
+        '\u1ced\u1cf4\u1cf8\u1cf9\u1dc0-\u1dff\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20d0-\u20ff\u2cef-\u2cf1'
+        '\u2d7f\u2de0-\u2dff\u302a-\u302f\u3099\u309a\ua66f\ua674-\ua67d\ua69e\ua69f\ua6f0\ua6f1\ua806\ua82c'
+        '\ua8c4\ua8e0-\ua8f1\ua92b-\ua92d\ua953\ua9b3\ua9c0\uaab0\uaab2-\uaab4\uaab7\uaab8\uaabe\uaabf\uaac1'
+        '\uaaf6\uabed\ufb1e\ufcf2-\ufcf4\ufe00-\ufe0f\ufe20-\ufe2f\ufe71\ufe77\ufe79\ufe7b\ufe7d\ufe7f\ufeff'
+        '\uff9e\uff9f\U000101fd\U000102e0\U00010376-\U0001037a\U00010a0d-\U00010a0f\U00010a38-\U00010a3f'
+        '\U00010ae5\U00010ae6\U00010d24-\U00010d27\U00010d69-\U00010d6d\U00010eab\U00010eac\U00010efa-\U00010eff'
+        '\U00010f46-\U00010f50\U00010f82-\U00010f85\U00011046\U00011070\U0001107f\U000110b9\U000110ba'
+        '\U00011100-\U00011102\U00011133\U00011134\U00011173\U000111c0\U000111ca\U00011235\U00011236'
+        '\U000112e9\U000112ea\U0001133b\U0001133c\U0001134d\U00011366-\U00011374\U000113ce-\U000113e2\U00011442'
+        '\U00011446\U0001145e\U000114c2\U000114c3\U000115bf\U000115c0\U0001163f\U000116b6\U000116b7\U0001172b'
+        '\U00011839\U0001183a\U0001193d\U0001193e\U00011943\U000119e0\U00011a34\U00011a47\U00011a99\U00011c3f'
+        '\U00011d42-\U00011d45\U00011d97\U00011f41\U00011f42\U0001612f\U00016af0-\U00016af4\U00016b30-\U00016b36'
+        '\U00016ff0\U00016ff1\U0001bc9e\U0001d165-\U0001d169\U0001d16d-\U0001d182\U0001d185-\U0001d18b'
+        '\U0001d1aa-\U0001d1ad\U0001d242-\U0001d244\U0001e000-\U0001e02a\U0001e08f\U0001e130-\U0001e136\U0001e2ae'
+        '\U0001e2ec-\U0001e2ef\U0001e4ec-\U0001e4ef\U0001e5ee\U0001e5ef\U0001e6e3-\U0001e6f5\U0001e8d0-\U0001e8d6'
+        '\U0001e944-\U0001e94a\U0001f3fb-\U0001f3ff\U000e0000-\U000e0fff]';
+end
+$$;
+comment on function private.mark_characters() is
+'A regular expression for one character that combines with the one before it, and for one that fold_text removes.
+Immutable, so Postgres computes it once per plan.';
+
+create function private.shorten_marks(p_text text) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- A short text costs little in any order of its marks.
+    if octet_length(p_text) <= 1000 then
+        return p_text;
+    end if;
+    return regexp_replace(
+        p_text, '(' || private.mark_characters() || '{8})' || private.mark_characters() || '+', '\1', 'g'
+    );
+end
+$$;
+comment on function private.shorten_marks(text) is
+'A text with at most eight combining marks in a row, if it has more than 1000 bytes. Call it before normalize, which
+sorts the marks of a row in a time that grows with the square of their number, and which no timeout ends.';
+
 create function private.fold_text(p_text text, p_keeps_accents boolean default false) returns text
 language plpgsql
 immutable
@@ -13432,7 +13604,7 @@ begin
     -- Removes accents, vowel points and characters that only change how another one is shown. Keeps the vowel signs of
     -- Thai and Indic scripts, because a word without them is another word.
     v_text := lower(regexp_replace(
-        normalize(replace(replace(p_text, e'\u2120', ' '), e'\u2122', ' '), nfkd),
+        normalize(replace(replace(private.shorten_marks(p_text), e'\u2120', ' '), e'\u2122', ' '), nfkd),
         '[' || case when p_keeps_accents then '' else '\u0300-\u036f' end
         || '\u00ad\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u061c\u0640\u064b-\u065f'
         '\u0670\u180b-\u180f\u1ab0-\u1aff\u1dc0-\u1dff\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20d0-\u20ff'
@@ -13467,10 +13639,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Cut, because folding can turn one character into eighteen, and a tsvector has at most one megabyte.
-    v_folded text := left(private.fold_text(p_text, p_keeps_accents), 100000);
+    v_folded text := left(private.fold_text(left(p_text, 200000), p_keeps_accents), 100000);
     v_text text;
     v_runs text[];
 begin
+    if octet_length(v_folded) > 200000 then
+        -- Pairs of characters take up to four times as many bytes as the text.
+        v_folded := left(v_folded, 50000);
+    end if;
     if octet_length(v_folded) = char_length(v_folded) then
         v_text := regexp_replace(v_folded, '[^a-z0-9 ]+', ' ', 'g');
     else
@@ -13537,8 +13713,11 @@ as $$
 declare
     -- Not \w, which depends on the locale.
     c_word constant text := '[a-z0-9\u00df-\u02af\u0370-\u0587\u05d0-\u05ea\u0620-\u064a]+';
-    v_text text := left(private.fold_text(p_text), 100000);
+    v_text text := left(private.fold_text(left(p_text, 200000)), 100000);
 begin
+    if octet_length(v_text) > 200000 then
+        v_text := left(v_text, 50000);
+    end if;
     -- Runs few regular expressions, because they make messages with signs expensive. Keeps duplicates, because removing
     -- them costs more.
     if translate(v_text, e'-'',\u2010\u2019', '') <> v_text then
@@ -13642,19 +13821,25 @@ begin
                 else format('%1$s(?=%2$s)|(?<=%1$s)%2$s', left(marked.word, 1), right(marked.word, 1))
             end,
             '|'
-        ) filter (where marked.is_pair)
+        -- The cost of the expression grows with the square of their number.
+        ) filter (where marked.is_pair and marked.place <= 64)
     into words, beginnings, heads, neighbours
     from (
         select
             split.word,
             term.is_beginning,
             -- Earlier scripts have spaces.
-            ascii(split.word) >= 3584 and cardinality(private.split_words(left(split.word, 1))) = 2 as is_pair
+            ascii(split.word) >= 3584 and cardinality(private.split_words(left(split.word, 1))) = 2 as is_pair,
+            row_number() over (order by term.place) as place
         from (
-            select distinct found.part[1] as word, coalesce(found.part[2] like ':*%', false) as is_beginning
+            select
+                found.part[1] as word, coalesce(found.part[2] like ':*%', false) as is_beginning,
+                min(found.place) as place
             -- Without what the query excludes, and without tags.
-            from regexp_matches(querytree(p_words), '''([^'']+)''(:[*A-D]+)?', 'g') as found (part)
+            from regexp_matches(querytree(p_words), '''([^'']+)''(:[*A-D]+)?', 'g') with ordinality
+                as found (part, place)
             where found.part[1] not like ':%'
+            group by 1, 2
         ) as term
         -- The words of a sign, such as c of c++.
         cross join lateral unnest(
@@ -13698,19 +13883,23 @@ begin
             '(?<![^' || c_gap || '])(?:' || v_marks.heads || '|[a-z0-9]?[^\u0001-\u007f])[^' || c_gap || ']*', 'gi'
         ) as found (parts)
     );
-    select string_agg(hit.piece, '|') into v_hits
+    -- The cost of the expression grows with the square of its length, so the shortest words come first.
+    select string_agg(hit.piece, '|') filter (where hit.size <= 4000) into v_hits
     from (
-        select cut.piece
+        select cut.piece, sum(char_length(cut.piece)) over (order by char_length(cut.piece), cut.piece) as size
         -- Folds all words at once, because a call for each would cost more than all the rest.
         from unnest(
             v_pieces, string_to_array(private.fold_text(array_to_string(v_pieces, e'\u0001')), e'\u0001')
         ) as cut (piece, word)
-        where cut.word = any(v_marks.words)
+        where char_length(cut.piece) <= 255 and (
+            cut.word = any(v_marks.words)
             or cut.word ~ v_marks.beginnings
             or exists (
                 select from unnest(p_stemmers) as stemmer (id)
                 where (ts_lexize(stemmer.id, cut.word))[1] = any(v_marks.words)
             )
+        )
+        order by size
         limit 200
     ) as hit;
     return nullif(concat_ws(
@@ -13985,6 +14174,25 @@ end
 $$;
 comment on function private.index_words(text, jsonb, text) is 'The index entry of a message.';
 
+create function private.index_words_safely(p_content text, p_attachments jsonb, p_language text) returns tsvector
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.index_words(p_content, p_attachments, p_language);
+exception
+    when others then
+        if not private.is_about_data(sqlstate) then
+            raise;
+        end if;
+        raise warning 'A message cannot be indexed (SQLSTATE %). Search does not find its words.', sqlstate;
+        return ''::tsvector;
+end
+$$;
+comment on function private.index_words_safely(text, jsonb, text) is
+'The index entry of a message for a worker that indexes many; without words if the message cannot be indexed, so that
+one message never stops the others.';
+
 create function private.prepare_words(p_message public.messages, p_language text, out language text)
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -14098,7 +14306,7 @@ begin
     from public.messages as message
     inner join private.channel_counters as counter on message.channel_id = counter.channel_id
     cross join lateral (
-        select private.index_words(message.content, message.attachments, counter.language) as words
+        select private.index_words_safely(message.content, message.attachments, counter.language) as words
     ) as fresh
     where message.id = any(v_ids) and message.deleted_at is null
         and entry.message_id = message.id and entry.words <> fresh.words;
@@ -14438,7 +14646,8 @@ as $$
 declare
     -- Accepts the quotation marks of phones and input methods. Cut, because NFKC can turn one character into many.
     v_query text := left(translate(
-        normalize(p_query, nfkc), e'\u201c\u201d\u201e\u201f\u00ab\u00bb\u301d\u301e\u301f', '"""""""""'
+        normalize(private.shorten_marks(p_query), nfkc),
+        e'\u201c\u201d\u201e\u201f\u00ab\u00bb\u301d\u301e\u301f', '"""""""""'
     ), 1000);
     v_search private.message_search;
     v_next private.message_search;
@@ -14934,31 +15143,18 @@ comment on function private.change_ingested_trigger() is
 'Trigger: writes changed messages into the log and new texts into the backlog, and removes deleted messages from the
 search index at once.';
 
--- Definer, because no client and no backend writes the index.
-create function private.index_conversations(p_limit integer) returns bigint
+create function private.index_changes(p_ids bigint[]) returns void
 language plpgsql
-security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
--- lock_timeout, so that this gives up before a deletion fails with a deadlock; the next round continues.
-set lock_timeout = '100ms'
 as $$
-declare
-    v_ids bigint[];
 begin
-    -- One process at a time, because the slower of two could write an older text last.
-    if not pg_try_advisory_xact_lock(hashtextextended('threadline.words', 0)) then
-        return 0;
-    end if;
-    v_ids := array(
-        select noted.change_id from private.word_backlog as noted order by noted.change_id limit p_limit
-    );
     with wanted as (
         select distinct message.conversation_id, message.external_id collate "C" as external_id, message.sender
         from private.inbox_changes as log
         cross join lateral unnest(log.conversation_ids, log.external_ids, log.senders)
             as message (conversation_id, external_id, sender)
-        where log.id = any(v_ids)
+        where log.id = any(p_ids)
     ), present as (
         select stored.conversation_id, stored.external_id, stored.sender
         from wanted
@@ -14982,9 +15178,10 @@ begin
 
     insert into private.message_words as entry (message_id, channel_id, created_at, words)
     select
-        named.word_id, stored.workspace_id, stored.sent_at, private.index_words(
+        named.word_id, stored.workspace_id, stored.sent_at, private.index_words_safely(
             stored.message ->> 'content',
-            case when stored.message ->> 'type' in ('image', 'audio', 'video', 'file') then '[{}]'::jsonb end
+            case when stored.message ->> 'type' in ('image', 'audio', 'video', 'file') then '[{}]'::jsonb end,
+            'english'
         )
     from named
     cross join lateral (
@@ -14995,13 +15192,60 @@ begin
         limit 1
     ) as stored
     on conflict (message_id) do update set words = excluded.words, created_at = excluded.created_at;
-    delete from private.word_backlog as noted where noted.change_id = any(v_ids);
+    delete from private.word_backlog as noted where noted.change_id = any(p_ids);
+end
+$$;
+comment on function private.index_changes(bigint[]) is
+'Puts the messages of these changes into the search index, and removes the changes from the backlog.';
+
+-- Definer, because no client and no backend writes the index.
+create function private.index_conversations(p_limit integer) returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+-- lock_timeout, so that this gives up before a deletion fails with a deadlock; the next round continues.
+set lock_timeout = '100ms'
+as $$
+declare
+    v_ids bigint[];
+    v_id bigint;
+begin
+    -- One process at a time, because the slower of two could write an older text last.
+    if not pg_try_advisory_xact_lock(hashtextextended('threadline.words', 0)) then
+        return 0;
+    end if;
+    v_ids := array(
+        select noted.change_id from private.word_backlog as noted order by noted.change_id limit p_limit
+    );
+    begin
+        perform private.index_changes(v_ids);
+        return cardinality(v_ids);
+    exception
+        when others then
+            if not private.is_about_data(sqlstate) then
+                raise;
+            end if;
+    end;
+    -- One by one, because one change must not stop the changes of other workspaces.
+    foreach v_id in array v_ids loop
+        begin
+            perform private.index_changes(array[v_id]);
+        exception
+            when others then
+                if not private.is_about_data(sqlstate) then
+                    raise;
+                end if;
+                delete from private.word_backlog as noted where noted.change_id = v_id;
+                raise warning 'Search cannot index change % (SQLSTATE %) and leaves it out.', v_id, sqlstate;
+        end;
+    end loop;
     return cardinality(v_ids);
 end
 $$;
 comment on function private.index_conversations(integer) is
 'Puts the messages of the oldest p_limit rows of the backlog into the search index. Returns the number of rows, and 0
-while another process indexes.';
+while another process indexes. A change that cannot be indexed leaves the backlog with a warning.';
 
 create function public.index_conversations(jsonb) returns json
 language plpgsql
@@ -16813,23 +17057,37 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_time text := floor(extract(epoch from now()))::text;
-    v_body text := (
-        select (
-            case p_delivery.kind
-                when 'message.deleted' then jsonb_build_object(
-                    'id', message.id,
-                    'channel_id', message.channel_id,
-                    'deleted_at', private.format_time(message.deleted_at)
-                )
-                else private.render_message(message)
-                    || private.render_author(message.user_id, message.ai_twin_id)
-            end
-            || jsonb_build_object('seq', p_delivery.seq, 'event', p_delivery.kind)
-        )::text
-        from public.messages as message
-        where message.id = p_delivery.message_id
-    );
+    v_body text;
 begin
+    begin
+        v_body := (
+            select (
+                case p_delivery.kind
+                    when 'message.deleted' then jsonb_build_object(
+                        'id', message.id,
+                        'channel_id', message.channel_id,
+                        'deleted_at', private.format_time(message.deleted_at)
+                    )
+                    else private.render_message(message)
+                        || private.render_author(message.user_id, message.ai_twin_id)
+                end
+                || jsonb_build_object('seq', p_delivery.seq, 'event', p_delivery.kind)
+            )::text
+            from public.messages as message
+            where message.id = p_delivery.message_id
+        );
+    exception
+        when others then
+            if not private.is_about_data(sqlstate) then
+                raise;
+            end if;
+            -- One message must not stop the deliveries of all twins. The twin can read it by its id.
+            raise warning 'Message % cannot be rendered (SQLSTATE %).', p_delivery.message_id, sqlstate;
+            v_body := jsonb_build_object(
+                'id', p_delivery.message_id, 'channel_id', p_delivery.channel_id,
+                'seq', p_delivery.seq, 'event', p_delivery.kind
+            )::text;
+    end;
     return jsonb_build_object(
         'id', p_delivery.id,
         'lease', p_lease,
@@ -16847,7 +17105,8 @@ begin
 end
 $$;
 comment on function private.render_delivery(public.twin_deliveries, uuid) is
-'Renders a delivery as a signed HTTP request with the current text of the message, or with the deletion.';
+'Renders a delivery as a signed HTTP request with the current text of the message, or with the deletion; with the ids
+alone if the message cannot be rendered.';
 
 create function private.list_due_queues(p_limit integer) returns table (ai_twin_id uuid, channel_id uuid)
 language plpgsql
@@ -18772,6 +19031,31 @@ comment on function private.delete_logs(integer) is
 'Deletes old lines of the logs from which clients catch up, if the settings limit their age. Returns the number of rows
 by kind.';
 
+create function private.clean_up_kind(p_kind text, p_limit integer) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    case p_kind
+        when 'media' then perform private.settle_all_media(p_limit);
+        when 'expired' then return private.delete_expired(p_limit);
+        when 'history' then return private.delete_history(p_limit);
+        when 'logs' then return private.delete_logs(p_limit);
+        when 'retention' then return private.delete_past_retention(p_limit);
+        when 'late matches' then
+            return jsonb_build_object('late_matches', private.match_late_conversations(p_limit));
+    end case;
+    return '{}'::jsonb;
+exception
+    when others then
+        -- An error of one kind must not end the round of all.
+        raise warning 'The clean-up of % failed with SQLSTATE %. A later round tries again.', p_kind, sqlstate;
+        return '{}'::jsonb;
+end
+$$;
+comment on function private.clean_up_kind(text, integer) is
+'Does one part of a round, and returns the number of rows by kind. An error becomes a warning, and undoes this part.';
+
 -- Definer, because no role may delete these rows.
 create function private.clean_up(p_limit integer default 10000) returns jsonb
 language plpgsql
@@ -18781,19 +19065,20 @@ set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
     v_removed jsonb := jsonb_build_object();
+    v_kind text;
 begin
     -- A second round at the same time would only wait for locks.
     perform from private.clean_ups as last where last.is_only_row for update skip locked;
     if not found then
         return v_removed;
     end if;
-    perform private.settle_media(null, p_limit);
-    v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit) || private.delete_logs(p_limit)
-        || private.delete_past_retention(p_limit);
+    foreach v_kind in array '{media,expired,history,logs,retention}'::text[] loop
+        v_removed := v_removed || private.clean_up_kind(v_kind, p_limit);
+    end loop;
     -- Sorts the newest messages into the search index, so that writers need not.
     perform gin_clean_pending_list('private.message_words_search_idx');
     -- Last, because it holds matching locks until the round ends.
-    v_removed := v_removed || jsonb_build_object('late_matches', private.match_late_conversations(p_limit));
+    v_removed := v_removed || private.clean_up_kind('late matches', p_limit);
     update private.clean_ups as last
     set finished_at = clock_timestamp(), removed = v_removed
     where last.is_only_row;
@@ -21144,10 +21429,13 @@ grant execute on function
     private.find_summary(uuid, bigint, integer, text, integer),
     private.finish_idempotent(text, text, integer, text),
     private.fold_text(text, boolean),
+    private.mark_characters(),
+    private.shorten_marks(text),
     private.format_time(timestamptz),
     private.generate_id(),
     private.fits(jsonb, integer),
     private.has_huge_number(jsonb),
+    private.has_long_digits(text),
     private.scalar_text(jsonb, text),
     private.require_size(jsonb, text, integer),
     private.is_app_admin(),
@@ -21461,10 +21749,13 @@ grant execute on function
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
     private.fold_text(text, boolean),
+    private.mark_characters(),
+    private.shorten_marks(text),
     private.format_time(timestamptz),
     private.generate_id(),
     private.fits(jsonb, integer),
     private.has_huge_number(jsonb),
+    private.has_long_digits(text),
     private.scalar_text(jsonb, text),
     private.require_size(jsonb, text, integer),
     private.is_app_admin(),
@@ -21485,6 +21776,7 @@ grant execute on function
     private.list_inbox_changes(uuid, xid8, bigint, integer, integer),
     private.parse_inbox_cursor(text),
     private.is_valid_key(text),
+    private.parse_ingest_head(bytea),
     private.measure_search(),
     private.rotate_twin_secret(uuid, interval),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),

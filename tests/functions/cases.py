@@ -104,6 +104,12 @@ def in_chunks(body: bytes) -> Iterable[bytes]:
     yield body[10:]
 
 
+def keyed(body: bytes, count: int, name: str = "key {}") -> bytes:
+    """Add an object of `count` keys to a body, and enough text for a door to look at it."""
+    keys = ",".join(f'"{name.format(number)}":{{":":1}}' for number in range(count))
+    return body.removesuffix(b"}") + f', "text": "{{:" , "own": {{{keys}}}, "rest": "{"x" * 66_000}"}}'.encode()
+
+
 def bomb(_: bytes) -> bytes:
     """Gzip of 100 kB that is 100 MB when decompressed."""
     return gzip.compress(bytes(100_000_000))
@@ -127,6 +133,7 @@ WRONG_METHOD = from_http(405, "Method not allowed", allow="POST, OPTIONS")
 WRONG_TYPE = from_http(415, "Content-Type must be application/json")
 WRONG_ENCODING = from_http(415, "Content-Encoding must be gzip or identity")
 NOT_GZIP = from_http(400, "Request body is not valid gzip")
+MANY_KEYS = from_http(400, "Request body has an object with more than 1000 keys")
 TOO_LARGE = from_http(413, f"Request body too large: at most {LIMIT} bytes")
 UNAVAILABLE = from_http(503, "Service temporarily unavailable", **{"retry-after": "5"})
 
@@ -196,6 +203,13 @@ CASES = [
     Case("half-a-body", NOT_JSON, ONE[:-1]),
     Case("not-utf-8", NOT_JSON, ONE, lambda body: body.replace(b"Content", b"\xff")),
     Case("utf-16", NOT_JSON, ONE, lambda body: body.decode().encode("utf-16")),
+    Case("keys-1000", CREATED, ONE, lambda body: keyed(body, 1000)),
+    Case("keys-1001", MANY_KEYS, ONE, lambda body: keyed(body, 1001)),
+    Case("equal-keys-1001", MANY_KEYS, ONE, lambda body: keyed(body, 1001, "key")),
+    Case("keys-1001-and-wrong-key", MANY_KEYS, ONE, lambda body: keyed(body, 1001), {"x-api-key": "wrong"}),
+    Case("keys-1001-and-no-key", NO_KEY, ONE, lambda body: keyed(body, 1001), {"x-api-key": None}),
+    Case("keys-1001-in-a-small-body", CREATED, ONE, lambda body: keyed(body, 1001).replace(b"x" * 66_000, b"")),
+    Case("large-body-cut-short", NOT_JSON, ONE, lambda body: keyed(body, 9)[:-1]),
     Case("messages-5001", TOO_MANY, document(conversation(*[message(f"m{number}") for number in range(5001)]))),
     # media type, method, encoding, size
     Case("media-type-with-parameter", CREATED, ONE, headers={"content-type": "application/json; charset=utf-8"}),

@@ -206,6 +206,20 @@ def test_text_that_cannot_be_stored_is_refused(team: Team, value: str) -> None:
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_json")
 
 
+@pytest.mark.parametrize(
+    ("extra", "word"),
+    [(dict.fromkeys(map(str, range(1001)), 0), "keys"), ("nested", "deep")],
+    ids=["many keys", "deep"],
+)
+def test_body_that_costs_far_more_than_its_size_is_refused(team: Team, extra: Any, word: str) -> None:
+    body = json.dumps({"channel_id": team.channel_id, "content": "x" * 30_000, "a": "y" * 40_000, "extra": extra})
+    content = body.replace('"nested"', "[" * 100_000 + "]" * 100_000).encode()
+    reply = team.request("POST", content=content, headers={"content-type": "application/json"})
+    check_error(reply)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_json")
+    assert word in reply.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("size", [1_000_001, 10_000_000])
 @pytest.mark.parametrize("is_announced", [True, False])
 def test_too_large_body_is_413(team: Team, size: int, is_announced: bool) -> None:

@@ -12,12 +12,18 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from threadline.bodies import MAX_KEYS, find_fault
 from threadline.database import Reply
 from threadline.protocol import IS_WHOLE
 from threadline.tokens import Caller
 
 PACE = 1000  # bytes a second that a body must have on average, beside the time of one pause
 MAX_BYTES = 1_000_000  # of a JSON body: 40,000 characters, metadata and attachments fit several times
+
+_FAULTS = {
+    "many keys": f"An object in the request body has more than {MAX_KEYS} keys. Send fewer keys, or an array.",
+    "too deep": "The request body is nested too deeply. Send fewer levels.",
+}
 
 # `request.app.state` holds what `app.py` puts there. Routes take it from there instead of by injection, because
 # Litestar starts a task for each injected dependency.
@@ -145,4 +151,6 @@ async def _read_json(request: HttpRequest) -> bytes:
     body = await read_body(Chunks(request), MAX_BYTES, f"The body is too large. Send at most {MAX_BYTES} bytes.")
     if body and media_type(request) != "application/json":
         raise HTTPException("The body must be JSON. Set Content-Type to application/json.", status_code=415)
+    if fault := await find_fault(body):
+        raise HTTPException(_FAULTS[fault], status_code=400, extra={"code": "invalid_json"})
     return body

@@ -20,6 +20,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from threadline import metrics
+from threadline.bodies import MAX_KEYS, find_fault
 from threadline.database import Reply
 from threadline.routes.http import Chunks, HttpRequest, answer, find_header, media_type, read_body, straight_route
 from threadline.shares import INGEST
@@ -28,6 +29,10 @@ from threadline.storage import Storage
 PATH = "/functions/v1/messaging-ingest"
 PIECE = 65_536  # bytes decompressed at once, because a small body may expand to gigabytes
 _MARK = re.compile(rb'"url":"sign:(conversations/[0-9a-f-]{36}/[0-9a-f]{64})"')
+_FAULTS = {
+    "many keys": f"Request body has an object with more than {MAX_KEYS} keys",
+    "too deep": "Request body is not valid JSON",
+}
 _CORS = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "POST, OPTIONS",
@@ -46,10 +51,13 @@ async def _ingest(request: HttpRequest) -> ASGIApp:
     limit = request.app.state.settings.ingest_max_bytes
     # Joined as the Edge Function joins them (RFC 9110, 5.3): together they are no known key.
     key = b", ".join(value for name, value in request.scope["headers"] if name == b"x-api-key").decode("latin-1")
+    body = await read_body(_decode(request), limit, f"Request body too large: at most {limit} bytes")
+    if key and (fault := await find_fault(body)):
+        raise HTTPException(_FAULTS[fault], status_code=400)
     reply = await request.app.state.database.call(
         "messaging_ingest",
         headers={"x-api-key": key},
-        body=await read_body(_decode(request), limit, f"Request body too large: at most {limit} bytes"),
+        body=body,
         owners=(f"key {hashlib.blake2b(key.encode(), digest_size=32).hexdigest()}", INGEST),
     )
     if reply.status == 200:

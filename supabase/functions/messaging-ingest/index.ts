@@ -8,6 +8,8 @@ const CORS = {
 };
 const ATTEMPT_TIMEOUT = 30_000;
 const PIECE = 16_384;
+const MAX_KEYS = 1000; // of one object
+const LARGE = 65_536; // bytes; a smaller body costs little, whatever its keys are
 const SIGNED_AT_ONCE = 10;
 const MARK = /"url":"sign:(conversations\/[0-9a-f-]{36}\/[0-9a-f]{64})"/g;
 
@@ -68,7 +70,11 @@ async function ingest(request: Request, id: string): Promise<Response> {
     throw new Refusal(415, "Content-Type must be application/json");
   }
   const body = await readBody(request, maxBytes());
-  const reply = await callDatabase(request.headers.get("x-api-key") ?? "", body, id);
+  const key = request.headers.get("x-api-key") ?? "";
+  if (key !== "" && body.size > LARGE && hasManyKeys(new Uint8Array(await body.arrayBuffer()))) {
+    throw new Refusal(400, `Request body has an object with more than ${MAX_KEYS} keys`);
+  }
+  const reply = await callDatabase(key, body, id);
   return new Response(await signUploads(reply.body), {
     status: reply.status,
     headers: { ...CORS, "content-type": "application/json" },
@@ -140,6 +146,34 @@ async function readBody(request: Request, limit: number): Promise<Blob> {
     throw error;
   }
   return new Blob(chunks);
+}
+
+/**
+ * Whether one object of a JSON text has more than MAX_KEYS keys: Postgres sorts them in a time that can grow with the
+ * square of their number. Counts colons outside of strings, because JSON.parse drops keys that occur twice.
+ */
+function hasManyKeys(body: Uint8Array): boolean {
+  const counts: number[] = [];
+  let isString = false;
+  for (let place = 0; place < body.length; place++) {
+    const byte = body[place];
+    if (isString) {
+      if (byte === 0x5c) { // a backslash
+        place++;
+      } else if (byte === 0x22) {
+        isString = false;
+      }
+    } else if (byte === 0x22) { // a quotation mark
+      isString = true;
+    } else if (byte === 0x7b) { // {
+      counts.push(0);
+    } else if (byte === 0x7d) { // }
+      counts.pop();
+    } else if (byte === 0x3a && ++counts[counts.length - 1] > MAX_KEYS) { // :
+      return true;
+    }
+  }
+  return false;
 }
 
 function decompress(compressed: ReadableStream<Uint8Array<ArrayBuffer>>): ReadableStream<Uint8Array<ArrayBuffer>> {
