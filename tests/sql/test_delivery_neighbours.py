@@ -98,7 +98,9 @@ CHANGES: dict[str, tuple[Callable[[Db, str | None], Any], bool]] = {
 }
 
 
-@pytest.mark.parametrize(("name", "who"), [*product(CHANGES, (MATTY, None))], ids=lambda each: named(each) if each else "service")
+@pytest.mark.parametrize(
+    ("name", "who"), [*product(CHANGES, (MATTY, None))], ids=lambda each: named(each) if each else "service"
+)
 def test_change_leaves_the_other_queues_as_they_are(yard: Yard, name: str, who: str | None) -> None:
     change, is_of_one_queue = CHANGES[name]
     neighbours = yard.neighbours if is_of_one_queue else yard.neighbours[:2]
