@@ -47,8 +47,9 @@ $$;
 comment on function private.spend_summary() is
 'Counts one summary for the caller. PT429 above the daily limit; the error also rolls back the count.';
 
--- Definer, because clients may not write the count.
-create function private.spend_project_summary() returns void
+-- Definer, because clients may not write the count. A lease counts once, so a client that calls this itself cannot use
+-- up the limit of the others.
+create function private.spend_project_summary(p_id uuid, p_lease uuid) returns void
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -57,6 +58,11 @@ declare
     v_today date := (now() at time zone 'UTC')::date;
     v_used integer;
 begin
+    update private.summaries as known set is_counted = true
+    where known.id = p_id and known.lease = p_lease and not known.is_counted;
+    if not found then
+        return;
+    end if;
     delete from private.summary_totals as old where old.day < v_today;
     insert into private.summary_totals as counted (day, used)
     values (v_today, 1)
@@ -70,5 +76,5 @@ begin
     end if;
 end
 $$;
-comment on function private.spend_project_summary() is
-'Counts one summary for the project. PT429 above the daily limit; the error also rolls back the count.';
+comment on function private.spend_project_summary(uuid, uuid) is
+'Counts a lease for the project, once. PT429 above the daily limit; the error also rolls back the count.';

@@ -3719,6 +3719,7 @@ create table private.conversation_media (
     sender text collate "C" not null,
     size bigint,
     stored_at timestamptz,
+    version text,
     created_at timestamptz not null default now()
 );
 comment on table private.conversation_media is
@@ -3727,10 +3728,31 @@ comment on column private.conversation_media.path is 'Path in the bucket attachm
 comment on column private.conversation_media.size is 'In bytes, as Storage counted them; null until then.';
 comment on column private.conversation_media.stored_at is
 'When Storage got the file; null while it has none, or one of a forbidden type.';
+comment on column private.conversation_media.version is
+'The version of the file in Storage. Users cannot read another version until a request settles it.';
 create index conversation_media_conversation_id_idx on private.conversation_media (conversation_id, external_id);
 create index conversation_media_workspace_id_idx on private.conversation_media (workspace_id) include (size);
 create index conversation_media_created_at_idx on private.conversation_media (created_at) where stored_at is null;
 alter table private.conversation_media enable row level security;
+
+create function private.is_shown_type(p_type text) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Storage keeps the type that the client names, also spaces and several types. Browsers run scripts in HTML, SVG and
+    -- any XML, and they guess the type of a file whose type is missing, unknown or malformed. Office documents have
+    -- openxml in their type and are no XML for a browser.
+    return coalesce(
+        p_type ~* '^\s*[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9]'
+        and p_type !~* 'html|svg|[/+](xml|xsl)|multipart/|unknown',
+        false
+    );
+end
+$$;
+comment on function private.is_shown_type(text) is
+'Whether users may read files of a media type: not HTML, SVG and XML, nor a type that browsers replace by a guess.';
 
 create function private.media_path(p_conversation_id uuid, p_external_id text, p_sender text) returns text
 language plpgsql
@@ -3758,7 +3780,7 @@ comment on function private.media_link(text) is
 'The media_url of a stored file: its path below the URL of the project, for members with their access token.';
 
 -- Definer, because no client reads the table.
-create function private.is_my_media(p_path text) returns boolean
+create function private.is_my_media(p_path text, p_version text) returns boolean
 language plpgsql
 stable
 security definer
@@ -3768,12 +3790,12 @@ begin
     return starts_with(p_path, 'conversations/') and exists (
         select from private.conversation_media as known
         inner join private.my_workspaces as mine on known.workspace_id = mine.id
-        where known.path = p_path and known.stored_at is not null
+        where known.path = p_path and known.stored_at is not null and known.version is not distinct from p_version
     );
 end
 $$;
-comment on function private.is_my_media(text) is
-'Whether a path is a stored file of a conversation of the caller.';
+comment on function private.is_my_media(text, text) is
+'Whether a path is a stored file of a conversation of the caller, in the version that was settled.';
 
 create function private.has_media_room(p_workspace_id uuid) returns boolean
 language plpgsql
@@ -8171,15 +8193,16 @@ begin
     v_found := array(
         select (
             known.path, known.conversation_id, known.workspace_id, known.external_id, known.sender,
-            (object.metadata ->> 'size')::bigint, object.updated_at, known.created_at
+            (object.metadata ->> 'size')::bigint, object.updated_at,
+            object.version, known.created_at
         )::private.conversation_media
         from private.conversation_media as known
         inner join storage.objects as object on object.bucket_id = 'attachments' and known.path = object.name
-        where known.stored_at is null
+        -- A stored file is settled again only by a request, because the clean-up would have to read all of them.
+        where (known.stored_at is null or p_ids is not null and known.version is distinct from object.version)
             and (p_ids is null or known.conversation_id = any(p_ids))
-            -- Browsers run scripts in these types (250_files.sql), so no user can read them, and the sweep removes
-            -- them.
-            and coalesce(object.metadata ->> 'mimetype', '') !~* 'html|svg|[/+](xml|xsl)'
+            -- No user can read the others, and the sweep removes them.
+            and private.is_shown_type(object.metadata ->> 'mimetype')
         order by known.created_at
         limit p_limit
     );
@@ -8191,7 +8214,7 @@ begin
     order by conversation.id
     for no key update;
     update private.conversation_media as known
-    set size = found.size, stored_at = found.stored_at
+    set size = found.size, stored_at = found.stored_at, version = found.version
     from unnest(v_found) as found
     where known.path = found.path;
     select
@@ -8202,7 +8225,8 @@ begin
         array_agg(found.conversation_id order by found.position)
     into v_updates, v_ids
     from unnest(v_found) with ordinality as found (
-        path, conversation_id, workspace_id, external_id, sender, size, stored_at, created_at, position
+        path, conversation_id, workspace_id, external_id, sender, size, stored_at, version, created_at,
+        position
     );
     perform private.record_updates(v_updates, v_ids), private.refresh_messages(v_updates, v_ids);
     return cardinality(v_found);
@@ -12637,6 +12661,7 @@ create table public.attachments (
     width integer,
     height integer,
     uploaded_by uuid references auth.users (id) on delete set null,
+    version text,
     created_at timestamptz not null default now(),
     constraint attachments_file_name_length check (char_length(file_name) between 1 and 255),
     constraint attachments_file_name_printable check (file_name !~ private.hidden_characters()),
@@ -12653,6 +12678,8 @@ comment on column public.attachments.width is
 'Width of an image in pixels, which the service reads from the file; null if it did not.';
 comment on column public.attachments.height is 'Height, as width.';
 comment on column public.attachments.uploaded_by is 'The uploader; null for service_role and for deleted users.';
+comment on column public.attachments.version is
+'The version of the file in Storage, which a trigger copies. Users cannot read another version.';
 create index attachments_channel_id_idx on public.attachments (channel_id);
 create index attachments_uploaded_by_idx on public.attachments (uploaded_by);
 alter table public.attachments enable row level security;
@@ -12696,6 +12723,7 @@ with (security_barrier = true) as
 select
     file.id,
     file.path,
+    file.version,
     message.channel_id
 from private.message_files as used
 inner join public.attachments as file on used.attachment_id = file.id
@@ -12705,7 +12733,7 @@ where member.user_id = (select auth.uid()) and message.deleted_at is null;
 comment on view private.my_posted_files is
 'Files in messages that the caller may read, wherever they were uploaded; one row for each message.';
 
-create function private.is_posted_to_me(p_path text) returns boolean
+create function private.is_posted_to_me(p_path text, p_version text) returns boolean
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -12714,12 +12742,30 @@ declare
     v_id text := split_part(p_path, '/', 2);
 begin
     return private.is_uuid(v_id) and exists (
-        select from private.my_posted_files as mine where mine.id = v_id::uuid and mine.path = p_path
+        select from private.my_posted_files as mine
+        where mine.id = v_id::uuid and mine.path = p_path and mine.version is not distinct from p_version
     );
 end
 $$;
-comment on function private.is_posted_to_me(text) is
-'Whether a path belongs to a file in a message of the caller''s channels.';
+comment on function private.is_posted_to_me(text, text) is
+'Whether a path and a version belong to a file in a message of the caller''s channels.';
+
+create function private.is_replaced_file(p_path text, p_version text) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id text := split_part(p_path, '/', 2);
+begin
+    return private.is_uuid(v_id) and exists (
+        select from public.attachments as known
+        where known.id = v_id::uuid and known.path = p_path and known.version is distinct from p_version
+    );
+end
+$$;
+comment on function private.is_replaced_file(text, text) is
+'Whether a path in a folder of the caller belongs to an attachment that was registered in another version.';
 
 create function private.set_attachment_details_trigger() returns trigger
 language plpgsql
@@ -12729,8 +12775,9 @@ begin
     select
         (stored.metadata ->> 'size')::bigint,
         split_part(stored.metadata ->> 'mimetype', ';', 1),
-        stored.owner_id::uuid
-    into new.size, new.content_type, new.uploaded_by
+        stored.owner_id::uuid,
+        stored.version
+    into new.size, new.content_type, new.uploaded_by, new.version
     from storage.objects as stored
     where stored.bucket_id = 'attachments' and stored.name = new.channel_id || '/' || new.id;
     if not found then
@@ -12740,7 +12787,7 @@ begin
 end
 $$;
 comment on function private.set_attachment_details_trigger() is
-'Copies size, type and uploader from Storage. PT404 unless the file exists and the caller may see it.';
+'Copies size, type, uploader and version from Storage. PT404 unless the file exists and the caller may see it.';
 
 create function private.render_attachment(p_attachment public.attachments) returns jsonb
 language plpgsql
@@ -15147,8 +15194,9 @@ $$;
 comment on function private.spend_summary() is
 'Counts one summary for the caller. PT429 above the daily limit; the error also rolls back the count.';
 
--- Definer, because clients may not write the count.
-create function private.spend_project_summary() returns void
+-- Definer, because clients may not write the count. A lease counts once, so a client that calls this itself cannot use
+-- up the limit of the others.
+create function private.spend_project_summary(p_id uuid, p_lease uuid) returns void
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -15157,6 +15205,11 @@ declare
     v_today date := (now() at time zone 'UTC')::date;
     v_used integer;
 begin
+    update private.summaries as known set is_counted = true
+    where known.id = p_id and known.lease = p_lease and not known.is_counted;
+    if not found then
+        return;
+    end if;
     delete from private.summary_totals as old where old.day < v_today;
     insert into private.summary_totals as counted (day, used)
     values (v_today, 1)
@@ -15170,8 +15223,8 @@ begin
     end if;
 end
 $$;
-comment on function private.spend_project_summary() is
-'Counts one summary for the project. PT429 above the daily limit; the error also rolls back the count.';
+comment on function private.spend_project_summary(uuid, uuid) is
+'Counts a lease for the project, once. PT429 above the daily limit; the error also rolls back the count.';
 
 -- What the model reads of a channel or a conversation: the newest messages that fit, and the scope that they cover.
 
@@ -15301,6 +15354,7 @@ create table private.summaries (
     prompt_version integer not null,
     lease uuid not null default gen_random_uuid(),
     lease_expires_at timestamptz not null,
+    is_counted boolean not null default false,
     answer jsonb,
     failure jsonb,
     finished_at timestamptz,
@@ -15320,6 +15374,7 @@ comment on column private.summaries.last_seq is
 comment on column private.summaries.lease is
 'The token with which its caller stores the answer. Each new lease has a new token.';
 comment on column private.summaries.lease_expires_at is 'From this time on, another caller may take the lease.';
+comment on column private.summaries.is_counted is 'Whether its lease counts against the limit of the project.';
 comment on column private.summaries.failure is
 'Status, code and message of the error, for the callers that poll. The next caller asks the model again.';
 create index summaries_conversation_id_idx on private.summaries (conversation_id) where conversation_id is not null;
@@ -15344,9 +15399,9 @@ end
 $$;
 comment on function private.is_my_conversation(uuid) is 'Whether a conversation is in a workspace of the caller.';
 
--- Definer, because no client role may write summaries. The subject is a channel or a conversation.
+-- Definer, because no client role may write summaries. One of the first two arguments is null.
 create function private.lease_summary(
-    p_subject_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
+    p_channel_id uuid, p_conversation_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
     p_lease_seconds integer,
     out id uuid, out lease uuid, out max_bytes integer, out recent_days integer
 )
@@ -15354,14 +15409,10 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_conversation_id uuid := (
-        select conversation.id from public.conversations as conversation where conversation.id = p_subject_id
-    );
 begin
-    if v_conversation_id is not null and not private.is_my_conversation(v_conversation_id) then
+    if p_conversation_id is not null and not private.is_my_conversation(p_conversation_id) then
         perform private.fail(404, 'conversation_not_found', 'There is no such conversation.', 'conversation_id');
-    elsif v_conversation_id is null and private.is_non_member(p_subject_id) then
+    elsif p_conversation_id is null and private.is_non_member(p_channel_id) then
         perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
     end if;
     -- Deletes outdated summaries. Polling callers have five minutes to read a summary after it is finished.
@@ -15372,7 +15423,8 @@ begin
         where coalesce(known.finished_at, known.lease_expires_at)
             < now() - (select make_interval(days => settings.summary_days) from private.settings)
             or (
-                p_subject_id in (known.channel_id, known.conversation_id) and known.last_seq < p_last_seq
+                (known.channel_id = p_channel_id or known.conversation_id = p_conversation_id)
+                and known.last_seq < p_last_seq
                 and coalesce(known.finished_at, known.lease_expires_at) < now() - interval '5 minutes'
             )
         limit 100
@@ -15383,14 +15435,13 @@ begin
         channel_id, conversation_id, last_seq, requested_count, model, prompt_version, lease_expires_at
     )
     values (
-        case when v_conversation_id is null then p_subject_id end, v_conversation_id,
-        p_last_seq, p_count, p_model, p_prompt_version,
+        p_channel_id, p_conversation_id, p_last_seq, p_count, p_model, p_prompt_version,
         now() + make_interval(secs => p_lease_seconds)
     )
     on conflict on constraint summaries_request_unique do update
     set
         lease = excluded.lease, lease_expires_at = excluded.lease_expires_at, leased_at = now(),
-        failure = null, finished_at = null
+        is_counted = false, failure = null, finished_at = null
     where known.answer is null and (known.failure is not null or known.lease_expires_at < now())
     returning known.id, known.lease into lease_summary.id, lease_summary.lease;
     if lease is not null then
@@ -15402,14 +15453,15 @@ begin
     end if;
 end
 $$;
-comment on function private.lease_summary(uuid, bigint, integer, text, integer, integer) is
+comment on function private.lease_summary(uuid, uuid, bigint, integer, text, integer, integer) is
 'Takes the lease of a summary for p_lease_seconds, unless another caller has it or the summary is finished. Returns the
 id, the lease, how many bytes of text may be sent, and how many days are recent; all are null if it took no lease. PT429
 above the daily limit.';
 
 -- Definer, because no client role may read summaries. It checks that the caller may see the channel or conversation.
 create function private.find_summary(
-    p_subject_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
+    p_channel_id uuid, p_conversation_id uuid, p_last_seq bigint, p_count integer, p_model text,
+    p_prompt_version integer,
     out id uuid, out answer jsonb
 )
 language plpgsql
@@ -15421,7 +15473,7 @@ begin
     select known.id, known.answer
     into id, answer
     from private.summaries as known
-    where (known.channel_id = p_subject_id or known.conversation_id = p_subject_id)
+    where (known.channel_id = p_channel_id or known.conversation_id = p_conversation_id)
         and known.last_seq = p_last_seq
         and known.requested_count = p_count
         and known.model = p_model
@@ -15433,7 +15485,7 @@ begin
         );
 end
 $$;
-comment on function private.find_summary(uuid, bigint, integer, text, integer) is
+comment on function private.find_summary(uuid, uuid, bigint, integer, text, integer) is
 'Finds the summary of a state of a channel. answer is null until the model has answered.';
 
 create function private.empty_summary() returns jsonb
@@ -15450,8 +15502,10 @@ end
 $$;
 comment on function private.empty_summary() is 'The summary of a channel or a conversation without messages.';
 
-create function private.answer_summary(p_request jsonb, p_subject_id uuid, p_last_seq bigint, p_count integer)
-returns json
+-- The caller decides whether the subject is a channel or a conversation: the request may name both.
+create function private.answer_summary(
+    p_request jsonb, p_channel_id uuid, p_conversation_id uuid, p_last_seq bigint, p_count integer
+) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -15463,7 +15517,7 @@ declare
     v_task jsonb;
 begin
     select * into v_known
-    from private.find_summary(p_subject_id, p_last_seq, p_count, v_model, v_prompt_version);
+    from private.find_summary(p_channel_id, p_conversation_id, p_last_seq, p_count, v_model, v_prompt_version);
     if v_known.answer is not null then
         return private.succeed(v_known.answer);
     elsif p_request ->> 'is_configured' <> 'true' then
@@ -15474,26 +15528,27 @@ begin
     end if;
     select * into v_lease
     from private.lease_summary(
-        p_subject_id, p_last_seq, p_count, v_model, v_prompt_version, (p_request ->> 'lease_seconds')::integer
+        p_channel_id, p_conversation_id, p_last_seq, p_count, v_model, v_prompt_version,
+        (p_request ->> 'lease_seconds')::integer
     );
     if v_lease.lease is null then
         select * into v_known
-        from private.find_summary(p_subject_id, p_last_seq, p_count, v_model, v_prompt_version);
+        from private.find_summary(p_channel_id, p_conversation_id, p_last_seq, p_count, v_model, v_prompt_version);
         return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
     end if;
     v_task := private.render_transcript(
         case
-            when p_request ? 'conversation_id' then private.list_conversation_lines(p_subject_id, p_count)
-            else private.list_channel_lines(p_subject_id, p_last_seq, p_count)
+            when p_conversation_id is null then private.list_channel_lines(p_channel_id, p_last_seq, p_count)
+            else private.list_conversation_lines(p_conversation_id, p_count)
         end,
         p_count, v_lease.max_bytes, v_lease.recent_days
     ) || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
     -- Last, because it locks a row that all summaries of the project need.
-    perform private.spend_project_summary();
+    perform private.spend_project_summary(v_lease.id, v_lease.lease);
     return private.succeed(v_task, null, 201);
 end
 $$;
-comment on function private.answer_summary(jsonb, uuid, bigint, integer) is
+comment on function private.answer_summary(jsonb, uuid, uuid, bigint, integer) is
 'Answers for a state of a channel or a conversation one of three things: the stored summary; a lease and a task for the
 caller; or the id of the summary that another caller is making.';
 
@@ -15534,7 +15589,7 @@ begin
     ) is null then
         return private.succeed(private.empty_summary());
     end if;
-    return private.answer_summary($1, v_channel_id, v_last_seq, v_count);
+    return private.answer_summary($1, v_channel_id, null, v_last_seq, v_count);
 end
 $$;
 comment on function private.begin_summary(jsonb) is
@@ -15563,7 +15618,7 @@ begin
     ) then
         return private.succeed(private.empty_summary());
     end if;
-    return private.answer_summary($1, v_id, v_version, v_count);
+    return private.answer_summary($1, null, v_id, v_version, v_count);
 end
 $$;
 comment on function private.begin_conversation_summary(jsonb) is
@@ -20931,7 +20986,7 @@ grant execute on function
     private.list_user_events(jsonb),
     private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
-    private.answer_summary(jsonb, uuid, bigint, integer),
+    private.answer_summary(jsonb, uuid, uuid, bigint, integer),
     private.begin_conversation_summary(jsonb),
     private.begin_summary(jsonb),
     private.empty_summary(),
@@ -20956,7 +21011,7 @@ grant execute on function
     private.revoke_invitation(uuid),
     private.revoke_messaging_key(uuid),
     private.set_reaction(jsonb, text),
-    private.lease_summary(uuid, bigint, integer, text, integer, integer),
+    private.lease_summary(uuid, uuid, bigint, integer, text, integer, integer),
     private.find_channel_state(uuid),
     private.count_replies(uuid, uuid),
     private.list_threads(uuid[]),
@@ -20967,7 +21022,7 @@ grant execute on function
     private.visible_character(),
     private.spend_data_api_request(),
     private.spend_failed_request(jsonb),
-    private.spend_project_summary(),
+    private.spend_project_summary(uuid, uuid),
     private.spend_request(),
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
@@ -20983,7 +21038,7 @@ grant execute on function
     private.require_upload_channel(jsonb),
     private.require_message(uuid),
     private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer),
-    private.find_summary(uuid, bigint, integer, text, integer),
+    private.find_summary(uuid, uuid, bigint, integer, text, integer),
     private.finish_idempotent(text, text, integer, text),
     private.fold_text(text, boolean),
     private.format_time(timestamptz),
@@ -21004,7 +21059,8 @@ grant execute on function
     private.measure_messages(uuid, bigint, integer),
     private.is_my_folder(text, boolean),
     private.is_retired_file(text),
-    private.is_my_media(text),
+    private.is_my_media(text, text),
+    private.is_shown_type(text),
     private.is_my_live_topic(text),
     private.is_my_topic(text),
     private.is_my_turn(text, text),
@@ -21061,7 +21117,8 @@ grant execute on function
     private.delete_message(uuid, uuid, boolean),
     private.render_attachment(public.attachments),
     private.find_file(jsonb, uuid),
-    private.is_posted_to_me(text),
+    private.is_posted_to_me(text, text),
+    private.is_replaced_file(text, text),
     private.set_image_size(uuid, integer, integer),
     private.finish_upload(jsonb),
     private.render_export(uuid[]),
@@ -21249,7 +21306,7 @@ grant execute on function
     private.authenticate_connection(text, text, text),
     private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
-    private.answer_summary(jsonb, uuid, bigint, integer),
+    private.answer_summary(jsonb, uuid, uuid, bigint, integer),
     private.begin_conversation_summary(jsonb),
     private.begin_summary(jsonb),
     private.empty_summary(),
@@ -21261,7 +21318,7 @@ grant execute on function
     private.render_created(public.messages),
     private.set_reaction(jsonb, text),
     private.claim_deliveries(integer, interval),
-    private.lease_summary(uuid, bigint, integer, text, integer, integer),
+    private.lease_summary(uuid, uuid, bigint, integer, text, integer, integer),
     private.clean_up(integer),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
     private.find_channel_state(uuid),
@@ -21295,9 +21352,9 @@ grant execute on function
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.require_message(uuid),
     private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer),
-    private.find_summary(uuid, bigint, integer, text, integer),
+    private.find_summary(uuid, uuid, bigint, integer, text, integer),
     private.spend_failed_request(jsonb),
-    private.spend_project_summary(),
+    private.spend_project_summary(uuid, uuid),
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
@@ -21416,7 +21473,8 @@ grant execute on function
     private.delete_message(uuid, uuid, boolean),
     private.render_attachment(public.attachments),
     private.find_file(jsonb, uuid),
-    private.is_posted_to_me(text),
+    private.is_posted_to_me(text, text),
+    private.is_replaced_file(text, text),
     private.set_image_size(uuid, integer, integer),
     private.finish_upload(jsonb),
     private.render_export(uuid[]),
