@@ -65,6 +65,9 @@ for each row execute function private.audit_member_trigger();
 create trigger workspace_members_30_hand_over
 after delete on public.workspace_members
 for each row execute function private.hand_over_member_trigger();
+create trigger workspace_members_35_seal
+after delete on public.workspace_members
+for each row execute function private.seal_workspace_trigger();
 -- After 30, which locks counters of channels: they come before counters of users.
 create trigger workspace_members_40_tell
 after insert or delete on public.workspace_members

@@ -369,15 +369,43 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Checks for a huge number first, because its text can be far longer than the value.
+    -- Checks for a huge number before the size, because its text can be far longer than the value.
     return case
-        when private.has_huge_number(p_value) then false
+        when private.is_deep(p_value) or private.has_huge_number(p_value) then false
         else octet_length(p_value::text) <= p_max
     end;
 end
 $$;
 comment on function private.fits(jsonb, integer) is
-'Whether the JSON of a value has at most p_max bytes and no huge number.';
+'Whether the JSON of a value has at most p_max bytes and 100 levels, and no huge number.';
+
+create function private.is_deep(p_value jsonb) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Stops at this level, and at the first that it finds.
+    return jsonb_path_exists(p_value, 'strict $.**{100} ? (@.type() == "object" || @.type() == "array")');
+end
+$$;
+comment on function private.is_deep(jsonb) is
+'Whether a value has more than 100 levels of arrays and objects. Clients read JSON of a thousand levels with an error.';
+
+create function private.diagnose_json(p_value jsonb) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return case
+        when private.is_deep(p_value) then ' must not have more than 100 levels'
+        when private.has_huge_number(p_value) then ' must not have a number of more than 1000 digits'
+    end;
+end
+$$;
+comment on function private.diagnose_json(jsonb) is
+'What is wrong with the own fields of an ingested message; null if they can be stored.';
 
 -- Requests and answers: parsers of JSON fields, the acting user, errors for the caller, the envelope of an answer.
 -- Every error for the caller has an HTTP status, a code and a text.
@@ -5618,8 +5646,7 @@ begin
                     when coalesce(jsonb_typeof(parsed.message -> 'media_url'), 'null') not in ('string', 'null')
                         then '.media_url must be a string or null'
                     when parsed.sent_at is null then '.sent_at must be an ISO 8601 timestamp'
-                    when parsed.message - c_fields <> '{}' and private.has_huge_number(parsed.message - c_fields)
-                        then ' must not have a number of more than 1000 digits'
+                    when parsed.message - c_fields <> '{}' then private.diagnose_json(parsed.message - c_fields)
                 end as error
             from (
                 select
@@ -11895,10 +11922,12 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if private.has_huge_number(p_body -> p_field) then
+    if private.is_deep(p_body -> p_field) or private.has_huge_number(p_body -> p_field) then
         perform private.fail(
             400, 'invalid_field',
-            format('%s is too deep or has a number of more than 1000 digits. Send it as a string.', p_field),
+            format(
+                '%s has more than 100 levels or a number of more than 1000 digits. Send it as a string.', p_field
+            ),
             p_field
         );
     elsif octet_length((p_body -> p_field)::text) <= p_max then
@@ -11916,7 +11945,8 @@ begin
 end
 $$;
 comment on function private.require_size(jsonb, text, integer) is
-'Raises PT413 if the JSON of a field has more than p_max bytes, and PT400 if it contains a huge number.';
+'Raises PT413 if the JSON of a field has more than p_max bytes, and PT400 if it contains a huge number or has more
+than 100 levels.';
 
 create function private.render_created(p_message public.messages) returns json
 language plpgsql
@@ -21044,6 +21074,7 @@ grant execute on function
     private.format_time(timestamptz),
     private.generate_id(),
     private.fits(jsonb, integer),
+    private.is_deep(jsonb),
     private.has_huge_number(jsonb),
     private.scalar_text(jsonb, text),
     private.require_size(jsonb, text, integer),
@@ -21362,6 +21393,7 @@ grant execute on function
     private.format_time(timestamptz),
     private.generate_id(),
     private.fits(jsonb, integer),
+    private.is_deep(jsonb),
     private.has_huge_number(jsonb),
     private.scalar_text(jsonb, text),
     private.require_size(jsonb, text, integer),
@@ -21441,6 +21473,7 @@ grant execute on function
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_messages(jsonb),
+    private.diagnose_json(jsonb),
     private.parse_search_time(text),
     private.parse_object(bytea),
     private.parse_search_operator(private.message_search, text, text, boolean),
