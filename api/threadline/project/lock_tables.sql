@@ -43,6 +43,7 @@ begin
                 private.twin_secrets,
                 private.user_counters,
                 private.word_backlog,
+                private.workspace_seals,
                 public.ai_twins,
                 public.attachments,
                 public.audit_log,

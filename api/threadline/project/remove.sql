@@ -121,6 +121,7 @@ drop trigger workspace_members_10_protect_owners on public.workspace_members;
 drop trigger workspace_members_10_refuse on public.workspace_members;
 drop trigger workspace_members_20_audit on public.workspace_members;
 drop trigger workspace_members_30_hand_over on public.workspace_members;
+drop trigger workspace_members_35_seal on public.workspace_members;
 drop trigger workspace_members_40_tell on public.workspace_members;
 drop trigger workspace_members_41_tell on public.workspace_members;
 drop trigger workspace_invitations_10_refuse on public.workspace_invitations;
@@ -335,6 +336,7 @@ drop function
     private.diagnose_version(text),
     private.drop_unused_file_trigger(),
     private.empty_summary(),
+    private.erase_from_groups(uuid),
     private.erase_person(uuid, uuid[]),
     private.erase_user(uuid),
     private.event_clock(),
@@ -371,6 +373,7 @@ drop function
     private.forget_message_trigger(),
     private.forget_messages(uuid[], uuid[], bigint[]),
     private.forget_messages_trigger(),
+    private.forget_senders(uuid, uuid[]),
     private.forget_single_names(uuid[]),
     private.format_time(timestamptz),
     private.generate_secret(),
@@ -681,6 +684,8 @@ drop function
     private.scalar_text(jsonb, text),
     private.schema_version(),
     private.seal_channel(uuid, bigint),
+    private.seal_payload(text, jsonb),
+    private.seal_workspace_trigger(),
     private.search_conversations(private.message_search, uuid),
     private.search_index(private.message_search),
     private.search_language(text),
@@ -872,6 +877,7 @@ drop table
     private.twin_secrets,
     private.user_counters,
     private.word_backlog,
+    private.workspace_seals,
     public.ai_twins,
     public.attachments,
     public.audit_log,
