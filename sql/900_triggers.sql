@@ -325,6 +325,9 @@ for each row execute function private.broadcast_channel_deletion_trigger();
 create trigger channels_40_redact
 before delete on public.channels
 for each row execute function private.redact_channel_trigger();
+create trigger channels_45_forget_name
+after delete on public.channels
+for each row execute function private.forget_channel_name_trigger();
 
 -- channel_members: a member joins, changes role or leaves.
 -- Before: 10 checks the rights of the caller, 20 keeps one owner.

@@ -9051,6 +9051,8 @@ comment on table public.user_events is
 comment on column public.user_events.details is 'Fields of the payload that only this kind has: role, name, seq.';
 -- For the clean-up. BRIN, because events arrive in order of time.
 create index user_events_created_at_idx on public.user_events using brin (created_at);
+-- For the deletion of a channel, which removes its name.
+create index user_events_renamed_idx on public.user_events (channel_id) where kind = 'channel.renamed';
 alter table public.user_events enable row level security;
 
 create function private.record_user_events(
@@ -9460,6 +9462,32 @@ end
 $$;
 comment on function private.record_renaming_trigger() is
 'Trigger: tells up to 1,000 members the new name of a channel.';
+
+-- Definer, because the caller may not change events of users.
+create function private.forget_channel_name_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update public.user_events as event set details = event.details - 'name'
+    where event.channel_id = old.id and event.kind = 'channel.renamed';
+    if not found then
+        return null;
+    end if;
+    begin
+        update realtime.messages as sent set payload = sent.payload - 'name'
+        where sent.extension = 'broadcast' and sent.private and starts_with(sent.topic, 'user:')
+            and sent.event = 'channel.renamed' and sent.payload ->> 'channel_id' = old.id::text;
+    exception
+        when others then
+            perform private.report_lost_broadcast('redacted', sqlstate, sqlerrm);
+    end;
+    return null;
+end
+$$;
+comment on function private.forget_channel_name_trigger() is
+'Trigger: removes the names of a deleted channel from the events of its members.';
 
 -- Definer, because the caller may not read addresses of users.
 create function private.record_invitation_trigger() returns trigger
@@ -20586,6 +20614,9 @@ for each row execute function private.broadcast_channel_deletion_trigger();
 create trigger channels_40_redact
 before delete on public.channels
 for each row execute function private.redact_channel_trigger();
+create trigger channels_45_forget_name
+after delete on public.channels
+for each row execute function private.forget_channel_name_trigger();
 
 -- channel_members: a member joins, changes role or leaves.
 -- Before: 10 checks the rights of the caller, 20 keeps one owner.

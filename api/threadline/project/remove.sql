@@ -179,6 +179,7 @@ drop trigger channels_35_tell on public.channels;
 drop trigger channels_36_set_language on public.channels;
 drop trigger channels_38_tell_deletion on public.channels;
 drop trigger channels_40_redact on public.channels;
+drop trigger channels_45_forget_name on public.channels;
 drop trigger channel_members_10_protect_owners on public.channel_members;
 drop trigger channel_members_11_keep_direct on public.channel_members;
 drop trigger channel_members_12_reject_direct on public.channel_members;
@@ -367,6 +368,7 @@ drop function
     private.finish_upload(jsonb),
     private.fold_digits(text),
     private.fold_text(text, boolean),
+    private.forget_channel_name_trigger(),
     private.forget_deleted_messages(uuid[], uuid[], bigint[]),
     private.forget_inbox_changes_trigger(),
     private.forget_ingested_trigger(),
