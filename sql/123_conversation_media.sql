@@ -31,9 +31,9 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Storage keeps the type that the client names, also spaces and several types. Browsers run scripts in HTML, SVG and
-    -- any XML, and they guess the type of a file whose type is missing, unknown or malformed. Office documents have
-    -- openxml in their type and are no XML for a browser.
+    -- Storage keeps the type that the client names, also spaces and several types. Browsers run scripts in HTML, SVG
+    -- and any XML, and they guess the type of a file whose type is missing, unknown or malformed. Office documents
+    -- have openxml in their type and are no XML for a browser.
     return coalesce(
         p_type ~* '^\s*[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9]'
         and p_type !~* 'html|svg|[/+](xml|xsl)|multipart/|unknown',

@@ -3,43 +3,6 @@
 -- for its answer. A lease that expires goes to the next caller, so a process that dies blocks no caller.
 -- Transcripts are not stored.
 
-create table private.summaries (
-    id uuid primary key default gen_random_uuid(),
-    channel_id uuid references public.channels (id) on delete cascade,
-    conversation_id uuid references public.conversations (id) on delete cascade,
-    last_seq bigint not null,
-    requested_count integer not null,
-    model text not null,
-    prompt_version integer not null,
-    lease uuid not null default gen_random_uuid(),
-    lease_expires_at timestamptz not null,
-    is_counted boolean not null default false,
-    answer jsonb,
-    failure jsonb,
-    finished_at timestamptz,
-    leased_at timestamptz not null default now(),
-    constraint summaries_request_unique
-    unique nulls not distinct (channel_id, conversation_id, last_seq, requested_count, model, prompt_version),
-    constraint summaries_have_one_subject check (num_nonnulls(channel_id, conversation_id) = 1),
-    constraint summaries_is_answer_or_failure check (answer is null or failure is null),
-    constraint summaries_finished_with_something check ((finished_at is null) = (coalesce(answer, failure) is null))
-);
-comment on table private.summaries is
-'The answer of the model for one state of a channel and one set of parameters, or the lease of the caller that asks the
-model now.';
-comment on column private.summaries.requested_count is 'The messageCount of the request; 0 for all recent messages.';
-comment on column private.summaries.last_seq is
-'Channel: the last event that changed its text. Conversation: its version.';
-comment on column private.summaries.lease is
-'The token with which its caller stores the answer. Each new lease has a new token.';
-comment on column private.summaries.lease_expires_at is 'From this time on, another caller may take the lease.';
-comment on column private.summaries.is_counted is 'Whether its lease counts against the limit of the project.';
-comment on column private.summaries.failure is
-'Status, code and message of the error, for the callers that poll. The next caller asks the model again.';
-create index summaries_conversation_id_idx on private.summaries (conversation_id) where conversation_id is not null;
-create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, lease_expires_at));
-alter table private.summaries enable row level security;
-
 create function private.is_my_conversation(p_conversation_id uuid) returns boolean
 language plpgsql
 stable
@@ -60,8 +23,8 @@ comment on function private.is_my_conversation(uuid) is 'Whether a conversation 
 
 -- Definer, because no client role may write summaries. One of the first two arguments is null.
 create function private.lease_summary(
-    p_channel_id uuid, p_conversation_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
-    p_lease_seconds integer,
+    p_channel_id uuid, p_conversation_id uuid, p_last_seq bigint, p_count integer, p_model text,
+    p_prompt_version integer, p_lease_seconds integer,
     out id uuid, out lease uuid, out max_bytes integer, out recent_days integer
 )
 language plpgsql

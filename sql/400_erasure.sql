@@ -158,6 +158,31 @@ $$;
 comment on function private.forget_senders(uuid, uuid[]) is
 'Removes a person from the log and the broadcasts of these groups. The log keeps that a message changed.';
 
+create function private.lock_erased_conversations(p_workspace_id uuid, p_person_id uuid, p_ids uuid[]) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- With the groups, in the order of ingest.
+    perform from public.conversations as conversation
+    where conversation.workspace_id = p_workspace_id and (
+        conversation.person_id = p_person_id or conversation.id = any(p_ids) or conversation.id in (
+            select own.conversation_id from private.group_participants as own where own.person_id = p_person_id
+        )
+    )
+    order by conversation.id
+    for update;
+    return array(
+        select conversation.id
+        from public.conversations as conversation
+        where conversation.workspace_id = p_workspace_id
+            and (conversation.person_id = p_person_id or conversation.id = any(p_ids))
+    );
+end
+$$;
+comment on function private.lock_erased_conversations(uuid, uuid, uuid[]) is
+'Locks the conversations and groups of a person and the named ones. Returns those to delete, which are not the groups.';
+
 -- Definer, because users may not delete what ingest writes. The function checks who manages the workspace.
 create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
 language plpgsql
@@ -197,21 +222,7 @@ begin
             'A conversation does not exist or is not yours. Check conversation_ids.', 'conversation_ids'
         );
     end if;
-    -- All at once and in the order of ingest.
-    perform from public.conversations as conversation
-    where conversation.workspace_id = v_person.workspace_id and (
-        conversation.person_id = p_person_id or conversation.id = any(p_conversation_ids) or conversation.id in (
-            select own.conversation_id from private.group_participants as own where own.person_id = p_person_id
-        )
-    )
-    order by conversation.id
-    for update;
-    v_conversations := array(
-        select conversation.id
-        from public.conversations as conversation
-        where conversation.workspace_id = v_person.workspace_id
-            and (conversation.person_id = p_person_id or conversation.id = any(p_conversation_ids))
-    );
+    v_conversations := private.lock_erased_conversations(v_person.workspace_id, p_person_id, p_conversation_ids);
     select count(*) into v_messages
     from public.conversation_messages as stored
     where stored.conversation_id = any(v_conversations);
@@ -233,9 +244,9 @@ begin
 end
 $$;
 comment on function private.erase_person(uuid, uuid[]) is
-'Deletes a person of the caller, the conversations matched to it and the named ones, and what it wrote in groups. Returns the receipt with
-similar_conversation_ids: conversations that stay and share the last ten digits of the phone number. PT404 if the person
-or a conversation is not the caller''s.';
+'Deletes a person of the caller, the conversations matched to it and the named ones, and what it wrote in groups.
+Returns the receipt with similar_conversation_ids: conversations that stay and share the last ten digits of the phone
+number. PT404 if the person or a conversation is not the caller''s.';
 
 create function public.erase_person(jsonb) returns json
 language plpgsql

@@ -441,7 +441,7 @@ grant execute on function
     private.unmerge_people(uuid),
     private.find_cursor(jsonb, text, uuid),
     private.list_channel_events(uuid, bigint, integer, integer),
-    private.inbox_epoch(),
+    private.render_inbox_cursor(private.inbox_position),
     private.list_inbox_changes(uuid, xid8, bigint, integer, integer),
     private.parse_inbox_cursor(text),
     private.list_my_channels(integer, integer),
@@ -741,7 +741,7 @@ grant execute on function
         private.ingest_source, jsonb, private.ingest_conversation[], private.ingest_message[],
         private.ingest_update[], uuid[]
     ),
-    private.inbox_epoch(),
+    private.render_inbox_cursor(private.inbox_position),
     private.list_inbox_changes(uuid, xid8, bigint, integer, integer),
     private.parse_inbox_cursor(text),
     private.is_valid_key(text),

@@ -2935,6 +2935,124 @@ end
 $$;
 comment on function private.is_valid_key(text) is 'Checks whether a secret is a valid key of any connection.';
 
+-- Cursors of the log of conversations (124_inbox_changes).
+-- Promise: a cursor tells nothing. Its position would tell the pace of others, because it counts the transactions of
+-- the whole cluster.
+
+create type private.inbox_position as (xid xid8, id bigint, place integer);
+comment on type private.inbox_position is
+'A place in the log: the transaction, the row and the place of a conversation in it.';
+
+create table private.inbox_cursor_key (
+    is_only boolean primary key default true,
+    key bytea not null default uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
+    constraint inbox_cursor_key_is_only check (is_only)
+);
+comment on table private.inbox_cursor_key is
+'The secret that hides positions in cursors. After a change of it, clients read their conversations again.';
+alter table private.inbox_cursor_key enable row level security;
+insert into private.inbox_cursor_key default values;
+
+-- Definer, because only superusers and pg_monitor may ask in some versions.
+create function private.inbox_epoch() returns text
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return left(md5(
+        (select control.system_identifier from pg_control_system() as control)
+        || '.' || (select control.timeline_id from pg_control_checkpoint() as control)
+    ), 8);
+end
+$$;
+comment on function private.inbox_epoch() is
+'Names this database server and its timeline: a restored server gives the same transaction ids again, so old cursors are
+invalid.';
+
+create function private.hash_word(p_hash bytea, p_number integer) returns bigint
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return ('x' || encode(substring(p_hash from 8 * p_number - 7 for 8), 'hex'))::bit(64)::bigint;
+end
+$$;
+comment on function private.hash_word(bytea, integer) is 'Eight bytes as a number; p_number counts from 1.';
+
+-- Definer, because no client reads the key.
+create function private.render_inbox_cursor(p_position private.inbox_position) returns text
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_key bytea := (select known.key from private.inbox_cursor_key as known);
+    -- Two cursors of one position differ, so that they do not tell whether others wrote in between.
+    v_salt bytea := substring(uuid_send(gen_random_uuid()) from 1 for 6);
+    v_plain bytea := int8send(p_position.xid::text::bigint) || int8send(p_position.id) || int8send(p_position.place);
+    v_tag bytea := substring(sha256(v_key || v_salt || v_plain) from 1 for 10);
+    v_mask bytea := sha256(v_key || v_salt || v_tag);
+    v_hidden bytea := '';
+begin
+    for v_number in 1..3 loop
+        v_hidden := v_hidden
+            || int8send(private.hash_word(v_plain, v_number) # private.hash_word(v_mask, v_number));
+    end loop;
+    return private.inbox_epoch() || '.' || encode(v_salt || v_tag || v_hidden, 'hex');
+end
+$$;
+comment on function private.render_inbox_cursor(private.inbox_position) is
+'The cursor of a position: the server, and the position, hidden and signed.';
+
+-- Definer, because no client reads the key.
+create function private.parse_inbox_cursor(p_cursor text) returns private.inbox_position
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_parts text[] := regexp_match(p_cursor, '^([0-9a-f]{8})\.([0-9a-f]{32})([0-9a-f]{48})$');
+    v_key bytea := (select known.key from private.inbox_cursor_key as known);
+    v_head bytea := decode(v_parts[2], 'hex');
+    v_hidden bytea := decode(v_parts[3], 'hex');
+    v_mask bytea := sha256(v_key || v_head);
+    v_words bigint[];
+begin
+    if v_parts is not null and v_parts[1] <> private.inbox_epoch() then
+        perform private.fail(
+            409, 'cursor_expired',
+            'The database was restored after this cursor. Call without since and read the conversations again.', 'since'
+        );
+    end if;
+    for v_number in 1..3 loop
+        v_words[v_number] := private.hash_word(v_hidden, v_number) # private.hash_word(v_mask, v_number);
+    end loop;
+    if v_parts is null or substring(v_head from 7) <> substring(
+        sha256(
+            v_key || substring(v_head from 1 for 6)
+            || int8send(v_words[1]) || int8send(v_words[2]) || int8send(v_words[3])
+        ) from 1 for 10
+    ) then
+        perform private.fail(
+            400, 'invalid_cursor', 'since is not a cursor of this call. Send next_cursor of the answer before.', 'since'
+        );
+    elsif v_words[1]::text::xid8 > pg_snapshot_xmax(pg_current_snapshot()) then
+        perform private.fail(
+            409, 'cursor_expired',
+            'The database was restored after this cursor. Call without since and read the conversations again.', 'since'
+        );
+    end if;
+    return (v_words[1]::text::xid8, v_words[2], v_words[3]::integer)::private.inbox_position;
+end
+$$;
+comment on function private.parse_inbox_cursor(text) is
+'The position of a cursor in the log. PT400 if it is not a cursor, PT409 if it is from another server.';
+
 -- Ingested conversations and their messages, one row each.
 -- Promise: message_count, last_message_at and last_message_preview always agree with the messages.
 
@@ -3769,9 +3887,9 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Storage keeps the type that the client names, also spaces and several types. Browsers run scripts in HTML, SVG and
-    -- any XML, and they guess the type of a file whose type is missing, unknown or malformed. Office documents have
-    -- openxml in their type and are no XML for a browser.
+    -- Storage keeps the type that the client names, also spaces and several types. Browsers run scripts in HTML, SVG
+    -- and any XML, and they guess the type of a file whose type is missing, unknown or malformed. Office documents
+    -- have openxml in their type and are no XML for a browser.
     return coalesce(
         p_type ~* '^\s*[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9]'
         and p_type !~* 'html|svg|[/+](xml|xsl)|multipart/|unknown',
@@ -3997,49 +4115,6 @@ $$;
 comment on function private.forget_inbox_changes_trigger() is
 'Trigger: deletes the log of deleted workspaces.';
 
--- Definer, because only superusers and pg_monitor may ask in some versions.
-create function private.inbox_epoch() returns text
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return left(md5(
-        (select control.system_identifier from pg_control_system() as control)
-        || '.' || (select control.timeline_id from pg_control_checkpoint() as control)
-    ), 8);
-end
-$$;
-comment on function private.inbox_epoch() is
-'Names this database server and its timeline: a restored server gives the same transaction ids again, so old cursors are
-invalid.';
-
-create function private.parse_inbox_cursor(p_cursor text)
-returns table (xid xid8, id bigint, place integer)
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_parts text[] := regexp_match(p_cursor, '^([0-9a-f]{8})\.([0-9]{1,19})\.([0-9]{1,18})\.([0-9]{1,9})$');
-begin
-    if v_parts is null or v_parts[2]::numeric > 9223372036854775807 then
-        perform private.fail(
-            400, 'invalid_cursor', 'since is not a cursor of this call. Send next_cursor of the answer before.', 'since'
-        );
-    elsif v_parts[1] <> private.inbox_epoch() or v_parts[2]::xid8 > pg_snapshot_xmax(pg_current_snapshot()) then
-        perform private.fail(
-            409, 'cursor_expired',
-            'The database was restored after this cursor. Call without since and read the conversations again.', 'since'
-        );
-    end if;
-    return query select v_parts[2]::xid8, v_parts[3]::bigint, v_parts[4]::integer;
-end
-$$;
-comment on function private.parse_inbox_cursor(text) is
-'The position of a cursor in the log. PT400 if it is not a cursor, PT409 if it is from another server.';
-
 create function private.render_inbox_change(p_conversation_id uuid, p_external_ids text[], p_senders text[])
 returns jsonb
 language plpgsql
@@ -4163,13 +4238,15 @@ begin
             || private.render_inbox_change(entry.conversation_id, coalesce(entry.external_ids, '{}'), entry.senders)
             order by entry.xid, entry.id, entry.place
         ), '[]') as data,
-        (array_agg(entry.xid || '.' || entry.id || '.' || entry.place order by
-            entry.xid desc, entry.id desc, entry.place desc))[1] as last
+        (array_agg(row(entry.xid, entry.id, entry.place)::private.inbox_position
+            order by entry.xid desc, entry.id desc, entry.place desc))[1] as last
     into v_answer
     from entry;
     return jsonb_build_object(
         'data', v_answer.data,
-        'next_cursor', private.inbox_epoch() || '.' || coalesce(v_answer.last, p_xid || '.' || p_id || '.' || p_place),
+        'next_cursor', private.render_inbox_cursor(
+            coalesce(v_answer.last, (p_xid, p_id, p_place)::private.inbox_position)
+        ),
         'has_more', v_answer.number = p_limit
     );
 end
@@ -4186,7 +4263,7 @@ declare
     v_workspace_id uuid := private.parse_uuid($1, 'workspace_id', false);
     v_limit integer := private.parse_integer($1, 'limit', 1, 100, 100);
     v_since text := private.scalar_text($1, 'since');
-    v_cursor record;
+    v_cursor private.inbox_position;
     v_page jsonb;
 begin
     if v_workspace_id is not null
@@ -4197,11 +4274,13 @@ begin
         );
     elsif v_since is null then
         return private.succeed('[]', jsonb_build_object(
-            'next_cursor', private.inbox_epoch() || '.' || pg_snapshot_xmin(pg_current_snapshot())::text || '.0.0',
+            'next_cursor', private.render_inbox_cursor(
+                (pg_snapshot_xmin(pg_current_snapshot()), 0, 0)::private.inbox_position
+            ),
             'has_more', false
         ));
     end if;
-    select * into v_cursor from private.parse_inbox_cursor(v_since);
+    v_cursor := private.parse_inbox_cursor(v_since);
     v_page := private.list_inbox_changes(
         v_workspace_id, v_cursor.xid, v_cursor.id, v_cursor.place, v_limit
     );
@@ -15250,8 +15329,45 @@ comment on function private.admit_message_trigger() is
 'Gives a new message its number, time, thread and event, moves the read marker of its author, and requires a parent of
 the same channel. A repeated id gets no number.';
 
--- How many new summaries a user and the project may start in a UTC day.
+-- The table of summaries, and how many new ones a user and the project may start in a UTC day.
 -- Promise: a summary counts once Claude has returned anything, also if it failed.
+
+create table private.summaries (
+    id uuid primary key default gen_random_uuid(),
+    channel_id uuid references public.channels (id) on delete cascade,
+    conversation_id uuid references public.conversations (id) on delete cascade,
+    last_seq bigint not null,
+    requested_count integer not null,
+    model text not null,
+    prompt_version integer not null,
+    lease uuid not null default gen_random_uuid(),
+    lease_expires_at timestamptz not null,
+    is_counted boolean not null default false,
+    answer jsonb,
+    failure jsonb,
+    finished_at timestamptz,
+    leased_at timestamptz not null default now(),
+    constraint summaries_request_unique
+    unique nulls not distinct (channel_id, conversation_id, last_seq, requested_count, model, prompt_version),
+    constraint summaries_have_one_subject check (num_nonnulls(channel_id, conversation_id) = 1),
+    constraint summaries_is_answer_or_failure check (answer is null or failure is null),
+    constraint summaries_finished_with_something check ((finished_at is null) = (coalesce(answer, failure) is null))
+);
+comment on table private.summaries is
+'The answer of the model for one state of a channel and one set of parameters, or the lease of the caller that asks the
+model now.';
+comment on column private.summaries.requested_count is 'The messageCount of the request; 0 for all recent messages.';
+comment on column private.summaries.last_seq is
+'Channel: the last event that changed its text. Conversation: its version.';
+comment on column private.summaries.lease is
+'The token with which its caller stores the answer. Each new lease has a new token.';
+comment on column private.summaries.lease_expires_at is 'From this time on, another caller may take the lease.';
+comment on column private.summaries.is_counted is 'Whether its lease counts against the limit of the project.';
+comment on column private.summaries.failure is
+'Status, code and message of the error, for the callers that poll. The next caller asks the model again.';
+create index summaries_conversation_id_idx on private.summaries (conversation_id) where conversation_id is not null;
+create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, lease_expires_at));
+alter table private.summaries enable row level security;
 
 create table private.summary_counts (
     user_id uuid primary key references auth.users (id) on delete cascade,
@@ -15449,43 +15565,6 @@ comment on function private.list_conversation_lines(uuid, integer) is
 -- for its answer. A lease that expires goes to the next caller, so a process that dies blocks no caller.
 -- Transcripts are not stored.
 
-create table private.summaries (
-    id uuid primary key default gen_random_uuid(),
-    channel_id uuid references public.channels (id) on delete cascade,
-    conversation_id uuid references public.conversations (id) on delete cascade,
-    last_seq bigint not null,
-    requested_count integer not null,
-    model text not null,
-    prompt_version integer not null,
-    lease uuid not null default gen_random_uuid(),
-    lease_expires_at timestamptz not null,
-    is_counted boolean not null default false,
-    answer jsonb,
-    failure jsonb,
-    finished_at timestamptz,
-    leased_at timestamptz not null default now(),
-    constraint summaries_request_unique
-    unique nulls not distinct (channel_id, conversation_id, last_seq, requested_count, model, prompt_version),
-    constraint summaries_have_one_subject check (num_nonnulls(channel_id, conversation_id) = 1),
-    constraint summaries_is_answer_or_failure check (answer is null or failure is null),
-    constraint summaries_finished_with_something check ((finished_at is null) = (coalesce(answer, failure) is null))
-);
-comment on table private.summaries is
-'The answer of the model for one state of a channel and one set of parameters, or the lease of the caller that asks the
-model now.';
-comment on column private.summaries.requested_count is 'The messageCount of the request; 0 for all recent messages.';
-comment on column private.summaries.last_seq is
-'Channel: the last event that changed its text. Conversation: its version.';
-comment on column private.summaries.lease is
-'The token with which its caller stores the answer. Each new lease has a new token.';
-comment on column private.summaries.lease_expires_at is 'From this time on, another caller may take the lease.';
-comment on column private.summaries.is_counted is 'Whether its lease counts against the limit of the project.';
-comment on column private.summaries.failure is
-'Status, code and message of the error, for the callers that poll. The next caller asks the model again.';
-create index summaries_conversation_id_idx on private.summaries (conversation_id) where conversation_id is not null;
-create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, lease_expires_at));
-alter table private.summaries enable row level security;
-
 create function private.is_my_conversation(p_conversation_id uuid) returns boolean
 language plpgsql
 stable
@@ -15506,8 +15585,8 @@ comment on function private.is_my_conversation(uuid) is 'Whether a conversation 
 
 -- Definer, because no client role may write summaries. One of the first two arguments is null.
 create function private.lease_summary(
-    p_channel_id uuid, p_conversation_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
-    p_lease_seconds integer,
+    p_channel_id uuid, p_conversation_id uuid, p_last_seq bigint, p_count integer, p_model text,
+    p_prompt_version integer, p_lease_seconds integer,
     out id uuid, out lease uuid, out max_bytes integer, out recent_days integer
 )
 language plpgsql
@@ -17886,6 +17965,31 @@ $$;
 comment on function private.forget_senders(uuid, uuid[]) is
 'Removes a person from the log and the broadcasts of these groups. The log keeps that a message changed.';
 
+create function private.lock_erased_conversations(p_workspace_id uuid, p_person_id uuid, p_ids uuid[]) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- With the groups, in the order of ingest.
+    perform from public.conversations as conversation
+    where conversation.workspace_id = p_workspace_id and (
+        conversation.person_id = p_person_id or conversation.id = any(p_ids) or conversation.id in (
+            select own.conversation_id from private.group_participants as own where own.person_id = p_person_id
+        )
+    )
+    order by conversation.id
+    for update;
+    return array(
+        select conversation.id
+        from public.conversations as conversation
+        where conversation.workspace_id = p_workspace_id
+            and (conversation.person_id = p_person_id or conversation.id = any(p_ids))
+    );
+end
+$$;
+comment on function private.lock_erased_conversations(uuid, uuid, uuid[]) is
+'Locks the conversations and groups of a person and the named ones. Returns those to delete, which are not the groups.';
+
 -- Definer, because users may not delete what ingest writes. The function checks who manages the workspace.
 create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
 language plpgsql
@@ -17925,21 +18029,7 @@ begin
             'A conversation does not exist or is not yours. Check conversation_ids.', 'conversation_ids'
         );
     end if;
-    -- All at once and in the order of ingest.
-    perform from public.conversations as conversation
-    where conversation.workspace_id = v_person.workspace_id and (
-        conversation.person_id = p_person_id or conversation.id = any(p_conversation_ids) or conversation.id in (
-            select own.conversation_id from private.group_participants as own where own.person_id = p_person_id
-        )
-    )
-    order by conversation.id
-    for update;
-    v_conversations := array(
-        select conversation.id
-        from public.conversations as conversation
-        where conversation.workspace_id = v_person.workspace_id
-            and (conversation.person_id = p_person_id or conversation.id = any(p_conversation_ids))
-    );
+    v_conversations := private.lock_erased_conversations(v_person.workspace_id, p_person_id, p_conversation_ids);
     select count(*) into v_messages
     from public.conversation_messages as stored
     where stored.conversation_id = any(v_conversations);
@@ -17961,9 +18051,9 @@ begin
 end
 $$;
 comment on function private.erase_person(uuid, uuid[]) is
-'Deletes a person of the caller, the conversations matched to it and the named ones, and what it wrote in groups. Returns the receipt with
-similar_conversation_ids: conversations that stay and share the last ten digits of the phone number. PT404 if the person
-or a conversation is not the caller''s.';
+'Deletes a person of the caller, the conversations matched to it and the named ones, and what it wrote in groups.
+Returns the receipt with similar_conversation_ids: conversations that stay and share the last ten digits of the phone
+number. PT404 if the person or a conversation is not the caller''s.';
 
 create function public.erase_person(jsonb) returns json
 language plpgsql
@@ -21291,7 +21381,7 @@ grant execute on function
     private.unmerge_people(uuid),
     private.find_cursor(jsonb, text, uuid),
     private.list_channel_events(uuid, bigint, integer, integer),
-    private.inbox_epoch(),
+    private.render_inbox_cursor(private.inbox_position),
     private.list_inbox_changes(uuid, xid8, bigint, integer, integer),
     private.parse_inbox_cursor(text),
     private.list_my_channels(integer, integer),
@@ -21591,7 +21681,7 @@ grant execute on function
         private.ingest_source, jsonb, private.ingest_conversation[], private.ingest_message[],
         private.ingest_update[], uuid[]
     ),
-    private.inbox_epoch(),
+    private.render_inbox_cursor(private.inbox_position),
     private.list_inbox_changes(uuid, xid8, bigint, integer, integer),
     private.parse_inbox_cursor(text),
     private.is_valid_key(text),

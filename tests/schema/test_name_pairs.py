@@ -25,7 +25,7 @@ HELPERS = {
     "count_replies": "the total of list_messages in a thread",
     "find_cursor": "a step of calls that return pages",
     "find_channel_state": "fields of list_messages",
-    "inbox_epoch": "a step of list_inbox_changes without a cursor",
+    "render_inbox_cursor": "a step of list_inbox_changes without a cursor",
     "index_languages": "a step of index_conversations, for messages of channels",
     "is_valid_key": "a step of messaging_ingest, for a connection that it does not know",
     "list_group_participants": "public.participants is a computed field, named as clients read it",

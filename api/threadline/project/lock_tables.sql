@@ -23,6 +23,7 @@ begin
                 private.group_participants,
                 private.idempotency_keys,
                 private.inbox_changes,
+                private.inbox_cursor_key,
                 private.inbox_log_starts,
                 private.language_backlog,
                 private.late_matches,
