@@ -59,7 +59,7 @@ declare
     v_plain bytea := int8send(p_position.xid::text::bigint) || int8send(p_position.id) || int8send(p_position.place);
     v_tag bytea := substring(sha256(v_key || v_salt || v_plain) from 1 for 10);
     v_mask bytea := sha256(v_key || v_salt || v_tag);
-    v_hidden bytea := '';
+    v_hidden bytea := '\x'::bytea;
 begin
     for v_number in 1..3 loop
         v_hidden := v_hidden
@@ -86,25 +86,24 @@ declare
     v_mask bytea := sha256(v_key || v_head);
     v_words bigint[];
 begin
-    if v_parts is not null and v_parts[1] <> private.inbox_epoch() then
+    if v_parts is null then
         perform private.fail(
-            409, 'cursor_expired',
-            'The database was restored after this cursor. Call without since and read the conversations again.', 'since'
+            400, 'invalid_cursor', 'since is not a cursor of this call. Send next_cursor of the answer before.', 'since'
         );
     end if;
     for v_number in 1..3 loop
         v_words[v_number] := private.hash_word(v_hidden, v_number) # private.hash_word(v_mask, v_number);
     end loop;
-    if v_parts is null or substring(v_head from 7) <> substring(
-        sha256(
-            v_key || substring(v_head from 1 for 6)
-            || int8send(v_words[1]) || int8send(v_words[2]) || int8send(v_words[3])
-        ) from 1 for 10
-    ) then
-        perform private.fail(
-            400, 'invalid_cursor', 'since is not a cursor of this call. Send next_cursor of the answer before.', 'since'
-        );
-    elsif v_words[1]::text::xid8 > pg_snapshot_xmax(pg_current_snapshot()) then
+    if v_parts[1] <> private.inbox_epoch()
+        -- Another database made it.
+        or substring(v_head from 7) <> substring(
+            sha256(
+                v_key || substring(v_head from 1 for 6)
+                || int8send(v_words[1]) || int8send(v_words[2]) || int8send(v_words[3])
+            ) from 1 for 10
+        )
+        or v_words[1]::text::xid8 > pg_snapshot_xmax(pg_current_snapshot())
+    then
         perform private.fail(
             409, 'cursor_expired',
             'The database was restored after this cursor. Call without since and read the conversations again.', 'since'

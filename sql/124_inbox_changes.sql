@@ -236,12 +236,8 @@ begin
             order by entry.xid desc, entry.id desc, entry.place desc))[1] as last
     into v_answer
     from entry;
-    return jsonb_build_object(
-        'data', v_answer.data,
-        'next_cursor', private.render_inbox_cursor(
-            coalesce(v_answer.last, (p_xid, p_id, p_place)::private.inbox_position)
-        ),
-        'has_more', v_answer.number = p_limit
+    return jsonb_build_object('data', v_answer.data, 'has_more', v_answer.number = p_limit, 'next_cursor',
+        private.render_inbox_cursor(coalesce(v_answer.last, (p_xid, p_id, p_place)::private.inbox_position))
     );
 end
 $$;

@@ -32,6 +32,7 @@ HELPERS = {
     "list_messaging_keys": "public.keys is a computed field, named as clients read it",
     "list_stemmers": "a step of search_messages, before it reads the query",
     "lock_my_channel": "a step of calls that write to a channel",
+    "parse_inbox_cursor": "a step of list_inbox_changes with a cursor",
     "offer_uploads": "a step of messaging_ingest",
     "record_export": "a step of export_conversation and export_channel",
 }

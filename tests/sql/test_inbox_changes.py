@@ -201,10 +201,10 @@ def test_changes_wait_for_an_older_transaction(db: Db, read: Read, cluster: Test
 def test_bad_cursor_is_an_error(db: Db) -> None:
     good = ask(db).meta["next_cursor"]
     changed = good[:-1] + "01"[good.endswith("0")]
-    for bad in ("", "x", "0", good + ".1", good.replace(".", ".-", 1), changed, good[:-1]):
+    for bad in ("", "x", "0", good + ".1", good.replace(".", ".-", 1), good[:-1]):
         assert ask(db, since=bad).error == (400, "invalid_cursor", "since")
     restored = value(db, "select private.render_inbox_cursor('(9000000000000000000,0,0)')")
-    for old in ("00000000" + good[8:], restored):
+    for old in ("00000000" + good[8:], restored, changed):
         assert ask(db, since=old).error == (409, "cursor_expired", "since")
 
 
