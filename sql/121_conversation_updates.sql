@@ -16,7 +16,7 @@ create table public.conversation_updates (
 );
 comment on table public.conversation_updates is
 'What happened to messages after they were sent, also to messages that have not come yet. Of each type and actor the
-latest is kept, and every text of an edited message. A deleted message keeps no texts and no files.';
+latest is kept, and every text of an edited message. A deleted message keeps no texts, reactions and files.';
 comment on column public.conversation_updates.external_id is 'The message''s identifier on its platform.';
 comment on column public.conversation_updates.sender is 'The message''s sender in a group, else empty.';
 comment on column public.conversation_updates.type is

@@ -214,7 +214,7 @@ begin
             given.at, given.sequence, given.value
         from given
         -- A deleted message keeps no texts and no files.
-        where given.type not in ('edited', 'media') or not exists (
+        where given.type not in ('edited', 'media', 'reaction', 'failed') or not exists (
             select from public.conversation_updates as deletion
             where (deletion.conversation_id, deletion.external_id, deletion.type)
                 = (given.conversation_id, given.external_id, 'deleted')
@@ -257,7 +257,7 @@ begin
         and known.conversation_id = p_ids[given.parent]
         and known.external_id = given.external_id
         and private.is_same_sender(known.sender, given.sender)
-        and known.type in ('edited', 'media');
+        and known.type in ('edited', 'media', 'reaction', 'failed');
     -- No user reads the file from now on, and the sweep removes it from Storage.
     delete from private.conversation_media as known
     using unnest(p_updates) as given
@@ -268,7 +268,7 @@ begin
 end
 $$;
 comment on function private.delete_erased_texts(private.ingest_update[], uuid[]) is
-'Deletes the edits and the files of messages that a request deletes.';
+'Deletes the edits, reactions, failures and files of messages that a request deletes.';
 
 create function private.list_updates(p_conversation_id uuid, p_external_id text, p_sender text)
 returns public.conversation_updates[]

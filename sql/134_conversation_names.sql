@@ -234,6 +234,9 @@ begin
         select from jsonb_array_elements(p_conversations) as given
         where jsonb_typeof(given.value -> 'continues') = 'string' and not exists (
             select from private.conversation_aliases as alias
+            -- Connections of several owners may share a scope, and each owner has conversations of their own.
+            inner join public.conversations as conversation
+                on alias.conversation_id = conversation.id and conversation.user_id = p_source.user_id
             where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
                 and alias.external_id = given.value ->> 'external_conversation_id' collate "C"
                 and alias.continues = given.value ->> 'continues' collate "C"
@@ -252,6 +255,8 @@ as $$
 begin
     if p_created <> '{}' and exists (
         select from private.conversation_aliases as alias
+        inner join public.conversations as conversation
+            on alias.conversation_id = conversation.id and conversation.user_id = p_source.user_id
         where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
             and alias.external_id = any(array(select jsonb_object_keys(p_created)) collate "C")
             and alias.continues is not null

@@ -76,6 +76,16 @@ begin
     using gone
     where (known.conversation_id, known.external_id, known.sender)
         = (gone.conversation_id, gone.external_id, gone.sender);
+    -- Edits hold texts. Deletions stay, so that a message that comes again stays deleted.
+    delete from public.conversation_updates as known
+    using gone
+    where (known.conversation_id, known.external_id) = (gone.conversation_id, gone.external_id)
+        and private.is_same_sender(known.sender, gone.sender) and known.type <> 'deleted'
+        and not exists (
+            select from public.conversation_messages as stored
+            where (stored.conversation_id, stored.external_id) = (known.conversation_id, known.external_id)
+                and private.is_same_sender(stored.sender, known.sender)
+        );
     insert into private.inbox_changes (workspace_id, conversation_ids, external_ids, senders)
     select
         gone.workspace_id, array_agg(gone.conversation_id), array_agg(gone.external_id), array_agg(gone.sender)
@@ -86,7 +96,8 @@ begin
 end
 $$;
 comment on function private.forget_ingested_trigger() is
-'Trigger: writes deleted rows of messages into the log, and removes them from the search index.';
+'Trigger: writes deleted rows of messages into the log, and removes their updates and their entries of the search index.
+A deletion is kept.';
 
 -- Definer, as the one above.
 create function private.change_ingested_trigger() returns trigger

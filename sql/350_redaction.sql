@@ -196,16 +196,19 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_ids text[];
 begin
     -- The old rows are conversations or messages of conversations.
-    perform private.redact_conversations(array(
-        select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone
-    ));
+    v_ids := array(select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone);
+    perform private.redact_conversations(v_ids);
+    -- A summary may quote the text, also one that the model writes now.
+    delete from private.summaries as known where known.conversation_id = any(v_ids::uuid[]);
     return null;
 end
 $$;
 comment on function private.redact_inbox_trigger() is
-'Redacts the broadcasts of conversations that were deleted or lost messages.';
+'Redacts the broadcasts of conversations that were deleted or lost messages, and deletes their summaries.';
 
 -- Definer, for the same reason.
 create function private.redact_deleted_messages_trigger() returns trigger
@@ -213,15 +216,22 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-begin
-    perform private.redact_conversations(array(
+declare
+    v_ids text[] := array(
         select distinct gone.conversation_id::text
         from gone
         inner join changed using (conversation_id, external_id, sender)
         where gone.deleted_at is null and changed.deleted_at is not null
-    ));
+    );
+begin
+    if v_ids <> '{}' then
+        perform private.redact_conversations(v_ids);
+        -- finish_summary refuses those that the model writes now.
+        delete from private.summaries as known
+        where known.conversation_id = any(v_ids::uuid[]) and known.answer is not null;
+    end if;
     return null;
 end
 $$;
 comment on function private.redact_deleted_messages_trigger() is
-'Redacts the broadcasts of conversations in which a sender deleted a message.';
+'Redacts the broadcasts of conversations in which a sender deleted a message, and deletes their summaries.';

@@ -59,8 +59,14 @@ create trigger workspace_members_10_refuse
 before insert on public.workspace_members
 for each statement execute function private.refuse_statement_trigger('create_invitation');
 create trigger workspace_members_20_audit
-after insert or update or delete on public.workspace_members
+after insert or delete on public.workspace_members
 for each row execute function private.audit_member_trigger();
+create trigger workspace_members_21_audit
+after update on public.workspace_members
+for each row when (
+    (old.workspace_id, old.user_id, old.role) is distinct from (new.workspace_id, new.user_id, new.role)
+)
+execute function private.audit_member_trigger();
 -- After 20: the log says that the member left, then who became owner.
 create trigger workspace_members_30_hand_over
 after delete on public.workspace_members

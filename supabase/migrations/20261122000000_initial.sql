@@ -3420,7 +3420,7 @@ create table public.conversation_updates (
 );
 comment on table public.conversation_updates is
 'What happened to messages after they were sent, also to messages that have not come yet. Of each type and actor the
-latest is kept, and every text of an edited message. A deleted message keeps no texts and no files.';
+latest is kept, and every text of an edited message. A deleted message keeps no texts, reactions and files.';
 comment on column public.conversation_updates.external_id is 'The message''s identifier on its platform.';
 comment on column public.conversation_updates.sender is 'The message''s sender in a group, else empty.';
 comment on column public.conversation_updates.type is
@@ -6580,7 +6580,7 @@ begin
             given.at, given.sequence, given.value
         from given
         -- A deleted message keeps no texts and no files.
-        where given.type not in ('edited', 'media') or not exists (
+        where given.type not in ('edited', 'media', 'reaction', 'failed') or not exists (
             select from public.conversation_updates as deletion
             where (deletion.conversation_id, deletion.external_id, deletion.type)
                 = (given.conversation_id, given.external_id, 'deleted')
@@ -6623,7 +6623,7 @@ begin
         and known.conversation_id = p_ids[given.parent]
         and known.external_id = given.external_id
         and private.is_same_sender(known.sender, given.sender)
-        and known.type in ('edited', 'media');
+        and known.type in ('edited', 'media', 'reaction', 'failed');
     -- No user reads the file from now on, and the sweep removes it from Storage.
     delete from private.conversation_media as known
     using unnest(p_updates) as given
@@ -6634,7 +6634,7 @@ begin
 end
 $$;
 comment on function private.delete_erased_texts(private.ingest_update[], uuid[]) is
-'Deletes the edits and the files of messages that a request deletes.';
+'Deletes the edits, reactions, failures and files of messages that a request deletes.';
 
 create function private.list_updates(p_conversation_id uuid, p_external_id text, p_sender text)
 returns public.conversation_updates[]
@@ -6952,6 +6952,9 @@ begin
         select from jsonb_array_elements(p_conversations) as given
         where jsonb_typeof(given.value -> 'continues') = 'string' and not exists (
             select from private.conversation_aliases as alias
+            -- Connections of several owners may share a scope, and each owner has conversations of their own.
+            inner join public.conversations as conversation
+                on alias.conversation_id = conversation.id and conversation.user_id = p_source.user_id
             where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
                 and alias.external_id = given.value ->> 'external_conversation_id' collate "C"
                 and alias.continues = given.value ->> 'continues' collate "C"
@@ -6970,6 +6973,8 @@ as $$
 begin
     if p_created <> '{}' and exists (
         select from private.conversation_aliases as alias
+        inner join public.conversations as conversation
+            on alias.conversation_id = conversation.id and conversation.user_id = p_source.user_id
         where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
             and alias.external_id = any(array(select jsonb_object_keys(p_created)) collate "C")
             and alias.continues is not null
@@ -14997,6 +15002,16 @@ begin
     using gone
     where (known.conversation_id, known.external_id, known.sender)
         = (gone.conversation_id, gone.external_id, gone.sender);
+    -- Edits hold texts. Deletions stay, so that a message that comes again stays deleted.
+    delete from public.conversation_updates as known
+    using gone
+    where (known.conversation_id, known.external_id) = (gone.conversation_id, gone.external_id)
+        and private.is_same_sender(known.sender, gone.sender) and known.type <> 'deleted'
+        and not exists (
+            select from public.conversation_messages as stored
+            where (stored.conversation_id, stored.external_id) = (known.conversation_id, known.external_id)
+                and private.is_same_sender(stored.sender, known.sender)
+        );
     insert into private.inbox_changes (workspace_id, conversation_ids, external_ids, senders)
     select
         gone.workspace_id, array_agg(gone.conversation_id), array_agg(gone.external_id), array_agg(gone.sender)
@@ -15007,7 +15022,8 @@ begin
 end
 $$;
 comment on function private.forget_ingested_trigger() is
-'Trigger: writes deleted rows of messages into the log, and removes them from the search index.';
+'Trigger: writes deleted rows of messages into the log, and removes their updates and their entries of the search index.
+A deletion is kept.';
 
 -- Definer, as the one above.
 create function private.change_ingested_trigger() returns trigger
@@ -17773,16 +17789,19 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_ids text[];
 begin
     -- The old rows are conversations or messages of conversations.
-    perform private.redact_conversations(array(
-        select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone
-    ));
+    v_ids := array(select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone);
+    perform private.redact_conversations(v_ids);
+    -- A summary may quote the text, also one that the model writes now.
+    delete from private.summaries as known where known.conversation_id = any(v_ids::uuid[]);
     return null;
 end
 $$;
 comment on function private.redact_inbox_trigger() is
-'Redacts the broadcasts of conversations that were deleted or lost messages.';
+'Redacts the broadcasts of conversations that were deleted or lost messages, and deletes their summaries.';
 
 -- Definer, for the same reason.
 create function private.redact_deleted_messages_trigger() returns trigger
@@ -17790,18 +17809,25 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-begin
-    perform private.redact_conversations(array(
+declare
+    v_ids text[] := array(
         select distinct gone.conversation_id::text
         from gone
         inner join changed using (conversation_id, external_id, sender)
         where gone.deleted_at is null and changed.deleted_at is not null
-    ));
+    );
+begin
+    if v_ids <> '{}' then
+        perform private.redact_conversations(v_ids);
+        -- finish_summary refuses those that the model writes now.
+        delete from private.summaries as known
+        where known.conversation_id = any(v_ids::uuid[]) and known.answer is not null;
+    end if;
     return null;
 end
 $$;
 comment on function private.redact_deleted_messages_trigger() is
-'Redacts the broadcasts of conversations in which a sender deleted a message.';
+'Redacts the broadcasts of conversations in which a sender deleted a message, and deletes their summaries.';
 
 -- Erasure, with a receipt: the right to be forgotten. This file erases people; 401_user_erasure erases users.
 -- A receipt contains numbers and ids, never erased content.
@@ -20433,8 +20459,14 @@ create trigger workspace_members_10_refuse
 before insert on public.workspace_members
 for each statement execute function private.refuse_statement_trigger('create_invitation');
 create trigger workspace_members_20_audit
-after insert or update or delete on public.workspace_members
+after insert or delete on public.workspace_members
 for each row execute function private.audit_member_trigger();
+create trigger workspace_members_21_audit
+after update on public.workspace_members
+for each row when (
+    (old.workspace_id, old.user_id, old.role) is distinct from (new.workspace_id, new.user_id, new.role)
+)
+execute function private.audit_member_trigger();
 -- After 20: the log says that the member left, then who became owner.
 create trigger workspace_members_30_hand_over
 after delete on public.workspace_members

@@ -477,11 +477,13 @@ as restrictive for select to authenticated using (private.is_executed());
 
 drop function private.schema_version();
 create function private.schema_version() returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select '20261122000001'
+begin
+    return '20261122000001';
+end
 $$;
 comment on function private.schema_version() is
 'The newest migration of Threadline that this database has. Copies in other projects have other file names.';

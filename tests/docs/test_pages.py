@@ -50,13 +50,39 @@ def test_the_index_lists_each_page() -> None:
 
 
 def test_pages_name_tests_that_exist() -> None:
-    named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))}
-    files = [*ROOT.glob("tests/*/test_*.py"), *ROOT.glob("tests/devstack/*/test_*.py")]
-    texts = [file.read_text(encoding="utf-8") for file in files]
-    assert (
-        named - {name for text in texts for name in re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE)}
-        == set()
-    )
+    texts = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    tests = {
+        (str(file.relative_to(ROOT / "tests")), name)
+        for file in ROOT.glob("tests/**/test_*.py")
+        if "node_modules" not in file.parts
+        for name in re.findall(r"^(?:async )?def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert set(re.findall(r"`(test_\w+)`", texts)) - {name for _, name in tests} == set()
+    assert set(re.findall(r"`([\w/]+\.py)::(\w+)`", texts)) - tests == set()
+
+
+def test_each_finding_of_the_review_names_its_proof() -> None:
+    page = (ROOT / "docs" / "contributing" / "security-study.md").read_text(encoding="utf-8")
+    lines = [line.split(" | ") for line in page.splitlines() if line.startswith("| ") and "---" not in line]
+    numbers = {finding.removeprefix("| ").partition(" ")[0] for finding, *_ in lines}
+    wanted = {f"{kind}{n}" for kind, last in (("H", 4), ("M", 7), ("L", 8)) for n in range(1, last + 1)} | {"C2"}
+    assert wanted - numbers == set()
+    assert [line for line in lines if line[2] != "shown by |" and not re.search(r"::test_|\.md", line[2])] == []
+
+
+# `realtime.channel(name, options)` only passes on what its caller says.
+JOIN = re.compile(r"\.channel\((?!name, options\)|name, \{\"config\": config\})[^;]{0,200}")
+
+
+def test_each_client_joins_private_topics() -> None:
+    folders = ("docs", "examples", "packages", "console")
+    files = [
+        file for folder in folders for file in ROOT.glob(f"{folder}/**/*") if file.suffix in (".js", ".mjs", ".md")
+    ]
+    files = [ROOT / "README.md", *(file for file in files if not {"node_modules", "vendor"} & {*file.parts})]
+    joins = [(file.name, join) for file in files for join in JOIN.findall(file.read_text(encoding="utf-8"))]
+    assert len(joins) > 5
+    assert [each for each in joins if not re.search(r"\bprivate\W+[tT]rue\b", each[1])] == []
 
 
 def test_env_example_names_variables_of_the_settings_page() -> None:

@@ -1,19 +1,15 @@
 """packages/follow-js and packages/follow-py on the stack of `make up`, with the official clients under them."""
 
 import random
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import jwt
 import psycopg
 import pytest
-from threadline_devstack.keys import JWT_SECRET, PUBLISHABLE_KEY
 
-from tests.packages.agents import Agent, following
+from tests.packages.agents import Agent
+from tests.packages.bob import SECONDS, Bob, log
 from tests.support.calls import call, ingest, send
 from tests.support.database import add_channel
 from tests.support.idle import IdleProject
@@ -22,71 +18,13 @@ from tests.support.line import Line
 from tests.support.stack import RunningStack
 from tests.support.world import BOB, CAROL, MATTY
 
-SECONDS = 8.0  # within which a follower must be back, on a busy machine
-
 pytestmark = pytest.mark.parametrize("language", ["python", "javascript"])
-
-
-@pytest.fixture(scope="module")
-def database(stack: RunningStack) -> Iterator[psycopg.Connection[Any]]:
-    """Sign in to the database of the stack."""
-    with psycopg.connect(stack.database_url(), autocommit=True) as connection:
-        connection.execute("update private.settings set requests_per_minute = 1000000")
-        yield connection
-
-
-@pytest.fixture
-def calls(stack: RunningStack) -> Iterator[psycopg.Connection[Any]]:
-    """Sign in as the service, which commits each call."""
-    with psycopg.connect(stack.database_url("authenticator"), autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-def channel_id(database: psycopg.Connection[Any]) -> str:
-    """Create a channel of Matty, Bob and Carol."""
-    return add_channel(database, "followed", [MATTY, BOB, CAROL])
-
-
-@pytest.fixture
-def line(stack: RunningStack) -> Iterator[Line]:
-    """Open a line to the stack."""
-    line = Line(stack.port)
-    yield line
-    line.close()
-
-
-class Bob:
-    """Bob, whose token may change while he follows."""
-
-    def __init__(self, file: Path, language: str) -> None:
-        self._file, self._language = file, language
-        self.renew()
-
-    def renew(self, seconds: float = 3600, user_id: str = BOB) -> None:
-        """Get a token that is valid for some time, or that of another user."""
-        claims = {"sub": user_id, "aud": "authenticated", "role": "authenticated", "exp": int(time.time() + seconds)}
-        self._file.write_text(jwt.encode(claims, JWT_SECRET, algorithm="HS256"))
-
-    def following(self, line: Line, **options: Any) -> AbstractContextManager[Agent]:
-        """Follow for the block."""
-        return following(self._language, f"http://127.0.0.1:{line.port}", PUBLISHABLE_KEY, self._file, **options)
 
 
 @pytest.fixture
 def bob(tmp_path: Path, language: str) -> Bob:
     """Sign Bob in."""
     return Bob(tmp_path / "token", language)
-
-
-def log(db: psycopg.Connection[Any], channel_id: str) -> list[dict[str, Any]]:
-    """Return the log of a channel, as a member reads it."""
-    found: list[dict[str, Any]] = []
-    while True:
-        reply = call(db, "list_channel_events", MATTY, channel_id=channel_id, since=len(found), limit=1000)
-        found += reply.data
-        if not reply.meta["has_more"]:
-            return found
 
 
 def test_follower_misses_and_repeats_nothing_after_cuts(
@@ -112,23 +50,6 @@ def test_first_join_carries_the_token_of_the_callback(line: Line, bob: Bob, chan
     with bob.following(line, channelId=channel_id) as agent:
         agent.wait_for_state("live")
         assert agent.states() == ["live"]
-
-
-def test_follower_rejoins_seconds_after_a_fresh_token(
-    calls: psycopg.Connection[Any], line: Line, bob: Bob, channel_id: str
-) -> None:
-    bob.renew(12)  # enough for a slow start of the agent
-    with bob.following(line, channelId=channel_id, checkSeconds=600) as agent:
-        agent.wait_for_state("live")
-        agent.wait_for_state("offline")
-        send(calls, "while no token was valid", MATTY, channel_id)
-        time.sleep(3)
-        bob.renew()
-        assert agent.wait_for_seq(4) < SECONDS
-        agent.wait(lambda _: agent.states()[-1] == "live", SECONDS)
-        send(calls, "live again", MATTY, channel_id)
-        assert agent.wait_for_seq(5) < 2
-        assert agent.events() == log(calls, channel_id)
 
 
 def test_slow_handler_gets_one_event_at_a_time(
@@ -216,22 +137,6 @@ def test_two_followers_with_one_client_both_get_all(
         agent.wait_for_seq(8)
         agent.wait_for_seq(8, copy=2)
         assert agent.events(1) == agent.events(2) == log(calls, channel_id)
-
-
-def test_sleep_with_a_dead_connection_costs_seconds(
-    calls: psycopg.Connection[Any], line: Line, bob: Bob, channel_id: str
-) -> None:
-    with bob.following(line, channelId=channel_id, checkSeconds=600) as agent:
-        agent.wait_for_state("live")
-        agent.process.send_signal(signal.SIGSTOP)
-        line.kill()
-        send(calls, "while it slept", MATTY, channel_id)
-        time.sleep(16)
-        agent.process.send_signal(signal.SIGCONT)
-        assert agent.wait_for_seq(4) < SECONDS
-        time.sleep(SECONDS)
-        send(calls, "when it was awake", MATTY, channel_id)
-        assert agent.wait_for_seq(5) < SECONDS
 
 
 def test_idle_project_loses_no_first_message(

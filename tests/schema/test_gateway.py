@@ -31,6 +31,14 @@ where to_regprocedure(format('%I.%I(jsonb)', schema_name, function_name)) is nul
 """
 
 
+# How the gateway treats calls: all others are counted, answer in one page and take no Idempotency-Key.
+TREATED = {
+    "not is_counted": {"finish_upload"},
+    "is_paged": {"begin_upload", "export_channel", "export_conversation"},
+    "takes_idempotency_key": {"create_message", "reply_to_message", "toggle_reaction"},
+}
+
+
 def called() -> set[str]:
     """The functions that the service calls: the table of routes, and the names given to CALLERS."""
     names = {function for *_, function in CALLS}
@@ -90,3 +98,9 @@ def test_a_renamed_constraint_keeps_its_public_code(db: Db, code: str) -> None:
     db.execute("update private.constraint_codes set constraint_name = 'planted' where code = %s", [code])
     row = db.execute("select body::json #>> '{error,code}' from private.render_failure('23514', '', '', '', 'planted')")
     assert row.fetchone() == (code,)
+
+
+@pytest.mark.parametrize("condition", TREATED)
+def test_gateway_treats_only_these_calls_apart(db: Db, condition: str) -> None:
+    found = {name for (name,) in db.execute(f"select function_name from private.calls where {condition}")}
+    assert found == TREATED[condition]

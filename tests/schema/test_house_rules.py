@@ -56,6 +56,15 @@ RULES = {
         "create function public.planted() returns integer language sql set search_path = public as 'select 1'",
         "public.planted()",
     ),
+    # Up to Postgres 17, an SQL function that sets search_path is planned again at each call.
+    "every function is written in PL/pgSQL": Rule(
+        """
+        select oid::regprocedure::text from our_functions
+        where prolang <> (select oid from pg_language where lanname = 'plpgsql')
+        """,
+        "create function private.planted() returns integer language sql as 'select 1'",
+        "private.planted()",
+    ),
     # Up to Postgres 17, a plan that needs what is off has a cost of ten billion, and Postgres compiles it.
     "a function that turns a kind of plan off turns JIT off": Rule(
         """

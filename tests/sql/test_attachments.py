@@ -354,7 +354,15 @@ def test_only_the_service_states_the_size_of_an_image(db: Db) -> None:
     become(db, CAROL)
     db.execute("select private.set_image_size(%s, 1, 1)", (other["id"],))
     become(db, BOB)
+    third = store(db, BOB, "chart.png")
+    for width in (10, 20):  # the first one stays
+        request = json.dumps({"conversation_id": CHANNEL, "files": [{**third, "width": width, "height": 5}]})
+        finished = value(db, "select private.finish_upload(%s)", request)["data"]["files"][0]
+        assert (finished["width"], finished["height"]) == (10, 5)
     assert value(db, "select width from public.attachments where id = %s", other["id"]) is None
+    become_service(db)
+    db.execute("select private.set_image_size(%s, 7, 8)", (other["id"],))
+    assert rows(db, "select width, height from public.attachments where id = %s", other["id"]) == [(7, 8)]
 
 
 def test_search_finds_files_by_name(db: Db) -> None:
@@ -481,6 +489,35 @@ def test_unattached_file_is_swept_after_a_day(db: Db) -> None:
     assert swept(db) == {failed, unsent}  # until Storage has removed them
 
 
+def test_sweep_takes_the_oldest_files_of_its_bucket(db: Db) -> None:
+    failed, unsent = ([make(db, BOB)["path"] for _ in range(3)] for make in (store, upload))
+    become_postgres(db)
+    db.execute("insert into storage.buckets (id, name) values ('other', 'other')")
+    db.execute("insert into storage.objects (bucket_id, name) values ('other', 'x')")
+    for days, path in enumerate([*failed, *unsent], 2):
+        moved = "set created_at = now() - %s * interval '1 day' where"
+        db.execute(f"update storage.objects {moved} name = %s or bucket_id = 'other'", (days, path))
+        db.execute(f"update public.attachments {moved} path = %s", (days, path))
+    become_service(db)
+    assert call(db, "sweep_attachments", limit=1)["paths"] == [unsent[2]]
+    assert call(db, "sweep_attachments", limit=2)["paths"] == [unsent[2], unsent[1]]
+    assert call(db, "sweep_attachments")["paths"] == [*unsent[::-1], *failed[::-1]]
+
+
+def test_files_keep_the_order_of_the_request(db: Db) -> None:
+    names = list("dbacefhg")
+    become(db, BOB)
+    begun = call(db, "begin_upload", conversation_id=CHANNEL, files=[{"name": name} for name in names])["files"]
+    assert [file["name"] for file in begun] == names
+    for file in begun:
+        db.execute(STORE, (file["path"], BOB, METADATA))
+    files = call(db, "finish_upload", conversation_id=CHANNEL, files=begun)["files"]
+    assert [(file["name"], file["id"]) for file in files] == [(file["name"], file["id"]) for file in begun]
+    said = say(db, *[{"id": file["id"]} for file in files])
+    stored = value(db, "select attachments from public.messages where id = %s", said)
+    assert [file["name"] for file in stored] == names
+
+
 def test_setting_controls_how_long_a_file_may_wait(db: Db) -> None:
     path = upload(db, BOB)["path"]
     age(db, path)
@@ -495,9 +532,12 @@ def test_attached_file_stays_until_its_message_is_deleted(db: Db) -> None:
     one, two, upper = upload(db, BOB), upload(db, BOB), upload(db, BOB)
     said = say(db, {"id": one["id"]}, {"attachment_id": two["id"]}, {"id": upper["id"].upper()})
     again = say(db, {"id": one["id"], "attachment_id": one["id"]})
+    unsent = upload(db, BOB)
+    become_postgres(db)
     age(db, one["path"], two["path"], upper["path"])
     assert swept(db) == set()
     db.execute("update public.messages set deleted_at = now() where id = %s", (said,))
+    assert rows(db, "select path from public.attachments where id = %s", unsent["id"]) == [unsent["path"]]
     assert swept(db) == {two["path"], upper["path"]}
     db.execute("delete from public.messages where id = %s", (again,))
     assert swept(db) == {one["path"], two["path"], upper["path"]}

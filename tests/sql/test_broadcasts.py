@@ -9,12 +9,12 @@ import pytest
 from tests.support.calls import call, ingest, send
 from tests.support.cases import named
 from tests.support.cluster import TestCluster
-from tests.support.database import Db, become, become_postgres, become_service, refused, rows, value
+from tests.support.database import Db, add_channel, become, become_postgres, become_service, refused, rows, value
 from tests.support.event_log import last_seq
 from tests.support.ingest import conversation, message
 from tests.support.people import add_person
 from tests.support.realtime import broadcasts, fire_deferred_triggers, may_join, may_send
-from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, NAME_OF_MATTY, TWIN, UNKNOWN_ID
+from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, NAME_OF_MATTY, TWIN, UNKNOWN_ID, WORKSPACE
 
 TOPIC = f"channel:{CHANNEL}"
 INBOX = f"inbox:{MATTY}"
@@ -174,12 +174,16 @@ def test_event_for_a_message_elsewhere_rolls_back(cluster: TestCluster, fresh_da
 
 
 def test_twin_topic_receives_messages_of_others(db: Db) -> None:
+    elsewhere = add_channel(db, "elsewhere", [BOB])
+    absent = value(db, "insert into public.ai_twins (user_id, display_name) values (%s, 'b') returning id::text", BOB)
+    db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (elsewhere, absent))
     data = call(db, "create_message", BOB, channel_id=CHANNEL, content="hello twin").data
     author = {"display_name": "Bob Okafor", "avatar_url": None}
     assert broadcasts(db, f"twin:{TWIN}") == [("message.created", data | author | numbered(last_seq(db)))]
     call(db, "edit_message", BOB, id=data["id"], content="edited")
     call(db, "create_message", channel_id=CHANNEL, content="I am the twin", ai_twin_id=TWIN)
     assert len(broadcasts(db, f"twin:{TWIN}")) == 1
+    assert broadcasts(db, f"twin:{absent}") == []
 
 
 def test_twins_stop_after_the_hop_limit(db: Db) -> None:
@@ -198,6 +202,11 @@ LISTENERS = [
     pytest.param(f"{TOPIC}:live", "presence", {MATTY, BOB, CAROL}, id="presence of the live topic"),
     pytest.param(f"inbox:{MATTY}", "broadcast", {MATTY}, id="broadcasts of the inbox"),
     pytest.param(f"inbox:{MATTY}", "presence", set(), id="presence of the inbox"),
+    pytest.param(f"inbox:{WORKSPACE}", "broadcast", set(), id="inbox named as a workspace"),
+    pytest.param(f"workspace:{WORKSPACE}", "broadcast", {MATTY, BOB, CAROL}, id="broadcasts of the workspace"),
+    pytest.param(f"workspace:{WORKSPACE}", "presence", set(), id="presence of the workspace"),
+    pytest.param(f"user:{BOB}", "broadcast", {BOB}, id="broadcasts of a user"),
+    pytest.param(f"user:{WORKSPACE}", "broadcast", set(), id="user named as a workspace"),
     pytest.param(f"twin:{TWIN}", "broadcast", {MATTY}, id="broadcasts of the twin"),
 ]
 PEOPLE = [MATTY, BOB, CAROL, MALLORY, UNKNOWN_ID, None]

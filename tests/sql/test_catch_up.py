@@ -201,6 +201,7 @@ def test_edit_shows_a_pin_whose_event_was_deleted(db: Db) -> None:
     pinned = last_seq(db)
     call(db, "edit_message", id=sent, content="edited")
     fire_deferred_triggers(db)
+    call(db, "pin_message", id=MESSAGE)  # another pin whose event stays
     before = caught_up(db, pinned)
     shorten_log(db, pinned)
     assert caught_up(db, pinned) == before

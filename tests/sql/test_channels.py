@@ -39,6 +39,20 @@ def grant(db: Db, role: str, user_id: str) -> None:
         ("ada@example.com", {"full_name": "Ada L.", "name": "ada"}, "Ada L.", None),
         ("ada@example.com", {"name": "ada", "avatar_url": "https://x.example/a.png"}, "ada", "https://x.example/a.png"),
         ("ada@example.com", {"full_name": "  "}, "ada", None),
+        ("ada@example.com", {"full_name": " ", "name": "Ada"}, "Ada", None),
+        ("ada@example.com", {"name": "\u200ba\u202eb"}, "_a_b", None),
+        (
+            "ada@example.com",
+            {"picture": "https://x.example/p", "avatar_url": "https://x.example/a"},
+            "ada",
+            "https://x.example/a",
+        ),
+        (
+            "ada@example.com",
+            {"picture": "https://x.example/p", "avatar_url": "ftp://x.example/a"},
+            "ada",
+            "https://x.example/p",
+        ),
         ("ada@example.com", {}, "ada", None),
         ("ada@example.com", None, "ada", None),
         (None, [], "User", None),
@@ -55,6 +69,10 @@ def grant(db: Db, role: str, user_id: str) -> None:
         "full name",
         "name and picture",
         "blank full name",
+        "blank full name and a name",
+        "hidden characters",
+        "two pictures",
+        "picture that may not be shown",
         "no name",
         "no metadata",
         "no email",
@@ -349,9 +367,11 @@ def test_only_the_owner_creates_and_adds_a_twin(db: Db) -> None:
 
 
 def test_setting_limits_twins_per_channel(db: Db) -> None:
+    bring = "insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)"
+    elsewhere = value(db, "insert into public.channels (name, created_by) values ('x', %s) returning id", MATTY)
+    db.execute(bring, (elsewhere, TWIN))
     db.execute("update private.settings set channel_max_twins = 2")
     become(db, BOB)
-    bring = "insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)"
     first, second = (value(db, "insert into ai_twins (display_name) values ('x') returning id") for _ in range(2))
     db.execute(bring, (CHANNEL, first))
     assert refused(db, bring, CHANNEL, second, by=psycopg.Error).message_detail == "too_many_twins"

@@ -79,6 +79,14 @@ KINDS = {
         "select id from private.summaries",
         "1 day",
     ),
+    "user_events": (
+        """
+        insert into public.user_events (user_id, seq, kind, created_at)
+        select id, 10000000000 + hashtext(%(name)s), 'channel.left', now() - %(age)s::interval from auth.users limit 1
+        """,
+        "select seq from public.user_events where seq > 1000000",
+        "30 days",
+    ),
     "ingest_log": (
         """
         insert into public.ingest_log (workspace_id, user_id, connection_id, at, status)
@@ -87,6 +95,17 @@ KINDS = {
         "select id from public.ingest_log",
         "30 days",
     ),
+}
+
+# The setting of each kind; counts of requests have none.
+SETTINGS = {
+    "idempotency_keys": "idempotency_hours",
+    "messaging_keys": "ingest_log_days",
+    "twin_secrets": "twin_secret_days",
+    "twin_deliveries": "delivery_days",
+    "summaries": "summary_days",
+    "ingest_log": "ingest_log_days",
+    "user_events": "user_event_days",
 }
 
 
@@ -101,6 +120,8 @@ def clean(db: Db, limit: int = 100) -> dict[str, int]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_clean_up_removes_only_expired_rows(db: Db, kind: str) -> None:
     _, left, age = KINDS[kind]
+    for setting in {*SETTINGS.values()} - {SETTINGS.get(kind)}:
+        db.execute(f"update private.settings set {setting} = 3 * {setting}")
     make(db, kind, "old", f"{age} 1 minute")
     make(db, kind, "young", f"{age} -1 minute")
     assert len(rows(db, left)) == 2
@@ -113,6 +134,7 @@ def test_clean_up_removes_only_expired_rows(db: Db, kind: str) -> None:
 def test_clean_up_respects_the_row_limit(db: Db, kind: str) -> None:
     for number in range(5):
         make(db, kind, f"old {number}", "90 days")
+    make(db, kind, "young", "1 minute")
     assert [clean(db, 2)[kind] for _ in range(4)] == [2, 2, 1, 0]
 
 
@@ -218,10 +240,29 @@ def test_possible_conversations_stay_and_are_reported(db: Db) -> None:
     )
     ingest(db, conversation(message(), participant_identifier="+1 202 555 0143"))
     [thread] = rows(db, "select id::text from public.conversations")
+    # The last six digits are the same, and then the workspace is another one.
+    ingest(db, conversation(message(), participant_identifier="+1 302 555 0143", external_id="other"))
+    become(db, BOB)
+    made = value(db, "select public.create_messaging_connection('signal', 'bobs')")
+    become_postgres(db)
+    same = conversation(message(), participant_identifier="+1 202 555 0143")
+    ingest(db, same, connection=("signal", "bobs"), key=made["api_secret"])
     twin = value(db, "select id::text from public.people where full_name = 'Twin A'")
     reply = call(db, "erase_person", MATTY, person_id=twin)
     assert reply.data["erased"]["conversations"] == 0
     assert reply.data["similar_conversation_ids"] == [thread]
+
+
+def test_merged_people_are_erased_together(db: Db) -> None:
+    insert = "insert into public.people (user_id, full_name) values (%s, 'x') returning id::text"
+    merged, other = value(db, insert, MATTY), value(db, insert, MATTY)
+    call(db, "merge_people", MATTY, person_id=JOHN_DOE, merged_person_id=merged)
+    for who in (MATTY, None):
+        assert call(db, "erase_person", BOB, person_id=JOHN_DOE).status == 404
+        reply = call(db, "erase_person", who, person_id=JOHN_DOE if who else other)
+        assert reply.data["erased"]["people"] == (2 if who else 1)
+        assert (reply.data["kind"], reply.data["requested_by"]) == ("person", who)
+    assert rows(db, "select from public.people where id = any(%s)", [JOHN_DOE, merged, other]) == []
 
 
 def test_users_cannot_erase_rows_of_others(db: Db) -> None:
@@ -277,6 +318,65 @@ def test_erasing_a_user_removes_all_they_wrote(db: Db) -> None:
     assert rows(db, "select from public.erasures") == []  # the service asked for it
 
 
+# What belongs to a user, or goes with one.
+BELONGINGS = {
+    "connections": "public.messaging_connections where workspace_id = %(who)s",
+    "people": "public.people where workspace_id = %(who)s",
+    "conversations": "public.conversations where workspace_id = %(who)s",
+    "conversation_messages": "public.conversation_messages where workspace_id = %(who)s",
+    "twins": "public.ai_twins where user_id = %(who)s",
+    "memberships": "public.channel_members where user_id = %(who)s",
+    "reactions": "public.message_reactions where user_id = %(who)s",
+    "messages": "public.messages where user_id = %(who)s or ai_twin_id in"
+    " (select id from public.ai_twins where user_id = %(who)s)",
+    "files": "public.attachments where uploaded_by = %(who)s",
+    "summaries": "private.summaries where channel_id = any(%(channels)s)",
+}
+
+
+def test_receipt_counts_what_belonged_to_the_user(db: Db) -> None:
+    quiet = value(db, "insert into public.channels (name, created_by) values ('quiet', %s) returning id", BOB)
+    db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (quiet, MATTY))
+    ids = {"who": MATTY, "channels": [uuid.UUID(CHANNEL), quiet]}
+    ingest(db, conversation(message("a"), message("b")), conversation(message("c"), external_id="other"))
+    become(db, BOB)
+    made = value(db, "select public.create_messaging_connection('signal', 'bobs')")
+    twin = value(db, "insert into public.ai_twins (display_name) values ('x') returning id::text")
+    db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (CHANNEL, twin))
+    db.execute("insert into public.people (full_name) values ('x')")
+    become_postgres(db)
+    call(db, "create_message", BOB, channel_id=CHANNEL, content="x", ai_twin_id=twin)
+    call(db, "create_message", None, key="of the twin", channel_id=CHANNEL, content="x", ai_twin_id=TWIN)
+    db.execute("alter table public.attachments disable trigger attachments_10_set_details")
+    file = "insert into public.attachments (channel_id, file_name, size, content_type, uploaded_by)"
+    for who in (MATTY, BOB):
+        db.execute(f"{file} values (%s, 'x', 1, 'text/plain', %s)", (CHANNEL, who))
+    db.execute("alter table public.attachments enable trigger attachments_10_set_details")
+    ingest(db, conversation(message("d")), connection=("signal", "bobs"), key=made["api_secret"])
+    for who in (MATTY, BOB):
+        call(db, "add_reaction", who, id=MESSAGE, emoji="wave")
+        db.execute("insert into public.channels (name, created_by) values ('alone', %s)", (who,))
+        call(db, "create_message", None, key=f"of {who}", channel_id=CHANNEL, user_id=who, content="x")
+    call(db, "create_message", MATTY, channel_id=CHANNEL, content="x", ai_twin_id=TWIN)
+    for channel_id in rows(db, "select id from public.channels"):
+        db.execute(
+            "insert into private.summaries (channel_id, last_seq, requested_count, model, prompt_version,"
+            " lease_expires_at, answer, finished_at) values (%s, 1, 1, 'x', 1, now(), '{}', now())",
+            (channel_id,),
+        )
+    expected = {
+        kind: db.execute(f"select count(*) from {where}", ids).fetchone()[0] for kind, where in BELONGINGS.items()
+    }
+    receipt = call(db, "erase_user", None, user_id=MATTY).data
+    # The channel of Matty alone goes with its summary before summaries are counted.
+    assert receipt["erased"] == expected | {"channels": 1}
+    assert (receipt["kind"], receipt["subject_id"], receipt["requested_by"]) == ("user", MATTY, None)
+    assert rows(db, "select key from private.idempotency_keys") == [f"of {BOB}"]
+    assert rows(db, "select user_id::text from private.request_counts") == [BOB]
+    assert rows(db, "select uploaded_by::text from public.attachments") == [BOB]
+    assert value(db, "select count(*) from private.summaries") == 1
+
+
 def traces(db: Db, *texts: str) -> set[tuple[str, str]]:
     """Return the tables of all schemas that contain one of the texts."""
     tables = rows(
@@ -295,6 +395,7 @@ def traces(db: Db, *texts: str) -> set[tuple[str, str]]:
 
 
 def test_erased_user_leaves_no_address_in_invitations(db: Db) -> None:
+    db.execute("update auth.users set email = 'Mallory@Example.com' where id = %s", (MALLORY,))
     invite = "select public.create_invitation(%s, email => %s)"
     accept = "select public.accept_invitation(invitation_id => %s)"
     become(db, MATTY)
@@ -318,12 +419,16 @@ def test_channel_of_erased_owner_passes_on_or_is_deleted(db: Db) -> None:
         BOB,
         BOB,
     )
+    make = "insert into public.channels (workspace_id, name, created_by) values (%s, 'x', %s) returning id"
+    of_team, of_another = value(db, make, WORKSPACE, BOB), value(db, make, WORKSPACE, CAROL)
+    direct = uuid.UUID(call(db, "open_direct", BOB, user_ids=[CAROL]).data["id"])
     members = "insert into public.channel_members (channel_id, user_id, role, created_at) values (%s, %s, %s, %s)"
     db.execute(members, (shared, MATTY, "member", "2026-01-01"))
     db.execute(members, (shared, CAROL, "admin", "2026-02-01"))
     receipt = call(db, "erase_user", None, user_id=BOB).data
-    assert receipt["erased"]["channels"] == 1
-    assert rows(db, "select id from public.channels where id = any(%s)", [shared, lonely]) == [shared]
+    assert receipt["erased"]["channels"] == 2
+    made = [shared, lonely, of_team, of_another, direct]
+    assert set(rows(db, "select id from public.channels where id = any(%s)", made)) == {shared, of_another, direct}
     owners = "select user_id::text from public.channel_members where channel_id = %s and role = 'owner'"
     assert rows(db, owners, shared) == [CAROL]
 

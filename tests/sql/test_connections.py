@@ -180,7 +180,9 @@ def test_second_rotation_does_not_extend_a_key(db: Db) -> None:
     assert [end and end.total_seconds() for end in rows(db, ends, made["id"])] == [3600, 30 * 86400, None]
 
 
-@pytest.mark.parametrize("overlap", ["-1 second", "30 days 1 second", "1200000 mons -35999999 days", None])
+@pytest.mark.parametrize(
+    "overlap", ["-1 second", "30 days 1 second", "12 mons -330 days", "1200000 mons -35999999 days", None]
+)
 def test_overlap_out_of_range_is_rejected(db: Db, overlap: str | None) -> None:
     made = create(db)
     diagnostics = refused(
@@ -212,6 +214,26 @@ def test_owner_sees_key_age_but_not_the_secret(db: Db) -> None:
     old, new = value(db, "select c.keys from public.messaging_connections as c")
     assert set(old) == set(new) == {"id", "created_at", "expires_at", "last_used_at"}
     assert [key["expires_at"] is None for key in (old, new)] == [False, True]
+
+
+def test_revoked_key_shows_its_end_and_its_last_use(db: Db) -> None:
+    made = create(db)
+    old, new = made["api_secret"], rotate(db, made["connection_id"])["api_secret"]
+    opens(db, made, old)
+    become_postgres(db)
+    db.execute("update private.messaging_keys set created_at = now() - interval '1 day' where expires_at is not null")
+    ended = "update private.messaging_keys set expires_at = '2026-01-01' where secret_hash = private.hash_secret(%s)"
+    db.execute(ended, (old,))
+    listed = "select c.keys from public.messaging_connections as c where id = %s"
+    become(db, BOB)
+    first, second = value(db, listed, made["id"])
+    now = value(db, "select to_jsonb(now())")
+    for key in (first, second):
+        db.execute("select public.revoke_messaging_key(%s)", (key["id"],))
+    first["expires_at"] = value(db, "select to_jsonb(timestamptz '2026-01-01')")
+    assert value(db, listed, made["id"]) == [first, {**second, "expires_at": now}]
+    assert (first["last_used_at"], second["last_used_at"]) == (now, None)
+    assert opens(db, made, new) == 401
 
 
 def test_user_cannot_see_keys_of_others(db: Db) -> None:

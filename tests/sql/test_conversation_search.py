@@ -108,10 +108,18 @@ def test_edited_text_is_found_instead_of_the_old_one(db: Db) -> None:
     ingest(db, conversation(message(content="zebra")))
     index(db)
     ingest(db, update("read"))
-    assert index(db) == 0
+    assert (index(db), found(db, "zebra")) == (0, ["m1"])
     ingest(db, update("edited", content="lion"))
     assert index(db) == 1
     assert (found(db, "zebra"), found(db, "lion")) == ([], ["m1"])
+
+
+def test_text_that_a_message_gets_later_is_found(db: Db) -> None:
+    ingest(db, conversation({**message(type="image"), "content": ""}))
+    db.execute("update public.conversation_messages set message = message - 'content'")
+    index(db)
+    ingest(db, update("edited", content="lion"))
+    assert (index(db), found(db, "lion")) == (1, ["m1"])
 
 
 @pytest.mark.parametrize("statement", ["update", "messages", "conversation"])
@@ -142,6 +150,8 @@ def test_index_takes_the_oldest_requests_first(db: Db) -> None:
         ingest(db, conversation(message(f"m{number}", content="zebra")))
     assert ask(db, None, "index_conversations", limit=2) == {"indexed": 2, "reindexed": 0}
     assert sorted(found(db, "zebra")) == ["m0", "m1"]
+    assert index(db) == 1
+    assert sorted(found(db, "zebra")) == ["m0", "m1", "m2"]
 
 
 def test_metric_and_doctor_say_how_far_search_is_behind(db: Db) -> None:
@@ -154,3 +164,55 @@ def test_metric_and_doctor_say_how_far_search_is_behind(db: Db) -> None:
         assert measured[name] == pytest.approx(expected, abs=1)
         index(db)
     assert not any("Search does not find" in line for line in rows(db, "select private.diagnose_platform()"))
+
+
+@pytest.mark.parametrize("way", ["deleted", "removed", "edited"])
+def test_equal_ids_of_two_senders_stay_apart(db: Db, way: str) -> None:
+    said = (message("m1", sender="@ann", content="blue zebra"), message("m1", sender="@ben", content="green zebra"))
+    ingest(db, conversation(*said, kind="group"))
+    index(db)
+    assert found(db, "zebra") == ["m1", "m1"]
+    statements = {
+        "deleted": "update public.conversation_messages set deleted_at = now() where sender = %s",
+        "removed": "delete from public.conversation_messages where sender = %s",
+        "edited": 'update public.conversation_messages set message = message || \'{"content": "lion"}\''
+        " where sender = %s",
+    }
+    db.execute(statements[way], ("@ann",))
+    assert index(db) == (way == "edited")
+    hits = call(db, "search_conversations", query="zebra").data
+    assert [hit["message"]["content"] for hit in hits] == ["green zebra"]
+    assert found(db, "lion") == (["m1"] if way == "edited" else [])
+
+
+@pytest.mark.parametrize("user_id", [MATTY, None], ids=["owner", "service"])
+def test_pages_of_hits_follow_rank_and_then_time(db: Db, user_id: str | None) -> None:
+    noon = [f"2026-02-0{day}T12:00:00Z" for day in range(1, 5)]
+    ingest(
+        db,
+        conversation(
+            message("m1", content="a zebra", sent_at=noon[1]),
+            message("m2", content="zebra zebra zebra", sent_at=noon[0]),
+            message("m3", content="a zebra", sent_at=noon[3]),
+            message("m4", content="a lion", sent_at=noon[3]),
+        ),
+        conversation(message("m5", content="a zebra", sent_at=noon[2]), external_id="b"),
+    )
+    db.execute("update public.conversation_messages set received_at = now() - (sent_at - '2026-01-01')")
+    index(db)
+    both = ["m2", "m3", "m5", "m1"]
+    for expected, more in (
+        (both, {}),
+        (["m2", "m3", "m1"], {"conversation_id": str(read_conversation(db)["id"])}),
+    ):
+        for limit, offset in ((20, 0), (1, 0), (2, 1), (2, 2), (3, 9)):
+            reply = call(db, "search_conversations", user_id, query="zebra", limit=limit, offset=offset, **more)
+            assert [hit["message"]["id"] for hit in reply.data] == expected[offset : offset + limit]
+            assert reply.meta["total"] == len(expected)
+
+
+@pytest.mark.parametrize("type_", ["image", "audio", "video", "file"])
+def test_message_with_media_has_a_file(db: Db, type_: str) -> None:
+    ingest(db, conversation(message("m1", type=type_, content="zebra"), message("m2", content="zebra")))
+    index(db)
+    assert (found(db, "has:file"), found(db, "zebra -has:file")) == (["m1"], ["m2"])

@@ -80,10 +80,14 @@ def test_edited_text_outdates_a_summary_under_way(db: Db) -> None:
     assert poll(db, task).error[1] == "summary_outdated"
 
 
-def test_receipt_outdates_no_summary_under_way(db: Db) -> None:
-    ingest(db, conversation(message("m1")))
+def test_other_changes_outdate_no_summary_under_way(db: Db) -> None:
+    ingest(db, conversation(message("m1")), conversation(message("m1"), external_id="other"))
+    ingest(db, update("edited", content="before the request"))
+    db.execute("update public.conversation_updates set received_at = now() - interval '2 minutes'")
     task = begin(db).data
     ingest(db, update("read"))
+    edit = {"message_id": "m1", "type": "edited", "at": "2026-02-01T11:00:00Z", "content": "new"}
+    ingest(db, conversation(updates=[edit], external_id="other"))
     assert finish(db, task, answer=ANSWER).status == 200
     assert poll(db, task).data == ANSWER
 

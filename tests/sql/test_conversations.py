@@ -253,6 +253,7 @@ def test_backend_cannot_change_content_or_owner(db: Db, statement: str) -> None:
     [
         ({"content": "Hello"}, "Hello"),
         ({"content": "  two\n\nlines\t"}, "two lines"),
+        ({"content": "one\nline"}, "one line"),
         ({"content": "x" * 101}, "x" * 100),
         ({"content": "\U0001f600" * 101}, "\U0001f600" * 100),
         ({"content": "Product photo", "type": "image"}, "Product photo"),

@@ -210,6 +210,10 @@ def test_user_message_resets_the_hops(db: Db, secret: str) -> None:
 def test_consecutive_messages_of_a_twin_are_one_hop(db: Db, secret: str) -> None:
     other = add_twin(db, MATTY)
     assert [outbox(db, send(db, ai_twin_id=TWIN)) for _ in range(6)] == [{other}] * 6
+    add_twin(db, channel_id=(empty := add_channel(db, BOB)))
+    db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (empty, TWIN))
+    first = send(db, channel_id=empty, ai_twin_id=TWIN)
+    assert value(db, "select hops from public.messages where id = %s", first) == 1
 
 
 @pytest.mark.parametrize("most", [0, 1, 5])
@@ -602,12 +606,20 @@ def test_owners_share_the_workers_in_turns(db: Db, secret: str) -> None:
     ids=["twins", "queues"],
 )
 def test_user_has_a_maximum_of_twins_and_queues(db: Db, limit: str, statement: str, error: str) -> None:
+    for _ in range(3):
+        add_twin(db)  # of another user
     become(db, MATTY)
     db.execute("insert into public.ai_twins (display_name) values ('new')")
     become_postgres(db)
-    db.execute(f"update private.settings set {limit} = 1")
-    become(db, MATTY)
-    assert refused(db, statement, by=psycopg.Error).message_detail == error
+    count = 2 if limit == "user_max_twins" else 1
+    for most, expected in ((count, error), (count + 1, None)):
+        db.execute(f"update private.settings set {limit} = {most}")
+        become(db, MATTY)
+        if expected:
+            assert refused(db, statement, by=psycopg.Error).message_detail == expected
+        else:
+            db.execute(statement)
+        become_postgres(db)
 
 
 def test_message_from_before_hops_existed_has_no_hops(db: Db) -> None:

@@ -145,6 +145,19 @@ def test_edit_and_deletion_are_delivered(db: Db) -> None:
     deleted = call(db, "delete_message", MATTY, id=said).data
     expected = {**deleted, "channel_id": CHANNEL, "seq": last_seq(db), "event": "message.deleted"}
     assert bodies(db) == [expected]
+    history = ask(db, MATTY, "list_twin_deliveries", ai_twin_id=TWIN)
+    assert [each["state"] for each in history] == ["delivered"] * 3
+
+
+def test_edit_after_a_failed_attempt_is_delivered(db: Db) -> None:
+    said = send(db)
+    fail(db, claim(db)[0])  # the webhook may have received it
+    call(db, "edit_message", MATTY, id=said, content="edited")
+    pass_time(db)
+    assert [(each["event"], each["content"]) for each in bodies(db)] == [
+        ("message.created", "edited"),
+        ("message.updated", "edited"),
+    ]
 
 
 def test_edit_before_the_delivery_is_part_of_it(db: Db) -> None:
@@ -178,6 +191,16 @@ def test_edit_of_a_twin_stays_in_the_channel(db: Db) -> None:
     assert [each["event"] for each in bodies(db)] == ["message.deleted"]
 
 
+def test_deletion_goes_where_the_message_went(db: Db) -> None:
+    db.execute("update private.settings set twin_max_hops = 2")
+    other = add_twin(db, MATTY)
+    said = [send(db, ai_twin_id=speaker) for speaker in (TWIN, other, TWIN)]
+    assert drain(db) == said[:2]
+    for each in said:
+        call(db, "delete_message", id=each)
+    assert [body["id"] for body in bodies(db)] == said[:2]
+
+
 def test_pins_and_reactions_are_not_delivered(db: Db) -> None:
     said = send(db)
     bodies(db)
@@ -201,6 +224,8 @@ def test_list_without_a_state_shows_all(db: Db) -> None:
     assert len(ask(db, MATTY, "list_twin_deliveries", ai_twin_id=TWIN, limit=2)) == 2
     assert len(ask(db, MATTY, "list_twin_deliveries", ai_twin_id=TWIN, state="all")) == 3
     assert ask(db, BOB, "list_twin_deliveries", ai_twin_id=TWIN) == []
+    wrong = call(db, "list_twin_deliveries", MATTY, ai_twin_id=TWIN, state="late")
+    assert wrong.error == (400, "invalid_field", "state")
 
 
 @pytest.mark.parametrize(
@@ -217,6 +242,7 @@ def test_list_without_a_state_shows_all(db: Db) -> None:
         "https://[::1::2]/",
         "https://[1.2.3.4]/",
         f"https://{'x' * 64}.example/",
+        f"https://{'.'.join(['x' * 50] * 5)}/",
     ],
 )
 def test_url_that_cannot_be_one_is_refused(db: Db, url: str) -> None:

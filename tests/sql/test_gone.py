@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.support.calls import call, ingest
-from tests.support.database import Db, become, become_postgres, lift_request_limit, rows, value
+from tests.support.calls import ask, call, ingest, send
+from tests.support.database import Db, add_channel, become, become_postgres, lift_request_limit, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.realtime import fire_deferred_triggers
-from tests.support.world import BOB, CAROL, CHANNEL, JOHN_DOE, MALLORY, MATTY, TWIN
+from tests.support.world import BOB, CAROL, CHANNEL, JOHN_DOE, MALLORY, MATTY, TWIN, WORKSPACE
 
 CANARY = "canary7"
+EARLIER = "2026-02-01T09:00:00Z"
 STORE = "insert into storage.objects (bucket_id, name, owner_id, metadata) values ('attachments', %s, %s, %s)"
 
 
@@ -94,12 +95,13 @@ def planted(db: Db) -> str:
     return said
 
 
-def add_summary(db: Db) -> None:
+def add_summary(db: Db, **subject: str) -> None:
     """Store a summary that quotes the canary."""
+    [(column, subject_id)] = (subject or {"channel_id": CHANNEL}).items()
     db.execute(
-        "insert into private.summaries (channel_id, last_seq, requested_count, model, prompt_version,"
+        f"insert into private.summaries ({column}, last_seq, requested_count, model, prompt_version,"
         " lease_expires_at, answer, finished_at) values (%s, 1, 1, 'x', 1, now(), %s, now())",
-        (CHANNEL, Jsonb({"summary": CANARY})),
+        (subject_id, Jsonb({"summary": CANARY})),
     )
 
 
@@ -131,6 +133,7 @@ def test_canary_reaches_every_place_for_text(db: Db, planted: str) -> None:
 @pytest.mark.parametrize("way", ["author", "admin", "service", "row"])
 def test_deleted_message_leaves_no_text(db: Db, planted: str, way: str) -> None:
     call(db, "edit_message", BOB, id=planted, content=f"{CANARY}, edited")
+    call(db, "pin_message", MATTY, id=planted)
     add_summary(db)
     if way == "row":
         db.execute("delete from public.messages where id = %s", (planted,))
@@ -143,7 +146,8 @@ def test_deleted_message_leaves_no_text(db: Db, planted: str, way: str) -> None:
     assert places(db) == set()
     for who in (BOB, MATTY, MALLORY):
         assert CANARY not in said_to(db, who, planted)
-    assert rows(db, "select from public.twin_deliveries where message_id = %s", planted) == []
+    for table in ("twin_deliveries", "message_pins", "message_reactions", "message_edits"):
+        assert rows(db, f"select from public.{table} where message_id = %s", planted) == []
 
 
 def test_repeated_request_for_a_deleted_message_gets_404(db: Db) -> None:
@@ -192,36 +196,137 @@ def test_erased_user_leaves_no_text(db: Db, planted: str) -> None:
 
 def test_erased_person_leaves_no_text(db: Db) -> None:
     phone = value(db, "select phone from public.people where id = %s", JOHN_DOE)
-    said = conversation(
-        message(content=CANARY), external_id=CANARY, participant_identifier=phone, participant_name=CANARY
-    )
+    edit = {"message_id": "m", "type": "edited", "content": f"{CANARY}, edited", "at": "2026-02-01T10:31:00Z"}
+    of_person = {"participant_identifier": phone, "participant_name": CANARY}
     db.execute("update public.people set full_name = %s where id = %s", (CANARY, JOHN_DOE))
-    ingest(db, said)
-    assert "realtime.messages.payload" in places(db)
+    known = "insert into public.person_identifiers (person_id, kind, value) values (%s, 'email', %s)"
+    db.execute(known, (JOHN_DOE, f"{CANARY}@example.com"))
+    ingest(db, conversation(message("m", content=CANARY), updates=[edit], external_id=CANARY, **of_person))
+    moved = conversation(message("n"), external_id=f"{CANARY} 2", continues=CANARY, **of_person)
+    [result] = ingest(db, moved).body["results"]
+    ask(db, None, "index_conversations")
+    add_summary(db, conversation_id=result["conversation_id"])
+    assert {"realtime.messages.payload", "private.conversation_aliases.continues"} <= places(db)
     assert call(db, "erase_person", MATTY, person_id=JOHN_DOE).status == 200
     assert places(db) == set()
 
 
-@pytest.mark.parametrize("table", ["conversation_messages", "conversations"])
-def test_deleted_rows_of_an_inbox_leave_no_text(db: Db, table: str) -> None:
-    ingest(db, conversation(message(content=CANARY)))
-    assert "realtime.messages.payload" in places(db)
-    db.execute(f"delete from public.{table} where true")
+@pytest.fixture
+def received(db: Db) -> str:
+    """Plant the canary at every place that a received message reaches, and return the id of its conversation."""
+    lift_request_limit(db)
+    changes = [
+        {"message_id": "m", "type": "edited", "content": f"{CANARY}, edited", "at": "2026-02-01T10:31:00Z"},
+        {"message_id": "m", "type": "reaction", "emoji": CANARY, "at": "2026-02-01T10:32:00Z"},
+        {"message_id": "m", "type": "failed", "reason": CANARY, "at": "2026-02-01T10:33:00Z"},
+    ]
+    said = message("m", content=CANARY, media_url=f"https://{CANARY}.example/", note=CANARY)
+    [result] = ingest(db, conversation(message("n", sent_at=EARLIER), said, updates=changes)).body["results"]
+    ask(db, None, "index_conversations")
+    add_summary(db, conversation_id=result["conversation_id"])
+    assert places(db) == {
+        "conversation_messages.message",
+        "conversation_messages.original",
+        "conversation_updates.value",
+        "conversations.last_message_preview",
+        "private.message_words.words",
+        "private.summaries.answer",
+        "realtime.messages.payload",
+    }
+    return result["conversation_id"]
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        "update",
+        "delete from public.conversation_messages where conversation_id = %s",
+        "delete from public.conversations where id = %s",
+        "select private.delete_old_conversations(workspace_id, now(), 9) from public.conversations where id = %s",
+    ],
+    ids=["update", "messages", "conversations", "retention"],
+)
+def test_deleted_rows_of_an_inbox_leave_no_text(db: Db, received: str, way: str) -> None:
+    if way == "update":
+        deleted = {"message_id": "m", "type": "deleted", "at": "2026-02-01T11:00:00Z"}
+        assert ingest(db, conversation(updates=[deleted])).statuses == ["updated"]
+    else:
+        db.execute(way, (received,))
     assert places(db) == set()
 
 
-def test_deleted_channel_leaves_no_text(db: Db, planted: str) -> None:
+@pytest.mark.parametrize("table", ["conversation_messages", "conversations", "updates"])
+@pytest.mark.parametrize("workspace", [MATTY, WORKSPACE], ids=["own", "team"])
+def test_deleted_rows_take_no_other_broadcast(db: Db, table: str, workspace: str) -> None:
+    become(db, MATTY)
+    made = value(db, "select public.create_messaging_connection('signal', 'new', %s)", workspace)
+    become_postgres(db)
+    new = {"connection": ("signal", "new"), "key": made["api_secret"]}
+    for name, content in (("chat", CANARY), ("other", "kept7")):
+        chat = conversation(message(content=content), external_id=name)
+        assert ingest(db, chat, **new).statuses == ["created"]
+    assert "realtime.messages.payload" in places(db)
+    told = "select id from realtime.messages where payload::text ~ 'kept7'"
+    kept = rows(db, told)
+    if table == "updates":
+        deleted = [{"message_id": "m1", "type": "deleted", "at": "2026-02-01T11:00:00Z"}]
+        read = [{**deleted[0], "type": "read"}]  # of a message with the same id
+        chats = [conversation(updates=each, external_id=name) for name, each in (("chat", deleted), ("other", read))]
+        ingest(db, *chats, **new)
+    else:
+        key = "id" if table == "conversations" else "conversation_id"
+        chat = "select id from public.conversations where external_conversation_id = 'chat'"
+        db.execute(f"delete from public.{table} where {key} in ({chat})")
+    assert places(db) == set()
+    assert kept
+    assert set(kept) <= set(rows(db, told))
+
+
+def test_receipt_of_a_message_redacts_no_broadcast(db: Db) -> None:
+    ingest(db, conversation(message(content=CANARY)))
+    fire_deferred_triggers(db)
+    told = "select id from realtime.messages where payload::text ~ %s"
+    before = rows(db, told, CANARY)
+    ingest(db, conversation(updates=[{"message_id": "m1", "type": "read", "at": "2026-02-01T11:00:00Z"}]))
+    assert set(before) <= set(rows(db, told, CANARY))
+    assert before
+
+
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_deleted_channel_leaves_no_text(db: Db, planted: str, is_sealed: bool) -> None:
+    if is_sealed:
+        rename = "update public.user_profiles set display_name = %s where user_id = %s"
+        db.execute("delete from public.channel_members where channel_id = %s and user_id = %s", (CHANNEL, CAROL))
+        db.execute(rename, (CANARY, MALLORY))
+        join_later(db)
+        fire_deferred_triggers(db)
+        db.execute(rename, ("Mallory", MALLORY))
+        told = "select from realtime.messages where topic = %s and payload::text ~ %s"
+        assert rows(db, told, f"channel:{CHANNEL}:1", CANARY) != []
     db.execute("delete from public.channels where id = %s", (CHANNEL,))
     assert places(db) == set()
 
 
-def test_twin_that_leaves_loses_its_broadcasts(db: Db, planted: str) -> None:
+def test_rows_of_two_channels_leave_no_text(db: Db) -> None:
+    other = add_channel(db, "other", [MATTY])
+    said = [send(db, CANARY, channel_id=channel_id) for channel_id in (other, CHANNEL)]
+    assert "realtime.messages.payload" in places(db)
+    db.execute("delete from public.messages where id = any(%s)", (said,))
+    assert places(db) == set()
+
+
+def test_twin_that_leaves_loses_its_broadcasts(db: Db) -> None:
+    staying = value(db, "insert into public.ai_twins (user_id, display_name) values (%s, 'x') returning id::text", BOB)
+    db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (CHANNEL, staying))
+    send(db, CANARY, BOB)
+    fire_deferred_triggers(db)
     become(db, MATTY)
     db.execute("delete from public.channel_twins where ai_twin_id = %s", (TWIN,))
     become_postgres(db)
     sent = "select from realtime.messages where topic = %s and payload::text ~ %s"
     assert rows(db, sent, f"twin:{TWIN}", CANARY) == []
-    assert rows(db, sent, f"channel:{CHANNEL}", CANARY) != []
+    for topic in (f"channel:{CHANNEL}", f"twin:{staying}"):
+        assert rows(db, sent, topic, CANARY) != []
 
 
 def test_summary_of_deleted_text_is_not_kept(db: Db) -> None:

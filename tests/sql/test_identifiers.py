@@ -265,6 +265,35 @@ def test_second_conversation_of_a_request_adds_its_identifier(db: Db) -> None:
     assert rows(db, "select kind from public.conversation_identifiers") == ["whatsapp_lid"]
 
 
+def test_keys_of_a_person_have_the_form_of_their_kind(db: Db) -> None:
+    person = add_person(db, None)
+    for kind, text in (("telegram_id", "6171234567"), ("email", " Ann@X.Example "), ("phone", " +1 555 123 4567 ")):
+        add_identifier(db, person, kind, text)
+    kept = "select kind, value from public.person_identifiers order by kind"
+    assert rows(db, kept) == [("email", "ann@x.example"), ("phone", "+1 555 123 4567"), ("telegram_id", "6171234567")]
+    keys = "select key from private.person_keys where person_id = %s and key ~ '^(d|email|phone|telegram_id|c):'"
+    assert sorted(rows(db, keys, person)) == [
+        "c:15551234567", "d:15551234567", "email::ann@x.example", "phone:234567", "telegram_id::6171234567"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("numbers", "extension"),
+    [
+        (["+1 555 123 4567 ext 1"], "1"),
+        (["+1 555 123 4567 ext 1", "+1 555 123 4567 x1"], "1"),
+        (["+1 555 123 4567 ext 1", "+1 555 123 4567 ext 2"], None),
+        (["+1 555 123 4567 ext 1", "+1 555 123 4567"], None),
+    ],
+)
+def test_extension_counts_if_all_numbers_have_it(db: Db, numbers: list[str], extension: str | None) -> None:
+    person = add_person(db, None)
+    for number in numbers:
+        add_identifier(db, person, "phone", number)
+    kept = "select extension from private.person_keys where person_id = %s and key = 'd:15551234567'"
+    assert rows(db, kept, person) == [extension]
+
+
 def test_merged_people_match_as_one_until_unmerged(db: Db) -> None:
     one, other = add_person(db, PHONE), add_person(db, "+33 6 12 34 56 78")
     first, second = add_conversation(db, "15551234567"), add_conversation(db, "+33612345678")

@@ -6,13 +6,14 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.sql.test_workspaces import new_connection, push
 from tests.support.calls import call, ingest
 from tests.support.cluster import TestCluster
 from tests.support.database import Db, rows, value
 from tests.support.ingest import NEW_SENDER, conversation, message
 from tests.support.people import add_conversation
 from tests.support.realtime import fire_deferred_triggers
-from tests.support.world import BOB, MATTY
+from tests.support.world import BOB, MATTY, WORKSPACE
 
 Read = Callable[..., list[dict[str, Any]]]
 
@@ -183,9 +184,23 @@ def test_changes_of_many_conversations_have_their_versions(db: Db, read: Read) -
 
 
 def test_many_messages_are_a_pointer(db: Db, read: Read) -> None:
-    ingest(db, conversation(*(message(f"m{place}") for place in range(101))))
-    (change,) = read()
-    assert (change["truncated"], change["messages"]) == (True, [])
+    ingest(db, *(conversation(*(message(f"m{place}") for place in range(n)), external_id=f"{n}") for n in (100, 101)))
+    found = {one["conversation"]["message_count"]: (len(one["messages"]), one.get("truncated")) for one in read()}
+    assert found == {100: (100, None), 101: (0, True)}
+
+
+def test_changes_of_senders_and_workspaces_are_apart(db: Db, read: Read) -> None:
+    since = ask(db).meta["next_cursor"]
+    made = new_connection(db)
+    push(db, made, conversation(message("team"), external_id="team"))
+    both = [message("1", sender=sender, sequence=place) for place, sender in ((2, "@ann"), (1, "@bea"))]
+    ingest(db, conversation(*both, kind="group"))
+    ingest(db, {**update("read", "1", sender="@bea"), "kind": "group"})
+    db.commit()
+    shown = [[line.get("sender", line["id"]) for line in one["messages"]] for one in read()]
+    assert shown == [["team"], ["@bea", "@ann"], ["@bea"]]
+    for place, count in ((WORKSPACE, 1), (MATTY, 2), (None, 3)):
+        assert len(ask(db, since=since, workspace_id=place).data) == count
 
 
 def test_changes_wait_for_an_older_transaction(db: Db, read: Read, cluster: TestCluster, fresh_database: str) -> None:
@@ -251,6 +266,7 @@ def test_deleted_workspace_takes_its_log_along(db: Db) -> None:
     user_id = db.execute(NEW_SENDER, names).fetchone()[0]  # type: ignore[index]
     ingest(db, conversation(message()), connection=("signal", "gone"), key="x" * 32)
     count = "select count(*) from private.inbox_changes where workspace_id = %s"
-    assert value(db, count, user_id) == 1
+    ingest(db, conversation(message()))
+    assert [value(db, count, one) for one in (user_id, MATTY)] == [1, 1]
     db.execute("delete from auth.users where id = %s", [user_id])
-    assert value(db, count, user_id) == 0
+    assert [value(db, count, one) for one in (user_id, MATTY)] == [0, 1]

@@ -55,6 +55,18 @@ def test_pages_hold_each_conversation_once_in_order(db: Db) -> None:
         assert got == expected
 
 
+def test_full_page_without_more_has_no_cursor(db: Db) -> None:
+    db.execute(MAKE, {"owner": BOB, "workspaces": [BOB] * 51})
+    db.execute("update public.conversations set last_message_at = now() where workspace_id = %s", (BOB,))
+    for limit, has_more in ((50, True), (51, False)):
+        answer = page(db, BOB, limit=limit)
+        assert (len(answer["data"]), answer["meta"]["next_cursor"] is not None) == (limit, has_more)
+    become(db, BOB)
+    for answer in (value(db, "select public.list_conversations()"), page(db, BOB)):
+        assert len(answer["data"]) == 50
+    assert page(db, BOB, limit=200)["data"][:50] == answer["data"]
+
+
 def test_page_asks_the_workspace_with_the_newest_message(db: Db) -> None:
     become(db, MATTY)
     third = value(db, "select public.create_workspace('third')")["id"]

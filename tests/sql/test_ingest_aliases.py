@@ -4,11 +4,14 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from psycopg.errors import SerializationFailure
 
+from tests.sql.test_workspaces import make_admin, new_connection, push
 from tests.support.calls import ingest
-from tests.support.database import Db, rows, value
+from tests.support.database import Db, refused, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import read_conversation
+from tests.support.world import BOB, MATTY, WHATSAPP
 
 OLD, NEW = "972987654321", "972912345678"
 
@@ -84,3 +87,45 @@ def test_alias_goes_with_its_conversation(db: Db) -> None:
     db.execute("delete from public.conversations")
     assert ingest(db, chat(NEW, message("3"))).statuses == ["created"]
     assert names(db) == [NEW]
+
+
+@pytest.mark.parametrize("former", [NEW, "x" * 501, ""])
+def test_impossible_name_changes_no_conversation(db: Db, former: str) -> None:
+    ingest(db, chat(NEW, message("1")))
+    assert ingest(db, chat(NEW, continues=former)).statuses == ["no_new_messages"]
+    assert (names(db), value(db, "select count(*) from private.conversation_aliases")) == ([NEW], 0)
+
+
+def test_bad_conversation_gets_no_name(db: Db) -> None:
+    ingest(db, chat(OLD, message("1")))
+    for bad in ({"external_conversation_id": "x" * 501}, {"external_conversation_id": ""}):
+        assert ingest(db, chat(NEW, continues=OLD) | bad).statuses[0].startswith("error")
+    assert value(db, "select count(*) from private.conversation_aliases") == 0
+    ingest(db, chat(NEW, continues=OLD))
+    (result,) = ingest(db, chat(NEW, participant_name=5)).body["results"]
+    assert result["external_conversation_id"] == NEW
+
+
+def test_names_of_two_owners_are_apart(db: Db) -> None:
+    make_admin(db, BOB)
+    theirs, mine = (new_connection(db, who, name=f"team.{who}") for who in (BOB, MATTY))
+    for one in (chat(OLD, message("1")), chat(NEW, continues=OLD)):
+        push(db, theirs, one)
+    assert push(db, mine, chat(NEW, message("2")))[0]["status"] == "created"
+    assert push(db, mine, chat(OLD, message("3")))[0]["status"] == "created"
+    assert push(db, mine, chat(NEW, continues=OLD))[0]["status"] == "no_new_messages"
+    assert push(db, mine, chat(NEW, message("4")))[0]["status"] == "updated"
+    found = "select user_id::text, external_conversation_id from public.conversations order by message_count"
+    assert rows(db, found) == [(BOB, OLD), (MATTY, OLD)]
+
+
+@pytest.mark.parametrize(("owner", "is_refused"), [(MATTY, False), (BOB, True)])
+def test_connection_with_another_owner_ingests_nothing(db: Db, owner: str, is_refused: bool) -> None:
+    lock = """
+        select private.lock_source((c.id, %s, c.workspace_id, c.scope_id, c.platform, '', true, null, false))
+        from public.messaging_connections as c where c.connection_id = %s
+    """
+    if is_refused:
+        refused(db, lock, owner, WHATSAPP[1], by=SerializationFailure)
+    else:
+        db.execute(lock, (owner, WHATSAPP[1]))

@@ -97,6 +97,18 @@ def test_wrong_key_is_rejected(db: Db, key: str) -> None:
     assert ingest(db, key=key).answer == (401, {"error": "Invalid API key"})
 
 
+def test_only_a_valid_key_gets_the_patient_parser(db: Db) -> None:
+    replaced, invalid = (400, {"error": MISSING}), (400, {"error": "Request body is not valid JSON"})
+    with_nul, too_deep = b'{"platform": "\\u0000"}', b"[" * 100_000
+    assert post(db, with_nul, API_KEY).answer == replaced
+    db.execute("update private.messaging_keys set expires_at = now()")
+    for key in (API_KEY, "wrong"):
+        for body in (with_nul, too_deep):
+            assert post(db, body, key).answer == invalid
+    db.execute("update private.messaging_keys set expires_at = null")
+    assert post(db, too_deep, API_KEY).answer == invalid
+
+
 @pytest.mark.parametrize(
     ("conversations", "status"),
     [

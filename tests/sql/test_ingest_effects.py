@@ -38,6 +38,66 @@ def test_late_message_does_not_become_the_last(db: Db) -> None:
     assert (stored["last_message_at"], stored["last_message_preview"]) == ("2026-02-01T18:00:00+00:00", "last")
 
 
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_message_between_two_does_not_become_the_last(db: Db, is_slow: bool) -> None:
+    more = {"updates": []} if is_slow else {}  # a request with updates takes another way
+    ingest(
+        db, conversation(message("morning", sent_at=MORNING), message("evening", sent_at=EVENING, sequence=5), **more)
+    )
+    ingest(db, conversation(message("noon", sent_at=NOON), **more))
+    assert read_conversation(db)["last_message_preview"] == "Content of evening"
+    ingest(db, conversation(message("before", sent_at=EVENING, sequence=4), **more))
+    assert read_conversation(db)["last_message_preview"] == "Content of evening"
+    ingest(db, conversation(message("after", sent_at=EVENING, sequence=6), **more))
+    assert read_conversation(db)["last_message_preview"] == "Content of after"
+    ordered = [line["id"] for line in read_conversation(db)["messages"]]
+    assert ordered == ["morning", "noon", "before", "evening", "after"]
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_last_of_a_request_goes_by_time_sequence_and_place(db: Db, is_slow: bool) -> None:
+    more = {"updates": []} if is_slow else {}
+    for given, last in (
+        ([{"sequence": 2}, {"sequence": 1}], "1"),
+        ([{"sequence": 1}, {"sequence": 1}], "2"),
+        ([{"sent_at": EVENING}, {"sent_at": NOON, "sequence": 9}], "1"),
+    ):
+        with db.transaction(force_rollback=True):
+            for _ in range(2):
+                ingest(db, conversation(*(message(str(n), **one) for n, one in enumerate(given, 1)), **more))
+                assert read_conversation(db)["last_message_preview"] == f"Content of {last}"
+
+
+def test_conversation_without_news_keeps_its_version(db: Db) -> None:
+    both = [conversation(message(), external_id=name) for name in ("one", "two")]
+    ingest(db, *both)
+    db.execute("update public.conversations set created_at = '2026-01-01'")
+    ingest(db, conversation(message("m2"), external_id="one"), conversation(external_id="two"))
+    found = "select external_conversation_id, version, message_count from public.conversations order by 1"
+    assert rows(db, found) == [("one", 2, 2), ("two", 1, 1)]
+
+
+@pytest.mark.parametrize("names", [("one", "one"), ("one", "two")])
+def test_wrong_clock_has_its_place_in_its_conversation(db: Db, names: tuple[str, str]) -> None:
+    far = "2099-01-01T00:00:00Z"
+    first, second = names
+    ingest(
+        db,
+        conversation(message("noon", sent_at=NOON), message("far", sent_at=far), external_id=first),
+        conversation(message("early", sent_at=MORNING), external_id=second),
+        conversation(message("also", sent_at=far), external_id=second),
+    )
+    known = "select external_id from public.conversation_messages where sent_at = %s::timestamptz + interval '1 us'"
+    assert rows(db, f"{known} order by 1", NOON) == (["also", "far"] if first == second else ["far"])
+    assert rows(db, known, MORNING) == ([] if first == second else ["also"])
+
+
+def test_equal_times_keep_their_order_beside_updates(db: Db) -> None:
+    names = [str(number) for number in range(9, 0, -1)]
+    ingest(db, conversation(*(message(name) for name in names), updates=[]))
+    assert [line["id"] for line in read_conversation(db)["messages"]] == names
+
+
 def test_newer_message_becomes_the_last(db: Db) -> None:
     ingest(db, conversation(message("morning", sent_at=MORNING)))
     ingest(

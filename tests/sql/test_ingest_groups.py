@@ -1,13 +1,14 @@
 """sql/130 to sql/136: groups, whose messages have senders."""
 
+import json
 from itertools import permutations
 from typing import Any
 
 import pytest
 
-from tests.support.calls import call, ingest
+from tests.support.calls import call, ingest, post
 from tests.support.database import Db, rows, value
-from tests.support.ingest import conversation, message
+from tests.support.ingest import conversation, message, request
 from tests.support.people import read_conversation
 from tests.support.world import JOHN_DOE
 
@@ -57,6 +58,25 @@ def test_deletion_leaves_later_edits_of_another_sender(db: Db) -> None:
     ingest(db, group(*SAME_ID, updates=[{**update, "type": "deleted", "sender": "@bea"}]))
     ingest(db, group(updates=[{**update, "type": "edited", "content": "new", "sender": "@ann"}]))
     assert contents(db) == ["new", ""]
+
+
+def test_deletion_leaves_edits_and_files_of_another_sender(db: Db) -> None:
+    update = {"message_id": "1", "at": "2026-02-01T11:00:00Z"}
+    files = [{**one, "type": "image"} for one in SAME_ID]
+    edit = {**update, "type": "edited", "content": "new", "sender": "@ann"}
+    post(db, json.dumps(request(group(*files, updates=[edit]), media_uploads=True)).encode())
+    ingest(db, group(updates=[{**update, "type": "deleted", "sender": "@bea"}]))
+    assert contents(db) == ["new", ""]
+    assert rows(db, "select sender from private.conversation_media") == ["@ann"]
+    ingest(db, group(updates=[{**update, "type": "deleted"}]))
+    assert rows(db, "select sender from private.conversation_media") == []
+
+
+def test_sequence_orders_updates_with_and_without_a_sender(db: Db) -> None:
+    update = {"message_id": "1", "type": "reaction", "at": "2026-02-01T11:00:00Z", "by": "@cy"}
+    both = [{**update, "emoji": "a", "sequence": 2, "sender": "@ann"}, {**update, "emoji": "b", "sequence": 1}]
+    ingest(db, group(SAME_ID[0], updates=both))
+    assert [one["emoji"] for one in read_conversation(db)["messages"][0]["reactions"]] == ["a"]
 
 
 def test_group_has_a_title_and_no_person(db: Db) -> None:
@@ -162,3 +182,40 @@ def test_updates_of_groups_have_one_result_in_any_order(db: Db, place: int) -> N
     assert contents(db) == ["from Ann", ""]
     assert [one["emoji"] for one in read_conversation(db)["messages"][0]["reactions"]] == ["b"]
     assert "secret" not in value(db, "select string_agg(u::text, ' ') from public.conversation_updates as u")
+
+
+ANN, BEA = ({**one, "type": "image", "media_url": f"https://a.example/{one['sender']}"} for one in SAME_ID)
+EDITED = {"message_id": "1", "type": "edited", "at": AT, "content": "new", "sender": "@ann"}
+NEW_URL = {"message_id": "1", "type": "media", "at": AT, "media_url": "https://a.example/2", "sender": "@ann"}
+
+
+@pytest.mark.parametrize("is_present", [False, True])
+@pytest.mark.parametrize("update", [EDITED, NEW_URL], ids=["edit", "file"])
+def test_conflict_of_one_sender_leaves_the_other(db: Db, update: dict[str, Any], is_present: bool) -> None:
+    ingest(db, group(ANN, BEA))
+    ingest(db, group(updates=[update]))
+    before = read_conversation(db)["messages"]
+    again = before[0] if is_present else ANN
+    (result,) = ingest(db, group(again, {**BEA, "content": "other"})).body["results"]
+    assert (result["status"], result["conflicting_message_ids"]) == ("no_new_messages", ["1"])
+    assert read_conversation(db)["messages"] == before
+
+
+def test_edit_of_one_sender_is_no_conflict_of_the_other(db: Db) -> None:
+    ingest(db, group(ANN, BEA))
+    (result,) = ingest(db, group(ANN, {**BEA, "content": "other", "edited_at": AT})).body["results"]
+    assert (result["status"], "conflicting_message_ids" in result) == ("updated", False)
+    assert contents(db) == ["from Ann", "other"]
+
+
+def test_answer_counts_updates_of_each_conversation(db: Db) -> None:
+    read = {"message_id": "1", "type": "read", "at": AT}
+    ingest(db, group(ANN), group(message("1"), external_id="other"))
+    given = [
+        group(
+            {**ANN, "content": "new", "edited_at": AT}, updates=[{**read, "sender": "@bea"}, {**read, "sender": "@ann"}]
+        ),
+        group(external_id="other", updates=[read]),
+    ]
+    results = ingest(db, *given).body["results"]
+    assert [(one["updates_added"], one["updates_waiting"]) for one in results] == [(3, 1), (1, 0)]

@@ -68,6 +68,7 @@ def test_rejections_are_counted_per_minute(db: Db) -> None:
         (401, 4, None, True),
         (403, 2, None, True),
     ]
+    assert set(lines(db, "at = date_trunc('minute', now())")) == {True}
     db.execute("update public.ingest_log set at = at - interval '1 minute'")
     ingest(db, key="wrong")
     assert sorted(lines(db, "status", "requests")) == [(401, 1), (401, 4), (403, 2)]
@@ -92,6 +93,10 @@ def test_valid_request_id_is_logged(db: Db, given: str, kept: str | None) -> Non
     db.execute("select private.call('messaging_ingest', 'service_role', '{}', %s, '{}', %s)", (headers, body))
     become_postgres(db)
     assert lines(db, "request_id") == [kept]
+    headers = json.dumps({"x-api-key": "wrong", "x-request-id": given})
+    db.execute("select private.call('messaging_ingest', 'service_role', '{}', %s, '{}', %s)", (headers, body))
+    become_postgres(db)
+    assert sorted(lines(db, "status", "request_id")) == [(200, kept), (401, kept)]
 
 
 def test_owners_read_own_lines_and_cannot_write(db: Db) -> None:

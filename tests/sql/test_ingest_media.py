@@ -126,7 +126,9 @@ def test_replaced_file_is_hidden_until_the_next_request(db: Db, kind: str) -> No
     assert rows(db, SEE) == ([file["path"]] if kind == "image/png" else [])
 
 
-@pytest.mark.parametrize("kind", ["text/html", "image/svg+xml", "application/xml", "image", "*/*", "Multipart/x"])
+@pytest.mark.parametrize(
+    "kind", ["text/html", "TEXT/HTML", "image/svg+xml", "application/xml", "image", "*/*", "Multipart/x"]
+)
 def test_file_that_may_run_scripts_is_never_shown(db: Db, kind: str) -> None:
     (file,) = offered(db, conversation(image(media_url="https://a")))
     upload(db, file["path"], kind=kind)
@@ -238,3 +240,57 @@ def test_file_follows_its_message_into_another_conversation(db: Db) -> None:
     offered(db, conversation(message("m0"), **names[0]))
     lines = read_conversation(db, "972987654321")["messages"]
     assert [line.get("media_url") for line in lines if line["id"] == "m1"] == [LINK + file["path"]]
+
+
+def test_types_of_files_are_offered_in_the_order_of_the_request(db: Db) -> None:
+    kinds = ["text", "sticker", "file", "video", "audio", "image", "location", "contact", "poll", "call", "system"]
+    given = [message(kind, type=kind, content="") for kind in kinds]
+    assert [one["message_id"] for one in offered(db, conversation(*given))] == kinds[1:6]
+    (result,) = post(
+        db, json.dumps(request(conversation(image("image", content="other")), media_uploads=True)).encode()
+    ).body["results"]
+    names = ["conversation_id", "messages_added", "status", "conflicting_message_ids", "uploads"]
+    assert (list(result), result["conflicting_message_ids"]) == (names, ["image"])
+
+
+def test_file_of_another_bucket_is_not_shown(db: Db) -> None:
+    (file,) = offered(db, conversation(image()))
+    db.execute("insert into storage.buckets (id, name) values ('other', 'other')")
+    db.execute("insert into storage.objects (bucket_id, name, metadata) values ('other', %s, '{}')", [file["path"]])
+    assert value(db, "select private.settle_media(null, 10)") == 0
+
+
+def test_clean_up_shows_the_file_that_waits_longest(db: Db) -> None:
+    files = offered(db, conversation(image("b"), image("a")))
+    for age, file in enumerate(files):
+        upload(db, file["path"], size=age + 1)
+        waits = "update private.conversation_media set created_at = now() - interval '1 day' * %s where path = %s"
+        db.execute(waits, (9 - age, file["path"]))
+    db.execute("update storage.objects set metadata = null where name = %s", [files[1]["path"]])
+    sizes = "select size from private.conversation_media order by created_at"
+    for _ in files:
+        assert value(db, "select private.settle_media(null, 1)") == 1
+        assert rows(db, sizes) == [1, None]
+    assert rows(db, "select from private.conversation_media where stored_at is null") == []
+
+
+def test_limit_of_files_is_of_each_workspace(db: Db) -> None:
+    (file,) = offered(db, conversation(image()))
+    upload(db, file["path"], size=1_000_000)
+    value(db, "select private.settle_media(null, 10)")
+    db.execute("update private.settings set workspace_media_megabytes = 1")
+    room = "select private.has_media_room(%s)"
+    assert [value(db, room, place) for place in (MATTY, BOB)] == [False, True]
+    db.execute("update private.conversation_media set size = 999999")
+    assert value(db, room, MATTY) is True
+
+
+def test_clean_up_forgets_the_oldest_invitations_first(db: Db) -> None:
+    files = offered(db, conversation(*(image(str(number)) for number in range(4))))
+    for age, file in enumerate(files):
+        waits = "update private.conversation_media set created_at = now() - interval '1 day' * %s where path = %s"
+        db.execute(waits, (age, file["path"]))
+    known = "select external_id from private.conversation_media order by 1"
+    for expected in (["0", "1", "2"], ["0", "1"], ["0", "1"]):
+        db.execute("select private.delete_media(1, interval '36 hours')")
+        assert rows(db, known) == expected

@@ -1,12 +1,13 @@
 """sql/122 and sql/132: participants of groups, and the persons that senders are."""
 
+import json
 from itertools import permutations
 from typing import Any
 
 import pytest
 
 from tests.support.calls import call, ingest
-from tests.support.database import Db, become, become_postgres, rows, value
+from tests.support.database import Db, become, become_postgres, become_service, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import read_conversation
 from tests.support.world import BOB, JOHN_DOE, MATTY
@@ -93,6 +94,104 @@ def test_any_order_of_requests_has_one_result(db: Db, place: int) -> None:
     assert (found["name"], found["has_left"], found["at"]) == ("Anna", True, "2026-02-01T11:00:00.000Z")
     ingest(db, group(message("2", sender="@ann", sent_at=LATE)))
     assert people(db)["@ann"]["has_left"] is False
+
+
+PHONE, LID = {"kind": "phone", "value": "+15550001111"}, {"kind": "whatsapp_lid", "value": "137180000000001"}
+PLAIN = {"name": None, "identifiers": [], "has_left": False, "at": None, "person_id": None, "matched_by": None}
+AT = {field: given.replace("Z", ".000Z") for field, given in (("early", EARLY), ("late", LATE))}
+PAIRS = {
+    "the later name counts": (
+        {"name": "Bea", "at": EARLY},
+        {"name": "Ann", "at": LATE},
+        {"name": "Ann", "at": AT["late"]},
+    ),
+    "of two names of a moment the greater counts": (
+        {"name": "Ann", "at": LATE},
+        {"name": "Bea", "at": LATE},
+        {"name": "Bea", "at": AT["late"]},
+    ),
+    "a name without a time is the oldest": (
+        {"name": "Bea"},
+        {"name": "Ann", "at": EARLY},
+        {"name": "Ann", "at": AT["early"]},
+    ),
+    "a blank name is no name": ({"name": " Ann "}, {"name": "  ", "at": LATE}, {"name": "Ann", "at": AT["late"]}),
+    "a later request without a name keeps it": (
+        {"name": "Ann", "at": EARLY},
+        {"at": LATE},
+        {"name": "Ann", "at": AT["late"]},
+    ),
+    "the later state counts": (
+        {"state": "left", "at": EARLY},
+        {"state": "joined", "at": LATE},
+        {"at": AT["late"]},
+    ),
+    "who left and joined in a moment has left": (
+        {"state": "left", "at": LATE},
+        {"state": "joined", "at": LATE},
+        {"has_left": True, "at": AT["late"]},
+    ),
+    "a state without a time is the oldest": ({"state": "left"}, {"at": EARLY}, {"at": AT["early"]}),
+    "identifiers add up": (
+        {"identifiers": [PHONE], "at": LATE},
+        {"identifiers": [LID, PHONE]},
+        {"identifiers": [PHONE, LID], "at": AT["late"], "person_id": JOHN_DOE, "matched_by": "phone"},
+    ),
+    "identifiers add up later": (
+        {"identifiers": [PHONE]},
+        {"identifiers": [LID]},
+        {"identifiers": [PHONE, LID], "person_id": JOHN_DOE, "matched_by": "phone"},
+    ),
+}
+
+
+@pytest.mark.usefixtures("john")
+@pytest.mark.parametrize("name", PAIRS)
+def test_two_requests_have_one_result_in_any_order(db: Db, name: str) -> None:
+    first, second, expected = PAIRS[name]
+    both = [{"identifier": "@ann", **one} for one in (first, second)]
+    ways = [[[both[0]], [both[1]]], [[both[1]], [both[0]]], [both], [both[::-1]]]
+    for way in ways:
+        with db.transaction(force_rollback=True):
+            for participants in way:
+                ingest(db, group(participants=participants))
+            assert people(db) == {"@ann": {"identifier": "@ann", **PLAIN, **expected}}
+            db.execute("update public.people set phone = null where id = %s", [JOHN_DOE])
+            assert people(db)["@ann"]["person_id"] is None
+            db.execute("update public.people set phone = '+15550001111' where id = %s", [JOHN_DOE])
+            assert people(db)["@ann"]["person_id"] == expected.get("person_id")
+
+
+def test_participants_are_listed_by_identifier_to_members(db: Db) -> None:
+    given = [("@cy", EARLY), ("@ann", LATE), ("@bea", None)]
+    participants = [{"identifier": known, **({"at": at} if at else {})} for known, at in given]
+    ingest(db, group(participants=participants))
+    row = json.dumps(value(db, "select to_jsonb(c) from public.conversations as c"))
+    listed = "select public.participants(jsonb_populate_record(null::public.conversations, %s))"
+    for act, expected in (
+        (lambda: become(db, MATTY), 3),
+        (lambda: become_service(db), 3),
+        (lambda: become(db, BOB), 0),
+    ):
+        act()
+        found = value(db, listed, row)
+        assert [one["identifier"] for one in found] == ["@ann", "@bea", "@cy"][:expected]
+        become_postgres(db)
+
+
+def test_each_participant_has_its_own_person(db: Db, john: str) -> None:
+    other = value(
+        db,
+        "insert into public.people (user_id, full_name, phone) values (%s, 'Ann', '+15550002222') returning id::text",
+        MATTY,
+    )
+    senders = {john: JOHN_DOE, "15550002222@s.whatsapp.net": other, "15550003333@s.whatsapp.net": None}
+    ingest(db, group(*(message(str(n), sender=sender) for n, sender in enumerate(senders))))
+    assert {known: one["person_id"] for known, one in people(db).items()} == senders
+    for phone, matched_by in (("5550001111", "phone_national"), ("+15550001111", "phone")):
+        db.execute("update public.people set phone = %s where id = %s", [phone, JOHN_DOE])
+        assert {known: one["person_id"] for known, one in people(db).items()} == senders
+        assert people(db)[john]["matched_by"] == matched_by
 
 
 def test_participants_are_broadcast_once(db: Db) -> None:

@@ -30,7 +30,9 @@ def shown(db: Db, *updates: Any) -> dict[str, Any]:
     for one in updates:
         ingest(db, changed(one))
     (stored,) = read_conversation(db)["messages"]
-    return {name: field for name, field in stored.items() if given.get(name) != field}
+    deleted = value(db, "select private.format_time(deleted_at) from public.conversation_messages")
+    assert deleted == stored.get("deleted_at")
+    return {name: field for name, field in stored.items() if name not in given or given[name] != field}
 
 
 EXAMPLES = {
@@ -66,7 +68,33 @@ EXAMPLES = {
         [update("reaction", emoji="a"), update("reaction", emoji=None, at=LATER)],
         {"reactions": []},
     ),
+    "reaction emptied": ([update("reaction", emoji="a"), update("reaction", emoji="", at=LATER)], {"reactions": []}),
+    "reactions of one moment": (
+        [
+            update("reaction", emoji="a", sequence=2),
+            update("reaction", emoji="z", sequence=1),
+            update("reaction", emoji=["a", "c"], by="@bea"),
+            update("reaction", emoji=["b", "d"], by="@ann"),
+        ],
+        {
+            "reactions": [
+                {"emoji": "a", "at": AT},
+                {"emoji": "b", "by": "@ann", "at": AT},
+                {"emoji": "d", "by": "@ann", "at": AT},
+                {"emoji": "a", "by": "@bea", "at": AT},
+                {"emoji": "c", "by": "@bea", "at": AT},
+            ]
+        },
+    ),
+    "equal reactions": (
+        [update("reaction", emoji="a"), update("reaction", emoji="b")],
+        {"reactions": [{"emoji": "b", "at": AT}]},
+    ),
     "delivered": ([update("delivered")], {"status": "delivered", "status_at": AT}),
+    "sender in a direct conversation": (
+        [update("delivered", sender="@ann")],
+        {"status": "delivered", "status_at": AT},
+    ),
     "read before delivered": (
         [update("read"), update("delivered", at=LATER)],
         {"status": "read", "status_at": AT},
@@ -80,6 +108,14 @@ EXAMPLES = {
         [update("failed", reason="131026: Undeliverable")],
         {"status": "failed", "status_at": AT, "failure": "131026: Undeliverable"},
     ),
+    "failed without a reason": ([update("failed", reason=None)], {"status": "failed", "status_at": AT}),
+    "failed twice in one moment": (
+        [
+            update("failed", reason="r", sequence=2, by="@ann"),
+            update("failed", reason="s", sequence=1, by="@bea"),
+        ],
+        {"status": "failed", "status_at": AT, "failure": "r"},
+    ),
     "failed then delivered": (
         [update("failed", at=LATER), update("delivered")],
         {"status": "delivered", "status_at": AT},
@@ -88,7 +124,22 @@ EXAMPLES = {
         [update("media", media_url="https://a.example/2", at=LATER), update("media", media_url="https://a.example/1")],
         {"media_url": "https://a.example/2"},
     ),
+    "media of one moment": (
+        [
+            update("edited", content="Ho", media_url="https://a.example/1", sequence=2),
+            update("media", media_url="https://a.example/2", sequence=1),
+        ],
+        {"content": "Ho", "edited_at": AT, "media_url": "https://a.example/1"},
+    ),
+    "deleted twice": (
+        [update("deleted", by="@ann"), update("deleted", by="@bea", at=LATER)],
+        {"content": "", "deleted": True, "deleted_at": LATER},
+    ),
     "pinned": ([update("pinned")], {"pinned": True, "pinned_at": AT}),
+    "pinned in one moment": (
+        [update("pinned", by="@ann", sequence=1), update("unpinned", by="@bea", sequence=2)],
+        {"pinned": False},
+    ),
     "unpinned": ([update("pinned"), update("unpinned", at=LATER)], {"pinned": False}),
 }
 
@@ -112,6 +163,32 @@ def test_updates_come_with_their_message(db: Db, name: str) -> None:
     updates, expected = EXAMPLES[name]
     ingest(db, changed(*reversed(updates), messages=(message(content="Hi"),)))
     assert shown(db) == expected
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        ("2026-02-01T10:59:59Z", {"edited_at": AT}),
+        (AT, {"edited_at": AT}),
+        (LATER, {"content": "Ho", "edited_at": LATER}),
+    ],
+)
+def test_edit_counts_if_it_is_later_than_the_own_one(db: Db, at: str, expected: dict[str, Any]) -> None:
+    given = message(edited_at="2026-02-01T12:00:00+01:00")
+    ingest(db, changed(update("edited", at=at, content="Ho"), messages=(given,)))
+    assert read_conversation(db)["messages"] == [given | expected]
+
+
+def test_message_without_updates_is_stored_once(db: Db) -> None:
+    ingest(db, changed(update("read"), messages=(message("m1"), message("m2"))))
+    assert rows(db, "select original from public.conversation_messages where external_id = 'm2'") == [None]
+
+
+def test_later_update_has_its_own_arrival(db: Db) -> None:
+    ingest(db, changed(update("read")))
+    db.execute("update public.conversation_updates set received_at = '2020-01-01'")
+    ingest(db, changed(update("read", at=LATER)))
+    assert rows(db, "select received_at = now() from public.conversation_updates") == [True]
 
 
 def test_answer_counts_new_and_waiting_updates(db: Db) -> None:
@@ -197,9 +274,10 @@ def test_deleted_text_is_gone_everywhere(db: Db, is_first: bool) -> None:
 
 def test_earlier_texts_are_kept_for_the_owner(db: Db) -> None:
     ingest(db, conversation(message(content="one")))
-    ingest(db, changed(update("edited", content="three", at=LATER), update("edited", content="two")))
-    texts = "select value ->> 'content' from public.conversation_updates where type = 'edited' order by at"
-    for user_id, expected in ((MATTY, ["two", "three"]), (BOB, [])):
+    edits = [(LATER, "three"), (AT, "two"), (AT, "also two"), ("2026-02-01T13:00:00Z", "two")]
+    ingest(db, changed(*(update("edited", content=text, at=at) for at, text in edits)))
+    texts = "select value ->> 'content' from public.conversation_updates where type = 'edited' order by at, value"
+    for user_id, expected in ((MATTY, ["also two", "two", "three", "two"]), (BOB, [])):
         become(db, user_id)
         assert rows(db, texts) == expected
         assert rows(db, "select original ->> 'content' from public.conversation_messages") == ["one"][: len(expected)]
@@ -226,6 +304,13 @@ def test_same_message_with_another_url_renews_it(db: Db, first: dict[str, Any]) 
     for one in (message(type="image", media_url=second), message(type="image", **first)):
         assert ingest(db, conversation(one)).statuses == ["no_new_messages"]
         assert read_conversation(db)["messages"][0]["media_url"] == second
+
+
+def test_known_url_of_a_read_message_is_not_new(db: Db) -> None:
+    image = message(type="image", media_url="https://a.example/1")
+    ingest(db, conversation(image), changed(update("read")))
+    again = conversation({**image, "media_url": "https://a.example/2"})
+    assert [ingest(db, again).statuses for _ in range(2)] == [["updated"], ["no_new_messages"]]
 
 
 def test_missing_url_does_not_remove_a_url(db: Db) -> None:
@@ -282,6 +367,11 @@ def test_bad_update_gets_an_error_with_its_place(db: Db, error: str) -> None:
         given = [update("read"), *bad * 2] if isinstance(bad, list) else bad
         assert ingest(db, conversation(message(), updates=given)).statuses == [f"error: {error}"]
     assert rows(db, "select from public.conversations") == []
+
+
+def test_error_of_the_conversation_comes_before_its_updates(db: Db) -> None:
+    given = conversation(participant_name=5, updates=[{}])
+    assert ingest(db, given).statuses == ["error: participant_name must be a string of at most 500 characters"]
 
 
 def test_reaction_without_emoji_is_an_error(db: Db) -> None:

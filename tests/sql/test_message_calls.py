@@ -10,7 +10,7 @@ from psycopg.errors import CheckViolation
 
 from tests.support.calls import call, send
 from tests.support.cases import named
-from tests.support.database import Db, become, become_postgres, lift_request_limit, refused, rows, value
+from tests.support.database import Db, add_channel, become, become_postgres, lift_request_limit, refused, rows, value
 from tests.support.event_log import events, inconsistencies, last_seq
 from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TIME, TWIN, UNKNOWN_ID, WORKSPACE
 
@@ -144,7 +144,8 @@ def test_metadata_of_exactly_16_kb_is_accepted(db: Db) -> None:
 @pytest.mark.parametrize("user_id", [BOB, MALLORY])
 def test_only_the_owner_writes_as_a_twin(db: Db, user_id: str) -> None:
     reply = call(db, "create_message", user_id, **fields_of("create_message", ai_twin_id=TWIN))
-    assert reply.status == (403 if user_id == BOB else 404)
+    not_allowed, not_found = (403, "twin_not_allowed", "ai_twin_id"), (404, "channel_not_found", "channel_id")
+    assert reply.error == (not_allowed if user_id == BOB else not_found)
 
 
 def test_twin_writes_only_in_its_channels(db: Db) -> None:
@@ -470,8 +471,12 @@ def test_author_may_delete(db: Db) -> None:
 @pytest.mark.parametrize("role", ["owner", "admin"])
 def test_channel_managers_delete_messages_of_others(db: Db, role: str, admin: Any) -> None:
     db.execute("update public.channel_members set role = %s where user_id = %s", (role, CAROL))
-    assert call(db, "delete_message", CAROL, id=MESSAGE).error == (403, "not_the_author", None)
+    add_channel(db, "own", [MALLORY])  # of an owner elsewhere
+    assert call(db, "delete_message", MALLORY, id=MESSAGE, admin=admin).error == (404, "message_not_found", None)
+    for who, fields in ((CAROL, {}), (BOB, {"admin": admin})):
+        assert call(db, "delete_message", who, id=MESSAGE, **fields).error == (403, "not_the_author", None)
     assert call(db, "delete_message", CAROL, id=MESSAGE, admin=admin).status == 200
+    assert call(db, "delete_message", BOB, id=MESSAGE).error == (404, "message_not_found", None)
 
 
 def test_application_admin_deletes_messages_of_others(db: Db) -> None:
@@ -496,6 +501,7 @@ def test_owner_edits_and_deletes_messages_of_a_twin(db: Db) -> None:
     assert call(db, "edit_message", BOB, id=said, content="x").error == (403, "not_the_author", None)
     reply = call(db, "edit_message", id=said, content="better")
     assert (reply.data["content"], reply.data["ai_twin_id"], reply.data["user_id"]) == ("better", TWIN, None)
+    assert events(db)[-1] == ("message.updated", said, MATTY, None)
     assert call(db, "delete_message", CAROL, id=said, admin=True).error == (403, "not_the_author", None)
     assert call(db, "delete_message", id=said).status == 200
     other = send(db, ai_twin_id=TWIN)

@@ -307,6 +307,14 @@ def test_former_member_takes_back_no_reaction(db: Db) -> None:
     assert db.execute("delete from public.message_reactions").rowcount == 0
 
 
+@pytest.mark.parametrize("table", ["message_reactions (message_id, emoji)", "message_pins (message_id)"])
+def test_deleted_message_takes_no_reaction_and_no_pin(db: Db, table: str) -> None:
+    call(db, "delete_message", id=MESSAGE)
+    given = "(%s, 'fire')" if "emoji" in table else "(%s)"
+    become(db, BOB)
+    refused(db, f"insert into public.{table} values {given}", MESSAGE)
+
+
 def test_reaction_is_stored_once(db: Db) -> None:
     become(db, BOB)
     statement = "insert into public.message_reactions (message_id, emoji) values (%s, 'fire')"
@@ -330,6 +338,8 @@ def test_any_member_may_unpin(db: Db) -> None:
     db.execute("insert into public.message_pins (message_id) values (%s)", (MESSAGE,))
     become(db, CAROL)
     assert rows(db, "delete from public.message_pins returning pinned_by::text, channel_id::text") == [(BOB, CHANNEL)]
+    actors = "select actor_id::text from public.message_events where kind = %s"
+    assert [rows(db, actors, kind)[-1:] for kind in ("message.pinned", "message.unpinned")] == [[BOB], [CAROL]]
 
 
 def test_message_to_a_missing_channel_is_rejected(db: Db) -> None:

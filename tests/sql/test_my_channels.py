@@ -1,5 +1,6 @@
 """A user's own side: read markers, mentions, the list of channels, events of the user."""
 
+from itertools import permutations
 from typing import Any
 
 import psycopg
@@ -187,6 +188,7 @@ def test_service_lists_for_a_named_user(db: Db) -> None:
 
 
 def test_mentions_become_rows_and_counts(db: Db) -> None:
+    add_channel(db, "elsewhere", [MALLORY])
     message = send(db, f"<@{BOB}> <@{BOB.upper()}> <@{MALLORY}> <@{TWIN}> <!channel> <@unknown>")
     stored = "select user_id::text, ai_twin_id::text from public.message_mentions where message_id = %s order by 1, 2"
     assert rows(db, stored, message) == [(BOB, None), (None, TWIN), (None, None)]
@@ -210,6 +212,36 @@ def test_edit_and_deletion_correct_the_mentions(db: Db) -> None:
     call(db, "edit_message", MATTY, id=message, content=f"<@{CAROL}>")
     call(db, "delete_message", MATTY, id=message)
     assert rows(db, "select from public.message_mentions where message_id = %s", message) == []
+
+
+def test_each_edit_leaves_exactly_the_mentions_of_its_text(db: Db) -> None:
+    lift_request_limit(db)
+    users, twins, all_ = {(BOB, None)}, {(None, TWIN)}, {(None, None)}
+    texts = {
+        "nothing": set(),
+        f"<@{BOB}>": users,
+        f"<@{TWIN}>": twins,
+        "<!channel>": all_,
+        f"<@{BOB}> <@{TWIN}>": users | twins,
+        f"<!channel> <@{TWIN}>": twins | all_,
+    }
+    stored = "select user_id::text, ai_twin_id::text from public.message_mentions where message_id = %s"
+    other = send(db, f"<@{BOB}> <@{TWIN}> <!channel>")
+    for before, after in permutations(texts, 2):
+        message = send(db, before)
+        told = len(events(db, BOB))
+        call(db, "edit_message", MATTY, id=message, content=after)
+        assert set(rows(db, stored, message)) == texts[after], (before, after)
+        is_new = bool((texts[after] - texts[before]) & (users | all_))
+        assert len(events(db, BOB)) - told == is_new, (before, after)
+    assert len(rows(db, stored, other)) == 3
+
+
+def test_first_hundred_ids_of_a_text_are_mentions(db: Db) -> None:
+    unknown = [f"<@{number:08}-0000-4000-8000-000000000000>" for number in range(98)]
+    message = send(db, " ".join([*unknown[:20], f"<@{BOB}>", *unknown[20:], f"<@{CAROL}>", f"<@{TWIN}>"]))
+    stored = "select user_id::text from public.message_mentions where message_id = %s order by 1"
+    assert rows(db, stored, message) == [BOB, CAROL]
 
 
 def test_search_finds_mentions(db: Db) -> None:
@@ -294,10 +326,13 @@ def test_workspace_and_invitation_are_events(db: Db) -> None:
 
 
 def test_channel_mention_skips_author_and_muted(db: Db) -> None:
-    db.execute("update public.member_states set is_muted = true where user_id = %s", (CAROL,))
+    add_channel(db, "not muted", [MATTY, CAROL])
+    muted = "update public.member_states set is_muted = true where user_id = %s and channel_id = %s"
+    db.execute(muted, (CAROL, CHANNEL))
     send(db, "<!channel>")
-    assert last_event(db, BOB)[0] == "message.mentioned"
-    assert [last_event(db, user_id)[0] for user_id in (MATTY, CAROL)] == ["channel.read"] * 2
+    event, details = last_event(db, BOB)
+    assert (event, details["is_channel"], details["message_seq"]) == ("message.mentioned", True, last_seq(db))
+    assert "message.mentioned" not in [last_event(db, user_id)[0] for user_id in (MATTY, CAROL)]
     send(db, f"<!channel> <@{CAROL}>")
     assert last_event(db, CAROL)[0] == "message.mentioned"
 
@@ -381,6 +416,7 @@ def test_only_members_join_the_current_turn(db: Db) -> None:
     assert may_join(db, MATTY, f"{topic}:1:live", "presence")
     assert may_send(db, MATTY, f"{topic}:1:live")
     assert not may_send(db, MATTY, f"{topic}:1")
+    assert not may_join(db, MATTY, f"channel:{CHANNEL}:1")
     for turn in ("0", "2", "01", "1x", "", "1:1", "9" * 30, "-1"):
         assert not may_join(db, MATTY, f"{topic}:{turn}"), turn
     assert not may_join(db, BOB, f"{topic}:1")
@@ -403,7 +439,8 @@ def test_deleted_message_leaves_the_turn_too(db: Db) -> None:
     channel_id = add_channel(db, "secret", [MATTY, BOB])
     leave(db, BOB, channel_id)
     message = send(db, "regretted", MATTY, channel_id)
-    assert "regretted" in str(broadcasts(db, f"channel:{channel_id}:1"))
+    call(db, "edit_message", MATTY, id=message, content="regretted twice")
+    assert "regretted twice" in str(broadcasts(db, f"channel:{channel_id}:1"))
     call(db, "delete_message", MATTY, id=message)
     assert "regretted" not in str(broadcasts(db, f"channel:{channel_id}:1"))
 

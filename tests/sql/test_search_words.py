@@ -238,6 +238,7 @@ def test_exact_words_rank_before_other_forms(db: Db) -> None:
         ("\u90e8\u7f72\u8ba1 passed", "\u90e8\u7f72\u8ba1 pass", "<mark>\u90e8\u7f72\u8ba1</mark> <mark>passed</mark>"),
         ("a fact -known", "fact -unknown", "a <mark>fact</mark> -known"),
         ("I like C++", "C++", "I like <mark>C</mark>++"),
+        ('a "lamp"', "lamp", "a &quot;<mark>lamp</mark>&quot;"),
         ("the \u0002red\u0003 lamp", "lamp", "the red <mark>lamp</mark>"),
     ],
     ids=[
@@ -250,6 +251,7 @@ def test_exact_words_rank_before_other_forms(db: Db) -> None:
         "mixed",
         "exclusion",
         "sign",
+        "quotes",
         "control characters",
     ],
 )

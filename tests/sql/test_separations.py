@@ -24,9 +24,14 @@ select jsonb_object_agg(c.external_conversation_id, jsonb_build_object(
         select jsonb_agg(known.value order by known.value) from public.conversation_identifiers as known
         where known.conversation_id = c.id and known.value <> c.participant_identifier
     ),
+    'named_at', c.participant_named_at, 'kind', c.kind,
     'updates', (
-        select jsonb_agg(known.external_id || known.type order by known.external_id, known.type)
+        select jsonb_agg(to_jsonb(known) - '{conversation_id,received_at}'::text[] order by external_id, type)
         from public.conversation_updates as known where known.conversation_id = c.id
+    ),
+    'rows', (
+        select jsonb_agg(to_jsonb(stored) - '{conversation_id,received_at}'::text[] order by external_id)
+        from public.conversation_messages as stored where stored.conversation_id = c.id
     ),
     'messages', c.messages, 'count', c.message_count, 'last', c.last_message_at, 'preview', c.last_message_preview
 ))
@@ -101,13 +106,28 @@ FIRST = [
     chat(OLD, updates=[read("1"), read("5")]),
 ]
 SECOND = [
-    chat(NEW, late("2"), participant_name="Bea", identifiers=lid("137180000000002")),
-    chat(NEW, updates=[read("2"), read("6")]),
+    chat(NEW, {**late("2"), "sequence": 7}, late("0"), participant_name="Bea", identifiers=lid("137180000000002")),
+    chat(NEW, updates=[read("2"), read("6"), read("7"), {**read("0"), "type": "deleted"}]),
 ]
 LATER = [
     chat(NEW, late("3"), participant_name="Abe"),
     chat(OLD, late("4"), participant_name="Anna"),
     chat(NEW, late("6")),
+]
+
+
+def said(day: int, name: str | None = None, **fields: Any) -> dict[str, Any]:
+    """Return a request under the second name with a message of that day."""
+    return chat(NEW, message(f"day {day}", sent_at=f"2026-02-0{day}T20:00:00Z"), participant_name=name) | fields
+
+
+# Later and earlier names and identifiers: the rules of one conversation hold for each of its names.
+WORDS = [
+    said(6, participant_identifier="@bea", identifiers=lid("137180000000009")),
+    said(5),
+    said(4, "Ida"),
+    said(1, "Old"),
+    said(3, "Mid"),
 ]
 JOIN = chat(NEW, continues=OLD)
 ORDERS = {
@@ -117,6 +137,10 @@ ORDERS = {
     "joined in the end": [*FIRST, *SECOND, *LATER, JOIN],
     "joined with a message": [*FIRST, {**SECOND[0], "continues": OLD}, SECOND[1], *LATER],
 }
+
+
+ORDERS["joined before many words"] = [*FIRST, *SECOND, JOIN, *WORDS]
+ORDERS["joined after many words"] = [*FIRST, *SECOND, *WORDS, JOIN]
 
 
 @pytest.mark.usefixtures("others")
@@ -130,6 +154,8 @@ def test_separation_leaves_what_was_without_the_join(db: Db, order: str) -> None
         assert not ingest(db, one).statuses[0].startswith("error")
     joined = id_of(db, OLD)
     assert list(state(db)) == [OLD]
+    known = rows(db, "select value from public.conversation_identifiers where conversation_id = %s", joined)
+    assert {*known, state(db)[OLD]["identifier"]} >= {OLD, NEW, "137180000000001", "137180000000002"}
     reply = separate(db)
     assert state(db) == expected
     assert reply.data == {
@@ -162,6 +188,83 @@ def test_repeated_message_stays_with_its_first_name(db: Db) -> None:
     assert [line["id"] for line in read_conversation(db, OLD)["messages"]] == ["1"]
 
 
+def test_message_of_both_stays_with_the_first(db: Db) -> None:
+    for one in [*FIRST, chat(NEW, message("1"), late("2")), JOIN]:
+        ingest(db, one)
+    separate(db)
+    assert [line["id"] for line in read_conversation(db, OLD)["messages"]] == ["1"]
+    assert [line["id"] for line in read_conversation(db, NEW)["messages"]] == ["2"]
+
+
+def test_join_and_separation_keep_all_of_a_message(db: Db) -> None:
+    far = message("far", sent_at="2099-01-01T00:00:00Z", sequence=3)
+    ingest(db, chat(NEW, message("2"), far, updates=[{**read("2"), "type": "edited", "content": "new"}]))
+    ingest(db, chat(NEW, message("gone"), updates=[{**read("gone"), "type": "deleted"}]))
+    for table in ("conversation_messages", "conversation_updates"):
+        db.execute(f"update public.{table} set received_at = '2020-01-01'")
+    ingest(db, chat(OLD, message("1")))
+    kept = """
+        select to_jsonb(t) - 'conversation_id' from public.conversation_messages as t where external_id <> '1'
+        union all select to_jsonb(t) - 'conversation_id' from public.conversation_updates as t order by 1
+    """
+    before = rows(db, kept)
+    assert len(before) == 5
+    ingest(db, JOIN)
+    assert (list(state(db)), rows(db, kept)) == ([OLD], before)
+    separate(db)
+    assert (sorted(state(db)), rows(db, kept)) == ([NEW, OLD], before)
+
+
+@pytest.mark.parametrize("is_separated", [False, True])
+def test_join_in_one_connection_is_no_join_in_another(db: Db, is_separated: bool) -> None:
+    names = "select id::text, external_conversation_id from public.conversations where platform = %s"
+    for connection in (TELEGRAM, WHATSAPP):
+        for one in [*FIRST, *SECOND, JOIN]:
+            ingest(db, one, connection=connection)
+        ((only, name),) = rows(db, names, connection[0])
+        assert name == OLD
+        if is_separated:
+            assert call(db, "separate_conversation", MATTY, conversation_id=only).status == 200
+            ingest(db, JOIN, connection=connection)
+            assert sorted(name for _, name in rows(db, names, connection[0])) == [NEW, OLD]
+
+
+def test_message_of_a_request_belongs_to_the_first_name(db: Db) -> None:
+    for one in [*FIRST, *SECOND, JOIN, chat(NEWER, continues=OLD)]:
+        ingest(db, one)
+    ingest(db, chat(NEW, late("5")), chat(NEWER, late("5")))
+    separate(db, external_conversation_id=NEW)
+    assert "5" in [line["id"] for line in read_conversation(db, NEW)["messages"]]
+
+
+GROUP = {"kind": "group", "participant_identifier": "1@g.us"}
+
+
+def updates(db: Db, name: str) -> list[str]:
+    known = (
+        "select external_id || sender || type from public.conversation_updates where conversation_id = %s order by 1"
+    )
+    return rows(db, known, id_of(db, name))
+
+
+def test_updates_of_a_group_stay_with_their_sender(db: Db) -> None:
+    for name, sender in ((OLD, "@ann"), (NEW, "@bob")):
+        waiting = [{**read(id_), "sender": sender} for id_ in ("1", "9")]
+        ingest(
+            db, chat(name, message("1", sender=sender), message(f"of {sender}", sender=sender), updates=waiting) | GROUP
+        )
+    ingest(db, chat(NEW, updates=[read("of @bob")]) | GROUP)
+    ingest(db, chat(OLD, updates=[read("of @ann")]) | GROUP)
+    before = {name: updates(db, name) for name in (OLD, NEW)}
+    ingest(db, JOIN | GROUP)
+    ingest(db, chat(NEW, updates=[{**read("of @ann"), "type": "delivered"}]) | GROUP)
+    ingest(db, chat(NEW, updates=[{**read("of @bob"), "type": "delivered"}]) | GROUP)
+    separate(db)
+    before[OLD].append("of @anndelivered")
+    before[NEW].append("of @bobdelivered")
+    assert {name: updates(db, name) for name in (OLD, NEW)} == {name: sorted(known) for name, known in before.items()}
+
+
 def test_former_name_that_never_came_is_forgotten(db: Db) -> None:
     for one in SECOND:
         ingest(db, one)
@@ -185,7 +288,7 @@ def test_later_names_leave_with_their_former_one(db: Db, links: list[tuple[str, 
     separate(db, external_conversation_id=NEW)
     assert sorted(state(db)) == [NEW, OLD]
     ingest(db, chat(NEWER, late("9")))
-    assert [line["id"] for line in read_conversation(db, NEW)["messages"]] == ["2", "8", "9"]
+    assert [line["id"] for line in read_conversation(db, NEW)["messages"]] == ["0", "8", "9", "2"]
     separate(db, NEW)
     assert sorted(state(db)) == [NEWER, NEW, OLD]
     assert [line["id"] for line in read_conversation(db, NEWER)["messages"]] == ["8", "9"]
@@ -205,6 +308,15 @@ def test_only_members_separate_a_conversation(db: Db) -> None:
     reply = call(db, "separate_conversation", BOB, conversation_id=id_of(db, OLD))
     assert reply.error == (404, "conversation_not_found", "conversation_id")
     assert separate(db, external_conversation_id=OLD).error[1] == "conversation_not_continued"
+
+
+def test_separation_by_service_role_is_broadcast(db: Db) -> None:
+    for one in [*FIRST, *SECOND, JOIN]:
+        ingest(db, one)
+    db.execute("delete from realtime.messages")
+    assert call(db, "separate_conversation", None, conversation_id=id_of(db, OLD)).status == 200
+    sent = "select payload #>> '{conversation,external_conversation_id}' from realtime.messages where topic = %s"
+    assert OLD in rows(db, sent, f"inbox:{MATTY}")
 
 
 def test_file_of_a_message_moves_with_it(db: Db) -> None:

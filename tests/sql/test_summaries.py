@@ -24,6 +24,7 @@ from tests.support.world import BOB, CHANNEL, MALLORY, MATTY, MESSAGE, TIME, UNK
 SERVICE = {"model": "claude-test", "prompt_version": "1", "lease_seconds": "120", "is_configured": "true"}
 ANSWER = {"summary": "They talked.", "messageCount": 4, "citations": [MESSAGE], "model": "m", "truncated": False}
 FAILURE = {"status": 502, "code": "summary_refused", "message": "No."}
+MIDNIGHT = "select ceil(extract(epoch from date_trunc('day', now(), 'UTC') + interval '24 hours' - now()))::text"
 
 
 @pytest.fixture(autouse=True)
@@ -237,6 +238,11 @@ def test_failure_is_reported_to_waiters_and_retried_next(db: Db) -> None:
     assert poll(db, task).error == (502, "summary_refused", None)
     assert begin(db, BOB).status == 201
     assert poll(db, task).status == 202
+    call(db, "edit_message", id=MESSAGE, content="edited")
+    task = begin(db).data
+    call(db, "edit_message", id=MESSAGE, content="edited again")
+    finish(db, task, failure=FAILURE)  # an answer would be outdated
+    assert poll(db, task).error == (502, "summary_refused", None)
 
 
 def test_last_poll_returns_a_timeout(db: Db) -> None:
@@ -249,7 +255,7 @@ def test_user_has_a_daily_summary_limit(db: Db) -> None:
         assert begin(db, messageCount=count).status == 201
     reply = begin(db, messageCount=3)
     assert reply.error == (429, "summary_budget_exhausted", None)
-    assert 0 < int(reply.headers["retry-after"]) <= 86_400  # until midnight
+    assert reply.headers["retry-after"] == value(db, MIDNIGHT)
     assert rows(db, "select requested_count from private.summaries order by 1") == [1, 2]
     assert begin(db, BOB, messageCount=3).status == 201
     db.execute("update private.summary_counts set day = day - 1")
@@ -286,7 +292,7 @@ def test_project_has_a_daily_summary_limit(db: Db) -> None:
     for user_id in (MATTY, BOB, None):
         refused_reply = begin(db, user_id, messageCount=3)
         assert refused_reply.error == (429, "project_summary_budget_exhausted", None)
-        assert int(refused_reply.headers["retry-after"]) > 0
+        assert refused_reply.headers["retry-after"] == value(db, MIDNIGHT)
     assert used(db) == 1
     assert rows(db, "select requested_count from private.summaries order by 1") == [1, 2]
     db.execute("update private.summary_totals set day = day - 1")
@@ -320,6 +326,7 @@ def test_empty_channel_gets_an_empty_summary_for_free(db: Db) -> None:
 def test_service_without_model_key_answers_only_from_cache(db: Db) -> None:
     reply = begin(db, service={"is_configured": "false"})
     assert reply.error == (503, "summaries_not_configured", None)
+    assert reply.headers["retry-after"] == "5"
     assert "ANTHROPIC_API_KEY" in reply.body["error"]["message"]
     finish(db, begin(db).data, answer=ANSWER)
     assert begin(db, service={"is_configured": "false"}).data == ANSWER
@@ -367,6 +374,29 @@ def test_outdated_summary_is_removed_after_waiters_read_it(db: Db) -> None:
     send(db)
     begin(db)
     assert value(db, "select count(*) from private.summaries where answer is not null") == 0
+
+
+def test_present_summary_and_those_of_others_stay(db: Db) -> None:
+    other = add_channel(db, "other", [MATTY, BOB])
+    send(db, channel_id=other)
+    for channel_id in (CHANNEL, other):
+        finish(db, begin(db, channel_id=channel_id).data, answer=ANSWER)
+    db.execute("update private.summaries set finished_at = now() - interval '6 minutes'")
+    assert begin(db, messageCount=2).status == 201  # removes what is outdated
+    busy = add_channel(db, "busy", [MATTY, BOB])
+    db.execute("update private.channel_counters set last_seq = 1000 where channel_id = %s", (busy,))
+    send(db, channel_id=busy)
+    for channel_id in (CHANNEL, other):
+        assert begin(db, BOB, channel_id=channel_id).data == ANSWER
+
+
+def test_refund_goes_to_the_user_who_asked(db: Db) -> None:
+    task = begin(db).data
+    begin(db, BOB, messageCount=1)
+    finish(db, task, failure={**FAILURE, "status": 503}, is_paid=False)
+    assert (used(db), used(db, BOB)) == (0, 1)
+    finish(db, task, failure={**FAILURE, "status": 503}, is_paid=False)
+    assert rows(db, "select used from private.summary_totals") == [1]
 
 
 def test_summaries_are_removed_after_a_day(db: Db) -> None:

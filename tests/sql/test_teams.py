@@ -102,14 +102,35 @@ def list_functions(db: Db) -> list[tuple[str, str, list[str] | None]]:
     )
 
 
-def state_of(db: Db, team: Team) -> list[Any]:
+def list_helpers(db: Db) -> list[tuple[str, list[str]]]:
+    """Return the functions of `private` that users may call in SQL, with the types of their arguments."""
+    return rows(
+        db,
+        """
+        select proname, array(select format_type(given, null) from unnest(proargtypes) as given)
+        from pg_proc
+        where pronamespace = 'private'::regnamespace and prorettype <> 'trigger'::regtype
+            and has_function_privilege('authenticated', oid, 'execute')
+        order by proname
+        """,
+    )
+
+
+def state_of(db: Db, team: Team) -> dict[str, list[Any]]:
     """Return all rows that contain an id of the team."""
     become_postgres(db)
     pattern = "|".join([*team.ids.values(), *team.user_ids])
-    return [
-        rows(db, f"select t::text from public.{table} as t where t::text ~ %s order by 1", pattern)
-        for table in list_tables(db)
-    ]
+    tables = rows(
+        db,
+        """
+        select oid::regclass::text from pg_class
+        where relnamespace in ('public'::regnamespace, 'private'::regnamespace) and relkind = 'r'
+            -- A key of the caller's own, which may be any text.
+            and relname <> 'idempotency_keys'
+        """,
+    )
+    query = "select t::text from {} as t where t::text ~ %s order by 1"
+    return {table: rows(db, query.format(table), pattern) for table in tables}
 
 
 @pytest.mark.parametrize("number", range(3), ids=ROLES)
@@ -185,3 +206,42 @@ def test_no_function_reaches_the_other_team(teams: tuple[Db, Team, Team], number
             assert strangers == [], (name, key)
     assert state_of(db, theirs) == before
     assert len(functions) > 30
+
+
+# What a caller in SQL gives for an argument of a type; of all others, a row whose columns are those of the body.
+GIVEN = {
+    "uuid": "%(id)s::uuid",
+    "uuid[]": "array[%(id)s]::uuid[]",
+    "text": "%(id)s",
+    "text[]": "array[%(id)s]",
+    "jsonb": "%(body)s::jsonb",
+    "jsonb[]": "array[%(body)s::jsonb]",
+    "boolean": "true",
+    "integer": "5",
+    "bigint": "5",
+    "xid8": "'1'",
+    "interval": "'1 hour'",
+    "timestamp with time zone": "now()",
+    "bytea": "''",
+}
+
+
+def test_no_helper_reaches_the_other_team(teams: tuple[Db, Team, Team]) -> None:
+    db, mine, theirs = teams
+    before = state_of(db, theirs)
+    helpers = list_helpers(db)
+    for key in ("workspace_id", "channel_id", "message_id", "conversation_id", "person_id", "ai_twin_id", "user_id"):
+        fields = dict.fromkeys((*theirs.ids, "id", "before"), theirs.ids[key])
+        values = {"id": theirs.ids[key], "body": json.dumps(fields | {"content": "x", "emoji": "x", "query": "team"})}
+        become(db, mine.user_ids[2])
+        for name, types in helpers:
+            given = [GIVEN.get(kind, f"jsonb_populate_record(null::{kind}, %(body)s)") for kind in types]
+            try:
+                with db.transaction():
+                    answer = str(db.execute(f"select private.{name}({', '.join(given)})::text", values).fetchall())
+            except psycopg.Error:
+                continue
+            known = [each for each in [*theirs.ids.values(), *theirs.user_ids] if each != theirs.ids[key]]
+            assert [each for each in [*known, "team2"] if each in answer] == [], (name, key, answer)
+    assert state_of(db, theirs) == before
+    assert len(helpers) > 50

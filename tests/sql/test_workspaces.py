@@ -689,7 +689,7 @@ def test_retention_that_fails_does_not_stop_others(db: Db) -> None:
 def test_each_workspace_gets_its_share_of_a_round(db: Db) -> None:
     for who in (MATTY, BOB):
         age_messages(db, who, 6)
-    value(db, "select private.clean_up(40)")
+    assert value(db, "select private.clean_up(40)")["messages"] == 4
     assert kept_messages(db) == [4, 4]
     value(db, "select private.clean_up(10)")
     assert kept_messages(db) == [3, 4]
@@ -697,6 +697,12 @@ def test_each_workspace_gets_its_share_of_a_round(db: Db) -> None:
     db.execute(visited, (MATTY,))
     value(db, "select private.clean_up(10)")
     assert kept_messages(db) == [3, 3]
+    waited = "update private.retention_rounds set visited_at = now() - %s * interval '1 day' where workspace_id = %s"
+    for days, who in ((1, MATTY), (2, BOB)):
+        db.execute(waited, (days, who))
+    for left in ([3, 2], [2, 2]):
+        value(db, "select private.clean_up(10)")
+        assert kept_messages(db) == left
 
 
 def test_workspace_that_was_never_visited_is_the_first(db: Db) -> None:

@@ -1,11 +1,12 @@
 """What may be written: reactions in one spelling, no blank text, no NUL, and hints that name the function to call."""
 
 import json
+import re
 
 import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege, UniqueViolation
 
-from tests.support.calls import call, send
+from tests.support.calls import ask, call, send
 from tests.support.database import Db, become, become_postgres, become_service, refused, rows, value
 from tests.support.event_log import last_seq
 from tests.support.world import BOB, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN, WORKSPACE
@@ -187,7 +188,12 @@ def test_refused_statement_names_the_function(db: Db, statement: str, function: 
     if function is None:
         db.execute(statement)  # changes nothing
         return
-    assert refused(db, statement, by=InsufficientPrivilege).message_hint == f"Call the function {function}."
+    said_to_client = refused(db, statement, by=InsufficientPrivilege)
+    assert said_to_client.message_hint == f"Call the function {function}."
+    verb, table = re.match(r"(\w+) (?:into |from )?(\w+)", statement).groups()
+    only_content = "Only the content of a message can change."
+    assert said_to_client.message_primary in {f"Clients do not {verb} rows of {table}.", only_content}
+    assert (said_to_client.message_primary == only_content) == (function == "edit_message")
 
 
 def test_own_functions_are_not_refused(db: Db) -> None:
@@ -206,3 +212,37 @@ def test_non_member_gets_a_hint(db: Db) -> None:
         db, "insert into public.messages (channel_id, content) values (%s, 'x')", CHANNEL, by=InsufficientPrivilege
     )
     assert said.message_hint.endswith("call the function accept_invitation.")
+
+
+def test_each_change_of_a_row_stamps_its_time(db: Db) -> None:
+    ask(db, MATTY, "set_twin_webhook", ai_twin_id=TWIN, url="https://x.example/")
+    stamped = """
+        select relname from pg_class inner join pg_attribute on attrelid = pg_class.oid
+        where relnamespace = 'public'::regnamespace and relkind = 'r' and attname = 'updated_at' order by 1
+    """
+    tables = [table for table in rows(db, stamped) if table not in {"messages", "conversations"}]
+    assert len(tables) == 7
+    for table in tables:
+        db.execute(f"alter table public.{table} disable trigger user")
+        db.execute(f"update public.{table} set updated_at = '2020-01-01'")
+        db.execute(f"alter table public.{table} enable trigger user")
+        db.execute(f"update public.{table} set created_at = created_at")
+        assert set(rows(db, f"select updated_at = now() from public.{table}")) == {True}, table
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"update public.channels set name = name where id = '{CHANNEL}'",
+        f"update public.channel_members set role = role where channel_id = '{CHANNEL}'",
+        f"update public.workspace_members set role = role where workspace_id = '{WORKSPACE}'",
+        f"update public.workspaces set channel_days = channel_days, language = language where id = '{WORKSPACE}'",
+    ],
+    ids=["name", "channel role", "workspace role", "workspace"],
+)
+def test_change_to_the_same_value_is_no_event(db: Db, statement: str) -> None:
+    tables = ("public.user_events", "public.audit_log", "public.message_events", "private.language_backlog")
+    count = "select array[" + ", ".join(f"(select count(*) from {table})" for table in tables) + "]"
+    before = value(db, count)
+    db.execute(statement)
+    assert value(db, count) == before

@@ -29,11 +29,13 @@ VERSION = re.compile(r"function private\.schema_version\(\).*?'(\d{14})'", re.DO
 SET_VERSION = """\
 drop function private.schema_version();
 create function private.schema_version() returns text
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select '{version}'
+begin
+    return '{version}';
+end
 $$;
 comment on function private.schema_version() is
 'The newest migration of Threadline that this database has. Copies in other projects have other file names.';

@@ -120,6 +120,7 @@ drop trigger workspaces_60_forget_changes on public.workspaces;
 drop trigger workspace_members_10_protect_owners on public.workspace_members;
 drop trigger workspace_members_10_refuse on public.workspace_members;
 drop trigger workspace_members_20_audit on public.workspace_members;
+drop trigger workspace_members_21_audit on public.workspace_members;
 drop trigger workspace_members_30_hand_over on public.workspace_members;
 drop trigger workspace_members_35_seal on public.workspace_members;
 drop trigger workspace_members_40_tell on public.workspace_members;

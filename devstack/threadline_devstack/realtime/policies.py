@@ -37,8 +37,7 @@ order by inserted_at desc, ctid
 limit $3
 """
 # Postgres sends a commit to the feed before other sessions see it. It releases this lock after they do.
-IS_HIDDEN = "select exists (select from pg_locks where transactionid::text = any($1))"
-HIDDEN_PAUSE = 0.005  # seconds between two looks
+WAIT_FOR_HIDDEN = "select pg_sleep(0.005) from pg_locks where transactionid::text = any($1) limit 1"
 UNREACHABLE = "Realtime was unable to connect to the project database"
 PATIENCE = 5.0  # seconds for a statement
 
@@ -129,8 +128,8 @@ class Policies:
         Waits until it sees the transactions that were delivered before.
         """
         async with self._undone() as connection, asyncio.timeout(PATIENCE):
-            while await connection.fetchval(IS_HIDDEN, list(map(str, delivered))):
-                await asyncio.sleep(HIDDEN_PAUSE)
+            while await connection.fetch(WAIT_FOR_HIDDEN, list(map(str, delivered))):
+                pass
             return list(reversed(await connection.fetch(PAST, topic, since, limit)))
 
     @asynccontextmanager
