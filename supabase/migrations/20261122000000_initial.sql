@@ -17905,19 +17905,16 @@ declare
     v_groups uuid[] := array(
         select distinct own.conversation_id from private.group_participants as own where own.person_id = p_person_id
     );
-    v_gone text[];
+    v_messages bigint;
     v_updates private.ingest_update[];
     v_ids uuid[];
 begin
-    with removed as (
-        delete from public.conversation_messages as stored
-        using private.group_participants as own
-        where own.person_id = p_person_id
-            and (stored.conversation_id, stored.sender) = (own.conversation_id, own.identifier)
-        returning stored.conversation_id, stored.external_id
-    )
-
-    select coalesce(array_agg(removed.conversation_id || ' ' || removed.external_id), '{}') into v_gone from removed;
+    -- A trigger removes their edits, which may name no sender.
+    delete from public.conversation_messages as stored
+    using private.group_participants as own
+    where own.person_id = p_person_id
+        and (stored.conversation_id, stored.sender) = (own.conversation_id, own.identifier);
+    get diagnostics v_messages = row_count;
     delete from private.conversation_media as known
     using private.group_participants as own
     where own.person_id = p_person_id
@@ -17931,15 +17928,7 @@ begin
         delete from public.conversation_updates as given
         using private.group_participants as own
         where own.person_id = p_person_id and given.conversation_id = own.conversation_id
-            and (
-                own.identifier in (given.sender, given.actor)
-                -- An edit may name no sender.
-                or given.sender = '' and given.conversation_id || ' ' || given.external_id = any(v_gone)
-                and not exists (
-                    select from public.conversation_messages as stored
-                    where stored.conversation_id = given.conversation_id and stored.external_id = given.external_id
-                )
-            )
+            and own.identifier in (given.sender, given.actor)
         returning given.conversation_id, given.external_id, given.sender
     ), numbered as (
         select removed.*, row_number() over () as parent from removed
@@ -17954,7 +17943,7 @@ begin
     from numbered;
     perform private.refresh_messages(v_updates, v_ids), private.forget_senders(p_person_id, v_groups);
     delete from private.group_participants as own where own.person_id = p_person_id;
-    return jsonb_build_object('group_messages', cardinality(v_gone), 'group_updates', cardinality(v_ids));
+    return jsonb_build_object('group_messages', v_messages, 'group_updates', cardinality(v_ids));
 end
 $$;
 comment on function private.erase_from_groups(uuid) is
