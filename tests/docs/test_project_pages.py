@@ -99,7 +99,7 @@ def test_pages_lead_from_add_to_an_equal_dump(cluster: TestCluster, own_stack: R
 @pytest.mark.parametrize("block", [BLOCKS["add"][4], BLOCKS["upgrade"][2]], ids=["add", "upgrade"])
 def test_page_prints_the_migrations(own_stack: RunningStack, project: Path, block: str) -> None:
     printed = run(project, own_stack, block) + "".join(path.read_text() for path in project.glob("*.sql"))
-    assert f"select '{schema_version()}'" in printed
+    assert f"return '{schema_version()}'" in printed
 
 
 def schema_version() -> str:
