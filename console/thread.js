@@ -77,6 +77,18 @@ async function versions(row) {
     .map(({ at, value }) => ({ at, text: value.content }));
 }
 
+// Senders choose the other fields of a message, so each may be any JSON.
+function tidy(message) {
+  const text = (value) => (["string", "number"].includes(typeof value) ? String(value) : undefined);
+  const texts = ["content", "media_url", "reply_to", "status", "status_at", "failure"];
+  const reactions = Array.isArray(message.reactions) ? message.reactions : [];
+  return {
+    ...message, ...Object.fromEntries(texts.map((name) => [name, text(message[name])])),
+    reactions: reactions.filter((each) => text(each?.emoji))
+      .map(({ emoji, by }) => ({ emoji: text(emoji), by: text(by) })),
+  };
+}
+
 function Reactions({ list }) {
   const counted = new Map();
   for (const { emoji, by } of list) counted.set(emoji, [...counted.get(emoji) ?? [], by ?? "the participant"]);
@@ -85,14 +97,14 @@ function Reactions({ list }) {
 }
 
 function Quote({ id, rows }) {
-  const row = rows.find((each) => each.external_id === String(id));
+  const row = rows.find((each) => each.external_id === id);
   if (!row) return html`<p class="note">Reply to an earlier message</p>`;
   return html`<p class="note quote">Reply to: <bdi>${row.message.content?.slice(0, 100) || row.message.type}</bdi></p>`;
 }
 
 function Message({ row, before, conversation, via, rows }) {
   const [isOpen, setOpen] = useState(false);
-  const { message } = row;
+  const message = tidy(row.message);
   const isOut = message.direction === "outbound";
   const sentAt = row.stated_at ?? row.sent_at;
   const sender = conversation.kind === "group" && !isOut && row.sender !== before?.sender && row.sender;
@@ -107,8 +119,7 @@ function Message({ row, before, conversation, via, rows }) {
         type=${message.type} url=${message.media_url} />`}
       ${message.content ? html`<${Text} text=${message.content} />`
         : !message.media_url && html`<p class="quiet">${message.type} without text</p>`}`}
-    ${Array.isArray(message.reactions) && message.reactions.length > 0
-      && html`<${Reactions} list=${message.reactions} />`}
+    ${message.reactions.length > 0 && html`<${Reactions} list=${message.reactions} />`}
     <p class="meta">
       ${message.pinned === true && html`<span>Pinned</span>`}
       ${message.edited_at && !message.deleted

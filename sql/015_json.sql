@@ -108,10 +108,38 @@ begin
     -- most six times as many bytes as its text, so a larger one needs no look at its numbers.
     return case
         when pg_column_size(p_value) > 8 * p_max + 100 then false
-        when private.has_huge_number(p_value) then false
+        when private.is_deep(p_value) or private.has_huge_number(p_value) then false
         else octet_length(p_value::text) <= p_max
     end;
 end
 $$;
 comment on function private.fits(jsonb, integer) is
-'Whether the JSON of a value has at most p_max bytes and no huge number.';
+'Whether the JSON of a value has at most p_max bytes and 100 levels, and no huge number.';
+
+create function private.is_deep(p_value jsonb) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Stops at this level, and at the first that it finds.
+    return jsonb_path_exists(p_value, 'strict $.**{100} ? (@.type() == "object" || @.type() == "array")');
+end
+$$;
+comment on function private.is_deep(jsonb) is
+'Whether a value has more than 100 levels of arrays and objects. Clients read JSON of a thousand levels with an error.';
+
+create function private.diagnose_json(p_value jsonb) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return case
+        when private.is_deep(p_value) then ' must not have more than 100 levels'
+        when private.has_huge_number(p_value) then ' must not have a number of more than 1000 digits'
+    end;
+end
+$$;
+comment on function private.diagnose_json(jsonb) is
+'What is wrong with the own fields of an ingested message; null if they can be stored.';

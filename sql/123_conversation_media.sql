@@ -9,6 +9,7 @@ create table private.conversation_media (
     sender text collate "C" not null,
     size bigint,
     stored_at timestamptz,
+    version text,
     created_at timestamptz not null default now()
 );
 comment on table private.conversation_media is
@@ -17,10 +18,31 @@ comment on column private.conversation_media.path is 'Path in the bucket attachm
 comment on column private.conversation_media.size is 'In bytes, as Storage counted them; null until then.';
 comment on column private.conversation_media.stored_at is
 'When Storage got the file; null while it has none, or one of a forbidden type.';
+comment on column private.conversation_media.version is
+'The version of the file in Storage. Users cannot read another version until a request settles it.';
 create index conversation_media_conversation_id_idx on private.conversation_media (conversation_id, external_id);
 create index conversation_media_workspace_id_idx on private.conversation_media (workspace_id) include (size);
 create index conversation_media_created_at_idx on private.conversation_media (created_at) where stored_at is null;
 alter table private.conversation_media enable row level security;
+
+create function private.is_shown_type(p_type text) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Storage keeps the type that the client names, also spaces and several types. Browsers run scripts in HTML, SVG
+    -- and any XML, and they guess the type of a file whose type is missing, unknown or malformed. Office documents
+    -- have openxml in their type and are no XML for a browser.
+    return coalesce(
+        p_type ~* '^\s*[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9]'
+        and p_type !~* 'html|svg|[/+](xml|xsl)|multipart/|unknown',
+        false
+    );
+end
+$$;
+comment on function private.is_shown_type(text) is
+'Whether users may read files of a media type: not HTML, SVG and XML, nor a type that browsers replace by a guess.';
 
 create function private.media_path(p_conversation_id uuid, p_external_id text, p_sender text) returns text
 language plpgsql
@@ -48,7 +70,7 @@ comment on function private.media_link(text) is
 'The media_url of a stored file: its path below the URL of the project, for members with their access token.';
 
 -- Definer, because no client reads the table.
-create function private.is_my_media(p_path text) returns boolean
+create function private.is_my_media(p_path text, p_version text) returns boolean
 language plpgsql
 stable
 security definer
@@ -58,12 +80,12 @@ begin
     return starts_with(p_path, 'conversations/') and exists (
         select from private.conversation_media as known
         inner join private.my_workspaces as mine on known.workspace_id = mine.id
-        where known.path = p_path and known.stored_at is not null
+        where known.path = p_path and known.stored_at is not null and known.version is not distinct from p_version
     );
 end
 $$;
-comment on function private.is_my_media(text) is
-'Whether a path is a stored file of a conversation of the caller.';
+comment on function private.is_my_media(text, text) is
+'Whether a path is a stored file of a conversation of the caller, in the version that was settled.';
 
 create function private.has_media_room(p_workspace_id uuid) returns boolean
 language plpgsql

@@ -109,49 +109,6 @@ $$;
 comment on function private.forget_inbox_changes_trigger() is
 'Trigger: deletes the log of deleted workspaces.';
 
--- Definer, because only superusers and pg_monitor may ask in some versions.
-create function private.inbox_epoch() returns text
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return left(md5(
-        (select control.system_identifier from pg_control_system() as control)
-        || '.' || (select control.timeline_id from pg_control_checkpoint() as control)
-    ), 8);
-end
-$$;
-comment on function private.inbox_epoch() is
-'Names this database server and its timeline: a restored server gives the same transaction ids again, so old cursors are
-invalid.';
-
-create function private.parse_inbox_cursor(p_cursor text)
-returns table (xid xid8, id bigint, place integer)
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_parts text[] := regexp_match(p_cursor, '^([0-9a-f]{8})\.([0-9]{1,19})\.([0-9]{1,18})\.([0-9]{1,9})$');
-begin
-    if v_parts is null or v_parts[2]::numeric > 9223372036854775807 then
-        perform private.fail(
-            400, 'invalid_cursor', 'since is not a cursor of this call. Send next_cursor of the answer before.', 'since'
-        );
-    elsif v_parts[1] <> private.inbox_epoch() or v_parts[2]::xid8 > pg_snapshot_xmax(pg_current_snapshot()) then
-        perform private.fail(
-            409, 'cursor_expired',
-            'The database was restored after this cursor. Call without since and read the conversations again.', 'since'
-        );
-    end if;
-    return query select v_parts[2]::xid8, v_parts[3]::bigint, v_parts[4]::integer;
-end
-$$;
-comment on function private.parse_inbox_cursor(text) is
-'The position of a cursor in the log. PT400 if it is not a cursor, PT409 if it is from another server.';
-
 create function private.render_inbox_change(p_conversation_id uuid, p_external_ids text[], p_senders text[])
 returns jsonb
 language plpgsql
@@ -275,14 +232,12 @@ begin
             || private.render_inbox_change(entry.conversation_id, coalesce(entry.external_ids, '{}'), entry.senders)
             order by entry.xid, entry.id, entry.place
         ), '[]') as data,
-        (array_agg(entry.xid || '.' || entry.id || '.' || entry.place order by
-            entry.xid desc, entry.id desc, entry.place desc))[1] as last
+        (array_agg(row(entry.xid, entry.id, entry.place)::private.inbox_position
+            order by entry.xid desc, entry.id desc, entry.place desc))[1] as last
     into v_answer
     from entry;
-    return jsonb_build_object(
-        'data', v_answer.data,
-        'next_cursor', private.inbox_epoch() || '.' || coalesce(v_answer.last, p_xid || '.' || p_id || '.' || p_place),
-        'has_more', v_answer.number = p_limit
+    return jsonb_build_object('data', v_answer.data, 'has_more', v_answer.number = p_limit, 'next_cursor',
+        private.render_inbox_cursor(coalesce(v_answer.last, (p_xid, p_id, p_place)::private.inbox_position))
     );
 end
 $$;
@@ -298,7 +253,7 @@ declare
     v_workspace_id uuid := private.parse_uuid($1, 'workspace_id', false);
     v_limit integer := private.parse_integer($1, 'limit', 1, 100, 100);
     v_since text := private.scalar_text($1, 'since');
-    v_cursor record;
+    v_cursor private.inbox_position;
     v_page jsonb;
 begin
     if v_workspace_id is not null
@@ -309,11 +264,13 @@ begin
         );
     elsif v_since is null then
         return private.succeed('[]', jsonb_build_object(
-            'next_cursor', private.inbox_epoch() || '.' || pg_snapshot_xmin(pg_current_snapshot())::text || '.0.0',
+            'next_cursor', private.render_inbox_cursor(
+                (pg_snapshot_xmin(pg_current_snapshot()), 0, 0)::private.inbox_position
+            ),
             'has_more', false
         ));
     end if;
-    select * into v_cursor from private.parse_inbox_cursor(v_since);
+    v_cursor := private.parse_inbox_cursor(v_since);
     v_page := private.list_inbox_changes(
         v_workspace_id, v_cursor.xid, v_cursor.id, v_cursor.place, v_limit
     );

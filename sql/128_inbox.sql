@@ -3,6 +3,15 @@
 -- New and changed messages are sent by their statements. Ingest sends the conversations that it changed and that got no
 -- messages. Other changes, such as a person who matches later, are sent when their transaction commits.
 
+create table private.workspace_seals (
+    workspace_id uuid primary key references public.workspaces (id) on delete cascade,
+    sealed_until timestamptz not null
+);
+comment on table private.workspace_seals is
+'Until when a member who left a workspace may still listen to its topic, which carries pointers for so long (decision
+0014).';
+alter table private.workspace_seals enable row level security;
+
 create function private.conversation_topics(p_conversation public.conversations) returns text[]
 language plpgsql
 immutable
@@ -42,6 +51,44 @@ comment on function private.render_conversation(public.conversations, bigint, js
 'What an inbox gets: the record as the Data API shows it, how many messages came, and the messages unless they are
 null, which is too many to send.';
 
+create function private.seal_payload(p_topic text, p_payload jsonb) returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if starts_with(p_topic, 'workspace:') and exists (
+        select from private.workspace_seals as seal
+        where seal.workspace_id = split_part(p_topic, ':', 2)::uuid and seal.sealed_until > clock_timestamp()
+    ) then
+        return jsonb_build_object('conversation_id', p_payload #> '{conversation,id}', 'truncated', true);
+    end if;
+    return p_payload;
+end
+$$;
+comment on function private.seal_payload(text, jsonb) is
+'The payload for a topic: for the topic of a sealed workspace a pointer without text.';
+
+-- Definer, because members who leave may not write seals, and it also runs when Supabase Auth deletes a user.
+create function private.seal_workspace_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into private.workspace_seals as seal (workspace_id, sealed_until)
+    select workspace.id, clock_timestamp() + make_interval(secs => settings.token_seconds)
+    from public.workspaces as workspace
+    cross join private.settings as settings
+    where workspace.id = old.workspace_id
+    on conflict on constraint workspace_seals_pkey do update set sealed_until = excluded.sealed_until;
+    return null;
+end
+$$;
+comment on function private.seal_workspace_trigger() is
+'Seals the topic of a workspace after a member left, because Realtime does not ask again before the token of that member
+expires (decision 0014).';
+
 -- Definer, because only the database sends to inboxes. Times are written in UTC, as the Data API does.
 create function private.broadcast_ingested_messages_trigger() returns trigger
 language plpgsql
@@ -77,7 +124,7 @@ begin
         ) as listed;
     end if;
     insert into realtime.messages (topic, extension, event, payload, private)
-    select topic.name, 'broadcast', rendered.event, rendered.payload, true
+    select topic.name, 'broadcast', rendered.event, private.seal_payload(topic.name, rendered.payload), true
     from (
         select
             found.conversation,
@@ -128,10 +175,10 @@ begin
         topic.name,
         'broadcast',
         'conversation.updated',
-        private.render_conversation(conversation, 0, case
+        private.seal_payload(topic.name, private.render_conversation(conversation, 0, case
             when counted.messages <= settings.broadcast_max_messages
                 and octet_length(counted.lines::text) <= settings.broadcast_max_bytes then counted.lines
-        end),
+        end)),
         true
     from (
         select
@@ -187,7 +234,7 @@ begin
         listener.topic,
         'broadcast',
         case when conversation.created_at = now() then 'conversation.created' else 'conversation.updated' end,
-        private.render_conversation(conversation, 0, '[]'),
+        private.seal_payload(listener.topic, private.render_conversation(conversation, 0, '[]')),
         true
     from public.conversations as conversation
     cross join unnest(private.conversation_topics(conversation)) as listener (topic)

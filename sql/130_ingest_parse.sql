@@ -256,8 +256,7 @@ begin
                     when coalesce(jsonb_typeof(parsed.message -> 'media_url'), 'null') not in ('string', 'null')
                         then '.media_url must be a string or null'
                     when parsed.sent_at is null then '.sent_at must be an ISO 8601 timestamp'
-                    when parsed.message - c_fields <> '{}' and private.has_huge_number(parsed.message - c_fields)
-                        then ' must not have a number of more than 1000 digits'
+                    when parsed.message - c_fields <> '{}' then private.diagnose_json(parsed.message - c_fields)
                 end as error
             from (
                 select

@@ -17,15 +17,16 @@ begin
     v_found := array(
         select (
             known.path, known.conversation_id, known.workspace_id, known.external_id, known.sender,
-            (object.metadata ->> 'size')::bigint, object.updated_at, known.created_at
+            (object.metadata ->> 'size')::bigint, object.updated_at,
+            object.version, known.created_at
         )::private.conversation_media
         from private.conversation_media as known
         inner join storage.objects as object on object.bucket_id = 'attachments' and known.path = object.name
-        where known.stored_at is null
+        -- A stored file is settled again only by a request, because the clean-up would have to read all of them.
+        where (known.stored_at is null or p_ids is not null and known.version is distinct from object.version)
             and (p_ids is null or known.conversation_id = any(p_ids))
-            -- Browsers run scripts in these types (250_files.sql), so no user can read them, and the sweep removes
-            -- them.
-            and coalesce(object.metadata ->> 'mimetype', '') !~* 'html|svg|[/+](xml|xsl)'
+            -- No user can read the others, and the sweep removes them.
+            and private.is_shown_type(object.metadata ->> 'mimetype')
         order by known.created_at
         limit p_limit
     );
@@ -37,7 +38,7 @@ begin
     order by conversation.id
     for no key update;
     update private.conversation_media as known
-    set size = found.size, stored_at = found.stored_at
+    set size = found.size, stored_at = found.stored_at, version = found.version
     from unnest(v_found) as found
     where known.path = found.path;
     select
@@ -48,7 +49,8 @@ begin
         array_agg(found.conversation_id order by found.position)
     into v_updates, v_ids
     from unnest(v_found) with ordinality as found (
-        path, conversation_id, workspace_id, external_id, sender, size, stored_at, created_at, position
+        path, conversation_id, workspace_id, external_id, sender, size, stored_at, version, created_at,
+        position
     );
     perform private.record_updates(v_updates, v_ids), private.refresh_messages(v_updates, v_ids);
     return cardinality(v_found);

@@ -33,6 +33,8 @@ comment on table public.user_events is
 comment on column public.user_events.details is 'Fields of the payload that only this kind has: role, name, seq.';
 -- For the clean-up. BRIN, because events arrive in order of time.
 create index user_events_created_at_idx on public.user_events using brin (created_at);
+-- For the deletion of a channel, which removes its name.
+create index user_events_renamed_idx on public.user_events (channel_id) where kind = 'channel.renamed';
 alter table public.user_events enable row level security;
 
 create policy user_events_select_self on public.user_events

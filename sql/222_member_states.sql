@@ -128,6 +128,32 @@ $$;
 comment on function private.record_renaming_trigger() is
 'Trigger: tells up to 1,000 members the new name of a channel.';
 
+-- Definer, because the caller may not change events of users.
+create function private.forget_channel_name_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update public.user_events as event set details = event.details - 'name'
+    where event.channel_id = old.id and event.kind = 'channel.renamed';
+    if not found then
+        return null;
+    end if;
+    begin
+        update realtime.messages as sent set payload = sent.payload - 'name'
+        where sent.extension = 'broadcast' and sent.private and starts_with(sent.topic, 'user:')
+            and sent.event = 'channel.renamed' and sent.payload ->> 'channel_id' = old.id::text;
+    exception
+        when others then
+            perform private.report_lost_broadcast('redacted', sqlstate, sqlerrm);
+    end;
+    return null;
+end
+$$;
+comment on function private.forget_channel_name_trigger() is
+'Trigger: removes the names of a deleted channel from the events of its members.';
+
 -- Definer, because the caller may not read addresses of users.
 create function private.record_invitation_trigger() returns trigger
 language plpgsql

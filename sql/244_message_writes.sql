@@ -32,10 +32,12 @@ declare
     -- A value takes at most six times as many bytes as its text, so a larger one needs no look at its numbers.
     v_is_large boolean := pg_column_size(p_body -> p_field) > 8 * p_max + 100;
 begin
-    if not v_is_large and private.has_huge_number(p_body -> p_field) then
+    if not v_is_large and (private.is_deep(p_body -> p_field) or private.has_huge_number(p_body -> p_field)) then
         perform private.fail(
             400, 'invalid_field',
-            format('%s is too deep or has a number of more than 1000 digits. Send it as a string.', p_field),
+            format(
+                '%s has more than 100 levels or a number of more than 1000 digits. Send it as a string.', p_field
+            ),
             p_field
         );
     elsif not v_is_large and octet_length((p_body -> p_field)::text) <= p_max then
@@ -53,7 +55,8 @@ begin
 end
 $$;
 comment on function private.require_size(jsonb, text, integer) is
-'Raises PT413 if the JSON of a field has more than p_max bytes, and PT400 if it contains a huge number.';
+'Raises PT413 if the JSON of a field has more than p_max bytes, and PT400 if it contains a huge number or has more
+than 100 levels.';
 
 create function private.render_created(p_message public.messages) returns json
 language plpgsql

@@ -15,6 +15,7 @@ create table public.attachments (
     width integer,
     height integer,
     uploaded_by uuid references auth.users (id) on delete set null,
+    version text,
     created_at timestamptz not null default now(),
     constraint attachments_file_name_length check (char_length(file_name) between 1 and 255),
     constraint attachments_file_name_printable check (file_name !~ private.hidden_characters()),
@@ -31,6 +32,8 @@ comment on column public.attachments.width is
 'Width of an image in pixels, which the service reads from the file; null if it did not.';
 comment on column public.attachments.height is 'Height, as width.';
 comment on column public.attachments.uploaded_by is 'The uploader; null for service_role and for deleted users.';
+comment on column public.attachments.version is
+'The version of the file in Storage, which a trigger copies. Users cannot read another version.';
 create index attachments_channel_id_idx on public.attachments (channel_id);
 create index attachments_uploaded_by_idx on public.attachments (uploaded_by);
 alter table public.attachments enable row level security;
@@ -74,6 +77,7 @@ with (security_barrier = true) as
 select
     file.id,
     file.path,
+    file.version,
     message.channel_id
 from private.message_files as used
 inner join public.attachments as file on used.attachment_id = file.id
@@ -83,7 +87,7 @@ where member.user_id = (select auth.uid()) and message.deleted_at is null;
 comment on view private.my_posted_files is
 'Files in messages that the caller may read, wherever they were uploaded; one row for each message.';
 
-create function private.is_posted_to_me(p_path text) returns boolean
+create function private.is_posted_to_me(p_path text, p_version text) returns boolean
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -92,12 +96,30 @@ declare
     v_id text := split_part(p_path, '/', 2);
 begin
     return private.is_uuid(v_id) and exists (
-        select from private.my_posted_files as mine where mine.id = v_id::uuid and mine.path = p_path
+        select from private.my_posted_files as mine
+        where mine.id = v_id::uuid and mine.path = p_path and mine.version is not distinct from p_version
     );
 end
 $$;
-comment on function private.is_posted_to_me(text) is
-'Whether a path belongs to a file in a message of the caller''s channels.';
+comment on function private.is_posted_to_me(text, text) is
+'Whether a path and a version belong to a file in a message of the caller''s channels.';
+
+create function private.is_replaced_file(p_path text, p_version text) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id text := split_part(p_path, '/', 2);
+begin
+    return private.is_uuid(v_id) and exists (
+        select from public.attachments as known
+        where known.id = v_id::uuid and known.path = p_path and known.version is distinct from p_version
+    );
+end
+$$;
+comment on function private.is_replaced_file(text, text) is
+'Whether a path in a folder of the caller belongs to an attachment that was registered in another version.';
 
 create policy attachments_select_member on public.attachments
 for select to authenticated
@@ -121,8 +143,8 @@ using (
     )
 );
 
--- The path of a file is <channel id>/<attachment id>; names of files never become paths. No policy allows updates, so a
--- sent file never changes.
+-- The path of a file is <channel id>/<attachment id>; names of files never become paths. No policy allows updates. A
+-- signed upload URL asks none for two hours, so the policies of reading refuse a file that was replaced.
 create policy objects_select_attachment on storage.objects
 for select to authenticated using (bucket_id = 'attachments');
 create policy objects_insert_attachment on storage.objects
@@ -135,9 +157,17 @@ create policy objects_select_attachment_member on storage.objects
 as restrictive for select to authenticated
 using (
     bucket_id is distinct from 'attachments'
-    or (private.is_my_folder(name) and not private.is_retired_file(name))
-    or private.is_my_media(name)
-    or private.is_posted_to_me(name)
+    or (
+        -- Also without a type, as Storage tries an upload that may replace a file before it signs its URL.
+        private.is_shown_type(metadata ->> 'mimetype')
+        and (
+            private.is_my_folder(name)
+            and not private.is_retired_file(name)
+            and not private.is_replaced_file(name, version)
+            or private.is_my_media(name, version)
+            or private.is_posted_to_me(name, version)
+        )
+    )
 );
 create policy objects_insert_attachment_member on storage.objects
 as restrictive for insert to authenticated
@@ -146,9 +176,8 @@ with check (
     or (
         private.is_my_folder(name)
         and owner_id = (select auth.uid())::text
-        -- Browsers run scripts in HTML, SVG and any XML. Storage keeps the type that the client names, also spaces and
-        -- several types. Office documents have openxml in their type and are no XML for a browser.
-        and coalesce(metadata ->> 'mimetype', '') !~* 'html|svg|[/+](xml|xsl)'
+        -- Storage knows no type yet when it signs the URL of an upload.
+        and (metadata ->> 'mimetype' is null or private.is_shown_type(metadata ->> 'mimetype'))
         and not private.is_retired_file(name)
         -- Rejects a new file at the path of one that was removed from Storage only.
         and case
@@ -195,8 +224,9 @@ begin
     select
         (stored.metadata ->> 'size')::bigint,
         split_part(stored.metadata ->> 'mimetype', ';', 1),
-        stored.owner_id::uuid
-    into new.size, new.content_type, new.uploaded_by
+        stored.owner_id::uuid,
+        stored.version
+    into new.size, new.content_type, new.uploaded_by, new.version
     from storage.objects as stored
     where stored.bucket_id = 'attachments' and stored.name = new.channel_id || '/' || new.id;
     if not found then
@@ -206,7 +236,7 @@ begin
 end
 $$;
 comment on function private.set_attachment_details_trigger() is
-'Copies size, type and uploader from Storage. PT404 unless the file exists and the caller may see it.';
+'Copies size, type, uploader and version from Storage. PT404 unless the file exists and the caller may see it.';
 
 create function private.render_attachment(p_attachment public.attachments) returns jsonb
 language plpgsql

@@ -3,41 +3,6 @@
 -- for its answer. A lease that expires goes to the next caller, so a process that dies blocks no caller.
 -- Transcripts are not stored.
 
-create table private.summaries (
-    id uuid primary key default gen_random_uuid(),
-    channel_id uuid references public.channels (id) on delete cascade,
-    conversation_id uuid references public.conversations (id) on delete cascade,
-    last_seq bigint not null,
-    requested_count integer not null,
-    model text not null,
-    prompt_version integer not null,
-    lease uuid not null default gen_random_uuid(),
-    lease_expires_at timestamptz not null,
-    answer jsonb,
-    failure jsonb,
-    finished_at timestamptz,
-    leased_at timestamptz not null default now(),
-    constraint summaries_request_unique
-    unique nulls not distinct (channel_id, conversation_id, last_seq, requested_count, model, prompt_version),
-    constraint summaries_have_one_subject check (num_nonnulls(channel_id, conversation_id) = 1),
-    constraint summaries_is_answer_or_failure check (answer is null or failure is null),
-    constraint summaries_finished_with_something check ((finished_at is null) = (coalesce(answer, failure) is null))
-);
-comment on table private.summaries is
-'The answer of the model for one state of a channel and one set of parameters, or the lease of the caller that asks the
-model now.';
-comment on column private.summaries.requested_count is 'The messageCount of the request; 0 for all recent messages.';
-comment on column private.summaries.last_seq is
-'Channel: the last event that changed its text. Conversation: its version.';
-comment on column private.summaries.lease is
-'The token with which its caller stores the answer. Each new lease has a new token.';
-comment on column private.summaries.lease_expires_at is 'From this time on, another caller may take the lease.';
-comment on column private.summaries.failure is
-'Status, code and message of the error, for the callers that poll. The next caller asks the model again.';
-create index summaries_conversation_id_idx on private.summaries (conversation_id) where conversation_id is not null;
-create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, lease_expires_at));
-alter table private.summaries enable row level security;
-
 create function private.is_my_conversation(p_conversation_id uuid) returns boolean
 language plpgsql
 stable
@@ -56,24 +21,20 @@ end
 $$;
 comment on function private.is_my_conversation(uuid) is 'Whether a conversation is in a workspace of the caller.';
 
--- Definer, because no client role may write summaries. The subject is a channel or a conversation.
+-- Definer, because no client role may write summaries. One of the first two arguments is null.
 create function private.lease_summary(
-    p_subject_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
-    p_lease_seconds integer,
+    p_channel_id uuid, p_conversation_id uuid, p_last_seq bigint, p_count integer, p_model text,
+    p_prompt_version integer, p_lease_seconds integer,
     out id uuid, out lease uuid, out max_bytes integer, out recent_days integer
 )
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_conversation_id uuid := (
-        select conversation.id from public.conversations as conversation where conversation.id = p_subject_id
-    );
 begin
-    if v_conversation_id is not null and not private.is_my_conversation(v_conversation_id) then
+    if p_conversation_id is not null and not private.is_my_conversation(p_conversation_id) then
         perform private.fail(404, 'conversation_not_found', 'There is no such conversation.', 'conversation_id');
-    elsif v_conversation_id is null and private.is_non_member(p_subject_id) then
+    elsif p_conversation_id is null and private.is_non_member(p_channel_id) then
         perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
     end if;
     -- Deletes outdated summaries. Polling callers have five minutes to read a summary after it is finished.
@@ -84,7 +45,8 @@ begin
         where coalesce(known.finished_at, known.lease_expires_at)
             < now() - (select make_interval(days => settings.summary_days) from private.settings)
             or (
-                p_subject_id in (known.channel_id, known.conversation_id) and known.last_seq < p_last_seq
+                (known.channel_id = p_channel_id or known.conversation_id = p_conversation_id)
+                and known.last_seq < p_last_seq
                 and coalesce(known.finished_at, known.lease_expires_at) < now() - interval '5 minutes'
             )
         limit 100
@@ -95,14 +57,13 @@ begin
         channel_id, conversation_id, last_seq, requested_count, model, prompt_version, lease_expires_at
     )
     values (
-        case when v_conversation_id is null then p_subject_id end, v_conversation_id,
-        p_last_seq, p_count, p_model, p_prompt_version,
+        p_channel_id, p_conversation_id, p_last_seq, p_count, p_model, p_prompt_version,
         now() + make_interval(secs => p_lease_seconds)
     )
     on conflict on constraint summaries_request_unique do update
     set
         lease = excluded.lease, lease_expires_at = excluded.lease_expires_at, leased_at = now(),
-        failure = null, finished_at = null
+        is_counted = false, failure = null, finished_at = null
     where known.answer is null and (known.failure is not null or known.lease_expires_at < now())
     returning known.id, known.lease into lease_summary.id, lease_summary.lease;
     if lease is not null then
@@ -114,14 +75,15 @@ begin
     end if;
 end
 $$;
-comment on function private.lease_summary(uuid, bigint, integer, text, integer, integer) is
+comment on function private.lease_summary(uuid, uuid, bigint, integer, text, integer, integer) is
 'Takes the lease of a summary for p_lease_seconds, unless another caller has it or the summary is finished. Returns the
 id, the lease, how many bytes of text may be sent, and how many days are recent; all are null if it took no lease. PT429
 above the daily limit.';
 
 -- Definer, because no client role may read summaries. It checks that the caller may see the channel or conversation.
 create function private.find_summary(
-    p_subject_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
+    p_channel_id uuid, p_conversation_id uuid, p_last_seq bigint, p_count integer, p_model text,
+    p_prompt_version integer,
     out id uuid, out answer jsonb
 )
 language plpgsql
@@ -133,7 +95,7 @@ begin
     select known.id, known.answer
     into id, answer
     from private.summaries as known
-    where (known.channel_id = p_subject_id or known.conversation_id = p_subject_id)
+    where (known.channel_id = p_channel_id or known.conversation_id = p_conversation_id)
         and known.last_seq = p_last_seq
         and known.requested_count = p_count
         and known.model = p_model
@@ -145,7 +107,7 @@ begin
         );
 end
 $$;
-comment on function private.find_summary(uuid, bigint, integer, text, integer) is
+comment on function private.find_summary(uuid, uuid, bigint, integer, text, integer) is
 'Finds the summary of a state of a channel. answer is null until the model has answered.';
 
 create function private.empty_summary() returns jsonb
@@ -162,8 +124,10 @@ end
 $$;
 comment on function private.empty_summary() is 'The summary of a channel or a conversation without messages.';
 
-create function private.answer_summary(p_request jsonb, p_subject_id uuid, p_last_seq bigint, p_count integer)
-returns json
+-- The caller decides whether the subject is a channel or a conversation: the request may name both.
+create function private.answer_summary(
+    p_request jsonb, p_channel_id uuid, p_conversation_id uuid, p_last_seq bigint, p_count integer
+) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -175,7 +139,7 @@ declare
     v_task jsonb;
 begin
     select * into v_known
-    from private.find_summary(p_subject_id, p_last_seq, p_count, v_model, v_prompt_version);
+    from private.find_summary(p_channel_id, p_conversation_id, p_last_seq, p_count, v_model, v_prompt_version);
     if v_known.answer is not null then
         return private.succeed(v_known.answer);
     elsif p_request ->> 'is_configured' <> 'true' then
@@ -186,26 +150,27 @@ begin
     end if;
     select * into v_lease
     from private.lease_summary(
-        p_subject_id, p_last_seq, p_count, v_model, v_prompt_version, (p_request ->> 'lease_seconds')::integer
+        p_channel_id, p_conversation_id, p_last_seq, p_count, v_model, v_prompt_version,
+        (p_request ->> 'lease_seconds')::integer
     );
     if v_lease.lease is null then
         select * into v_known
-        from private.find_summary(p_subject_id, p_last_seq, p_count, v_model, v_prompt_version);
+        from private.find_summary(p_channel_id, p_conversation_id, p_last_seq, p_count, v_model, v_prompt_version);
         return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
     end if;
     v_task := private.render_transcript(
         case
-            when p_request ? 'conversation_id' then private.list_conversation_lines(p_subject_id, p_count)
-            else private.list_channel_lines(p_subject_id, p_last_seq, p_count)
+            when p_conversation_id is null then private.list_channel_lines(p_channel_id, p_last_seq, p_count)
+            else private.list_conversation_lines(p_conversation_id, p_count)
         end,
         p_count, v_lease.max_bytes, v_lease.recent_days
     ) || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
     -- Last, because it locks a row that all summaries of the project need.
-    perform private.spend_project_summary();
+    perform private.spend_project_summary(v_lease.id, v_lease.lease);
     return private.succeed(v_task, null, 201);
 end
 $$;
-comment on function private.answer_summary(jsonb, uuid, bigint, integer) is
+comment on function private.answer_summary(jsonb, uuid, uuid, bigint, integer) is
 'Answers for a state of a channel or a conversation one of three things: the stored summary; a lease and a task for the
 caller; or the id of the summary that another caller is making.';
 
@@ -246,7 +211,7 @@ begin
     ) is null then
         return private.succeed(private.empty_summary());
     end if;
-    return private.answer_summary($1, v_channel_id, v_last_seq, v_count);
+    return private.answer_summary($1, v_channel_id, null, v_last_seq, v_count);
 end
 $$;
 comment on function private.begin_summary(jsonb) is
@@ -275,7 +240,7 @@ begin
     ) then
         return private.succeed(private.empty_summary());
     end if;
-    return private.answer_summary($1, v_id, v_version, v_count);
+    return private.answer_summary($1, null, v_id, v_version, v_count);
 end
 $$;
 comment on function private.begin_conversation_summary(jsonb) is

@@ -68,6 +68,110 @@ $$;
 comment on function private.delete_person(uuid) is
 'Deletes a person and the entries that were merged into it. Returns how many there were.';
 
+create function private.erase_from_groups(p_person_id uuid) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_groups uuid[] := array(
+        select distinct own.conversation_id from private.group_participants as own where own.person_id = p_person_id
+    );
+    v_messages bigint;
+    v_updates private.ingest_update[];
+    v_ids uuid[];
+begin
+    -- A trigger removes their edits, which may name no sender.
+    delete from public.conversation_messages as stored
+    using private.group_participants as own
+    where own.person_id = p_person_id
+        and (stored.conversation_id, stored.sender) = (own.conversation_id, own.identifier);
+    get diagnostics v_messages = row_count;
+    delete from private.conversation_media as known
+    using private.group_participants as own
+    where own.person_id = p_person_id
+        and (known.conversation_id, known.sender) = (own.conversation_id, own.identifier);
+    delete from private.continued_messages as known
+    using private.group_participants as own
+    where own.person_id = p_person_id
+        and (known.conversation_id, known.sender) = (own.conversation_id, own.identifier);
+    delete from private.summaries as known where known.conversation_id = any(v_groups);
+    with removed as (
+        delete from public.conversation_updates as given
+        using private.group_participants as own
+        where own.person_id = p_person_id and given.conversation_id = own.conversation_id
+            and own.identifier in (given.sender, given.actor)
+        returning given.conversation_id, given.external_id, given.sender
+    ), numbered as (
+        select removed.*, row_number() over () as parent from removed
+    )
+
+    select
+        coalesce(array_agg((
+            numbered.parent, 0, numbered.external_id, numbered.sender, null, null, null, 0, null, null
+        )::private.ingest_update order by numbered.parent), '{}'),
+        coalesce(array_agg(numbered.conversation_id order by numbered.parent), '{}')
+    into v_updates, v_ids
+    from numbered;
+    perform private.refresh_messages(v_updates, v_ids), private.forget_senders(p_person_id, v_groups);
+    delete from private.group_participants as own where own.person_id = p_person_id;
+    return jsonb_build_object('group_messages', v_messages, 'group_updates', cardinality(v_ids));
+end
+$$;
+comment on function private.erase_from_groups(uuid) is
+'Deletes what a person wrote in groups, the reactions and receipts, and the entries in their lists. Returns how many
+messages and updates those were.';
+
+create function private.forget_senders(p_person_id uuid, p_groups uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    update private.inbox_changes as log
+    set senders = array(
+        select case when own.identifier is null then given.sender else '' end
+        from unnest(log.conversation_ids, log.senders) with ordinality as given (conversation_id, sender, position)
+        left join private.group_participants as own
+            on own.person_id = p_person_id
+            and (own.conversation_id, own.identifier) = (given.conversation_id, given.sender)
+        order by given.position
+    )
+    where log.workspace_id in (
+        select conversation.workspace_id from public.conversations as conversation
+        where conversation.id = any(p_groups)
+    ) and log.conversation_ids && p_groups and log.senders is not null;
+    perform private.redact_conversations(p_groups::text[]);
+end
+$$;
+comment on function private.forget_senders(uuid, uuid[]) is
+'Removes a person from the log and the broadcasts of these groups. The log keeps that a message changed.';
+
+create function private.lock_erased_conversations(p_workspace_id uuid, p_person_id uuid, p_ids uuid[]) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- With the groups, in the order of ingest.
+    perform from public.conversations as conversation
+    where conversation.workspace_id = p_workspace_id and (
+        conversation.person_id = p_person_id or conversation.id = any(p_ids) or conversation.id in (
+            select own.conversation_id from private.group_participants as own where own.person_id = p_person_id
+        )
+    )
+    order by conversation.id
+    for update;
+    return array(
+        select conversation.id
+        from public.conversations as conversation
+        where conversation.workspace_id = p_workspace_id
+            and (conversation.person_id = p_person_id or conversation.id = any(p_ids))
+    );
+end
+$$;
+comment on function private.lock_erased_conversations(uuid, uuid, uuid[]) is
+'Locks the conversations and groups of a person and the named ones. Returns those to delete, which are not the groups.';
+
 -- Definer, because users may not delete what ingest writes. The function checks who manages the workspace.
 create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
 language plpgsql
@@ -80,6 +184,7 @@ declare
     v_messages bigint;
     v_people bigint;
     v_similar uuid[];
+    v_from_groups jsonb;
 begin
     select * into v_person
     from public.people as person
@@ -106,19 +211,12 @@ begin
             'A conversation does not exist or is not yours. Check conversation_ids.', 'conversation_ids'
         );
     end if;
-    v_conversations := array(
-        select conversation.id
-        from public.conversations as conversation
-        where conversation.workspace_id = v_person.workspace_id
-            and (conversation.person_id = p_person_id or conversation.id = any(p_conversation_ids))
-        order by conversation.id
-        for update
-    );
+    v_conversations := private.lock_erased_conversations(v_person.workspace_id, p_person_id, p_conversation_ids);
     select count(*) into v_messages
     from public.conversation_messages as stored
     where stored.conversation_id = any(v_conversations);
     delete from public.conversations as conversation where conversation.id = any(v_conversations);
-    delete from private.group_participants as known where known.person_id = p_person_id;
+    v_from_groups := private.erase_from_groups(p_person_id);
     v_people := private.delete_person(p_person_id);
     v_similar := array(
         select conversation.id
@@ -131,13 +229,13 @@ begin
     perform private.record_audit(v_person.workspace_id, 'person.erased', p_person_id, '{}');
     return private.create_receipt('person', p_person_id, jsonb_build_object(
         'people', v_people, 'conversations', cardinality(v_conversations), 'conversation_messages', v_messages
-    )) || jsonb_build_object('similar_conversation_ids', v_similar);
+    ) || v_from_groups) || jsonb_build_object('similar_conversation_ids', v_similar);
 end
 $$;
 comment on function private.erase_person(uuid, uuid[]) is
-'Deletes a person of the caller, the conversations matched to it and the named ones. Returns the receipt with
-similar_conversation_ids: conversations that stay and share the last ten digits of the phone number. PT404 if the person
-or a conversation is not the caller''s.';
+'Deletes a person of the caller, the conversations matched to it and the named ones, and what it wrote in groups.
+Returns the receipt with similar_conversation_ids: conversations that stay and share the last ten digits of the phone
+number. PT404 if the person or a conversation is not the caller''s.';
 
 create function public.erase_person(jsonb) returns json
 language plpgsql
@@ -150,6 +248,7 @@ begin
 end
 $$;
 comment on function public.erase_person(jsonb) is
-'Erases a person of the caller, the matched conversations and their messages, and returns the receipt. Takes person_id
+'Erases a person of the caller, the matched conversations and their messages, and what it wrote in groups, and returns
+the receipt. Takes person_id
 and conversation_ids, for conversations under usernames, which match no person. Data that the platform sends again is
 stored again.';

@@ -37,8 +37,8 @@ begin
         for no key update skip locked
     );
     delete from public.conversation_messages as stored
-    where (stored.conversation_id, stored.external_id) in (
-        select old.conversation_id, old.external_id
+    where (stored.conversation_id, stored.external_id, stored.sender) in (
+        select old.conversation_id, old.external_id, old.sender
         from public.conversation_messages as old
         where old.conversation_id = any(v_conversations) and old.sent_at < p_before
         limit p_limit

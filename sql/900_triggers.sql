@@ -71,6 +71,9 @@ execute function private.audit_member_trigger();
 create trigger workspace_members_30_hand_over
 after delete on public.workspace_members
 for each row execute function private.hand_over_member_trigger();
+create trigger workspace_members_35_seal
+after delete on public.workspace_members
+for each row execute function private.seal_workspace_trigger();
 -- After 30, which locks counters of channels: they come before counters of users.
 create trigger workspace_members_40_tell
 after insert or delete on public.workspace_members
@@ -328,6 +331,9 @@ for each row execute function private.broadcast_channel_deletion_trigger();
 create trigger channels_40_redact
 before delete on public.channels
 for each row execute function private.redact_channel_trigger();
+create trigger channels_45_forget_name
+after delete on public.channels
+for each row execute function private.forget_channel_name_trigger();
 
 -- channel_members: a member joins, changes role or leaves.
 -- Before: 10 checks the rights of the caller, 20 keeps one owner.

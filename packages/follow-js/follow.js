@@ -246,6 +246,11 @@ class Follower {
       }
     }
     const { conversation } = payload;
+    if (this.#readLog && payload.truncated && !conversation) {
+      this.#mustRead = true; // a pointer: a member has left the workspace
+      this.#readLater();
+      return;
+    }
     if (conversation && this.#changes.isOld(conversation)) return;
     if (conversation && !this.#changes.isNext(conversation)) {
       // Changes before this one were missed. The log has them, in order.

@@ -401,13 +401,41 @@ begin
     -- most six times as many bytes as its text, so a larger one needs no look at its numbers.
     return case
         when pg_column_size(p_value) > 8 * p_max + 100 then false
-        when private.has_huge_number(p_value) then false
+        when private.is_deep(p_value) or private.has_huge_number(p_value) then false
         else octet_length(p_value::text) <= p_max
     end;
 end
 $$;
 comment on function private.fits(jsonb, integer) is
-'Whether the JSON of a value has at most p_max bytes and no huge number.';
+'Whether the JSON of a value has at most p_max bytes and 100 levels, and no huge number.';
+
+create function private.is_deep(p_value jsonb) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Stops at this level, and at the first that it finds.
+    return jsonb_path_exists(p_value, 'strict $.**{100} ? (@.type() == "object" || @.type() == "array")');
+end
+$$;
+comment on function private.is_deep(jsonb) is
+'Whether a value has more than 100 levels of arrays and objects. Clients read JSON of a thousand levels with an error.';
+
+create function private.diagnose_json(p_value jsonb) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return case
+        when private.is_deep(p_value) then ' must not have more than 100 levels'
+        when private.has_huge_number(p_value) then ' must not have a number of more than 1000 digits'
+    end;
+end
+$$;
+comment on function private.diagnose_json(jsonb) is
+'What is wrong with the own fields of an ingested message; null if they can be stored.';
 
 -- Requests and answers: parsers of JSON fields, the acting user, errors for the caller, the envelope of an answer.
 -- Every error for the caller has an HTTP status, a code and a text.
@@ -3006,6 +3034,123 @@ end
 $$;
 comment on function private.is_valid_key(text) is 'Checks whether a secret is a valid key of any connection.';
 
+-- Cursors of the log of conversations (124_inbox_changes).
+-- Promise: a cursor tells nothing. Its position would tell the pace of others, because it counts the transactions of
+-- the whole cluster.
+
+create type private.inbox_position as (xid xid8, id bigint, place integer);
+comment on type private.inbox_position is
+'A place in the log: the transaction, the row and the place of a conversation in it.';
+
+create table private.inbox_cursor_key (
+    is_only boolean primary key default true,
+    key bytea not null default uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
+    constraint inbox_cursor_key_is_only check (is_only)
+);
+comment on table private.inbox_cursor_key is
+'The secret that hides positions in cursors. After a change of it, clients read their conversations again.';
+alter table private.inbox_cursor_key enable row level security;
+insert into private.inbox_cursor_key default values;
+
+-- Definer, because only superusers and pg_monitor may ask in some versions.
+create function private.inbox_epoch() returns text
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return left(md5(
+        (select control.system_identifier from pg_control_system() as control)
+        || '.' || (select control.timeline_id from pg_control_checkpoint() as control)
+    ), 8);
+end
+$$;
+comment on function private.inbox_epoch() is
+'Names this database server and its timeline: a restored server gives the same transaction ids again, so old cursors are
+invalid.';
+
+create function private.hash_word(p_hash bytea, p_number integer) returns bigint
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return ('x' || encode(substring(p_hash from 8 * p_number - 7 for 8), 'hex'))::bit(64)::bigint;
+end
+$$;
+comment on function private.hash_word(bytea, integer) is 'Eight bytes as a number; p_number counts from 1.';
+
+-- Definer, because no client reads the key.
+create function private.render_inbox_cursor(p_position private.inbox_position) returns text
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_key bytea := (select known.key from private.inbox_cursor_key as known);
+    -- Two cursors of one position differ, so that they do not tell whether others wrote in between.
+    v_salt bytea := substring(uuid_send(gen_random_uuid()) from 1 for 6);
+    v_plain bytea := int8send(p_position.xid::text::bigint) || int8send(p_position.id) || int8send(p_position.place);
+    v_tag bytea := substring(sha256(v_key || v_salt || v_plain) from 1 for 10);
+    v_mask bytea := sha256(v_key || v_salt || v_tag);
+    v_hidden bytea := '\x'::bytea;
+begin
+    for v_number in 1..3 loop
+        v_hidden := v_hidden
+            || int8send(private.hash_word(v_plain, v_number) # private.hash_word(v_mask, v_number));
+    end loop;
+    return private.inbox_epoch() || '.' || encode(v_salt || v_tag || v_hidden, 'hex');
+end
+$$;
+comment on function private.render_inbox_cursor(private.inbox_position) is
+'The cursor of a position: the server, and the position, hidden and signed.';
+
+-- Definer, because no client reads the key.
+create function private.parse_inbox_cursor(p_cursor text) returns private.inbox_position
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_parts text[] := regexp_match(p_cursor, '^([0-9a-f]{8})\.([0-9a-f]{32})([0-9a-f]{48})$');
+    v_key bytea := (select known.key from private.inbox_cursor_key as known);
+    v_head bytea := decode(v_parts[2], 'hex');
+    v_hidden bytea := decode(v_parts[3], 'hex');
+    v_mask bytea := sha256(v_key || v_head);
+    v_words bigint[];
+begin
+    if v_parts is null then
+        perform private.fail(
+            400, 'invalid_cursor', 'since is not a cursor of this call. Send next_cursor of the answer before.', 'since'
+        );
+    end if;
+    for v_number in 1..3 loop
+        v_words[v_number] := private.hash_word(v_hidden, v_number) # private.hash_word(v_mask, v_number);
+    end loop;
+    if v_parts[1] <> private.inbox_epoch()
+        -- Another database made it.
+        or substring(v_head from 7) <> substring(
+            sha256(
+                v_key || substring(v_head from 1 for 6)
+                || int8send(v_words[1]) || int8send(v_words[2]) || int8send(v_words[3])
+            ) from 1 for 10
+        )
+        or v_words[1]::text::xid8 > pg_snapshot_xmax(pg_current_snapshot())
+    then
+        perform private.fail(
+            409, 'cursor_expired',
+            'The database was restored after this cursor. Call without since and read the conversations again.', 'since'
+        );
+    end if;
+    return (v_words[1]::text::xid8, v_words[2], v_words[3]::integer)::private.inbox_position;
+end
+$$;
+comment on function private.parse_inbox_cursor(text) is
+'The position of a cursor in the log. PT400 if it is not a cursor, PT409 if it is from another server.';
+
 -- Ingested conversations and their messages, one row each.
 -- Promise: message_count, last_message_at and last_message_preview always agree with the messages.
 
@@ -3818,6 +3963,7 @@ create table private.conversation_media (
     sender text collate "C" not null,
     size bigint,
     stored_at timestamptz,
+    version text,
     created_at timestamptz not null default now()
 );
 comment on table private.conversation_media is
@@ -3826,10 +3972,31 @@ comment on column private.conversation_media.path is 'Path in the bucket attachm
 comment on column private.conversation_media.size is 'In bytes, as Storage counted them; null until then.';
 comment on column private.conversation_media.stored_at is
 'When Storage got the file; null while it has none, or one of a forbidden type.';
+comment on column private.conversation_media.version is
+'The version of the file in Storage. Users cannot read another version until a request settles it.';
 create index conversation_media_conversation_id_idx on private.conversation_media (conversation_id, external_id);
 create index conversation_media_workspace_id_idx on private.conversation_media (workspace_id) include (size);
 create index conversation_media_created_at_idx on private.conversation_media (created_at) where stored_at is null;
 alter table private.conversation_media enable row level security;
+
+create function private.is_shown_type(p_type text) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Storage keeps the type that the client names, also spaces and several types. Browsers run scripts in HTML, SVG
+    -- and any XML, and they guess the type of a file whose type is missing, unknown or malformed. Office documents
+    -- have openxml in their type and are no XML for a browser.
+    return coalesce(
+        p_type ~* '^\s*[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9]'
+        and p_type !~* 'html|svg|[/+](xml|xsl)|multipart/|unknown',
+        false
+    );
+end
+$$;
+comment on function private.is_shown_type(text) is
+'Whether users may read files of a media type: not HTML, SVG and XML, nor a type that browsers replace by a guess.';
 
 create function private.media_path(p_conversation_id uuid, p_external_id text, p_sender text) returns text
 language plpgsql
@@ -3857,7 +4024,7 @@ comment on function private.media_link(text) is
 'The media_url of a stored file: its path below the URL of the project, for members with their access token.';
 
 -- Definer, because no client reads the table.
-create function private.is_my_media(p_path text) returns boolean
+create function private.is_my_media(p_path text, p_version text) returns boolean
 language plpgsql
 stable
 security definer
@@ -3867,12 +4034,12 @@ begin
     return starts_with(p_path, 'conversations/') and exists (
         select from private.conversation_media as known
         inner join private.my_workspaces as mine on known.workspace_id = mine.id
-        where known.path = p_path and known.stored_at is not null
+        where known.path = p_path and known.stored_at is not null and known.version is not distinct from p_version
     );
 end
 $$;
-comment on function private.is_my_media(text) is
-'Whether a path is a stored file of a conversation of the caller.';
+comment on function private.is_my_media(text, text) is
+'Whether a path is a stored file of a conversation of the caller, in the version that was settled.';
 
 create function private.has_media_room(p_workspace_id uuid) returns boolean
 language plpgsql
@@ -4046,49 +4213,6 @@ $$;
 comment on function private.forget_inbox_changes_trigger() is
 'Trigger: deletes the log of deleted workspaces.';
 
--- Definer, because only superusers and pg_monitor may ask in some versions.
-create function private.inbox_epoch() returns text
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return left(md5(
-        (select control.system_identifier from pg_control_system() as control)
-        || '.' || (select control.timeline_id from pg_control_checkpoint() as control)
-    ), 8);
-end
-$$;
-comment on function private.inbox_epoch() is
-'Names this database server and its timeline: a restored server gives the same transaction ids again, so old cursors are
-invalid.';
-
-create function private.parse_inbox_cursor(p_cursor text)
-returns table (xid xid8, id bigint, place integer)
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_parts text[] := regexp_match(p_cursor, '^([0-9a-f]{8})\.([0-9]{1,19})\.([0-9]{1,18})\.([0-9]{1,9})$');
-begin
-    if v_parts is null or v_parts[2]::numeric > 9223372036854775807 then
-        perform private.fail(
-            400, 'invalid_cursor', 'since is not a cursor of this call. Send next_cursor of the answer before.', 'since'
-        );
-    elsif v_parts[1] <> private.inbox_epoch() or v_parts[2]::xid8 > pg_snapshot_xmax(pg_current_snapshot()) then
-        perform private.fail(
-            409, 'cursor_expired',
-            'The database was restored after this cursor. Call without since and read the conversations again.', 'since'
-        );
-    end if;
-    return query select v_parts[2]::xid8, v_parts[3]::bigint, v_parts[4]::integer;
-end
-$$;
-comment on function private.parse_inbox_cursor(text) is
-'The position of a cursor in the log. PT400 if it is not a cursor, PT409 if it is from another server.';
-
 create function private.render_inbox_change(p_conversation_id uuid, p_external_ids text[], p_senders text[])
 returns jsonb
 language plpgsql
@@ -4212,14 +4336,12 @@ begin
             || private.render_inbox_change(entry.conversation_id, coalesce(entry.external_ids, '{}'), entry.senders)
             order by entry.xid, entry.id, entry.place
         ), '[]') as data,
-        (array_agg(entry.xid || '.' || entry.id || '.' || entry.place order by
-            entry.xid desc, entry.id desc, entry.place desc))[1] as last
+        (array_agg(row(entry.xid, entry.id, entry.place)::private.inbox_position
+            order by entry.xid desc, entry.id desc, entry.place desc))[1] as last
     into v_answer
     from entry;
-    return jsonb_build_object(
-        'data', v_answer.data,
-        'next_cursor', private.inbox_epoch() || '.' || coalesce(v_answer.last, p_xid || '.' || p_id || '.' || p_place),
-        'has_more', v_answer.number = p_limit
+    return jsonb_build_object('data', v_answer.data, 'has_more', v_answer.number = p_limit, 'next_cursor',
+        private.render_inbox_cursor(coalesce(v_answer.last, (p_xid, p_id, p_place)::private.inbox_position))
     );
 end
 $$;
@@ -4235,7 +4357,7 @@ declare
     v_workspace_id uuid := private.parse_uuid($1, 'workspace_id', false);
     v_limit integer := private.parse_integer($1, 'limit', 1, 100, 100);
     v_since text := private.scalar_text($1, 'since');
-    v_cursor record;
+    v_cursor private.inbox_position;
     v_page jsonb;
 begin
     if v_workspace_id is not null
@@ -4246,11 +4368,13 @@ begin
         );
     elsif v_since is null then
         return private.succeed('[]', jsonb_build_object(
-            'next_cursor', private.inbox_epoch() || '.' || pg_snapshot_xmin(pg_current_snapshot())::text || '.0.0',
+            'next_cursor', private.render_inbox_cursor(
+                (pg_snapshot_xmin(pg_current_snapshot()), 0, 0)::private.inbox_position
+            ),
             'has_more', false
         ));
     end if;
-    select * into v_cursor from private.parse_inbox_cursor(v_since);
+    v_cursor := private.parse_inbox_cursor(v_since);
     v_page := private.list_inbox_changes(
         v_workspace_id, v_cursor.xid, v_cursor.id, v_cursor.place, v_limit
     );
@@ -5109,6 +5233,15 @@ comment on function private.match_late_conversations(integer) is
 -- New and changed messages are sent by their statements. Ingest sends the conversations that it changed and that got no
 -- messages. Other changes, such as a person who matches later, are sent when their transaction commits.
 
+create table private.workspace_seals (
+    workspace_id uuid primary key references public.workspaces (id) on delete cascade,
+    sealed_until timestamptz not null
+);
+comment on table private.workspace_seals is
+'Until when a member who left a workspace may still listen to its topic, which carries pointers for so long (decision
+0014).';
+alter table private.workspace_seals enable row level security;
+
 create function private.conversation_topics(p_conversation public.conversations) returns text[]
 language plpgsql
 immutable
@@ -5148,6 +5281,44 @@ comment on function private.render_conversation(public.conversations, bigint, js
 'What an inbox gets: the record as the Data API shows it, how many messages came, and the messages unless they are
 null, which is too many to send.';
 
+create function private.seal_payload(p_topic text, p_payload jsonb) returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if starts_with(p_topic, 'workspace:') and exists (
+        select from private.workspace_seals as seal
+        where seal.workspace_id = split_part(p_topic, ':', 2)::uuid and seal.sealed_until > clock_timestamp()
+    ) then
+        return jsonb_build_object('conversation_id', p_payload #> '{conversation,id}', 'truncated', true);
+    end if;
+    return p_payload;
+end
+$$;
+comment on function private.seal_payload(text, jsonb) is
+'The payload for a topic: for the topic of a sealed workspace a pointer without text.';
+
+-- Definer, because members who leave may not write seals, and it also runs when Supabase Auth deletes a user.
+create function private.seal_workspace_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into private.workspace_seals as seal (workspace_id, sealed_until)
+    select workspace.id, clock_timestamp() + make_interval(secs => settings.token_seconds)
+    from public.workspaces as workspace
+    cross join private.settings as settings
+    where workspace.id = old.workspace_id
+    on conflict on constraint workspace_seals_pkey do update set sealed_until = excluded.sealed_until;
+    return null;
+end
+$$;
+comment on function private.seal_workspace_trigger() is
+'Seals the topic of a workspace after a member left, because Realtime does not ask again before the token of that member
+expires (decision 0014).';
+
 -- Definer, because only the database sends to inboxes. Times are written in UTC, as the Data API does.
 create function private.broadcast_ingested_messages_trigger() returns trigger
 language plpgsql
@@ -5183,7 +5354,7 @@ begin
         ) as listed;
     end if;
     insert into realtime.messages (topic, extension, event, payload, private)
-    select topic.name, 'broadcast', rendered.event, rendered.payload, true
+    select topic.name, 'broadcast', rendered.event, private.seal_payload(topic.name, rendered.payload), true
     from (
         select
             found.conversation,
@@ -5234,10 +5405,10 @@ begin
         topic.name,
         'broadcast',
         'conversation.updated',
-        private.render_conversation(conversation, 0, case
+        private.seal_payload(topic.name, private.render_conversation(conversation, 0, case
             when counted.messages <= settings.broadcast_max_messages
                 and octet_length(counted.lines::text) <= settings.broadcast_max_bytes then counted.lines
-        end),
+        end)),
         true
     from (
         select
@@ -5293,7 +5464,7 @@ begin
         listener.topic,
         'broadcast',
         case when conversation.created_at = now() then 'conversation.created' else 'conversation.updated' end,
-        private.render_conversation(conversation, 0, '[]'),
+        private.seal_payload(listener.topic, private.render_conversation(conversation, 0, '[]')),
         true
     from public.conversations as conversation
     cross join unnest(private.conversation_topics(conversation)) as listener (topic)
@@ -5716,8 +5887,7 @@ begin
                     when coalesce(jsonb_typeof(parsed.message -> 'media_url'), 'null') not in ('string', 'null')
                         then '.media_url must be a string or null'
                     when parsed.sent_at is null then '.sent_at must be an ISO 8601 timestamp'
-                    when parsed.message - c_fields <> '{}' and private.has_huge_number(parsed.message - c_fields)
-                        then ' must not have a number of more than 1000 digits'
+                    when parsed.message - c_fields <> '{}' then private.diagnose_json(parsed.message - c_fields)
                 end as error
             from (
                 select
@@ -8296,15 +8466,16 @@ begin
     v_found := array(
         select (
             known.path, known.conversation_id, known.workspace_id, known.external_id, known.sender,
-            (object.metadata ->> 'size')::bigint, object.updated_at, known.created_at
+            (object.metadata ->> 'size')::bigint, object.updated_at,
+            object.version, known.created_at
         )::private.conversation_media
         from private.conversation_media as known
         inner join storage.objects as object on object.bucket_id = 'attachments' and known.path = object.name
-        where known.stored_at is null
+        -- A stored file is settled again only by a request, because the clean-up would have to read all of them.
+        where (known.stored_at is null or p_ids is not null and known.version is distinct from object.version)
             and (p_ids is null or known.conversation_id = any(p_ids))
-            -- Browsers run scripts in these types (250_files.sql), so no user can read them, and the sweep removes
-            -- them.
-            and coalesce(object.metadata ->> 'mimetype', '') !~* 'html|svg|[/+](xml|xsl)'
+            -- No user can read the others, and the sweep removes them.
+            and private.is_shown_type(object.metadata ->> 'mimetype')
         order by known.created_at
         limit p_limit
     );
@@ -8316,7 +8487,7 @@ begin
     order by conversation.id
     for no key update;
     update private.conversation_media as known
-    set size = found.size, stored_at = found.stored_at
+    set size = found.size, stored_at = found.stored_at, version = found.version
     from unnest(v_found) as found
     where known.path = found.path;
     select
@@ -8327,7 +8498,8 @@ begin
         array_agg(found.conversation_id order by found.position)
     into v_updates, v_ids
     from unnest(v_found) with ordinality as found (
-        path, conversation_id, workspace_id, external_id, sender, size, stored_at, created_at, position
+        path, conversation_id, workspace_id, external_id, sender, size, stored_at, version, created_at,
+        position
     );
     perform private.record_updates(v_updates, v_ids), private.refresh_messages(v_updates, v_ids);
     return cardinality(v_found);
@@ -9136,6 +9308,8 @@ comment on table public.user_events is
 comment on column public.user_events.details is 'Fields of the payload that only this kind has: role, name, seq.';
 -- For the clean-up. BRIN, because events arrive in order of time.
 create index user_events_created_at_idx on public.user_events using brin (created_at);
+-- For the deletion of a channel, which removes its name.
+create index user_events_renamed_idx on public.user_events (channel_id) where kind = 'channel.renamed';
 alter table public.user_events enable row level security;
 
 create function private.record_user_events(
@@ -9545,6 +9719,32 @@ end
 $$;
 comment on function private.record_renaming_trigger() is
 'Trigger: tells up to 1,000 members the new name of a channel.';
+
+-- Definer, because the caller may not change events of users.
+create function private.forget_channel_name_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update public.user_events as event set details = event.details - 'name'
+    where event.channel_id = old.id and event.kind = 'channel.renamed';
+    if not found then
+        return null;
+    end if;
+    begin
+        update realtime.messages as sent set payload = sent.payload - 'name'
+        where sent.extension = 'broadcast' and sent.private and starts_with(sent.topic, 'user:')
+            and sent.event = 'channel.renamed' and sent.payload ->> 'channel_id' = old.id::text;
+    exception
+        when others then
+            perform private.report_lost_broadcast('redacted', sqlstate, sqlerrm);
+    end;
+    return null;
+end
+$$;
+comment on function private.forget_channel_name_trigger() is
+'Trigger: removes the names of a deleted channel from the events of its members.';
 
 -- Definer, because the caller may not read addresses of users.
 create function private.record_invitation_trigger() returns trigger
@@ -12089,10 +12289,12 @@ declare
     -- A value takes at most six times as many bytes as its text, so a larger one needs no look at its numbers.
     v_is_large boolean := pg_column_size(p_body -> p_field) > 8 * p_max + 100;
 begin
-    if not v_is_large and private.has_huge_number(p_body -> p_field) then
+    if not v_is_large and (private.is_deep(p_body -> p_field) or private.has_huge_number(p_body -> p_field)) then
         perform private.fail(
             400, 'invalid_field',
-            format('%s is too deep or has a number of more than 1000 digits. Send it as a string.', p_field),
+            format(
+                '%s has more than 100 levels or a number of more than 1000 digits. Send it as a string.', p_field
+            ),
             p_field
         );
     elsif not v_is_large and octet_length((p_body -> p_field)::text) <= p_max then
@@ -12110,7 +12312,8 @@ begin
 end
 $$;
 comment on function private.require_size(jsonb, text, integer) is
-'Raises PT413 if the JSON of a field has more than p_max bytes, and PT400 if it contains a huge number.';
+'Raises PT413 if the JSON of a field has more than p_max bytes, and PT400 if it contains a huge number or has more
+than 100 levels.';
 
 create function private.render_created(p_message public.messages) returns json
 language plpgsql
@@ -12855,6 +13058,7 @@ create table public.attachments (
     width integer,
     height integer,
     uploaded_by uuid references auth.users (id) on delete set null,
+    version text,
     created_at timestamptz not null default now(),
     constraint attachments_file_name_length check (char_length(file_name) between 1 and 255),
     constraint attachments_file_name_printable check (file_name !~ private.hidden_characters()),
@@ -12871,6 +13075,8 @@ comment on column public.attachments.width is
 'Width of an image in pixels, which the service reads from the file; null if it did not.';
 comment on column public.attachments.height is 'Height, as width.';
 comment on column public.attachments.uploaded_by is 'The uploader; null for service_role and for deleted users.';
+comment on column public.attachments.version is
+'The version of the file in Storage, which a trigger copies. Users cannot read another version.';
 create index attachments_channel_id_idx on public.attachments (channel_id);
 create index attachments_uploaded_by_idx on public.attachments (uploaded_by);
 alter table public.attachments enable row level security;
@@ -12914,6 +13120,7 @@ with (security_barrier = true) as
 select
     file.id,
     file.path,
+    file.version,
     message.channel_id
 from private.message_files as used
 inner join public.attachments as file on used.attachment_id = file.id
@@ -12923,7 +13130,7 @@ where member.user_id = (select auth.uid()) and message.deleted_at is null;
 comment on view private.my_posted_files is
 'Files in messages that the caller may read, wherever they were uploaded; one row for each message.';
 
-create function private.is_posted_to_me(p_path text) returns boolean
+create function private.is_posted_to_me(p_path text, p_version text) returns boolean
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -12932,12 +13139,30 @@ declare
     v_id text := split_part(p_path, '/', 2);
 begin
     return private.is_uuid(v_id) and exists (
-        select from private.my_posted_files as mine where mine.id = v_id::uuid and mine.path = p_path
+        select from private.my_posted_files as mine
+        where mine.id = v_id::uuid and mine.path = p_path and mine.version is not distinct from p_version
     );
 end
 $$;
-comment on function private.is_posted_to_me(text) is
-'Whether a path belongs to a file in a message of the caller''s channels.';
+comment on function private.is_posted_to_me(text, text) is
+'Whether a path and a version belong to a file in a message of the caller''s channels.';
+
+create function private.is_replaced_file(p_path text, p_version text) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id text := split_part(p_path, '/', 2);
+begin
+    return private.is_uuid(v_id) and exists (
+        select from public.attachments as known
+        where known.id = v_id::uuid and known.path = p_path and known.version is distinct from p_version
+    );
+end
+$$;
+comment on function private.is_replaced_file(text, text) is
+'Whether a path in a folder of the caller belongs to an attachment that was registered in another version.';
 
 create function private.set_attachment_details_trigger() returns trigger
 language plpgsql
@@ -12947,8 +13172,9 @@ begin
     select
         (stored.metadata ->> 'size')::bigint,
         split_part(stored.metadata ->> 'mimetype', ';', 1),
-        stored.owner_id::uuid
-    into new.size, new.content_type, new.uploaded_by
+        stored.owner_id::uuid,
+        stored.version
+    into new.size, new.content_type, new.uploaded_by, new.version
     from storage.objects as stored
     where stored.bucket_id = 'attachments' and stored.name = new.channel_id || '/' || new.id;
     if not found then
@@ -12958,7 +13184,7 @@ begin
 end
 $$;
 comment on function private.set_attachment_details_trigger() is
-'Copies size, type and uploader from Storage. PT404 unless the file exists and the caller may see it.';
+'Copies size, type, uploader and version from Storage. PT404 unless the file exists and the caller may see it.';
 
 create function private.render_attachment(p_attachment public.attachments) returns jsonb
 language plpgsql
@@ -15457,8 +15683,45 @@ comment on function private.admit_message_trigger() is
 'Gives a new message its number, time, thread and event, moves the read marker of its author, and requires a parent of
 the same channel. A repeated id gets no number.';
 
--- How many new summaries a user and the project may start in a UTC day.
+-- The table of summaries, and how many new ones a user and the project may start in a UTC day.
 -- Promise: a summary counts once Claude has returned anything, also if it failed.
+
+create table private.summaries (
+    id uuid primary key default gen_random_uuid(),
+    channel_id uuid references public.channels (id) on delete cascade,
+    conversation_id uuid references public.conversations (id) on delete cascade,
+    last_seq bigint not null,
+    requested_count integer not null,
+    model text not null,
+    prompt_version integer not null,
+    lease uuid not null default gen_random_uuid(),
+    lease_expires_at timestamptz not null,
+    is_counted boolean not null default false,
+    answer jsonb,
+    failure jsonb,
+    finished_at timestamptz,
+    leased_at timestamptz not null default now(),
+    constraint summaries_request_unique
+    unique nulls not distinct (channel_id, conversation_id, last_seq, requested_count, model, prompt_version),
+    constraint summaries_have_one_subject check (num_nonnulls(channel_id, conversation_id) = 1),
+    constraint summaries_is_answer_or_failure check (answer is null or failure is null),
+    constraint summaries_finished_with_something check ((finished_at is null) = (coalesce(answer, failure) is null))
+);
+comment on table private.summaries is
+'The answer of the model for one state of a channel and one set of parameters, or the lease of the caller that asks the
+model now.';
+comment on column private.summaries.requested_count is 'The messageCount of the request; 0 for all recent messages.';
+comment on column private.summaries.last_seq is
+'Channel: the last event that changed its text. Conversation: its version.';
+comment on column private.summaries.lease is
+'The token with which its caller stores the answer. Each new lease has a new token.';
+comment on column private.summaries.lease_expires_at is 'From this time on, another caller may take the lease.';
+comment on column private.summaries.is_counted is 'Whether its lease counts against the limit of the project.';
+comment on column private.summaries.failure is
+'Status, code and message of the error, for the callers that poll. The next caller asks the model again.';
+create index summaries_conversation_id_idx on private.summaries (conversation_id) where conversation_id is not null;
+create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, lease_expires_at));
+alter table private.summaries enable row level security;
 
 create table private.summary_counts (
     user_id uuid primary key references auth.users (id) on delete cascade,
@@ -15506,8 +15769,9 @@ $$;
 comment on function private.spend_summary() is
 'Counts one summary for the caller. PT429 above the daily limit; the error also rolls back the count.';
 
--- Definer, because clients may not write the count.
-create function private.spend_project_summary() returns void
+-- Definer, because clients may not write the count. A lease counts once, so a client that calls this itself cannot use
+-- up the limit of the others.
+create function private.spend_project_summary(p_id uuid, p_lease uuid) returns void
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -15516,6 +15780,11 @@ declare
     v_today date := (now() at time zone 'UTC')::date;
     v_used integer;
 begin
+    update private.summaries as known set is_counted = true
+    where known.id = p_id and known.lease = p_lease and not known.is_counted;
+    if not found then
+        return;
+    end if;
     delete from private.summary_totals as old where old.day < v_today;
     insert into private.summary_totals as counted (day, used)
     values (v_today, 1)
@@ -15529,8 +15798,8 @@ begin
     end if;
 end
 $$;
-comment on function private.spend_project_summary() is
-'Counts one summary for the project. PT429 above the daily limit; the error also rolls back the count.';
+comment on function private.spend_project_summary(uuid, uuid) is
+'Counts a lease for the project, once. PT429 above the daily limit; the error also rolls back the count.';
 
 -- What the model reads of a channel or a conversation: the newest messages that fit, and the scope that they cover.
 
@@ -15674,41 +15943,6 @@ comment on function private.list_conversation_lines(uuid, integer) is
 -- for its answer. A lease that expires goes to the next caller, so a process that dies blocks no caller.
 -- Transcripts are not stored.
 
-create table private.summaries (
-    id uuid primary key default gen_random_uuid(),
-    channel_id uuid references public.channels (id) on delete cascade,
-    conversation_id uuid references public.conversations (id) on delete cascade,
-    last_seq bigint not null,
-    requested_count integer not null,
-    model text not null,
-    prompt_version integer not null,
-    lease uuid not null default gen_random_uuid(),
-    lease_expires_at timestamptz not null,
-    answer jsonb,
-    failure jsonb,
-    finished_at timestamptz,
-    leased_at timestamptz not null default now(),
-    constraint summaries_request_unique
-    unique nulls not distinct (channel_id, conversation_id, last_seq, requested_count, model, prompt_version),
-    constraint summaries_have_one_subject check (num_nonnulls(channel_id, conversation_id) = 1),
-    constraint summaries_is_answer_or_failure check (answer is null or failure is null),
-    constraint summaries_finished_with_something check ((finished_at is null) = (coalesce(answer, failure) is null))
-);
-comment on table private.summaries is
-'The answer of the model for one state of a channel and one set of parameters, or the lease of the caller that asks the
-model now.';
-comment on column private.summaries.requested_count is 'The messageCount of the request; 0 for all recent messages.';
-comment on column private.summaries.last_seq is
-'Channel: the last event that changed its text. Conversation: its version.';
-comment on column private.summaries.lease is
-'The token with which its caller stores the answer. Each new lease has a new token.';
-comment on column private.summaries.lease_expires_at is 'From this time on, another caller may take the lease.';
-comment on column private.summaries.failure is
-'Status, code and message of the error, for the callers that poll. The next caller asks the model again.';
-create index summaries_conversation_id_idx on private.summaries (conversation_id) where conversation_id is not null;
-create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, lease_expires_at));
-alter table private.summaries enable row level security;
-
 create function private.is_my_conversation(p_conversation_id uuid) returns boolean
 language plpgsql
 stable
@@ -15727,24 +15961,20 @@ end
 $$;
 comment on function private.is_my_conversation(uuid) is 'Whether a conversation is in a workspace of the caller.';
 
--- Definer, because no client role may write summaries. The subject is a channel or a conversation.
+-- Definer, because no client role may write summaries. One of the first two arguments is null.
 create function private.lease_summary(
-    p_subject_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
-    p_lease_seconds integer,
+    p_channel_id uuid, p_conversation_id uuid, p_last_seq bigint, p_count integer, p_model text,
+    p_prompt_version integer, p_lease_seconds integer,
     out id uuid, out lease uuid, out max_bytes integer, out recent_days integer
 )
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_conversation_id uuid := (
-        select conversation.id from public.conversations as conversation where conversation.id = p_subject_id
-    );
 begin
-    if v_conversation_id is not null and not private.is_my_conversation(v_conversation_id) then
+    if p_conversation_id is not null and not private.is_my_conversation(p_conversation_id) then
         perform private.fail(404, 'conversation_not_found', 'There is no such conversation.', 'conversation_id');
-    elsif v_conversation_id is null and private.is_non_member(p_subject_id) then
+    elsif p_conversation_id is null and private.is_non_member(p_channel_id) then
         perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
     end if;
     -- Deletes outdated summaries. Polling callers have five minutes to read a summary after it is finished.
@@ -15755,7 +15985,8 @@ begin
         where coalesce(known.finished_at, known.lease_expires_at)
             < now() - (select make_interval(days => settings.summary_days) from private.settings)
             or (
-                p_subject_id in (known.channel_id, known.conversation_id) and known.last_seq < p_last_seq
+                (known.channel_id = p_channel_id or known.conversation_id = p_conversation_id)
+                and known.last_seq < p_last_seq
                 and coalesce(known.finished_at, known.lease_expires_at) < now() - interval '5 minutes'
             )
         limit 100
@@ -15766,14 +15997,13 @@ begin
         channel_id, conversation_id, last_seq, requested_count, model, prompt_version, lease_expires_at
     )
     values (
-        case when v_conversation_id is null then p_subject_id end, v_conversation_id,
-        p_last_seq, p_count, p_model, p_prompt_version,
+        p_channel_id, p_conversation_id, p_last_seq, p_count, p_model, p_prompt_version,
         now() + make_interval(secs => p_lease_seconds)
     )
     on conflict on constraint summaries_request_unique do update
     set
         lease = excluded.lease, lease_expires_at = excluded.lease_expires_at, leased_at = now(),
-        failure = null, finished_at = null
+        is_counted = false, failure = null, finished_at = null
     where known.answer is null and (known.failure is not null or known.lease_expires_at < now())
     returning known.id, known.lease into lease_summary.id, lease_summary.lease;
     if lease is not null then
@@ -15785,14 +16015,15 @@ begin
     end if;
 end
 $$;
-comment on function private.lease_summary(uuid, bigint, integer, text, integer, integer) is
+comment on function private.lease_summary(uuid, uuid, bigint, integer, text, integer, integer) is
 'Takes the lease of a summary for p_lease_seconds, unless another caller has it or the summary is finished. Returns the
 id, the lease, how many bytes of text may be sent, and how many days are recent; all are null if it took no lease. PT429
 above the daily limit.';
 
 -- Definer, because no client role may read summaries. It checks that the caller may see the channel or conversation.
 create function private.find_summary(
-    p_subject_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
+    p_channel_id uuid, p_conversation_id uuid, p_last_seq bigint, p_count integer, p_model text,
+    p_prompt_version integer,
     out id uuid, out answer jsonb
 )
 language plpgsql
@@ -15804,7 +16035,7 @@ begin
     select known.id, known.answer
     into id, answer
     from private.summaries as known
-    where (known.channel_id = p_subject_id or known.conversation_id = p_subject_id)
+    where (known.channel_id = p_channel_id or known.conversation_id = p_conversation_id)
         and known.last_seq = p_last_seq
         and known.requested_count = p_count
         and known.model = p_model
@@ -15816,7 +16047,7 @@ begin
         );
 end
 $$;
-comment on function private.find_summary(uuid, bigint, integer, text, integer) is
+comment on function private.find_summary(uuid, uuid, bigint, integer, text, integer) is
 'Finds the summary of a state of a channel. answer is null until the model has answered.';
 
 create function private.empty_summary() returns jsonb
@@ -15833,8 +16064,10 @@ end
 $$;
 comment on function private.empty_summary() is 'The summary of a channel or a conversation without messages.';
 
-create function private.answer_summary(p_request jsonb, p_subject_id uuid, p_last_seq bigint, p_count integer)
-returns json
+-- The caller decides whether the subject is a channel or a conversation: the request may name both.
+create function private.answer_summary(
+    p_request jsonb, p_channel_id uuid, p_conversation_id uuid, p_last_seq bigint, p_count integer
+) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -15846,7 +16079,7 @@ declare
     v_task jsonb;
 begin
     select * into v_known
-    from private.find_summary(p_subject_id, p_last_seq, p_count, v_model, v_prompt_version);
+    from private.find_summary(p_channel_id, p_conversation_id, p_last_seq, p_count, v_model, v_prompt_version);
     if v_known.answer is not null then
         return private.succeed(v_known.answer);
     elsif p_request ->> 'is_configured' <> 'true' then
@@ -15857,26 +16090,27 @@ begin
     end if;
     select * into v_lease
     from private.lease_summary(
-        p_subject_id, p_last_seq, p_count, v_model, v_prompt_version, (p_request ->> 'lease_seconds')::integer
+        p_channel_id, p_conversation_id, p_last_seq, p_count, v_model, v_prompt_version,
+        (p_request ->> 'lease_seconds')::integer
     );
     if v_lease.lease is null then
         select * into v_known
-        from private.find_summary(p_subject_id, p_last_seq, p_count, v_model, v_prompt_version);
+        from private.find_summary(p_channel_id, p_conversation_id, p_last_seq, p_count, v_model, v_prompt_version);
         return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
     end if;
     v_task := private.render_transcript(
         case
-            when p_request ? 'conversation_id' then private.list_conversation_lines(p_subject_id, p_count)
-            else private.list_channel_lines(p_subject_id, p_last_seq, p_count)
+            when p_conversation_id is null then private.list_channel_lines(p_channel_id, p_last_seq, p_count)
+            else private.list_conversation_lines(p_conversation_id, p_count)
         end,
         p_count, v_lease.max_bytes, v_lease.recent_days
     ) || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
     -- Last, because it locks a row that all summaries of the project need.
-    perform private.spend_project_summary();
+    perform private.spend_project_summary(v_lease.id, v_lease.lease);
     return private.succeed(v_task, null, 201);
 end
 $$;
-comment on function private.answer_summary(jsonb, uuid, bigint, integer) is
+comment on function private.answer_summary(jsonb, uuid, uuid, bigint, integer) is
 'Answers for a state of a channel or a conversation one of three things: the stored summary; a lease and a task for the
 caller; or the id of the summary that another caller is making.';
 
@@ -15917,7 +16151,7 @@ begin
     ) is null then
         return private.succeed(private.empty_summary());
     end if;
-    return private.answer_summary($1, v_channel_id, v_last_seq, v_count);
+    return private.answer_summary($1, v_channel_id, null, v_last_seq, v_count);
 end
 $$;
 comment on function private.begin_summary(jsonb) is
@@ -15946,7 +16180,7 @@ begin
     ) then
         return private.succeed(private.empty_summary());
     end if;
-    return private.answer_summary($1, v_id, v_version, v_count);
+    return private.answer_summary($1, null, v_id, v_version, v_count);
 end
 $$;
 comment on function private.begin_conversation_summary(jsonb) is
@@ -18047,6 +18281,110 @@ $$;
 comment on function private.delete_person(uuid) is
 'Deletes a person and the entries that were merged into it. Returns how many there were.';
 
+create function private.erase_from_groups(p_person_id uuid) returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_groups uuid[] := array(
+        select distinct own.conversation_id from private.group_participants as own where own.person_id = p_person_id
+    );
+    v_messages bigint;
+    v_updates private.ingest_update[];
+    v_ids uuid[];
+begin
+    -- A trigger removes their edits, which may name no sender.
+    delete from public.conversation_messages as stored
+    using private.group_participants as own
+    where own.person_id = p_person_id
+        and (stored.conversation_id, stored.sender) = (own.conversation_id, own.identifier);
+    get diagnostics v_messages = row_count;
+    delete from private.conversation_media as known
+    using private.group_participants as own
+    where own.person_id = p_person_id
+        and (known.conversation_id, known.sender) = (own.conversation_id, own.identifier);
+    delete from private.continued_messages as known
+    using private.group_participants as own
+    where own.person_id = p_person_id
+        and (known.conversation_id, known.sender) = (own.conversation_id, own.identifier);
+    delete from private.summaries as known where known.conversation_id = any(v_groups);
+    with removed as (
+        delete from public.conversation_updates as given
+        using private.group_participants as own
+        where own.person_id = p_person_id and given.conversation_id = own.conversation_id
+            and own.identifier in (given.sender, given.actor)
+        returning given.conversation_id, given.external_id, given.sender
+    ), numbered as (
+        select removed.*, row_number() over () as parent from removed
+    )
+
+    select
+        coalesce(array_agg((
+            numbered.parent, 0, numbered.external_id, numbered.sender, null, null, null, 0, null, null
+        )::private.ingest_update order by numbered.parent), '{}'),
+        coalesce(array_agg(numbered.conversation_id order by numbered.parent), '{}')
+    into v_updates, v_ids
+    from numbered;
+    perform private.refresh_messages(v_updates, v_ids), private.forget_senders(p_person_id, v_groups);
+    delete from private.group_participants as own where own.person_id = p_person_id;
+    return jsonb_build_object('group_messages', v_messages, 'group_updates', cardinality(v_ids));
+end
+$$;
+comment on function private.erase_from_groups(uuid) is
+'Deletes what a person wrote in groups, the reactions and receipts, and the entries in their lists. Returns how many
+messages and updates those were.';
+
+create function private.forget_senders(p_person_id uuid, p_groups uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    update private.inbox_changes as log
+    set senders = array(
+        select case when own.identifier is null then given.sender else '' end
+        from unnest(log.conversation_ids, log.senders) with ordinality as given (conversation_id, sender, position)
+        left join private.group_participants as own
+            on own.person_id = p_person_id
+            and (own.conversation_id, own.identifier) = (given.conversation_id, given.sender)
+        order by given.position
+    )
+    where log.workspace_id in (
+        select conversation.workspace_id from public.conversations as conversation
+        where conversation.id = any(p_groups)
+    ) and log.conversation_ids && p_groups and log.senders is not null;
+    perform private.redact_conversations(p_groups::text[]);
+end
+$$;
+comment on function private.forget_senders(uuid, uuid[]) is
+'Removes a person from the log and the broadcasts of these groups. The log keeps that a message changed.';
+
+create function private.lock_erased_conversations(p_workspace_id uuid, p_person_id uuid, p_ids uuid[]) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- With the groups, in the order of ingest.
+    perform from public.conversations as conversation
+    where conversation.workspace_id = p_workspace_id and (
+        conversation.person_id = p_person_id or conversation.id = any(p_ids) or conversation.id in (
+            select own.conversation_id from private.group_participants as own where own.person_id = p_person_id
+        )
+    )
+    order by conversation.id
+    for update;
+    return array(
+        select conversation.id
+        from public.conversations as conversation
+        where conversation.workspace_id = p_workspace_id
+            and (conversation.person_id = p_person_id or conversation.id = any(p_ids))
+    );
+end
+$$;
+comment on function private.lock_erased_conversations(uuid, uuid, uuid[]) is
+'Locks the conversations and groups of a person and the named ones. Returns those to delete, which are not the groups.';
+
 -- Definer, because users may not delete what ingest writes. The function checks who manages the workspace.
 create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
 language plpgsql
@@ -18059,6 +18397,7 @@ declare
     v_messages bigint;
     v_people bigint;
     v_similar uuid[];
+    v_from_groups jsonb;
 begin
     select * into v_person
     from public.people as person
@@ -18085,19 +18424,12 @@ begin
             'A conversation does not exist or is not yours. Check conversation_ids.', 'conversation_ids'
         );
     end if;
-    v_conversations := array(
-        select conversation.id
-        from public.conversations as conversation
-        where conversation.workspace_id = v_person.workspace_id
-            and (conversation.person_id = p_person_id or conversation.id = any(p_conversation_ids))
-        order by conversation.id
-        for update
-    );
+    v_conversations := private.lock_erased_conversations(v_person.workspace_id, p_person_id, p_conversation_ids);
     select count(*) into v_messages
     from public.conversation_messages as stored
     where stored.conversation_id = any(v_conversations);
     delete from public.conversations as conversation where conversation.id = any(v_conversations);
-    delete from private.group_participants as known where known.person_id = p_person_id;
+    v_from_groups := private.erase_from_groups(p_person_id);
     v_people := private.delete_person(p_person_id);
     v_similar := array(
         select conversation.id
@@ -18110,13 +18442,13 @@ begin
     perform private.record_audit(v_person.workspace_id, 'person.erased', p_person_id, '{}');
     return private.create_receipt('person', p_person_id, jsonb_build_object(
         'people', v_people, 'conversations', cardinality(v_conversations), 'conversation_messages', v_messages
-    )) || jsonb_build_object('similar_conversation_ids', v_similar);
+    ) || v_from_groups) || jsonb_build_object('similar_conversation_ids', v_similar);
 end
 $$;
 comment on function private.erase_person(uuid, uuid[]) is
-'Deletes a person of the caller, the conversations matched to it and the named ones. Returns the receipt with
-similar_conversation_ids: conversations that stay and share the last ten digits of the phone number. PT404 if the person
-or a conversation is not the caller''s.';
+'Deletes a person of the caller, the conversations matched to it and the named ones, and what it wrote in groups.
+Returns the receipt with similar_conversation_ids: conversations that stay and share the last ten digits of the phone
+number. PT404 if the person or a conversation is not the caller''s.';
 
 create function public.erase_person(jsonb) returns json
 language plpgsql
@@ -18129,7 +18461,8 @@ begin
 end
 $$;
 comment on function public.erase_person(jsonb) is
-'Erases a person of the caller, the matched conversations and their messages, and returns the receipt. Takes person_id
+'Erases a person of the caller, the matched conversations and their messages, and what it wrote in groups, and returns
+the receipt. Takes person_id
 and conversation_ids, for conversations under usernames, which match no person. Data that the platform sends again is
 stored again.';
 
@@ -18663,8 +18996,8 @@ begin
         for no key update skip locked
     );
     delete from public.conversation_messages as stored
-    where (stored.conversation_id, stored.external_id) in (
-        select old.conversation_id, old.external_id
+    where (stored.conversation_id, stored.external_id, stored.sender) in (
+        select old.conversation_id, old.external_id, old.sender
         from public.conversation_messages as old
         where old.conversation_id = any(v_conversations) and old.sent_at < p_before
         limit p_limit
@@ -20538,6 +20871,9 @@ execute function private.audit_member_trigger();
 create trigger workspace_members_30_hand_over
 after delete on public.workspace_members
 for each row execute function private.hand_over_member_trigger();
+create trigger workspace_members_35_seal
+after delete on public.workspace_members
+for each row execute function private.seal_workspace_trigger();
 -- After 30, which locks counters of channels: they come before counters of users.
 create trigger workspace_members_40_tell
 after insert or delete on public.workspace_members
@@ -20795,6 +21131,9 @@ for each row execute function private.broadcast_channel_deletion_trigger();
 create trigger channels_40_redact
 before delete on public.channels
 for each row execute function private.redact_channel_trigger();
+create trigger channels_45_forget_name
+after delete on public.channels
+for each row execute function private.forget_channel_name_trigger();
 
 -- channel_members: a member joins, changes role or leaves.
 -- Before: 10 checks the rights of the caller, 20 keeps one owner.
@@ -21374,7 +21713,7 @@ grant execute on function
     private.list_user_events(jsonb),
     private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
-    private.answer_summary(jsonb, uuid, bigint, integer),
+    private.answer_summary(jsonb, uuid, uuid, bigint, integer),
     private.begin_conversation_summary(jsonb),
     private.begin_summary(jsonb),
     private.empty_summary(),
@@ -21399,7 +21738,7 @@ grant execute on function
     private.revoke_invitation(uuid),
     private.revoke_messaging_key(uuid),
     private.set_reaction(jsonb, text),
-    private.lease_summary(uuid, bigint, integer, text, integer, integer),
+    private.lease_summary(uuid, uuid, bigint, integer, text, integer, integer),
     private.find_channel_state(uuid),
     private.count_replies(uuid, uuid),
     private.list_threads(uuid[]),
@@ -21410,7 +21749,7 @@ grant execute on function
     private.visible_character(),
     private.spend_data_api_request(),
     private.spend_failed_request(jsonb),
-    private.spend_project_summary(),
+    private.spend_project_summary(uuid, uuid),
     private.spend_request(),
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
@@ -21426,7 +21765,7 @@ grant execute on function
     private.require_upload_channel(jsonb),
     private.require_message(uuid),
     private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer),
-    private.find_summary(uuid, bigint, integer, text, integer),
+    private.find_summary(uuid, uuid, bigint, integer, text, integer),
     private.finish_idempotent(text, text, integer, text),
     private.fold_text(text, boolean),
     private.mark_characters(),
@@ -21434,6 +21773,7 @@ grant execute on function
     private.format_time(timestamptz),
     private.generate_id(),
     private.fits(jsonb, integer),
+    private.is_deep(jsonb),
     private.has_huge_number(jsonb),
     private.has_long_digits(text),
     private.scalar_text(jsonb, text),
@@ -21450,7 +21790,8 @@ grant execute on function
     private.measure_messages(uuid, bigint, integer),
     private.is_my_folder(text, boolean),
     private.is_retired_file(text),
-    private.is_my_media(text),
+    private.is_my_media(text, text),
+    private.is_shown_type(text),
     private.is_my_live_topic(text),
     private.is_my_topic(text),
     private.is_my_turn(text, text),
@@ -21470,7 +21811,7 @@ grant execute on function
     private.unmerge_people(uuid),
     private.find_cursor(jsonb, text, uuid),
     private.list_channel_events(uuid, bigint, integer, integer),
-    private.inbox_epoch(),
+    private.render_inbox_cursor(private.inbox_position),
     private.list_inbox_changes(uuid, xid8, bigint, integer, integer),
     private.parse_inbox_cursor(text),
     private.list_my_channels(integer, integer),
@@ -21508,7 +21849,8 @@ grant execute on function
     private.delete_message(uuid, uuid, boolean),
     private.render_attachment(public.attachments),
     private.find_file(jsonb, uuid),
-    private.is_posted_to_me(text),
+    private.is_posted_to_me(text, text),
+    private.is_replaced_file(text, text),
     private.set_image_size(uuid, integer, integer),
     private.finish_upload(jsonb),
     private.render_export(uuid[]),
@@ -21696,7 +22038,7 @@ grant execute on function
     private.authenticate_connection(text, text, text),
     private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
-    private.answer_summary(jsonb, uuid, bigint, integer),
+    private.answer_summary(jsonb, uuid, uuid, bigint, integer),
     private.begin_conversation_summary(jsonb),
     private.begin_summary(jsonb),
     private.empty_summary(),
@@ -21708,7 +22050,7 @@ grant execute on function
     private.render_created(public.messages),
     private.set_reaction(jsonb, text),
     private.claim_deliveries(integer, interval),
-    private.lease_summary(uuid, bigint, integer, text, integer, integer),
+    private.lease_summary(uuid, uuid, bigint, integer, text, integer, integer),
     private.clean_up(integer),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
     private.find_channel_state(uuid),
@@ -21742,9 +22084,9 @@ grant execute on function
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.require_message(uuid),
     private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer),
-    private.find_summary(uuid, bigint, integer, text, integer),
+    private.find_summary(uuid, uuid, bigint, integer, text, integer),
     private.spend_failed_request(jsonb),
-    private.spend_project_summary(),
+    private.spend_project_summary(uuid, uuid),
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
@@ -21754,6 +22096,7 @@ grant execute on function
     private.format_time(timestamptz),
     private.generate_id(),
     private.fits(jsonb, integer),
+    private.is_deep(jsonb),
     private.has_huge_number(jsonb),
     private.has_long_digits(text),
     private.scalar_text(jsonb, text),
@@ -21772,7 +22115,7 @@ grant execute on function
         private.ingest_source, jsonb, private.ingest_conversation[], private.ingest_message[],
         private.ingest_update[], uuid[]
     ),
-    private.inbox_epoch(),
+    private.render_inbox_cursor(private.inbox_position),
     private.list_inbox_changes(uuid, xid8, bigint, integer, integer),
     private.parse_inbox_cursor(text),
     private.is_valid_key(text),
@@ -21835,6 +22178,7 @@ grant execute on function
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_messages(jsonb),
+    private.diagnose_json(jsonb),
     private.parse_search_time(text),
     private.parse_object(bytea),
     private.parse_search_operator(private.message_search, text, text, boolean),
@@ -21868,7 +22212,8 @@ grant execute on function
     private.delete_message(uuid, uuid, boolean),
     private.render_attachment(public.attachments),
     private.find_file(jsonb, uuid),
-    private.is_posted_to_me(text),
+    private.is_posted_to_me(text, text),
+    private.is_replaced_file(text, text),
     private.set_image_size(uuid, integer, integer),
     private.finish_upload(jsonb),
     private.render_export(uuid[]),

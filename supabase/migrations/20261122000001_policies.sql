@@ -296,8 +296,8 @@ using (
     )
 );
 
--- The path of a file is <channel id>/<attachment id>; names of files never become paths. No policy allows updates, so a
--- sent file never changes.
+-- The path of a file is <channel id>/<attachment id>; names of files never become paths. No policy allows updates. A
+-- signed upload URL asks none for two hours, so the policies of reading refuse a file that was replaced.
 create policy objects_select_attachment on storage.objects
 for select to authenticated using (bucket_id = 'attachments');
 create policy objects_insert_attachment on storage.objects
@@ -310,9 +310,17 @@ create policy objects_select_attachment_member on storage.objects
 as restrictive for select to authenticated
 using (
     bucket_id is distinct from 'attachments'
-    or (private.is_my_folder(name) and not private.is_retired_file(name))
-    or private.is_my_media(name)
-    or private.is_posted_to_me(name)
+    or (
+        -- Also without a type, as Storage tries an upload that may replace a file before it signs its URL.
+        private.is_shown_type(metadata ->> 'mimetype')
+        and (
+            private.is_my_folder(name)
+            and not private.is_retired_file(name)
+            and not private.is_replaced_file(name, version)
+            or private.is_my_media(name, version)
+            or private.is_posted_to_me(name, version)
+        )
+    )
 );
 create policy objects_insert_attachment_member on storage.objects
 as restrictive for insert to authenticated
@@ -321,9 +329,8 @@ with check (
     or (
         private.is_my_folder(name)
         and owner_id = (select auth.uid())::text
-        -- Browsers run scripts in HTML, SVG and any XML. Storage keeps the type that the client names, also spaces and
-        -- several types. Office documents have openxml in their type and are no XML for a browser.
-        and coalesce(metadata ->> 'mimetype', '') !~* 'html|svg|[/+](xml|xsl)'
+        -- Storage knows no type yet when it signs the URL of an upload.
+        and (metadata ->> 'mimetype' is null or private.is_shown_type(metadata ->> 'mimetype'))
         and not private.is_retired_file(name)
         -- Rejects a new file at the path of one that was removed from Storage only.
         and case

@@ -55,6 +55,7 @@ class PublicAttachments(BaseModel):
     path: str = Field(alias="path")
     size: int = Field(alias="size")
     uploaded_by: Optional[uuid.UUID] = Field(alias="uploaded_by")
+    version: Optional[str] = Field(alias="version")
     width: Optional[int] = Field(alias="width")
 
 class PublicAttachmentsInsert(TypedDict):
@@ -67,6 +68,7 @@ class PublicAttachmentsInsert(TypedDict):
     path: NotRequired[Annotated[str, Field(alias="path")]]
     size: Annotated[int, Field(alias="size")]
     uploaded_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="uploaded_by")]]
+    version: NotRequired[Annotated[Optional[str], Field(alias="version")]]
     width: NotRequired[Annotated[Optional[int], Field(alias="width")]]
 
 class PublicAttachmentsUpdate(TypedDict):
@@ -79,6 +81,7 @@ class PublicAttachmentsUpdate(TypedDict):
     path: NotRequired[Annotated[str, Field(alias="path")]]
     size: NotRequired[Annotated[int, Field(alias="size")]]
     uploaded_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="uploaded_by")]]
+    version: NotRequired[Annotated[Optional[str], Field(alias="version")]]
     width: NotRequired[Annotated[Optional[int], Field(alias="width")]]
 
 class PublicAuditLog(BaseModel):

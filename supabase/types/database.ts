@@ -44,6 +44,7 @@ export type Database = {
           "path": string;
           "size": number;
           "uploaded_by": string | null;
+          "version": string | null;
           "width": number | null;
         };
         ComputedFields: never;
@@ -57,6 +58,7 @@ export type Database = {
           "path"?: never;
           "size": number;
           "uploaded_by"?: string | null;
+          "version"?: string | null;
           "width"?: number | null;
         };
         Update: {
@@ -69,6 +71,7 @@ export type Database = {
           "path"?: never;
           "size"?: number;
           "uploaded_by"?: string | null;
+          "version"?: string | null;
           "width"?: number | null;
         };
         Relationships: [

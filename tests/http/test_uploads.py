@@ -598,6 +598,21 @@ def test_link_to_a_file_that_can_run_scripts_saves_it(bob: Uploader, kind: str) 
     assert httpx.get(link).headers["content-disposition"].startswith("attachment")
 
 
+def test_storage_refuses_what_could_change_or_run(stack: RunningStack, bob: Uploader) -> None:
+    path = f"attachments/{CHANNEL}/{uuid.uuid4()}"
+    with httpx.Client(base_url=f"{stack.api_url}/storage/v1", headers=bob.client.headers) as storage:
+        page = {"content-type": "text/html"}
+        for refused in (
+            storage.post(f"/object/{path}", content=b"<script>", headers=page),
+            storage.post(f"/object/{path}", files={"file": ("x", b"<script>", "image/svg+xml")}),
+            storage.post(f"/object/upload/sign/{path}", headers={"x-upsert": "true"}),
+        ):
+            assert refused.json()["code"] == "AccessDenied"
+        signed = storage.post(f"/object/upload/sign/{path}").json()["url"]
+        assert storage.put(signed, content=b"<script>", headers=page).status_code == 200
+        assert storage.get(f"/object/authenticated/{path}").json()["code"] == "NoSuchKey"
+
+
 def test_sweep_removes_unused_files_from_storage(stack: RunningStack, bob: Uploader) -> None:
     kept = bob.send(("kept", PNG)).json()["data"]["files"][0]["id"]
     attached = {"channel_id": CHANNEL, "content": "see", "attachments": [{"id": kept}]}

@@ -139,6 +139,11 @@ SCENARIOS: dict[str, tuple[Any, ...]] = {
         INBOX, "k9", [refused("PT409"), changes(cursor="k1")], [], [RELOAD], [inbox("k9"), inbox(None)], "k1",
     ),
     "workspace": (WORKSPACE, "k0", [changes()], [], [], [inbox("k0", workspace_id="w")], "k1"),
+    "workspace sealed": (
+        WORKSPACE, "k0", [changes(), changes(cursor="k2"), changes(changed("a", 1), cursor="k3")],
+        [JOINED, ["conversation.changed", {"conversation_id": "a", "truncated": True}]],
+        [LIVE, ["conversation.changed", "a"]], [inbox(each, workspace_id="w") for each in ("k0", "k1", "k2")], "k3",
+    ),
     "twin": (
         TWIN, 0, [], [JOINED, ["twin.changed", {"id": "a"}], LOST, JOINED],
         [RELOAD, LIVE, ["twin.changed", "a"], OFFLINE, RELOAD, LIVE], [], None,

@@ -17,6 +17,7 @@ GLOBAL = {
     "private.idempotency_keys": "belongs to a caller, for a day",
     "private.message_words": "finds its channel by channel_id, without a foreign key (decision 0006)",
     "private.phone_regions": "the numbering plans of the world",
+    "private.inbox_cursor_key": "a secret of the whole database",
     "private.request_counts": "belongs to a user",
     "private.retired_ids": "ids without content",
     "private.settings": "limits of the whole database",

@@ -134,6 +134,33 @@ def test_stored_file_cannot_be_changed(db: Db) -> None:
     refused(db, "update public.attachments set file_name = 'x'")
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["version = 'other'", """metadata = metadata || '{"mimetype": "application/xhtml+xml"}'""", "metadata = '{}'"],
+    ids=["version", "type", "no type"],
+)
+def test_file_that_storage_changed_is_not_shown(db: Db, change: str) -> None:
+    other = add_channel(db, "other", [BOB, MALLORY])
+    file = upload(db, BOB)
+    post(db, other, {"id": file["id"]})
+    see = "select name from storage.objects where name = %s"
+    assert rows(db, see, file["path"]) == [file["path"]]
+    become_service(db)
+    assert rows(db, f"update storage.objects set {change} where name = %s returning name", file["path"])
+    for user_id in (BOB, MATTY, MALLORY):
+        become(db, user_id)
+        assert rows(db, see, file["path"]) == []
+
+
+def test_upload_that_may_replace_is_refused_without_a_type(db: Db) -> None:
+    become(db, BOB)
+    path = f"{CHANNEL}/{uuid.uuid4()}"
+    # As Storage tries it before it signs a URL with x-upsert.
+    replace = STORE + " on conflict (bucket_id, name) do update set version = excluded.version"
+    refused(db, replace, path, BOB, "{}")
+    db.execute(replace, (path, BOB, METADATA))
+
+
 @pytest.mark.parametrize("is_known", [True, False], ids=["same path", "same id"])
 @pytest.mark.parametrize("user_id", [BOB, MATTY, CAROL])
 def test_stored_file_cannot_be_replaced(db: Db, user_id: str, is_known: bool) -> None:

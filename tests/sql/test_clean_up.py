@@ -193,7 +193,8 @@ def test_erasing_a_person_removes_conversations_with_receipt(db: Db) -> None:
     )
     reply = call(db, "erase_person", MATTY, person_id=JOHN_DOE)
     assert reply.status == 200
-    assert reply.data["erased"] == {"people": 1, "conversations": 2, "conversation_messages": 3}
+    in_groups = {"group_messages": 0, "group_updates": 0}
+    assert reply.data["erased"] == {"people": 1, "conversations": 2, "conversation_messages": 3, **in_groups}
     assert (reply.data["subject_id"], reply.data["requested_by"]) == (JOHN_DOE, MATTY)
     assert reply.data["similar_conversation_ids"] == []
     assert rows(db, "select external_id from public.conversation_messages") == ["d"]
@@ -202,6 +203,26 @@ def test_erasing_a_person_removes_conversations_with_receipt(db: Db) -> None:
     assert rows(db, "select id::text, erased from public.erasures") == [(reply.data["id"], reply.data["erased"])]
     become(db, BOB)
     assert rows(db, "select from public.erasures") == []
+
+
+def test_erasing_a_person_clears_groups_too(db: Db) -> None:
+    number, at = "+1 234 567 890", "2099-01-01T00:00:00Z"
+    react = {"message_id": "b", "sender": "@bea", "type": "reaction", "at": at, "emoji": "x"}
+    said = (message("a", sender=number, content="canary"), message("b", sender="@bea", content="kept"))
+    edit = {"message_id": "a", "type": "edited", "at": at, "content": "canary again"}
+    updates = [edit, {**react, "by": number}, {**react, "by": "@cid"}, {**react, "type": "read", "by": number}]
+    ingest(db, conversation(*said, updates=updates, kind="group", participant_identifier="120363@g.us"))
+    reply = call(db, "erase_person", MATTY, person_id=JOHN_DOE)
+    assert (reply.data["erased"]["group_messages"], reply.data["erased"]["group_updates"]) == (1, 2)
+    [kept] = rows(db, "select message from public.conversation_messages")
+    assert (kept["content"], [each["by"] for each in kept["reactions"]]) == ("kept", ["@cid"])
+    for table in (
+        "public.conversations", "public.conversation_messages", "public.conversation_updates", "realtime.messages",
+        "private.inbox_changes", "private.group_participants", "private.continued_messages", "private.word_backlog",
+    ):  # fmt: skip
+        found = " ".join(rows(db, f"select each::text from {table} as each"))
+        assert number not in found, table
+        assert "canary" not in found, table
 
 
 def test_named_conversations_are_erased_with_the_person(db: Db) -> None:

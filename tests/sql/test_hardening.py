@@ -42,7 +42,7 @@ def test_non_member_gets_no_cursor_and_no_lease(db: Db) -> None:
     cursor = "select private.find_cursor(%s, 'after', %s)"
     diagnostics = refused(db, cursor, json.dumps({"after": MESSAGE}), CHANNEL, by=psycopg.Error)
     assert diagnostics.message_detail == "invalid_cursor"
-    lease = "select private.lease_summary(%s, 1, 1, 'x', 1, 60)"
+    lease = "select private.lease_summary(%s, null, 1, 1, 'x', 1, 60)"
     assert refused(db, lease, CHANNEL, by=psycopg.Error).message_detail == "channel_not_found"
 
 

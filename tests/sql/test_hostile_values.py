@@ -94,9 +94,12 @@ def nested(depth: int) -> bytes:
     return json.dumps(body).encode().replace(b'"here"', b"[" * depth + b"]" * depth)
 
 
-def test_thousand_nested_levels_are_stored(db: Db) -> None:
-    assert post(db, nested(1000)).statuses == ["created"]
-    assert value(db, "select c.messages -> 0 ->> 'deep' from public.conversations c") == "[" * 1000 + "]" * 1000
+def test_hundred_nested_levels_are_stored_and_no_more(db: Db) -> None:
+    for depth in (100, 6000):
+        assert post(db, nested(depth)).statuses == ["error: messages[0] must not have more than 100 levels"]
+    # The message itself is a level.
+    assert post(db, nested(99)).statuses == ["created"]
+    assert value(db, "select c.messages -> 0 ->> 'deep' from public.conversations c") == "[" * 99 + "]" * 99
 
 
 @pytest.mark.parametrize(

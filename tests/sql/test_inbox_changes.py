@@ -114,6 +114,14 @@ def test_first_call_answers_a_cursor_and_no_changes(db: Db) -> None:
     assert ask(db, since=reply.meta["next_cursor"]).data == []
 
 
+def test_cursor_hides_its_position(db: Db) -> None:
+    cursors = {ask(db, BOB).meta["next_cursor"] for _ in range(3)}
+    position = value(db, "select private.parse_inbox_cursor(%s)::text", cursors.copy().pop())
+    xid = int(position.strip("()").split(",")[0])
+    assert len(cursors) == 3
+    assert not [each for each in cursors if str(xid) in each.split(".")[1:] or f"{xid:016x}" in each]
+
+
 def test_changes_come_in_order_with_their_messages(db: Db, read: Read) -> None:
     for given, _ in STEPS:
         ingest(db, given)
@@ -207,10 +215,11 @@ def test_changes_wait_for_an_older_transaction(db: Db, read: Read, cluster: Test
 
 def test_bad_cursor_is_an_error(db: Db) -> None:
     good = ask(db).meta["next_cursor"]
-    for bad in ("", "x", "0", good + ".1", good.replace(".", ".-", 1), f"{good[:8]}.9999999999999999999.0.0"):
+    changed = good[:-1] + "01"[good.endswith("0")]
+    for bad in ("", "x", "0", good + ".1", good.replace(".", ".-", 1), good[:-1]):
         assert ask(db, since=bad).error == (400, "invalid_cursor", "since")
-    epoch, xid, *rest = good.split(".")
-    for old in (f"00000000.{xid}.0.0", ".".join([epoch, "9000000000000000000", *rest])):
+    restored = value(db, "select private.render_inbox_cursor('(9000000000000000000,0,0)')")
+    for old in ("00000000" + good[8:], restored, changed):
         assert ask(db, since=old).error == (409, "cursor_expired", "since")
 
 
@@ -225,7 +234,7 @@ def test_cursor_before_deleted_changes_is_an_error(db: Db, read: Read) -> None:
     cursors.append(cursor_after("second"))
     cursors.append(cursor_after("third"))
     in_second = ask(db, since=cursors[1], limit=1).meta["next_cursor"]
-    other = ask(db, BOB).meta["next_cursor"].split(".")[0] + ".3.0.0"
+    other = value(db, "select private.render_inbox_cursor('(3,0,0)')")
     index(db)
     db.execute("update private.settings set inbox_change_days = 7")
     db.execute("update private.inbox_changes set created_at = now() - interval '8 days' where id <= 2")

@@ -15,8 +15,9 @@ from tests.support.world import BOB, MATTY
 LINK = "/storage/v1/object/authenticated/attachments/"
 SEE = "select name from storage.objects where bucket_id = 'attachments' and name like 'conversations/%%'"
 UPLOAD = """
-insert into storage.objects (bucket_id, name, metadata) values ('attachments', %s, %s)
-on conflict (bucket_id, name) do update set metadata = excluded.metadata, updated_at = clock_timestamp()
+insert into storage.objects (bucket_id, name, metadata, version) values ('attachments', %s, %s, gen_random_uuid())
+on conflict (bucket_id, name)
+do update set metadata = excluded.metadata, version = excluded.version, updated_at = clock_timestamp()
 """
 
 
@@ -98,8 +99,8 @@ def test_edit_with_another_file_is_offered_again(db: Db) -> None:
 
 def test_second_upload_after_an_edit_is_shown(db: Db) -> None:
     (file,) = offered(db, conversation(image()))
-    stored = "insert into storage.objects (bucket_id, name, updated_at) values ('attachments', %s, '2020-01-01')"
-    db.execute(stored, [file["path"]])
+    stored = "insert into storage.objects (bucket_id, name, updated_at, metadata) values ('attachments', %s, %s, %s)"
+    db.execute(stored, [file["path"], "2020-01-01", '{"mimetype": "image/png"}'])
     assert offered(db, conversation(image())) == []
     edit = {"message_id": "m1", "type": "edited", "at": "2020-01-02T00:00:00Z", "content": "", "media_url": "https://b"}
     ingest(db, conversation(updates=[edit]))
@@ -109,7 +110,25 @@ def test_second_upload_after_an_edit_is_shown(db: Db) -> None:
     assert shown(db) == LINK + file["path"]
 
 
-@pytest.mark.parametrize("kind", ["text/html", "TEXT/HTML", "image/svg+xml", "application/xml"])
+@pytest.mark.parametrize("kind", ["image/png", "text/html"])
+def test_replaced_file_is_hidden_until_the_next_request(db: Db, kind: str) -> None:
+    (file,) = offered(db, conversation(image()))
+    upload(db, file["path"])
+    offered(db, conversation(image()))
+    upload(db, file["path"], 7, kind)
+    db.execute("select private.clean_up()")
+    become(db, MATTY)
+    assert rows(db, SEE) == []
+    become_postgres(db)
+    offered(db, conversation(image()))
+    assert value(db, "select size from private.conversation_media") == (7 if kind == "image/png" else 5)
+    become(db, MATTY)
+    assert rows(db, SEE) == ([file["path"]] if kind == "image/png" else [])
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/html", "TEXT/HTML", "image/svg+xml", "application/xml", "image", "*/*", "Multipart/x"]
+)
 def test_file_that_may_run_scripts_is_never_shown(db: Db, kind: str) -> None:
     (file,) = offered(db, conversation(image(media_url="https://a")))
     upload(db, file["path"], kind=kind)
@@ -247,7 +266,7 @@ def test_clean_up_shows_the_file_that_waits_longest(db: Db) -> None:
         upload(db, file["path"], size=age + 1)
         waits = "update private.conversation_media set created_at = now() - interval '1 day' * %s where path = %s"
         db.execute(waits, (9 - age, file["path"]))
-    db.execute("update storage.objects set metadata = null where name = %s", [files[1]["path"]])
+    db.execute("update storage.objects set metadata = metadata - 'size' where name = %s", [files[1]["path"]])
     sizes = "select size from private.conversation_media order by created_at"
     for _ in files:
         assert value(db, "select private.settle_media(null, 1)") == 1

@@ -292,6 +292,8 @@ def test_each_change_of_the_user_is_an_event(db: Db) -> None:
     db.execute(f"delete from public.channel_members {member}", (channel_id, BOB))
     assert last_event(db, BOB) == ("channel.left", {"channel_id": channel_id})
     db.execute("delete from public.channels where id = %s", (channel_id,))
+    for table in ("public.user_events", "realtime.messages"):
+        assert "crew" not in " ".join(rows(db, f"select each::text from {table} as each"))
     assert last_event(db, MATTY) == ("channel.deleted", {"channel_id": channel_id})
     assert last_event(db, BOB)[0] == "channel.left"
 

@@ -62,6 +62,20 @@ def quick(db: Db) -> Iterator[None]:
         pytest.fail(f"wrote the numbers as text: {error}")
 
 
+@pytest.mark.parametrize(("field", "frame"), [("metadata", '{"a":%s}'), ("attachments", '[{"a":%s}]')])
+def test_message_of_more_than_a_hundred_levels_is_refused(db: Db, field: str, frame: str) -> None:
+    own = frame.count("}") + frame.count("]")  # levels of the frame
+    insert = f"insert into public.messages (channel_id, content, {field}) values (%s, 'x', %s)"
+    become(db, MATTY)
+    for depth in (101 - own, 6000):
+        deep = frame % ("[" * depth + "]" * depth)
+        body = f'{{"channel_id": "{CHANNEL}", "content": "x", "{field}": {deep}}}'
+        refusal = refused(db, "select public.create_message(%s::jsonb)", body, by=psycopg.Error)
+        assert (refusal.sqlstate, refusal.message_detail) == ("PT400", "invalid_field")
+        refused(db, insert, CHANNEL, deep, by=CheckViolation)
+    db.execute(insert, (CHANNEL, frame % ("[" * (100 - own) + "]" * (100 - own))))
+
+
 @pytest.mark.parametrize("function", PUBLIC)
 def test_huge_numbers_in_a_field_of_the_data_api_are_cheap(db: Db, function: str) -> None:
     base = BASE | ({"id": TWIN} if function in OF_TWINS else {})

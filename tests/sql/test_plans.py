@@ -214,13 +214,13 @@ def test_inbox_page_reads_only_its_rows(crowd: Db, query: str) -> None:
 @pytest.mark.parametrize(
     ("function", "fields"),
     [
-        ("list_inbox_changes", {"since": "3.0.0", "limit": 10}),
+        ("list_inbox_changes", {"since": "(3,0,0)", "limit": 10}),
         ("search_conversations", {"query": "nowhere"}),
     ],
 )
 def test_inbox_call_reads_only_its_rows(crowd: Db, function: str, fields: dict[str, Any]) -> None:
     if "since" in fields:
-        fields = fields | {"since": f"{value(crowd, 'select private.inbox_epoch()')}.{fields['since']}"}
+        fields = fields | {"since": value(crowd, "select private.render_inbox_cursor(%s)", fields["since"])}
     with reading_at_most(50, crowd):
         reply = call(crowd, function, MATTY, **fields)
     assert reply.status == 200, reply

@@ -12,6 +12,7 @@ from tests.support.database import (
     add_channel,
     become,
     become_anon,
+    become_postgres,
     become_service,
     lift_request_limit,
     refused,
@@ -73,6 +74,22 @@ def test_first_caller_gets_the_transcript_oldest_first(db: Db) -> None:
     assert messages[2]["content"] == "Can you analyze the Q1 marketing data?"
     times = {"from": messages[0]["at"], "to": messages[3]["at"]}
     assert scope == {"messageCount": 4, "timeRange": times, "truncated": False, "omittedCount": 0}
+
+
+def test_conversation_id_does_not_change_the_summary(db: Db) -> None:
+    named = begin(db, BOB, conversation_id=UNKNOWN_ID)
+    assert len(named.data["messages"]) == 4
+    assert begin(db).data == {"id": named.data["id"]}
+
+
+def test_client_cannot_use_up_the_limit_of_the_project(db: Db) -> None:
+    task = begin(db).data
+    spend = "select private.spend_project_summary(%s, %s)"
+    for id_, lease in ((task["id"], task["lease"]), (task["id"], UNKNOWN_ID), (UNKNOWN_ID, task["lease"])):
+        become(db, MATTY)
+        db.execute(spend, (id_, lease))
+    become_postgres(db)
+    assert rows(db, "select used from private.summary_totals") == [1]
 
 
 def test_twin_with_a_users_id_does_not_get_the_users_name(db: Db) -> None:

@@ -622,6 +622,34 @@ def test_member_cannot_erase_a_person(db: Db) -> None:
     assert actions(db)[-1] == "person.erased"
 
 
+def test_topic_of_a_workspace_carries_no_text_after_a_departure(db: Db) -> None:
+    made = new_connection(db)
+    topic = f"workspace:{WORKSPACE}"
+    payloads = "select payload from realtime.messages where topic = %s order by inserted_at, id"
+    push(db, made, conversation(message("m1")))
+    assert len(rows(db, payloads, topic)[-1]["messages"]) == 1
+    db.execute("delete from public.workspace_members where workspace_id = %s and user_id = %s", (WORKSPACE, CAROL))
+    db.execute("delete from realtime.messages")
+    edit = {"message_id": "m1", "type": "edited", "at": "2099-01-01T00:00:00Z", "content": "x"}
+    push(db, made, conversation(message("m2"), updates=[edit]), conversation(external_id="empty"))
+    pointers = rows(db, payloads, topic)
+    assert len(pointers) >= 3
+    assert all(set(each) == {"truncated", "conversation_id"} for each in pointers)
+    db.execute("update private.workspace_seals set sealed_until = now()")
+    push(db, made, conversation(message("m3")))
+    assert any(each.get("messages") for each in rows(db, payloads, topic))
+
+
+def test_retention_keeps_a_new_message_with_the_id_of_an_old_one(db: Db) -> None:
+    made = new_connection(db)
+    now = value(db, 'select to_char(now(), \'YYYY-MM-DD"T"HH24:MI:SS"Z"\')')
+    said = (message("1", sender="+1", sent_at="2020-01-01T00:00:00Z"), message("1", sender="+2", sent_at=now))
+    push(db, made, conversation(*said, participant_identifier="120363@g.us", kind="group"))
+    db.execute("update public.workspaces set conversation_days = 30 where id = %s", (WORKSPACE,))
+    db.execute("select private.clean_up()")
+    assert rows(db, "select sender from public.conversation_messages") == ["+2"]
+
+
 def test_retention_deletes_old_messages_only(db: Db) -> None:
     old = message("old", sent_at="2020-01-01T00:00:00Z")
     new = message("new", sent_at=value(db, 'select to_char(now(), \'YYYY-MM-DD"T"HH24:MI:SS"Z"\')'))

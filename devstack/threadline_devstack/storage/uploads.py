@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -32,10 +33,14 @@ async def upload(
     if {".", ".."} & set(name.split("/")):
         raise refusals.invalid_key(f"stub/stub/{bucket}/{name}/{version} contains dot path segment")
     found = await records.bucket(bucket)
-    await records.probe(caller, draft, replace=replaces)
+
+    async def admit(media_type: str) -> None:
+        # Policies see the type of an upload, but not that of a URL that is signed for one.
+        await records.probe(caller, replace(draft, metadata={"mimetype": media_type}), replace=replaces)
+
     with files.create(version) as incoming:
         limit = min(MOST, found["file_size_limit"] or MOST)
-        content = _Content(incoming, limit, found["allowed_mime_types"])
+        content = _Content(incoming, limit, found["allowed_mime_types"], admit)
         await content.read(request)
         tag = incoming.finish()
         now = answers.time(datetime.now(UTC))
@@ -58,11 +63,18 @@ async def upload(
 class _Content:
     """The content of an upload: bytes, which go to the file as they arrive, and their description."""
 
-    def __init__(self, incoming: Incoming, limit: int, media_types: list[str] | None) -> None:
+    def __init__(
+        self,
+        incoming: Incoming,
+        limit: int,
+        media_types: list[str] | None,
+        admit: Callable[[str], Awaitable[None]],
+    ) -> None:
         self._incoming = incoming
+        self._admit = admit
         self._limit = limit
         self._media_types = media_types
-        self.media_type = DEFAULT_TYPE
+        self.media_type = ""
         self.cache_control = "no-cache"
         self.metadata: dict[str, Any] = {}
 
@@ -75,7 +87,7 @@ class _Content:
             except MultipartError as error:
                 raise refusals.invalid_request("the form is broken") from error
             return
-        self._accept(content_type)
+        await self._accept(content_type)
         self.cache_control = headers.get("cache-control", self.cache_control)
         if encoded := headers.get("x-metadata"):
             self.metadata = _read_object(base64.b64decode(encoded))
@@ -90,7 +102,7 @@ class _Content:
                 field, text = event.name or "", bytearray()
                 if is_file := event.filename is not None:
                     # The genuine Storage drops the parameters here, and keeps them in a raw body.
-                    self._accept(event.header("content-type", DEFAULT_TYPE).partition(";")[0].strip())
+                    await self._accept(event.header("content-type", DEFAULT_TYPE).partition(";")[0].strip())
             elif event is None:
                 if not is_file:
                     self._note(field, bytes(text))
@@ -100,12 +112,15 @@ class _Content:
                 text += event
                 if len(text) > MAX_FIELD_BYTES:
                     raise MultipartError("A field is too long.")
+        if not self.media_type:
+            await self._accept(DEFAULT_TYPE)
 
-    def _accept(self, media_type: str) -> None:
+    async def _accept(self, media_type: str) -> None:
         kind = media_type.partition(";")[0].strip()
         allowed = self._media_types
         if allowed and not {kind, kind.partition("/")[0] + "/*", "*/*"} & set(allowed):
             raise refusals.invalid_type(kind)
+        await self._admit(media_type)
         self.media_type = media_type
 
     def _note(self, field: str, value: bytes) -> None:

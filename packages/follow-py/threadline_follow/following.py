@@ -300,6 +300,11 @@ class Following:
                 self._read_later()
                 return None
             self._handed.add_broadcast(conversation)
+        elif self._log and payload.get("truncated"):
+            # A pointer: a member has left the workspace.
+            self._must_read = True
+            self._read_later()
+            return None
         return Event(event, payload)
 
     def _admit(self, event: str, payload: dict[str, Any]) -> Event | None:
