@@ -85,6 +85,7 @@ def measure(world: World, sizes: Sizes, report: Report) -> None:
     """Measure writing beside a bare insert, and until all members have the broadcast."""
     world.admin.execute("update private.settings set requests_per_minute = 1000000000")
     people = [call(world, world.owner_id) for call in (member, backend)]
+    write(world, [world.owner_id], "create, one at a time", sizes, report)
     write(world, [world.owner_id] * CONNECTIONS, f"create, {CONNECTIONS} at once by one user", sizes, report)
     users = [user_id for (user_id,) in world.admin.execute(USERS, [CONNECTIONS])]
     write(world, users, f"create, {CONNECTIONS} at once by as many users", sizes, report)
@@ -98,7 +99,7 @@ def channel(world: World, user_id: str) -> UUID:
 
 
 def write(world: World, users: Sequence[str], case: str, sizes: Sizes, report: Report) -> None:
-    """Create messages over many connections, one channel per user, in turn with a bare insert."""
+    """Create messages over a connection and into a channel for each user, in turn with a bare insert."""
     world.admin.execute(TABLE)
     channels = [str(channel(world, user_id)) for user_id in users]
     with ExitStack() as stack:
@@ -118,7 +119,7 @@ def write(world: World, users: Sequence[str], case: str, sizes: Sizes, report: R
                     for index, content in enumerate(contents(sizes.writes))
                 ]
                 report.waits.append(machine.becomes_quiet(sizes.quiet))
-                answers, seconds = load.send(callers[0].url, requests, CONNECTIONS)
+                answers, seconds = load.send(callers[0].url, requests, len(users))
                 statuses = {answer.status for answer in answers}
                 if statuses != {201}:
                     report.failures.append(f"FAILED: {case}: {callers[0].name} answered {sorted(statuses)}.")

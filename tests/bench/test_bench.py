@@ -49,6 +49,7 @@ def test_benchmark_reports_every_case_and_loses_nothing(world: World) -> None:
         ),
         "newest 50 of 200, SQL: ms",
         "all of 100, SQL: ms",
+        "create, one at a time: messages/s",
         *(f"create, 16 at once by {users}: messages/s" for users in ("one user", "as many users")),
         "from POST to the last of 1 members: ms",
         *(f"history, 50 of 300, {way}: ms" for way in ("newest", "before cursor, 200 deep", "offset 200")),
