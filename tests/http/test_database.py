@@ -18,6 +18,7 @@ from threadline import connections
 from threadline.database import Database, DatabaseUnavailableError
 from threadline.routes import http
 from threadline.settings import Settings
+from threadline.tokens import Caller
 
 from tests.http.wire import Wire
 from tests.support.cluster import TestCluster
@@ -188,18 +189,20 @@ def test_call_is_repeated_once_if_that_is_harmless(
     calls_if_not: int,
     is_repeatable: bool,
 ) -> None:
-    async def fail(*_: object) -> None:
-        calls.append(error)
+    async def fail(_: object, _pool: object, arguments: tuple[str, ...]) -> None:
+        calls.append(arguments[0])
         raise error("")
 
     async def call() -> None:
-        await Database(Settings("postgresql://nowhere")).call("x", repeatable=is_repeatable)
+        user = Caller("authenticated", "{}", "a user")
+        await Database(Settings("postgresql://nowhere")).call("x", caller=user, repeatable=is_repeatable)
 
-    calls: list[type[Exception]] = []
+    calls: list[str] = []
     monkeypatch.setattr(Database, "_call", fail)
     with pytest.raises(DatabaseUnavailableError):
         asyncio.run(call())
-    assert len(calls) == (calls_if_repeatable if is_repeatable else calls_if_not)
+    count = calls_if_repeatable if is_repeatable else calls_if_not
+    assert calls == ["x"] * count + ["spend_failed_request"]
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 from threadline_import import send
 from threadline_import.commands import import_
-from threadline_import.media import LARGEST
+from threadline_import.media import LARGEST, File
 from threadline_import.sources import list_sources
+from threadline_import.upload import Upload, Uploader
 
 from tests.importer.conftest import Endpoint
 from tests.importer.reading import NUMBER
@@ -182,6 +183,18 @@ def test_broken_member_of_an_archive_is_named(endpoint: Endpoint, tmp_path: Path
     done, found = run(endpoint, file)
     assert (done.exit_code, found["sent"]["added"], found["sent"]["files"]) == (1, 4, 1)
     assert found["sent"]["errors"][0].startswith(f"{PHOTO} cannot be read")
+
+
+def test_archives_of_one_name_keep_their_own_files(endpoint: Endpoint, tmp_path: Path) -> None:
+    uploads = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        archive = write_zip(tmp_path / name, **{"note.txt": name.encode()})
+        uploads.append(Upload(("", "", ""), File(archive, "note.txt", 1), f"{endpoint.url}/{name}"))
+    uploader = Uploader(print, print)
+    assert uploader.upload(uploads, print) == [None, None]
+    uploader.close()
+    assert sorted(endpoint.puts) == [("/a", "text/plain", b"a"), ("/b", "text/plain", b"b")]
 
 
 def test_file_larger_than_the_bucket_takes_is_named(endpoint: Endpoint, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ const settle = async () => {
 async function run({ topic, since, log, steps }) {
   const [said, asked, channels, cursors] = [[], [], [], []];
   const answers = [...log];
+  let leaving = 0;
   const next = () => Promise.resolve(answers.shift() ?? { data: { data: [], meta: { last_seq: 1e6 } } })
     .then(({ data, error }) => ({ data, error }));
   const rows = {
@@ -22,7 +23,12 @@ async function run({ topic, since, log, steps }) {
     rpc: (name, given) => (asked.push([name, JSON.parse(JSON.stringify(given))]), { abortSignal: next }),
     from: () => rows,
     realtime: { setAuth: () => Promise.resolve(), isConnected: () => true },
-    removeChannel: (channel) => (asked.push(["leave", channel.name]), Promise.resolve()),
+    async removeChannel(channel) {
+      asked.push(["leave", channel.name]);
+      leaving++;
+      for (let turn = 0; turn < 10; turn++) await Promise.resolve();
+      leaving--;
+    },
     channel(name) {
       const channel = {
         name, joinedOnce: true, state: "joined",
@@ -53,8 +59,9 @@ async function run({ topic, since, log, steps }) {
   const found = { said: [...said], asked: [...asked], cursors: [...cursors], seq: following.seq, cursor: following.cursor ?? null };
   const stopped = said.length;
   await following.stop();
+  const unfinished = leaving;
   await settle();
-  return { ...found, last: said.slice(stopped) };
+  return { ...found, last: said.slice(stopped), unfinished };
 }
 
 function change(script) {

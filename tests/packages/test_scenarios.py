@@ -330,6 +330,7 @@ def test_javascript_follower_does_what_the_answers_ask_for(javascript: dict[str,
     assert (found["cursor"] if topic in (INBOX, WORKSPACE) else found["seq"]) == (end or 0)
     assert found["cursors"] == CURSORS.get(name, found["cursors"])
     assert found["last"] == ([] if said[-1:] and said[-1][0] == "ended" else [["ended", "stopped"]])
+    assert found["unfinished"] == 0
     turns = [each for each in found["asked"] if each[1] == TURN]
     assert turns == ([["join", TURN], ["leave", TURN]] if name == "turn" else [])
 

@@ -57,6 +57,8 @@ FORMS = [
     ("telegram", "@Ann_Lee", "telegram_username", "ann_lee"),
     ("telegram", "Ann_Lee", "telegram_username", "ann_lee"),
     ("telegram", "https://t.me/ann_lee", "telegram_username", "ann_lee"),
+    ("telegram", "@anna", "telegram_username", "anna"),
+    ("telegram", "@ann", "other", "@ann"),
     ("telegram", "-1001551234567", "other", "-1001551234567"),
     ("telegram", "+15551234567", "phone", "+15551234567"),
     ("wechat", OPENID, "wechat_openid", OPENID),

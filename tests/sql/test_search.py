@@ -138,10 +138,11 @@ def test_words_are_indexed_with_positions(db: Db, count: int) -> None:
     # Words without vowels are their own stems.
     names = (str(place).translate(str.maketrans("0123456789", "bcdfghjklm")) for place in range(1, count))
     words = [*names, "x" * 300]
-    indexed = dict(rows(db, "select lexeme, positions from unnest(private.index_words(%s, '[]'))", " ".join(words)))
+    query = "select lexeme, positions, weights from unnest(private.index_words(%s, '[]'))"
+    indexed = {lexeme: found for lexeme, *found in rows(db, query, " ".join(words))}
     is_long = indexed.pop(":long", "no")
-    assert indexed == {word[:255]: [place] for place, word in enumerate(words, 1)}
-    assert is_long == (None if count == 16_383 else "no")
+    assert indexed == {word[:255]: [[place], ["A"]] for place, word in enumerate(words, 1)}
+    assert is_long == ([None, None] if count == 16_383 else "no")
 
 
 def test_symbols_are_indexed_beside_the_words(db: Db) -> None:

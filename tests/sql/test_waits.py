@@ -13,7 +13,7 @@ from tests.support.cluster import TestCluster
 from tests.support.database import Db, become, become_postgres, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation, person_of
-from tests.support.world import BOB, JOHN_DOE, MATTY
+from tests.support.world import BOB, CHANNEL, JOHN_DOE, MATTY
 
 PHONE = "select phone from public.people where id = %s"
 ADD = """
@@ -30,13 +30,14 @@ def sessions(cluster: TestCluster, fresh_database: str) -> Iterator[tuple[Db, Db
         yield first, second
 
 
-def finish_after(first: Db, second: Db, act: Callable[[], Any]) -> Any:
-    """Start what the second session does, commit the first when the second waits for it, and return the result."""
+def finish_after(first: Db, second: Db, act: Callable[[], Any], then: Callable[[], Any] = lambda: None) -> Any:
+    """Start what the second session does, go on in the first and commit it when the second waits, return the result."""
     with ThreadPoolExecutor(1) as pool:
         doing = pool.submit(act)
         is_waiting = "select cardinality(pg_blocking_pids(%s)) > 0"
         while not (doing.done() or value(first, is_waiting, second.info.backend_pid)):
             pass
+        then()
         first.commit()
         return doing.result(timeout=20)
 
@@ -107,6 +108,14 @@ def test_deleted_message_gets_no_reaction_and_no_pin(sessions: tuple[Db, Db], ta
     become(second, BOB)
     with pytest.raises(InsufficientPrivilege):
         finish_after(first, second, lambda: second.execute(f"insert into public.{table}", (sent,)))
+
+
+def test_message_of_a_member_who_leaves_does_not_deadlock(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    send(first)  # locks the channel
+    leave = "delete from public.channel_members where (channel_id, user_id) = (%s, %s)"
+    finish_after(first, second, lambda: second.execute(leave, (CHANNEL, BOB)), lambda: send(first, who=BOB))
+    assert rows(second, "select from public.member_states where user_id = %s", BOB) == []
 
 
 def test_ingest_does_not_wait_for_a_slow_change_of_people(sessions: tuple[Db, Db]) -> None:
