@@ -8,11 +8,14 @@ import { useRef, useState } from "./vendor/libraries.js";
 
 const drafts = new Map();
 const MOST = 40000; // characters of a message
+const REFUSED = "This file cannot be sent. HTML, SVG and XML are not accepted.";
 const TAKEN = "23505"; // unique_violation: an earlier attempt has stored the message
 
 async function attach(channelId, file) {
   const id = crypto.randomUUID();
-  await upload(`${channelId}/${id}`, file);
+  await upload(`${channelId}/${id}`, file).catch((error) => {
+    throw error.message.includes("row-level") ? new Error(REFUSED) : error; // a policy of Storage
+  });
   await table("attachments").insert({ id, channel_id: channelId, file_name: file.name.slice(-255) || "file" });
   return { id, name: file.name };
 }

@@ -78,7 +78,7 @@ export async function start(config) {
   if (refusal) return;
   const brought = { access_token, refresh_token, token_type, expires_in: Number(expires_in), user };
   const mine = session.get();
-  if (mine ? mine.user.id === user.id : user.email === localStorage.getItem(ASKED)) keep(brought);
+  if (mine ? mine.user?.id === user.id : user.email === localStorage.getItem(ASKED)) keep(brought);
   else offer.set(brought);
 }
 

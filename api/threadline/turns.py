@@ -100,6 +100,6 @@ def _find_channel(body: bytes) -> str:
     """Return the channel that Postgres will read from a body, or "" if that is not certain."""
     try:
         channel = _decoder.decode(body).channel_id
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     return channel if _UUID.fullmatch(channel) else ""

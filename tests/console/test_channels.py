@@ -96,7 +96,8 @@ def test_hostile_message_stays_text(visitors: Visitors) -> None:
 
 def test_files_travel_through_storage(visitors: Visitors, tmp_path: Path) -> None:
     picture = Path(__file__).with_name("pixel.png")
-    (tmp_path / "page.html").write_text("<script>alert(1)</script>")
+    for name in ("page.html", "page.bin"):
+        (tmp_path / name).write_text("<script>alert(1)</script>")
     matty, bob = visitors.sign_in(MATTY, GENERAL), visitors.sign_in(BOB, GENERAL)
     expect(article(bob, "Morning!")).to_be_visible()
     matty.locator("input[type=file]").set_input_files(picture)
@@ -106,12 +107,14 @@ def test_files_travel_through_storage(visitors: Visitors, tmp_path: Path) -> Non
     expect(image).to_be_visible()
     assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 1
     matty.locator("input[type=file]").set_input_files(tmp_path / "page.html")
-    expect(matty.get_by_role("button", name="Remove page.html")).to_be_visible()
+    expect(matty.get_by_role("alert")).to_contain_text("HTML, SVG and XML are not accepted")
+    matty.locator("input[type=file]").set_input_files(tmp_path / "page.bin")
+    expect(matty.get_by_role("button", name="Remove page.bin")).to_be_visible()
     write(matty, "A page")
-    link = article(bob, "A page").get_by_role("link", name="Open page.html")
+    link = article(bob, "A page").get_by_role("link", name="Open page.bin")
     with bob.expect_download() as saved:
         link.click()
-    assert saved.value.suggested_filename == "page.html"
+    assert saved.value.suggested_filename == "page.bin"
 
 
 def test_search_leads_to_a_message(visitors: Visitors, database: psycopg.Connection) -> None:

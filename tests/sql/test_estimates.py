@@ -81,7 +81,7 @@ ABSENT = {
 # Columns that are null in these rows.
 FILLED = f"""
 ai_twins: avatar_url = 'https://secret.example/'
-attachments: height = 1, width = 1, uploaded_by = '{MATTY}'
+attachments: height = 1, width = 1, uploaded_by = '{MATTY}', version = '{SECRET}'
 audit_log: actor_id = '{MATTY}', request_id = '{SECRET}'
 channels: language = 'de', direct_key = uuid_send(id)
 conversation_messages: deleted_at = now(), original = '{{}}', stated_at = now()
