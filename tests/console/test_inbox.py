@@ -55,9 +55,20 @@ def test_shown_import_command_runs(visitors: Visitors) -> None:
     assert (result.returncode, "Nothing was sent" in result.stdout) == (0, True), result
 
 
-def test_connection_is_rotated_and_stopped(visitors: Visitors) -> None:
+def test_connection_is_rotated_and_stopped(visitors: Visitors, database: psycopg.Connection) -> None:
+    # Of its own, because other tests use the keys of the seed.
+    database.execute(
+        """
+        with connection as (
+            insert into public.messaging_connections (user_id, platform, connection_id)
+            select id, 'signal', 'rotated' from auth.users where email = %s returning id
+        )
+        insert into private.messaging_keys (connection_id, secret_hash) select id, sha256('rotated') from connection
+        """,
+        (MATTY,),
+    )
     page = visitors.sign_in(MATTY, "#/import")
-    card = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="signal_123"))
+    card = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="rotated"))
     card.get_by_role("button", name="Deactivate").click()
     expect(card).to_contain_text("Inactive")
     card.get_by_role("button", name="Activate").click()
