@@ -135,14 +135,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from private.conversation_media as known
-    where known.path in (
+    where known.path = any(array(
         select unused.path
         from private.conversation_media as unused
         where unused.stored_at is null and unused.created_at < now() - p_age
         order by unused.created_at
         limit p_limit
         for update skip locked
-    );
+    ));
 end
 $$;
 comment on function private.delete_media(integer, interval) is

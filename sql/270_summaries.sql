@@ -39,7 +39,7 @@ begin
     end if;
     -- Deletes outdated summaries. Polling callers have five minutes to read a summary after it is finished.
     delete from private.summaries as old
-    where old.id in (
+    where old.id = any(array(
         select known.id
         from private.summaries as known
         where coalesce(known.finished_at, known.lease_expires_at)
@@ -51,7 +51,7 @@ begin
             )
         limit 100
         for update skip locked
-    );
+    ));
     -- The unique constraint gives the lease to one of several concurrent callers; the others wait for its commit.
     insert into private.summaries as known (
         channel_id, conversation_id, last_seq, requested_count, model, prompt_version, lease_expires_at

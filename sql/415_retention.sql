@@ -37,12 +37,12 @@ begin
         for no key update skip locked
     );
     delete from public.conversation_messages as stored
-    where (stored.conversation_id, stored.external_id, stored.sender) in (
-        select old.conversation_id, old.external_id, old.sender
+    where stored.ctid = any(array(
+        select old.ctid
         from public.conversation_messages as old
         where old.conversation_id = any(v_conversations) and old.sent_at < p_before
         limit p_limit
-    );
+    ));
     get diagnostics v_count = row_count;
     delete from private.conversation_media as known
     where known.conversation_id = any(v_conversations) and not exists (
@@ -88,7 +88,7 @@ begin
     );
     -- Numbers rise with time, so the oldest messages of a channel need no index on time.
     delete from public.messages as message
-    where message.id in (
+    where message.id = any(array(
         select oldest.id
         from unnest(v_channels) as channel (id)
         cross join lateral (
@@ -100,7 +100,7 @@ begin
         ) as oldest
         where oldest.created_at < p_before
         limit p_limit
-    );
+    ));
     get diagnostics v_count = row_count;
     return v_count;
 end

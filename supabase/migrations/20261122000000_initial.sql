@@ -4089,14 +4089,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from private.conversation_media as known
-    where known.path in (
+    where known.path = any(array(
         select unused.path
         from private.conversation_media as unused
         where unused.stored_at is null and unused.created_at < now() - p_age
         order by unused.created_at
         limit p_limit
         for update skip locked
-    );
+    ));
 end
 $$;
 comment on function private.delete_media(integer, interval) is
@@ -15979,7 +15979,7 @@ begin
     end if;
     -- Deletes outdated summaries. Polling callers have five minutes to read a summary after it is finished.
     delete from private.summaries as old
-    where old.id in (
+    where old.id = any(array(
         select known.id
         from private.summaries as known
         where coalesce(known.finished_at, known.lease_expires_at)
@@ -15991,7 +15991,7 @@ begin
             )
         limit 100
         for update skip locked
-    );
+    ));
     -- The unique constraint gives the lease to one of several concurrent callers; the others wait for its commit.
     insert into private.summaries as known (
         channel_id, conversation_id, last_seq, requested_count, model, prompt_version, lease_expires_at
@@ -18996,12 +18996,12 @@ begin
         for no key update skip locked
     );
     delete from public.conversation_messages as stored
-    where (stored.conversation_id, stored.external_id, stored.sender) in (
-        select old.conversation_id, old.external_id, old.sender
+    where stored.ctid = any(array(
+        select old.ctid
         from public.conversation_messages as old
         where old.conversation_id = any(v_conversations) and old.sent_at < p_before
         limit p_limit
-    );
+    ));
     get diagnostics v_count = row_count;
     delete from private.conversation_media as known
     where known.conversation_id = any(v_conversations) and not exists (
@@ -19047,7 +19047,7 @@ begin
     );
     -- Numbers rise with time, so the oldest messages of a channel need no index on time.
     delete from public.messages as message
-    where message.id in (
+    where message.id = any(array(
         select oldest.id
         from unnest(v_channels) as channel (id)
         cross join lateral (
@@ -19059,7 +19059,7 @@ begin
         ) as oldest
         where oldest.created_at < p_before
         limit p_limit
-    );
+    ));
     get diagnostics v_count = row_count;
     return v_count;
 end
@@ -19147,6 +19147,8 @@ messages of channels, in equal shares; the one that waited longest comes first. 
 -- Clean-up: deletes expired rows in small rounds. Retention stands in private.settings.
 -- Dead deliveries and receipts are kept. Events and changes of inboxes are kept unless the settings have a retention,
 -- and messages unless the workspace has one.
+-- Each delete takes an array of places (ctid) or ids: Postgres may run a subquery with LIMIT again for each row, and
+-- then more or fewer rows go than the limit says.
 
 create table private.clean_ups (
     is_only_row boolean primary key default true,
@@ -19161,10 +19163,13 @@ alter table private.clean_ups enable row level security;
 
 insert into private.clean_ups default values;
 
+-- enable_seqscan, because the planner reads a table of a thousand rows whole (decision 0003).
 create function private.delete_expired(p_limit integer) returns jsonb
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = 'off'
+set jit = 'off'
 as $$
 declare
     v_removed jsonb := jsonb_build_object();
@@ -19172,45 +19177,47 @@ declare
     v_count bigint;
 begin
     delete from private.idempotency_keys as expired
-    where (expired.principal, expired.route, expired.key) in (
-        select old.principal, old.route, old.key
+    where expired.ctid = any(array(
+        select old.ctid
         from private.idempotency_keys as old
         where old.created_at < now() - make_interval(hours => v_settings.idempotency_hours)
         order by old.created_at
         limit p_limit
         for update skip locked
-    );
+    ));
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('idempotency_keys', v_count);
     -- The table has at most one row per user, so a sequential scan is cheap.
     delete from private.request_counts as expired
-    where expired.user_id in (
-        select old.user_id
+    where expired.ctid = any(array(
+        select old.ctid
         from private.request_counts as old
         where old.minute < now() - interval '1 hour'
         limit p_limit
         for update skip locked
-    );
+    ));
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('request_counts', v_count);
     delete from private.messaging_keys as expired
-    where expired.id in (
-        select old.id
+    where expired.ctid = any(array(
+        select old.ctid
         from private.messaging_keys as old
         where old.expires_at < now() - make_interval(days => v_settings.ingest_log_days)
+        order by old.expires_at
         limit p_limit
         for update skip locked
-    );
+    ));
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('messaging_keys', v_count);
     delete from private.twin_secrets as expired
-    where expired.id in (
-        select old.id
+    where expired.ctid = any(array(
+        select old.ctid
         from private.twin_secrets as old
         where old.expires_at < now() - make_interval(days => v_settings.twin_secret_days)
+        order by old.expires_at
         limit p_limit
         for update skip locked
-    );
+    ));
     get diagnostics v_count = row_count;
     return v_removed || jsonb_build_object('twin_secrets', v_count);
 end
@@ -19230,46 +19237,46 @@ declare
     v_count bigint;
 begin
     delete from public.twin_deliveries as expired
-    where expired.id in (
-        select old.id
+    where expired.ctid = any(array(
+        select old.ctid
         from public.twin_deliveries as old
         where old.state = 'delivered'
             and old.finished_at < now() - make_interval(days => v_settings.delivery_days)
         order by old.finished_at
         limit p_limit
         for update skip locked
-    );
+    ));
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('twin_deliveries', v_count);
     delete from private.summaries as expired
-    where expired.id in (
-        select old.id
+    where expired.ctid = any(array(
+        select old.ctid
         from private.summaries as old
         where coalesce(old.finished_at, old.lease_expires_at)
             < now() - make_interval(days => v_settings.summary_days)
         order by coalesce(old.finished_at, old.lease_expires_at)
         limit p_limit
         for update skip locked
-    );
+    ));
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('summaries', v_count);
     delete from public.user_events as expired
-    where (expired.user_id, expired.seq) in (
-        select old.user_id, old.seq
+    where expired.ctid = any(array(
+        select old.ctid
         from public.user_events as old
         where old.created_at < now() - make_interval(days => v_settings.user_event_days)
         limit p_limit
         for update skip locked
-    );
+    ));
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('user_events', v_count);
     -- Ids rise with time, so the log needs no index on time.
     delete from public.ingest_log as expired
-    where expired.id in (
+    where expired.id = any(array(
         select oldest.id
         from (select line.id, line.at from public.ingest_log as line order by line.id limit p_limit) as oldest
         where oldest.at < now() - make_interval(days => v_settings.ingest_log_days)
-    );
+    ));
     get diagnostics v_count = row_count;
     return v_removed || jsonb_build_object('ingest_log', v_count);
 end
@@ -19287,15 +19294,15 @@ declare
     v_count bigint;
 begin
     delete from public.message_events as expired
-    where (expired.channel_id, expired.seq) in (
-        select old.channel_id, old.seq
+    where expired.ctid = any(array(
+        select old.ctid
         from public.message_events as old
         inner join private.channel_counters as counter on old.channel_id = counter.channel_id
         -- Keeps the last event, so that a page shows where the log begins.
         where old.created_at < p_before and old.seq < counter.last_seq
         limit p_limit
         for update of old skip locked
-    );
+    ));
     get diagnostics v_count = row_count;
     return v_count;
 end
@@ -19314,14 +19321,14 @@ declare
 begin
     with gone as (
         delete from private.inbox_changes as expired
-        where expired.id in (
+        where expired.id = any(array(
             -- Ids rise with time, so the log needs no index on time.
             select oldest.id
             from (select line.id, line.created_at from private.inbox_changes as line order by line.id limit p_limit)
                 as oldest
             where oldest.created_at < p_before
                 and not exists (select from private.word_backlog as waiting where waiting.change_id = oldest.id)
-        )
+        ))
         returning expired.workspace_id, expired.xid, expired.id, expired.conversation_ids
     ), start as (
         insert into private.inbox_log_starts as known (workspace_id, xid, id, place)
