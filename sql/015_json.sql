@@ -98,16 +98,28 @@ $$;
 comment on function private.scalar_text(jsonb, text) is
 'The text of a field; of an array [] and of an object {}, because their whole text can be far longer than the request.';
 
+create function private.is_oversized(p_value jsonb, p_max integer) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return pg_column_size(p_value) > 8 * p_max + 100;
+end
+$$;
+comment on function private.is_oversized(jsonb, integer) is
+'Whether the JSON of a value certainly has more than p_max bytes, without rendering it: a value takes at most six times
+as many bytes as its text. So nothing else needs to look at it.';
+
 create function private.fits(p_value jsonb, p_max integer) returns boolean
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Checks for a huge number before it renders the text, which can be far longer than the value. A value takes at
-    -- most six times as many bytes as its text, so a larger one needs no look at its numbers.
+    -- Checks for a huge number before it renders the text, which can be far longer than the value.
     return case
-        when pg_column_size(p_value) > 8 * p_max + 100 then false
+        when private.is_oversized(p_value, p_max) then false
         when private.is_deep(p_value) or private.has_huge_number(p_value) then false
         else octet_length(p_value::text) <= p_max
     end;

@@ -45,6 +45,24 @@ end
 $$;
 comment on function private.hash_word(bytea, integer) is 'Eight bytes as a number; p_number counts from 1.';
 
+create function private.mask_position(p_position bytea, p_mask bytea) returns bytea
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_masked bytea := '\x'::bytea;
+begin
+    for v_number in 1..3 loop
+        v_masked := v_masked
+            || int8send(private.hash_word(p_position, v_number) # private.hash_word(p_mask, v_number));
+    end loop;
+    return v_masked;
+end
+$$;
+comment on function private.mask_position(bytea, bytea) is
+'Hides the three numbers of a position, or shows them again with the same mask.';
+
 -- Definer, because no client reads the key.
 create function private.render_inbox_cursor(p_position private.inbox_position) returns text
 language plpgsql
@@ -59,13 +77,8 @@ declare
     v_plain bytea := int8send(p_position.xid::text::bigint) || int8send(p_position.id) || int8send(p_position.place);
     v_tag bytea := substring(sha256(v_key || v_salt || v_plain) from 1 for 10);
     v_mask bytea := sha256(v_key || v_salt || v_tag);
-    v_hidden bytea := '\x'::bytea;
 begin
-    for v_number in 1..3 loop
-        v_hidden := v_hidden
-            || int8send(private.hash_word(v_plain, v_number) # private.hash_word(v_mask, v_number));
-    end loop;
-    return private.inbox_epoch() || '.' || encode(v_salt || v_tag || v_hidden, 'hex');
+    return private.inbox_epoch() || '.' || encode(v_salt || v_tag || private.mask_position(v_plain, v_mask), 'hex');
 end
 $$;
 comment on function private.render_inbox_cursor(private.inbox_position) is
@@ -82,34 +95,28 @@ declare
     v_parts text[] := regexp_match(p_cursor, '^([0-9a-f]{8})\.([0-9a-f]{32})([0-9a-f]{48})$');
     v_key bytea := (select known.key from private.inbox_cursor_key as known);
     v_head bytea := decode(v_parts[2], 'hex');
-    v_hidden bytea := decode(v_parts[3], 'hex');
-    v_mask bytea := sha256(v_key || v_head);
-    v_words bigint[];
+    v_plain bytea;
 begin
     if v_parts is null then
         perform private.fail(
             400, 'invalid_cursor', 'since is not a cursor of this call. Send next_cursor of the answer before.', 'since'
         );
     end if;
-    for v_number in 1..3 loop
-        v_words[v_number] := private.hash_word(v_hidden, v_number) # private.hash_word(v_mask, v_number);
-    end loop;
+    v_plain := private.mask_position(decode(v_parts[3], 'hex'), sha256(v_key || v_head));
     if v_parts[1] <> private.inbox_epoch()
         -- Another database made it.
-        or substring(v_head from 7) <> substring(
-            sha256(
-                v_key || substring(v_head from 1 for 6)
-                || int8send(v_words[1]) || int8send(v_words[2]) || int8send(v_words[3])
-            ) from 1 for 10
-        )
-        or v_words[1]::text::xid8 > pg_snapshot_xmax(pg_current_snapshot())
+        or substring(v_head from 7)
+            <> substring(sha256(v_key || substring(v_head from 1 for 6) || v_plain) from 1 for 10)
+        or private.hash_word(v_plain, 1)::text::xid8 > pg_snapshot_xmax(pg_current_snapshot())
     then
         perform private.fail(
             409, 'cursor_expired',
             'The database was restored after this cursor. Call without since and read the conversations again.', 'since'
         );
     end if;
-    return (v_words[1]::text::xid8, v_words[2], v_words[3]::integer)::private.inbox_position;
+    return (
+        private.hash_word(v_plain, 1)::text::xid8, private.hash_word(v_plain, 2), private.hash_word(v_plain, 3)::integer
+    )::private.inbox_position;
 end
 $$;
 comment on function private.parse_inbox_cursor(text) is

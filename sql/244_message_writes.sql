@@ -29,8 +29,7 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- A value takes at most six times as many bytes as its text, so a larger one needs no look at its numbers.
-    v_is_large boolean := pg_column_size(p_body -> p_field) > 8 * p_max + 100;
+    v_is_large boolean := private.is_oversized(p_body -> p_field, p_max);
 begin
     if not v_is_large and (private.is_deep(p_body -> p_field) or private.has_huge_number(p_body -> p_field)) then
         perform private.fail(

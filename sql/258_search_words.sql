@@ -99,6 +99,23 @@ comment on function private.fold_text(text, boolean) is
 'A text without capitals, accents and width variants, so that a search finds every spelling. Optionally keeps accents,
 which stemmers need.';
 
+create function private.fold_for_index(p_text text, p_keeps_accents boolean default false) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Cut, because folding can turn one character into eighteen, and a tsvector has at most one megabyte.
+    v_folded text := left(private.fold_text(left(p_text, 200000), p_keeps_accents), 100000);
+begin
+    -- Pairs of characters take up to four times as many bytes as the text.
+    return case when octet_length(v_folded) > 200000 then left(v_folded, 50000) else v_folded end;
+end
+$$;
+comment on function private.fold_for_index(text, boolean) is
+'The part of a text that search indexes, folded as fold_text does.';
+
 -- Does not use the parser of Postgres, which keeps report.pdf, /path and -19 whole, drops emoji, and depends on the
 -- locale.
 create function private.split_words(p_text text, p_keeps_accents boolean default false) returns text[]
@@ -108,15 +125,10 @@ parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- Cut, because folding can turn one character into eighteen, and a tsvector has at most one megabyte.
-    v_folded text := left(private.fold_text(left(p_text, 200000), p_keeps_accents), 100000);
+    v_folded text := private.fold_for_index(p_text, p_keeps_accents);
     v_text text;
     v_runs text[];
 begin
-    if octet_length(v_folded) > 200000 then
-        -- Pairs of characters take up to four times as many bytes as the text.
-        v_folded := left(v_folded, 50000);
-    end if;
     if octet_length(v_folded) = char_length(v_folded) then
         v_text := regexp_replace(v_folded, '[^a-z0-9 ]+', ' ', 'g');
     else
@@ -183,11 +195,8 @@ as $$
 declare
     -- Not \w, which depends on the locale.
     c_word constant text := '[a-z0-9\u00df-\u02af\u0370-\u0587\u05d0-\u05ea\u0620-\u064a]+';
-    v_text text := left(private.fold_text(left(p_text, 200000)), 100000);
+    v_text text := private.fold_for_index(p_text);
 begin
-    if octet_length(v_text) > 200000 then
-        v_text := left(v_text, 50000);
-    end if;
     -- Runs few regular expressions, because they make messages with signs expensive. Keeps duplicates, because removing
     -- them costs more.
     if translate(v_text, e'-'',\u2010\u2019', '') <> v_text then

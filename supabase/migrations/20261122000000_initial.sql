@@ -391,16 +391,28 @@ $$;
 comment on function private.scalar_text(jsonb, text) is
 'The text of a field; of an array [] and of an object {}, because their whole text can be far longer than the request.';
 
+create function private.is_oversized(p_value jsonb, p_max integer) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return pg_column_size(p_value) > 8 * p_max + 100;
+end
+$$;
+comment on function private.is_oversized(jsonb, integer) is
+'Whether the JSON of a value certainly has more than p_max bytes, without rendering it: a value takes at most six times
+as many bytes as its text. So nothing else needs to look at it.';
+
 create function private.fits(p_value jsonb, p_max integer) returns boolean
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Checks for a huge number before it renders the text, which can be far longer than the value. A value takes at
-    -- most six times as many bytes as its text, so a larger one needs no look at its numbers.
+    -- Checks for a huge number before it renders the text, which can be far longer than the value.
     return case
-        when pg_column_size(p_value) > 8 * p_max + 100 then false
+        when private.is_oversized(p_value, p_max) then false
         when private.is_deep(p_value) or private.has_huge_number(p_value) then false
         else octet_length(p_value::text) <= p_max
     end;
@@ -3081,6 +3093,24 @@ end
 $$;
 comment on function private.hash_word(bytea, integer) is 'Eight bytes as a number; p_number counts from 1.';
 
+create function private.mask_position(p_position bytea, p_mask bytea) returns bytea
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_masked bytea := '\x'::bytea;
+begin
+    for v_number in 1..3 loop
+        v_masked := v_masked
+            || int8send(private.hash_word(p_position, v_number) # private.hash_word(p_mask, v_number));
+    end loop;
+    return v_masked;
+end
+$$;
+comment on function private.mask_position(bytea, bytea) is
+'Hides the three numbers of a position, or shows them again with the same mask.';
+
 -- Definer, because no client reads the key.
 create function private.render_inbox_cursor(p_position private.inbox_position) returns text
 language plpgsql
@@ -3095,13 +3125,8 @@ declare
     v_plain bytea := int8send(p_position.xid::text::bigint) || int8send(p_position.id) || int8send(p_position.place);
     v_tag bytea := substring(sha256(v_key || v_salt || v_plain) from 1 for 10);
     v_mask bytea := sha256(v_key || v_salt || v_tag);
-    v_hidden bytea := '\x'::bytea;
 begin
-    for v_number in 1..3 loop
-        v_hidden := v_hidden
-            || int8send(private.hash_word(v_plain, v_number) # private.hash_word(v_mask, v_number));
-    end loop;
-    return private.inbox_epoch() || '.' || encode(v_salt || v_tag || v_hidden, 'hex');
+    return private.inbox_epoch() || '.' || encode(v_salt || v_tag || private.mask_position(v_plain, v_mask), 'hex');
 end
 $$;
 comment on function private.render_inbox_cursor(private.inbox_position) is
@@ -3118,34 +3143,28 @@ declare
     v_parts text[] := regexp_match(p_cursor, '^([0-9a-f]{8})\.([0-9a-f]{32})([0-9a-f]{48})$');
     v_key bytea := (select known.key from private.inbox_cursor_key as known);
     v_head bytea := decode(v_parts[2], 'hex');
-    v_hidden bytea := decode(v_parts[3], 'hex');
-    v_mask bytea := sha256(v_key || v_head);
-    v_words bigint[];
+    v_plain bytea;
 begin
     if v_parts is null then
         perform private.fail(
             400, 'invalid_cursor', 'since is not a cursor of this call. Send next_cursor of the answer before.', 'since'
         );
     end if;
-    for v_number in 1..3 loop
-        v_words[v_number] := private.hash_word(v_hidden, v_number) # private.hash_word(v_mask, v_number);
-    end loop;
+    v_plain := private.mask_position(decode(v_parts[3], 'hex'), sha256(v_key || v_head));
     if v_parts[1] <> private.inbox_epoch()
         -- Another database made it.
-        or substring(v_head from 7) <> substring(
-            sha256(
-                v_key || substring(v_head from 1 for 6)
-                || int8send(v_words[1]) || int8send(v_words[2]) || int8send(v_words[3])
-            ) from 1 for 10
-        )
-        or v_words[1]::text::xid8 > pg_snapshot_xmax(pg_current_snapshot())
+        or substring(v_head from 7)
+            <> substring(sha256(v_key || substring(v_head from 1 for 6) || v_plain) from 1 for 10)
+        or private.hash_word(v_plain, 1)::text::xid8 > pg_snapshot_xmax(pg_current_snapshot())
     then
         perform private.fail(
             409, 'cursor_expired',
             'The database was restored after this cursor. Call without since and read the conversations again.', 'since'
         );
     end if;
-    return (v_words[1]::text::xid8, v_words[2], v_words[3]::integer)::private.inbox_position;
+    return (
+        private.hash_word(v_plain, 1)::text::xid8, private.hash_word(v_plain, 2), private.hash_word(v_plain, 3)::integer
+    )::private.inbox_position;
 end
 $$;
 comment on function private.parse_inbox_cursor(text) is
@@ -12286,8 +12305,7 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- A value takes at most six times as many bytes as its text, so a larger one needs no look at its numbers.
-    v_is_large boolean := pg_column_size(p_body -> p_field) > 8 * p_max + 100;
+    v_is_large boolean := private.is_oversized(p_body -> p_field, p_max);
 begin
     if not v_is_large and (private.is_deep(p_body -> p_field) or private.has_huge_number(p_body -> p_field)) then
         perform private.fail(
@@ -13855,6 +13873,23 @@ comment on function private.fold_text(text, boolean) is
 'A text without capitals, accents and width variants, so that a search finds every spelling. Optionally keeps accents,
 which stemmers need.';
 
+create function private.fold_for_index(p_text text, p_keeps_accents boolean default false) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Cut, because folding can turn one character into eighteen, and a tsvector has at most one megabyte.
+    v_folded text := left(private.fold_text(left(p_text, 200000), p_keeps_accents), 100000);
+begin
+    -- Pairs of characters take up to four times as many bytes as the text.
+    return case when octet_length(v_folded) > 200000 then left(v_folded, 50000) else v_folded end;
+end
+$$;
+comment on function private.fold_for_index(text, boolean) is
+'The part of a text that search indexes, folded as fold_text does.';
+
 -- Does not use the parser of Postgres, which keeps report.pdf, /path and -19 whole, drops emoji, and depends on the
 -- locale.
 create function private.split_words(p_text text, p_keeps_accents boolean default false) returns text[]
@@ -13864,15 +13899,10 @@ parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- Cut, because folding can turn one character into eighteen, and a tsvector has at most one megabyte.
-    v_folded text := left(private.fold_text(left(p_text, 200000), p_keeps_accents), 100000);
+    v_folded text := private.fold_for_index(p_text, p_keeps_accents);
     v_text text;
     v_runs text[];
 begin
-    if octet_length(v_folded) > 200000 then
-        -- Pairs of characters take up to four times as many bytes as the text.
-        v_folded := left(v_folded, 50000);
-    end if;
     if octet_length(v_folded) = char_length(v_folded) then
         v_text := regexp_replace(v_folded, '[^a-z0-9 ]+', ' ', 'g');
     else
@@ -13939,11 +13969,8 @@ as $$
 declare
     -- Not \w, which depends on the locale.
     c_word constant text := '[a-z0-9\u00df-\u02af\u0370-\u0587\u05d0-\u05ea\u0620-\u064a]+';
-    v_text text := left(private.fold_text(left(p_text, 200000)), 100000);
+    v_text text := private.fold_for_index(p_text);
 begin
-    if octet_length(v_text) > 200000 then
-        v_text := left(v_text, 50000);
-    end if;
     -- Runs few regular expressions, because they make messages with signs expensive. Keeps duplicates, because removing
     -- them costs more.
     if translate(v_text, e'-'',\u2010\u2019', '') <> v_text then
@@ -21775,10 +21802,12 @@ grant execute on function
     private.find_summary(uuid, uuid, bigint, integer, text, integer),
     private.finish_idempotent(text, text, integer, text),
     private.fold_text(text, boolean),
+    private.fold_for_index(text, boolean),
     private.mark_characters(),
     private.shorten_marks(text),
     private.format_time(timestamptz),
     private.generate_id(),
+    private.is_oversized(jsonb, integer),
     private.fits(jsonb, integer),
     private.is_deep(jsonb),
     private.has_huge_number(jsonb),
@@ -22098,10 +22127,12 @@ grant execute on function
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
     private.fold_text(text, boolean),
+    private.fold_for_index(text, boolean),
     private.mark_characters(),
     private.shorten_marks(text),
     private.format_time(timestamptz),
     private.generate_id(),
+    private.is_oversized(jsonb, integer),
     private.fits(jsonb, integer),
     private.is_deep(jsonb),
     private.has_huge_number(jsonb),
