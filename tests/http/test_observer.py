@@ -270,9 +270,14 @@ def test_metrics_leave_out_a_killed_process(cluster: TestCluster, database: str,
             with httpx.Client(base_url=service.url, verify=False) as client:
                 return scrape(client)[name]
 
+        def is_worker(process: psutil.Process) -> bool:
+            try:
+                return process.status() != "zombie" and "spawn_main" in str(process.cmdline())
+            except psutil.NoSuchProcess:  # it ended just now
+                return False
+
         def workers() -> set[psutil.Process]:
-            children = psutil.Process(service.process.pid).children()
-            return {each for each in children if each.status() != "zombie" and "spawn_main" in str(each.cmdline())}
+            return {each for each in psutil.Process(service.process.pid).children() if is_worker(each)}
 
         until(lambda: connections() == 20)
         before = workers()
