@@ -103,6 +103,7 @@ export function Scroller({ pages, label, render, keyOf, empty, onEnd }) {
   const rows = () => [...box.current.firstChild.children];
 
   function remember() {
+    if (!box.current) return; // the browser may tell of a scroll after the end
     const { scrollTop, scrollHeight, clientHeight } = box.current;
     const isAtEnd = scrollHeight - scrollTop - clientHeight < 40;
     const first = rows().find((row) => row.offsetTop + row.offsetHeight > scrollTop);

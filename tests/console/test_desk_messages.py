@@ -261,18 +261,72 @@ def test_sent_message_is_stored_once(desk: Desk) -> None:
     desk.settle()
     ((_, third),) = desk.calls("POST messages")
     assert third["id"] != other["id"]
-    desk.run("delete project.refusals['POST messages'], project.hold('POST messages')")
-    button.click()
-    page.evaluate("new Promise((resolve) => requestAnimationFrame(resolve))")
-    assert button.is_disabled()
-    box.press("Enter")
-    desk.run("project.release('POST messages')")
-    assert len(desk.calls("POST messages")) == 1
     box.fill("Draft of general")
     desk.go(f"channels/{PLANS}")
     assert box.input_value() == ""
     desk.go(IN_GENERAL)
     assert box.input_value() == "Draft of general"
+
+
+def test_texts_wait_for_the_one_under_way(desk: Desk) -> None:
+    page = desk.open(IN_GENERAL)
+    box = page.get_by_role("textbox", name="Message", exact=True)
+
+    def send(*texts: str) -> list[str]:
+        desk.calls()
+        desk.run("project.hold('POST messages')")
+        for text in texts:
+            box.fill(text)
+            box.press("Enter")
+            assert box.input_value() == ""
+        box.fill("Draft")
+        desk.settle()
+        assert len(desk.calls("POST messages")) == 1
+        desk.run("project.release('POST messages')")
+        return [row["content"] for _, row in desk.calls("POST messages")]
+
+    assert send("One", "Two", "Three") == ["Two", "Three"]
+    assert box.input_value() == "Draft"
+    desk.run("project.refusals['POST messages'] = { status: 500, body: { message: 'Later' } }")
+    assert send("One", "Two") == []
+    assert (desk.shown(".composer [role=alert]"), box.input_value()) == (["Later"], "One\nTwo\nDraft")
+
+
+def test_files_wait_with_their_message(desk: Desk) -> None:
+    page = desk.open(IN_GENERAL)
+    box = page.get_by_role("textbox", name="Message", exact=True)
+    file = {"name": "a.txt", "mimeType": "text/plain", "buffer": b"x"}
+    desk.run("project.hold('POST attachments')")
+    page.locator("input[type=file]").set_input_files(file)
+    box.fill("With a file")
+    box.press("Enter")
+    desk.settle()
+    assert (desk.calls("POST messages"), box.input_value()) == ([], "With a file")
+    assert page.get_by_role("button", name="Send").is_disabled()
+    desk.run("project.release('POST attachments')")
+    desk.run("project.hold('POST messages')")
+    desk.run("project.refusals['POST messages'] = { status: 500, body: { message: 'Later' } }")
+    box.press("Enter")
+    desk.settle()
+    assert desk.shown(".chips bdi") == []
+    desk.go(f"channels/{PLANS}")
+    desk.run("project.release('POST messages')")
+    desk.go(IN_GENERAL)
+    assert (desk.shown(".chips bdi"), box.input_value()) == (["a.txt"], "With a file")
+    desk.press("Send")
+    page.locator("input[type=file]").set_input_files({**file, "name": "b.txt"})
+    desk.settle()
+    desk.press("Send")
+    assert desk.shown(".chips bdi") == ["a.txt", "b.txt"]
+    first, again, longer = (row for _, row in desk.calls("POST messages"))
+    assert (first == again, longer["id"] != first["id"], len(longer["attachments"])) == (True, True, 2)
+
+
+def test_scroll_that_ends_late_harms_nothing(desk: Desk) -> None:
+    desk.open(IN_GENERAL)
+    desk.run("window.list = document.querySelector('.scroll')")
+    desk.go("people")
+    desk.run("list.dispatchEvent(new Event('scroll'))")
 
 
 def test_files_are_attached_in_their_order(desk: Desk) -> None:
