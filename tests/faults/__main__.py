@@ -58,7 +58,8 @@ class Outcome:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep a result."""
-        if report.failed and report.when == "call":
+        # At its end, a fixture of the console fails if the page had errors.
+        if report.failed and (report.when == "call" or (report.when == "teardown" and not self.errors)):
             self.failed.append(report.nodeid)
         elif report.failed:
             self.errors.append(f"{report.nodeid}: {report.longreprtext.splitlines()[-1]}")
