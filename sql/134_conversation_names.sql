@@ -39,7 +39,7 @@ create table private.conversation_separations (
     external_id text collate "C" not null,
     continues text collate "C" not null,
     conversation_id uuid not null references public.conversations (id) on delete cascade,
-    primary key (scope_id, platform, external_id, continues)
+    primary key (scope_id, platform, external_id, continues, conversation_id)
 );
 comment on table private.conversation_separations is
 'Names that a user parted: a repetition of the request does not join them again.';

@@ -127,6 +127,8 @@ begin
             and char_length(given.value ->> 'continues') between 1 and 500
             and not exists (
                 select from private.conversation_separations as parted
+                inner join public.conversations as conversation
+                    on parted.conversation_id = conversation.id and conversation.user_id = p_source.user_id
                 where parted.scope_id = p_source.scope_id and parted.platform = p_source.platform
                     and parted.external_id = given.value ->> 'external_conversation_id' collate "C"
                     and parted.continues = given.value ->> 'continues' collate "C"

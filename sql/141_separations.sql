@@ -227,8 +227,7 @@ begin
     where alias.conversation_id = v_id and alias.external_id = v_alias.external_id;
     perform private.forget_single_names(array[p_conversation_id, v_id]);
     insert into private.conversation_separations (scope_id, platform, external_id, continues, conversation_id)
-    values (v_alias.scope_id, v_alias.platform, v_alias.external_id, v_alias.continues, v_id)
-    on conflict do nothing;
+    values (v_alias.scope_id, v_alias.platform, v_alias.external_id, v_alias.continues, v_id);
     perform private.broadcast_conversations(array[p_conversation_id]);
     return jsonb_build_object('conversation_id', p_conversation_id, 'separated_conversation_id', v_id,
         'external_conversation_id', v_alias.external_id);

@@ -6896,7 +6896,7 @@ create table private.conversation_separations (
     external_id text collate "C" not null,
     continues text collate "C" not null,
     conversation_id uuid not null references public.conversations (id) on delete cascade,
-    primary key (scope_id, platform, external_id, continues)
+    primary key (scope_id, platform, external_id, continues, conversation_id)
 );
 comment on table private.conversation_separations is
 'Names that a user parted: a repetition of the request does not join them again.';
@@ -7260,6 +7260,8 @@ begin
             and char_length(given.value ->> 'continues') between 1 and 500
             and not exists (
                 select from private.conversation_separations as parted
+                inner join public.conversations as conversation
+                    on parted.conversation_id = conversation.id and conversation.user_id = p_source.user_id
                 where parted.scope_id = p_source.scope_id and parted.platform = p_source.platform
                     and parted.external_id = given.value ->> 'external_conversation_id' collate "C"
                     and parted.continues = given.value ->> 'continues' collate "C"
@@ -8405,8 +8407,7 @@ begin
     where alias.conversation_id = v_id and alias.external_id = v_alias.external_id;
     perform private.forget_single_names(array[p_conversation_id, v_id]);
     insert into private.conversation_separations (scope_id, platform, external_id, continues, conversation_id)
-    values (v_alias.scope_id, v_alias.platform, v_alias.external_id, v_alias.continues, v_id)
-    on conflict do nothing;
+    values (v_alias.scope_id, v_alias.platform, v_alias.external_id, v_alias.continues, v_id);
     perform private.broadcast_conversations(array[p_conversation_id]);
     return jsonb_build_object('conversation_id', p_conversation_id, 'separated_conversation_id', v_id,
         'external_conversation_id', v_alias.external_id);

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.sql.test_ingest_aliases import NEW, OLD, chat
+from tests.sql.test_workspaces import make_admin, new_connection, push
 from tests.support.calls import call, ingest, post
 from tests.support.database import Db, rows, value
 from tests.support.ingest import message, request
@@ -227,6 +228,20 @@ def test_join_in_one_connection_is_no_join_in_another(db: Db, is_separated: bool
             assert call(db, "separate_conversation", MATTY, conversation_id=only).status == 200
             ingest(db, JOIN, connection=connection)
             assert sorted(name for _, name in rows(db, names, connection[0])) == [NEW, OLD]
+
+
+def test_separation_parts_only_the_names_of_its_owner(db: Db) -> None:
+    make_admin(db, BOB)
+    found = "select id::text, external_conversation_id from public.conversations where user_id = %s"
+    for owner in (BOB, MATTY):
+        connection = new_connection(db, owner, name=f"team.{owner}")
+        for one in [*FIRST, *SECOND, JOIN]:
+            push(db, connection, one)
+        ((own, name),) = rows(db, found, owner)
+        assert name == OLD
+        assert call(db, "separate_conversation", owner, conversation_id=own).status == 200
+        push(db, connection, JOIN)
+        assert sorted(name for _, name in rows(db, found, owner)) == [NEW, OLD]
 
 
 def test_message_of_a_request_belongs_to_the_first_name(db: Db) -> None:
