@@ -162,6 +162,16 @@ def test_missing_partition_raises_no_warning(cluster: TestCluster, fresh_databas
         assert (last_seq(admin), warnings) == (seq + 1, [])
 
 
+def test_strict_realtime_makes_a_lost_broadcast_an_error(db: Db) -> None:
+    lose = "select private.report_lost_broadcast('t', '22000', 'lost')"
+    for strict in ("", "off"):
+        db.execute("select set_config('threadline.strict_realtime', %s, true)", (strict,))
+        db.execute(lose)
+    db.execute("set local threadline.strict_realtime = on")
+    error = refused(db, lose, by=psycopg.Error)
+    assert (error.sqlstate, error.message_primary) == ("22000", "lost")
+
+
 @pytest.mark.parametrize("partition", ["kept", "dropped"])
 def test_event_for_a_message_elsewhere_rolls_back(cluster: TestCluster, fresh_database: str, partition: str) -> None:
     with psycopg.connect(cluster.url(fresh_database)) as admin:
