@@ -366,8 +366,12 @@ def test_participant_change_with_messages_broadcasts_once(db: Db, known: None) -
     assert told[0][1]["messages"] == [new]
 
 
-def test_participant_change_alone_is_broadcast(db: Db, known: None) -> None:
-    ingest(db, conversation(message(), participant_name="B"))
+@pytest.mark.parametrize(
+    "change", [{"participant_name": "B"}, {"participant_identifier": "@tom"}, {"kind": "group"}], ids=str
+)
+def test_participant_change_alone_is_broadcast(db: Db, known: None, change: dict[str, str]) -> None:
+    ingest(db, conversation(message(), **change))
+    assert change.items() <= record(db).items()
     assert broadcasts(db, INBOX) == [
         ("conversation.updated", {"conversation": record(db), "messages_added": 0, "messages": []})
     ]
@@ -428,6 +432,20 @@ def test_oversized_messages_are_broadcast_as_a_count(db: Db) -> None:
     ingest(db, conversation(message(content="\u0001" * 40_000)))
     ((_, payload),) = broadcasts(db, INBOX)
     assert (payload["messages_added"], payload["messages"], payload["truncated"]) == (1, [], True)
+
+
+def test_changed_messages_are_broadcast_within_the_limits(db: Db) -> None:
+    sent = [message(f"m{n:02}", sent_at=f"2026-02-01T10:30:{30 - n}Z") for n in range(11)]
+    ingest(db, conversation(*sent))
+    told = []
+    for number, content in ((11, "a"), (10, "b"), (1, "\u0001" * 40_000)):
+        db.execute("delete from realtime.messages where true")
+        edit = {"type": "edited", "at": f"2026-02-01T11:00:{len(told):02}Z", "content": content}
+        ingest(db, conversation(updates=[{**edit, "message_id": each["id"]} for each in sent[:number]]))
+        ((event, payload),) = broadcasts(db, INBOX)
+        assert (event, payload["messages_added"]) == ("conversation.updated", 0)
+        told.append(([each["id"] for each in payload["messages"]], payload.get("truncated", False)))
+    assert told == [([], True), ([each["id"] for each in sent[9::-1]], False), ([], True)]
 
 
 def test_ten_thousand_messages_need_few_broadcasts(db: Db) -> None:
