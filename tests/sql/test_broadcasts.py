@@ -369,11 +369,19 @@ def test_participant_change_with_messages_broadcasts_once(db: Db, known: None) -
 @pytest.mark.parametrize(
     "change", [{"participant_name": "B"}, {"participant_identifier": "@tom"}, {"kind": "group"}], ids=str
 )
-def test_participant_change_alone_is_broadcast(db: Db, known: None, change: dict[str, str]) -> None:
-    ingest(db, conversation(message(), **change))
+@pytest.mark.parametrize("updated", [None, "another", "m1"])
+def test_participant_change_alone_is_broadcast(
+    db: Db, known: None, change: dict[str, str], updated: str | None
+) -> None:
+    updates = [{"message_id": updated, "type": "read", "at": "2026-02-01T11:00:00Z"}] if updated else []
+    ingest(db, conversation(message(), updates=updates, **change))
     assert change.items() <= record(db).items()
+    shown = rows(db, "select message from public.conversation_messages") if updated == "m1" else []
     assert broadcasts(db, INBOX) == [
-        ("conversation.updated", {"conversation": record(db), "messages_added": 0, "messages": []})
+        (
+            "conversation.updated",
+            {"conversation": record(db), "messages_added": 0, "messages": shown},
+        )
     ]
 
 

@@ -217,6 +217,10 @@ def test_edit_of_one_sender_is_no_conflict_of_the_other(db: Db) -> None:
     (result,) = ingest(db, group(ANN, {**BEA, "content": "other", "edited_at": AT})).body["results"]
     assert (result["status"], "conflicting_message_ids" in result) == ("updated", False)
     assert contents(db) == ["from Ann", "other"]
+    ingest(db, group(updates=[{"message_id": "1", "type": "deleted", "at": AT, "sender": "@ann"}]))
+    (result,) = ingest(db, group(ANN, {**BEA, "content": "again", "edited_at": LATER})).body["results"]
+    assert (result["status"], "conflicting_message_ids" in result) == ("updated", False)
+    assert contents(db) == ["", "again"]
 
 
 def test_answer_counts_updates_of_each_conversation(db: Db) -> None:

@@ -188,6 +188,9 @@ def test_each_participant_has_its_own_person(db: Db, john: str) -> None:
     senders = {john: JOHN_DOE, "15550002222@s.whatsapp.net": other, "15550003333@s.whatsapp.net": None}
     ingest(db, group(*(message(str(n), sender=sender) for n, sender in enumerate(senders))))
     assert {known: one["person_id"] for known, one in people(db).items()} == senders
+    version = read_conversation(db)["version"]
+    db.execute("update private.group_participants set name = name")
+    assert read_conversation(db)["version"] == version
     for phone, matched_by in (("5550001111", "phone_national"), ("+15550001111", "phone")):
         db.execute("update public.people set phone = %s where id = %s", [phone, JOHN_DOE])
         assert {known: one["person_id"] for known, one in people(db).items()} == senders
@@ -220,7 +223,7 @@ BAD = {
     "participants[0].name must be a string of at most 500 characters": [[{"identifier": "x", "name": 5}]],
     "participants[0].state must be joined or left": [[{"identifier": "x", "state": "gone"}]],
     "participants[1].state must be joined or left": [[{"identifier": "x"}, *[{"identifier": "x", "state": ""}] * 2]],
-    "participants[0].at must be an ISO 8601 timestamp": [[{"identifier": "x", "at": 5}]],
+    "participants[0].at must be an ISO 8601 timestamp": [[{"identifier": "x", "at": bad}] for bad in (5, "now")],
     "participants[0].identifiers must be an array of at most 20 objects": [[{"identifier": "x", "identifiers": {}}]],
 }
 

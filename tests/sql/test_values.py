@@ -73,6 +73,7 @@ VALUES: dict[str, dict[str, Any]] = {
             }.items()
         },
         "private.is_service()": False,
+        f"private.lock_person(row('{UUID}', 'phone')::private.person_match)::text": None,
     },
     "national numbers": {
         f"private.unify_number('{code}', '{given}')": found
