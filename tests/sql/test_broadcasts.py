@@ -337,6 +337,8 @@ def test_ingest_broadcasts_each_conversation_once(db: Db) -> None:
     )
     assert sent["other"][1]["messages"] == [message("x")]
     assert len(broadcasts(db, INBOX)) == 2
+    # The personal workspace has no topic beside the inbox.
+    assert set(rows(db, "select topic from realtime.messages")) == {INBOX}
 
 
 @pytest.fixture
@@ -416,6 +418,13 @@ def test_change_after_an_ingest_is_broadcast_too(db: Db) -> None:
     ingest(db, conversation(message(), participant_identifier="+49 170 5551234"))
     add_person(db, "+49 170 5551234", MATTY)
     assert [payload["messages_added"] for _, payload in broadcasts(db, INBOX)] == [1, 0]
+
+
+def test_two_changes_of_a_transaction_are_broadcast_once(db: Db, known: None) -> None:
+    for name in "BC":
+        db.execute("update public.conversations set participant_name = %s", (name,))
+    told = [payload["conversation"]["participant_name"] for _, payload in broadcasts(db, INBOX)]
+    assert told == ["C"]
 
 
 def test_later_person_match_is_broadcast(db: Db) -> None:

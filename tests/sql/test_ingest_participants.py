@@ -197,10 +197,10 @@ def test_each_participant_has_its_own_person(db: Db, john: str) -> None:
         assert people(db)[john]["matched_by"] == matched_by
 
 
-def test_participants_are_broadcast_once(db: Db) -> None:
+def test_participants_are_broadcast_once(db: Db, john: str) -> None:
     ingest(db, group(message("1", sender="@ann")))
     db.execute("update public.conversations set created_at = '2026-01-01'")
-    for given, expected in ((CHANGES[1], 1), (CHANGES[1], 0)):
+    for given, expected in ((CHANGES[1], 1), (CHANGES[1], 0), (member(john), 1), (member(john), 0)):
         db.execute("delete from realtime.messages")
         ingest(db, given)
         assert value(db, "select count(*) from realtime.messages where topic like 'inbox:%%'") == expected
