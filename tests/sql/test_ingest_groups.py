@@ -117,6 +117,8 @@ def test_conversation_that_was_a_group_stays_a_group(db: Db, is_first: bool) -> 
     assert ingest(db, both[0]).statuses == ["no_new_messages"]
     assert ingest(db, conversation(message("2"), participant_identifier=JOHN)).statuses == ["updated"]
     assert [read_conversation(db)[field] for field in ("kind", "person_id", "message_count")] == ["group", None, 2]
+    ingest(db, *({**one, "external_conversation_id": "both"} for one in both))
+    assert [read_conversation(db, "both")[field] for field in ("kind", "message_count")] == ["group", 1]
 
 
 def test_message_that_lost_its_sender_is_another_one(db: Db) -> None:
