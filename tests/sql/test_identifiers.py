@@ -279,6 +279,16 @@ def test_number_wins_over_a_newer_identifier_of_a_request(db: Db, order: int) ->
     assert rows(db, "select kind, value from public.conversation_identifiers") == [("other", "@tom")]
 
 
+def test_time_of_an_identifier_is_of_its_newest_message(db: Db) -> None:
+    moment = "select to_char(participant_identified_at at time zone 'UTC', 'SS')::integer from public.conversations"
+    moments = []
+    for number, identifier in ((1, "15551234567"), (3, "@tom"), (3, "15551234567"), (2, "15559876543")):
+        one = conversation(message(str(number), sent_at=latest(number)), participant_identifier=identifier)
+        ingest(db, one)
+        moments.append((value(db, moment), read_conversation(db)["participant_identifier"]))
+    assert moments == [(1, "15551234567"), (1, "15551234567"), (3, "15551234567"), (3, "15551234567")]
+
+
 def test_own_identifier_is_not_kept_twice(db: Db) -> None:
     given = [{"kind": "phone", "value": PHONE}]
     ingest(db, conversation(message(), participant_identifier="+15551234567", identifiers=given))

@@ -68,6 +68,16 @@ def test_more_identifiers_match_a_lid(db: Db, john: str) -> None:
     assert people(db)["137180000000001@lid"]["person_id"] == JOHN_DOE
 
 
+def test_openid_of_a_participant_has_its_app(db: Db) -> None:
+    openids = [{"kind": "wechat_openid", "value": "oabcdef", "app": app} for app in ("wx1", "wx2")]
+    ingest(db, group(participants=[{"identifier": f"@{one['app']}", "identifiers": [one]} for one in openids]))
+    db.execute(
+        "insert into public.person_identifiers (person_id, kind, value, app) values (%s, 'wechat_openid', %s, 'wx1')",
+        (JOHN_DOE, "oabcdef"),
+    )
+    assert {known: one["person_id"] for known, one in people(db).items()} == {"@wx1": JOHN_DOE, "@wx2": None}
+
+
 def test_changed_people_are_matched_again(db: Db) -> None:
     ingest(db, group(message("1", sender="15550001111@s.whatsapp.net")))
     db.execute("update public.conversations set created_at = '2026-01-01'")

@@ -264,6 +264,8 @@ def test_joined_member_is_in_the_audit_log_without_an_old_role(db: Db) -> None:
     db.execute("delete from public.audit_log")
     accept(db, MALLORY, invite(db)["token"])
     assert audited(db, "member.joined") == [(MALLORY, MALLORY, {"role": "member"}, None)]
+    ((who, _, details, _),) = audited(db, "invitation.accepted")
+    assert (who, details) == (MALLORY, {"role": "member"})
 
 
 def test_data_api_lists_user_events_from_the_first(db: Db) -> None:
