@@ -283,8 +283,10 @@ def test_time_of_an_identifier_is_of_its_newest_message(db: Db) -> None:
     moment = "select to_char(participant_identified_at at time zone 'UTC', 'SS')::integer from public.conversations"
     moments = []
     for number, identifier in ((1, "15551234567"), (3, "@tom"), (3, "15551234567"), (2, "15559876543")):
+        db.execute("delete from realtime.messages")
         one = conversation(message(str(number), sent_at=latest(number)), participant_identifier=identifier)
-        ingest(db, one)
+        added = ingest(db, one).body["results"][0]["messages_added"]
+        assert value(db, "select count(*) from realtime.messages") == added
         moments.append((value(db, moment), read_conversation(db)["participant_identifier"]))
     assert moments == [(1, "15551234567"), (1, "15551234567"), (3, "15551234567"), (3, "15551234567")]
 

@@ -123,9 +123,13 @@ def test_pages_of_one_moment_go_by_id_in_all_workspaces(db: Db, order: str) -> N
         insert into public.conversations (
             id, user_id, workspace_id, platform, external_conversation_id, participant_identifier, last_message_at
         )
-        select ('00000000-0000-4000-8000-00000000000' || row_number() over (order by workspace_id {order}))::uuid,
-            user_id, workspace_id, 'signal', workspace_id, '@x', now()
-        from public.workspace_members where user_id = %s
+        select ('00000000-0000-4000-8000-0000000000' || age || place)::uuid,
+            user_id, workspace_id, 'signal', workspace_id::text || age, '@x', now() - (age - 1) * place * interval '1 hour'
+        from (
+            select user_id, workspace_id, row_number() over (order by workspace_id {order}) as place
+            from public.workspace_members where user_id = %s
+        ) as member
+        cross join generate_series(1, 2) as age
         returning id::text
         """,
         MALLORY,
@@ -135,4 +139,5 @@ def test_pages_of_one_moment_go_by_id_in_all_workspaces(db: Db, order: str) -> N
         answer = page(db, MALLORY, limit=1, **cursor)
         got += [each["id"] for each in answer["data"]]
         cursor = {"before": answer["meta"]["next_cursor"]}
-    assert (got, len(made)) == (sorted(made, reverse=True), 4)
+    # Four of this moment with the greatest id first, then the older ones, of which the last place is the oldest.
+    assert got == [*sorted(made, reverse=True)[4:], *sorted(made)[4:]]

@@ -141,6 +141,11 @@ PAIRS = {
         {"state": "joined", "at": LATE},
         {"has_left": True, "at": AT["late"]},
     ),
+    "a name of that moment brings no participant back": (
+        {"state": "left", "at": LATE},
+        {"name": "Ann", "at": LATE},
+        {"name": "Ann", "has_left": True, "at": AT["late"]},
+    ),
     "a state without a time is the oldest": ({"state": "left"}, {"at": EARLY}, {"at": AT["early"]}),
     "identifiers add up": (
         {"identifiers": [PHONE], "at": LATE},
