@@ -162,6 +162,16 @@ def test_missing_partition_raises_no_warning(cluster: TestCluster, fresh_databas
         assert (last_seq(admin), warnings) == (seq + 1, [])
 
 
+def test_strict_realtime_makes_a_lost_broadcast_an_error(db: Db) -> None:
+    lose = "select private.report_lost_broadcast('t', '22000', 'lost')"
+    for strict in ("", "off"):
+        db.execute("select set_config('threadline.strict_realtime', %s, true)", (strict,))
+        db.execute(lose)
+    db.execute("set local threadline.strict_realtime = on")
+    error = refused(db, lose, by=psycopg.Error)
+    assert (error.sqlstate, error.message_primary) == ("22000", "lost")
+
+
 @pytest.mark.parametrize("partition", ["kept", "dropped"])
 def test_event_for_a_message_elsewhere_rolls_back(cluster: TestCluster, fresh_database: str, partition: str) -> None:
     with psycopg.connect(cluster.url(fresh_database)) as admin:
@@ -327,6 +337,8 @@ def test_ingest_broadcasts_each_conversation_once(db: Db) -> None:
     )
     assert sent["other"][1]["messages"] == [message("x")]
     assert len(broadcasts(db, INBOX)) == 2
+    # The personal workspace has no topic beside the inbox.
+    assert set(rows(db, "select topic from realtime.messages")) == {INBOX}
 
 
 @pytest.fixture
@@ -356,10 +368,22 @@ def test_participant_change_with_messages_broadcasts_once(db: Db, known: None) -
     assert told[0][1]["messages"] == [new]
 
 
-def test_participant_change_alone_is_broadcast(db: Db, known: None) -> None:
-    ingest(db, conversation(message(), participant_name="B"))
+@pytest.mark.parametrize(
+    "change", [{"participant_name": "B"}, {"participant_identifier": "@tom"}, {"kind": "group"}], ids=str
+)
+@pytest.mark.parametrize("updated", [None, "another", "m1"])
+def test_participant_change_alone_is_broadcast(
+    db: Db, known: None, change: dict[str, str], updated: str | None
+) -> None:
+    updates = [{"message_id": updated, "type": "read", "at": "2026-02-01T11:00:00Z"}] if updated else []
+    ingest(db, conversation(message(), updates=updates, **change))
+    assert change.items() <= record(db).items()
+    shown = rows(db, "select message from public.conversation_messages") if updated == "m1" else []
     assert broadcasts(db, INBOX) == [
-        ("conversation.updated", {"conversation": record(db), "messages_added": 0, "messages": []})
+        (
+            "conversation.updated",
+            {"conversation": record(db), "messages_added": 0, "messages": shown},
+        )
     ]
 
 
@@ -396,6 +420,13 @@ def test_change_after_an_ingest_is_broadcast_too(db: Db) -> None:
     assert [payload["messages_added"] for _, payload in broadcasts(db, INBOX)] == [1, 0]
 
 
+def test_two_changes_of_a_transaction_are_broadcast_once(db: Db, known: None) -> None:
+    for name in "BC":
+        db.execute("update public.conversations set participant_name = %s", (name,))
+    told = [payload["conversation"]["participant_name"] for _, payload in broadcasts(db, INBOX)]
+    assert told == ["C"]
+
+
 def test_later_person_match_is_broadcast(db: Db) -> None:
     ingest(db, conversation(message(), participant_identifier="+49 170 5551234"))
     fire_deferred_triggers(db)
@@ -418,6 +449,20 @@ def test_oversized_messages_are_broadcast_as_a_count(db: Db) -> None:
     ingest(db, conversation(message(content="\u0001" * 40_000)))
     ((_, payload),) = broadcasts(db, INBOX)
     assert (payload["messages_added"], payload["messages"], payload["truncated"]) == (1, [], True)
+
+
+def test_changed_messages_are_broadcast_within_the_limits(db: Db) -> None:
+    sent = [message(f"m{n:02}", sent_at=f"2026-02-01T10:30:{30 - n}Z") for n in range(11)]
+    ingest(db, conversation(*sent))
+    told = []
+    for number, content in ((11, "a"), (10, "b"), (1, "\u0001" * 40_000)):
+        db.execute("delete from realtime.messages where true")
+        edit = {"type": "edited", "at": f"2026-02-01T11:00:{len(told):02}Z", "content": content}
+        ingest(db, conversation(updates=[{**edit, "message_id": each["id"]} for each in sent[:number]]))
+        ((event, payload),) = broadcasts(db, INBOX)
+        assert (event, payload["messages_added"]) == ("conversation.updated", 0)
+        told.append(([each["id"] for each in payload["messages"]], payload.get("truncated", False)))
+    assert told == [([], True), ([each["id"] for each in sent[9::-1]], False), ([], True)]
 
 
 def test_ten_thousand_messages_need_few_broadcasts(db: Db) -> None:

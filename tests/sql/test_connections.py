@@ -61,6 +61,15 @@ def test_key_has_a_prefix_and_256_random_bits(db: Db) -> None:
     assert min(len(set(place)) for place in list(zip(*secrets, strict=True))[-43:-1]) > 50
 
 
+def test_key_that_ends_now_opens_nothing(db: Db) -> None:
+    made = create(db, "signal", "bobs")
+    rotate(db, "bobs", "0")
+    become_postgres(db)
+    known = "select key_id is not null from private.authenticate_connection('signal', 'bobs', %s)"
+    assert value(db, known, made["api_secret"]) is False
+    assert value(db, "select private.is_valid_key(%s)", made["api_secret"]) is False
+
+
 def test_only_the_hash_of_a_key_is_stored(db: Db) -> None:
     made = create(db)
     db.execute("reset role")

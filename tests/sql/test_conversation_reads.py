@@ -8,10 +8,10 @@ import psycopg
 import pytest
 
 from tests.support.calls import ingest
-from tests.support.database import Db, become, become_postgres, refused, rows, value
+from tests.support.database import Db, become, become_postgres, become_service, refused, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import read_conversation
-from tests.support.world import BOB, MALLORY, MATTY, UNKNOWN_ID, WORKSPACE
+from tests.support.world import BOB, CAROL, MALLORY, MATTY, UNKNOWN_ID, WORKSPACE
 
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=30)
 
@@ -84,6 +84,9 @@ def test_each_member_has_a_marker_of_their_own(db: Db) -> None:
     db.execute("update public.conversation_messages set workspace_id = %s", (WORKSPACE,))
     mark(db, conversation_id)
     assert (unread(db, conversation_id), unread(db, conversation_id, BOB)) == (0, 1)
+    become_service(db)
+    assert rows(db, "select public.unread_count(c) from public.conversations as c") == [0]
+    become_postgres(db)
     db.execute("delete from public.workspace_members where user_id = %s and workspace_id = %s", (BOB, WORKSPACE))
     mark(db, conversation_id)
     assert rows(db, "select user_id::text from public.conversation_reads") == [MATTY]
@@ -95,6 +98,11 @@ def test_messages_before_joining_count_as_read(db: Db) -> None:
     assert unread(db, conversation_id) == 1
     mark(db, conversation_id, at(0))
     assert unread(db, conversation_id) == 1
+    db.execute("update public.conversations set workspace_id = %s, scope_id = %s", (WORKSPACE, WORKSPACE))
+    db.execute("update public.conversation_messages set workspace_id = %s", (WORKSPACE,))
+    for who, minute in ((CAROL, 0), (BOB, 1.5), (MATTY, 5)):
+        db.execute("update public.workspace_members set created_at = %s where user_id = %s", (at(minute), who))
+    assert [unread(db, conversation_id, who) for who in (CAROL, BOB, MATTY)] == [2, 1, 0]
 
 
 def test_deleted_message_is_not_unread(db: Db) -> None:

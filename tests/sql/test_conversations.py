@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg.errors import ForeignKeyViolation
+from psycopg.errors import ForeignKeyViolation, SerializationFailure
 
 from tests.support.calls import ingest
 from tests.support.database import Db, become, become_service, refused, rows, value
@@ -145,8 +145,18 @@ def test_preview_of_equal_times_is_the_last_arrival(db: Db, order: tuple[str, st
 
 
 def test_conversation_without_messages_reads_as_empty_array(db: Db) -> None:
-    ingest(db, conversation())
-    assert read_conversation(db)["messages"] == []
+    ingest(db, conversation(participant_name="Ann"))
+    stored = read_conversation(db)
+    assert (stored["messages"], stored["last_message_at"]) == ([], None)
+    assert (stored["participant_named_at"], stored["participant_identified_at"]) == (None, None)
+
+
+def test_deleted_conversation_cannot_be_locked(db: Db) -> None:
+    found = add_conversation(db, "@ann")
+    lock = "select private.lock_conversations(%s::uuid[])"
+    db.execute(lock, ([found, found],))
+    for ids in ([found, None], [found, found, uuid4()]):
+        refused(db, lock, ids, by=SerializationFailure)
 
 
 def test_computed_field_hides_messages_of_other_users(db: Db) -> None:
@@ -157,6 +167,12 @@ def test_computed_field_hides_messages_of_other_users(db: Db) -> None:
     assert value(db, read, json.dumps(known)) == [EARLY]
     become(db, BOB)
     assert value(db, read, json.dumps(known)) == []
+
+
+def test_computed_relationship_has_one_conversation(db: Db) -> None:
+    ingest(db, conversation(EARLY, LATE), conversation(EARLY, external_id="other"))
+    read = "select c.external_conversation_id, (select count(*) from public.conversation_messages(c)) from"
+    assert dict(rows(db, f"{read} public.conversations as c")) == {"chat": 2, "other": 1}
 
 
 def test_backend_inserts_update_the_summary(db: Db) -> None:

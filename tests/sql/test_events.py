@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.calls import call, send
-from tests.support.database import Db, become, become_postgres, rows
+from tests.support.database import Db, become, become_postgres, rows, value
 from tests.support.event_log import events, inconsistencies, last_seq
 from tests.support.world import BOB, CHANNEL, MATTY, MESSAGE, TWIN
 
@@ -106,3 +106,18 @@ def test_each_channel_has_its_own_numbers(db: Db) -> None:
     send(db, channel_id=other, who=BOB)
     send(db)
     assert (last_seq(db, other), last_seq(db)) == (2, here + 1)
+
+
+def test_thousand_members_are_told_and_no_more(db: Db) -> None:
+    # Only the list is looked at, so these members need no users.
+    db.execute("alter table public.channel_members drop constraint channel_members_user_id_fkey, disable trigger user")
+    add = """
+        insert into public.channel_members (channel_id, user_id)
+        select %s, gen_random_uuid()
+        from generate_series(1, %s - (select count(*) from public.channel_members where channel_id = %s))
+    """
+    counts = []
+    for number in (1000, 1001):
+        db.execute(add, (CHANNEL, number, CHANNEL))
+        counts.append(value(db, "select cardinality(private.list_listening_members(%s))", CHANNEL))
+    assert counts == [1000, None]

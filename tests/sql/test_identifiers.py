@@ -267,6 +267,44 @@ def test_second_conversation_of_a_request_adds_its_identifier(db: Db) -> None:
     assert rows(db, "select kind from public.conversation_identifiers") == ["whatsapp_lid"]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_number_wins_over_a_newer_identifier_of_a_request(db: Db, order: int) -> None:
+    both = [
+        conversation(message("1", sent_at=latest(1)), participant_identifier="15551234567"),
+        conversation(message("2", sent_at=latest(2)), participant_identifier="@tom"),
+    ]
+    ingest(db, *both[::order])
+    place = "select participant_identifier, participant_identified_at = %s from public.conversations"
+    assert rows(db, f"{place} where external_conversation_id = 'chat'", latest(1)) == [("15551234567", True)]
+    assert rows(db, "select kind, value from public.conversation_identifiers") == [("other", "@tom")]
+
+
+def test_time_of_an_identifier_is_of_its_newest_message(db: Db) -> None:
+    moment = "select to_char(participant_identified_at at time zone 'UTC', 'SS')::integer from public.conversations"
+    moments = []
+    for number, identifier in ((1, "15551234567"), (3, "@tom"), (3, "15551234567"), (2, "15559876543")):
+        db.execute("delete from realtime.messages")
+        one = conversation(message(str(number), sent_at=latest(number)), participant_identifier=identifier)
+        added = ingest(db, one).body["results"][0]["messages_added"]
+        assert value(db, "select count(*) from realtime.messages") == added
+        moments.append((value(db, moment), read_conversation(db)["participant_identifier"]))
+    assert moments == [(1, "15551234567"), (1, "15551234567"), (3, "15551234567"), (3, "15551234567")]
+
+
+def test_own_identifier_is_not_kept_twice(db: Db) -> None:
+    given = [{"kind": "phone", "value": PHONE}]
+    ingest(db, conversation(message(), participant_identifier="+15551234567", identifiers=given))
+    assert rows(db, "select value from public.conversation_identifiers") == []
+
+
+def test_earlier_request_that_matched_later_changes_no_other(db: Db) -> None:
+    person = add_person(db, PHONE, user_id=MATTY)
+    db.execute("select set_config('threadline.matches_later', 'on', true)")
+    ingest(db, conversation(message(), participant_identifier="15551234567"))
+    assert read_conversation(db)["person_id"] == str(person)
+    assert rows(db, "select 1 from private.late_matches") == []
+
+
 def test_keys_of_a_person_have_the_form_of_their_kind(db: Db) -> None:
     person = add_person(db, None)
     for kind, text in (("telegram_id", "6171234567"), ("email", " Ann@X.Example "), ("phone", " +1 555 123 4567 ")):

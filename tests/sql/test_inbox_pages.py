@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from tests.support.database import Db, become, become_postgres, refused, rows, value
 from tests.support.world import BOB, MALLORY, MATTY, WORKSPACE
 
@@ -107,3 +109,35 @@ def test_policy_of_the_application_still_holds(db: Db) -> None:
     fill(db)
     db.execute("create policy own on public.conversations as restrictive using (platform <> 'wechat')")
     assert page(db)["data"] == []
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_pages_of_one_moment_go_by_id_in_all_workspaces(db: Db, order: str) -> None:
+    become(db, MALLORY)
+    for name in ("b", "c", "d"):
+        db.execute("select public.create_workspace(%s)", (name,))
+    become_postgres(db)
+    made = rows(
+        db,
+        f"""
+        insert into public.conversations (
+            id, user_id, workspace_id, platform, external_conversation_id, participant_identifier, last_message_at
+        )
+        select ('00000000-0000-4000-8000-0000000000' || age || place)::uuid,
+            user_id, workspace_id, 'signal', workspace_id::text || age, '@x', now() - (age - 1) * place * interval '1 hour'
+        from (
+            select user_id, workspace_id, row_number() over (order by workspace_id {order}) as place
+            from public.workspace_members where user_id = %s
+        ) as member
+        cross join generate_series(1, 2) as age
+        returning id::text
+        """,
+        MALLORY,
+    )
+    got, cursor = [], {}
+    for _ in made:
+        answer = page(db, MALLORY, limit=1, **cursor)
+        got += [each["id"] for each in answer["data"]]
+        cursor = {"before": answer["meta"]["next_cursor"]}
+    # Four of this moment with the greatest id first, then the older ones, of which the last place is the oldest.
+    assert got == [*sorted(made, reverse=True)[4:], *sorted(made)[4:]]

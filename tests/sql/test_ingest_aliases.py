@@ -75,6 +75,15 @@ def test_chain_of_names_leads_to_the_first(db: Db) -> None:
     assert (names(db), ids(db)) == ([OLD], ["1", "2"])
 
 
+def test_name_with_two_former_ones_joins_both(db: Db) -> None:
+    for one in (chat(OLD, message("1")), chat(NEW, continues=OLD), chat("972911111111", message("2"))):
+        ingest(db, one)
+    ingest(db, chat(NEW, continues="972911111111"))
+    assert (names(db), ids(db, "972911111111")) == (["972911111111"], ["1", "2"])
+    known = "select continues from private.conversation_aliases where external_id = %s"
+    assert rows(db, known, NEW) == [OLD]
+
+
 @pytest.mark.parametrize("former", ["unknown", NEW, "", None, 5])
 def test_unknown_name_changes_nothing(db: Db, former: Any) -> None:
     assert ingest(db, chat(NEW, message("1"), continues=former)).statuses == ["created"]

@@ -83,6 +83,9 @@ def test_group_has_a_title_and_no_person(db: Db) -> None:
     ingest(db, group(message(), title="Our group", participant_identifier=JOHN))
     stored = read_conversation(db)
     assert (stored["kind"], stored["participant_name"], stored["person_id"]) == ("group", "Our group", None)
+    db.execute("update public.conversations set participant_identifier = %s", [JOHN.replace("-", " ")])
+    stored = read_conversation(db)
+    assert (stored["participant_key"], stored["person_id"]) == (None, None)
     db.execute("update public.people set phone = null where id = %s", [JOHN_DOE])
     db.execute("update public.people set phone = %s where id = %s", [JOHN, JOHN_DOE])
     assert read_conversation(db)["person_id"] is None
@@ -112,6 +115,16 @@ def test_conversation_that_was_a_group_stays_a_group(db: Db, is_first: bool) -> 
         ingest(db, one)
     assert [read_conversation(db)[field] for field in ("kind", "person_id", "message_count")] == ["group", None, 1]
     assert ingest(db, both[0]).statuses == ["no_new_messages"]
+    assert ingest(db, conversation(message("2"), participant_identifier=JOHN)).statuses == ["updated"]
+    assert [read_conversation(db)[field] for field in ("kind", "person_id", "message_count")] == ["group", None, 2]
+    ingest(db, *({**one, "external_conversation_id": "both"} for one in both))
+    assert [read_conversation(db, "both")[field] for field in ("kind", "message_count")] == ["group", 1]
+
+
+def test_message_that_lost_its_sender_is_another_one(db: Db) -> None:
+    ingest(db, group(SAME_ID[0]))
+    assert [ingest(db, conversation(SAME_ID[0])).statuses for _ in range(2)] == [["updated"], ["no_new_messages"]]
+    assert contents(db) == ["from Ann"] * 2
 
 
 @pytest.mark.parametrize(
@@ -206,6 +219,10 @@ def test_edit_of_one_sender_is_no_conflict_of_the_other(db: Db) -> None:
     (result,) = ingest(db, group(ANN, {**BEA, "content": "other", "edited_at": AT})).body["results"]
     assert (result["status"], "conflicting_message_ids" in result) == ("updated", False)
     assert contents(db) == ["from Ann", "other"]
+    ingest(db, group(updates=[{"message_id": "1", "type": "deleted", "at": AT, "sender": "@ann"}]))
+    (result,) = ingest(db, group(ANN, {**BEA, "content": "again", "edited_at": LATER})).body["results"]
+    assert (result["status"], "conflicting_message_ids" in result) == ("updated", False)
+    assert contents(db) == ["", "again"]
 
 
 def test_answer_counts_updates_of_each_conversation(db: Db) -> None:

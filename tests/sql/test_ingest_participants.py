@@ -68,6 +68,16 @@ def test_more_identifiers_match_a_lid(db: Db, john: str) -> None:
     assert people(db)["137180000000001@lid"]["person_id"] == JOHN_DOE
 
 
+def test_openid_of_a_participant_has_its_app(db: Db) -> None:
+    openids = [{"kind": "wechat_openid", "value": "oabcdef", "app": app} for app in ("wx1", "wx2")]
+    ingest(db, group(participants=[{"identifier": f"@{one['app']}", "identifiers": [one]} for one in openids]))
+    db.execute(
+        "insert into public.person_identifiers (person_id, kind, value, app) values (%s, 'wechat_openid', %s, 'wx1')",
+        (JOHN_DOE, "oabcdef"),
+    )
+    assert {known: one["person_id"] for known, one in people(db).items()} == {"@wx1": JOHN_DOE, "@wx2": None}
+
+
 def test_changed_people_are_matched_again(db: Db) -> None:
     ingest(db, group(message("1", sender="15550001111@s.whatsapp.net")))
     db.execute("update public.conversations set created_at = '2026-01-01'")
@@ -131,6 +141,11 @@ PAIRS = {
         {"state": "joined", "at": LATE},
         {"has_left": True, "at": AT["late"]},
     ),
+    "a name of that moment brings no participant back": (
+        {"state": "left", "at": LATE},
+        {"name": "Ann", "at": LATE},
+        {"name": "Ann", "has_left": True, "at": AT["late"]},
+    ),
     "a state without a time is the oldest": ({"state": "left"}, {"at": EARLY}, {"at": AT["early"]}),
     "identifiers add up": (
         {"identifiers": [PHONE], "at": LATE},
@@ -188,16 +203,19 @@ def test_each_participant_has_its_own_person(db: Db, john: str) -> None:
     senders = {john: JOHN_DOE, "15550002222@s.whatsapp.net": other, "15550003333@s.whatsapp.net": None}
     ingest(db, group(*(message(str(n), sender=sender) for n, sender in enumerate(senders))))
     assert {known: one["person_id"] for known, one in people(db).items()} == senders
+    version = read_conversation(db)["version"]
+    db.execute("update private.group_participants set name = name")
+    assert read_conversation(db)["version"] == version
     for phone, matched_by in (("5550001111", "phone_national"), ("+15550001111", "phone")):
         db.execute("update public.people set phone = %s where id = %s", [phone, JOHN_DOE])
         assert {known: one["person_id"] for known, one in people(db).items()} == senders
         assert people(db)[john]["matched_by"] == matched_by
 
 
-def test_participants_are_broadcast_once(db: Db) -> None:
+def test_participants_are_broadcast_once(db: Db, john: str) -> None:
     ingest(db, group(message("1", sender="@ann")))
     db.execute("update public.conversations set created_at = '2026-01-01'")
-    for given, expected in ((CHANGES[1], 1), (CHANGES[1], 0)):
+    for given, expected in ((CHANGES[1], 1), (CHANGES[1], 0), (member(john), 1), (member(john), 0)):
         db.execute("delete from realtime.messages")
         ingest(db, given)
         assert value(db, "select count(*) from realtime.messages where topic like 'inbox:%%'") == expected
@@ -220,7 +238,7 @@ BAD = {
     "participants[0].name must be a string of at most 500 characters": [[{"identifier": "x", "name": 5}]],
     "participants[0].state must be joined or left": [[{"identifier": "x", "state": "gone"}]],
     "participants[1].state must be joined or left": [[{"identifier": "x"}, *[{"identifier": "x", "state": ""}] * 2]],
-    "participants[0].at must be an ISO 8601 timestamp": [[{"identifier": "x", "at": 5}]],
+    "participants[0].at must be an ISO 8601 timestamp": [[{"identifier": "x", "at": bad}] for bad in (5, "now")],
     "participants[0].identifiers must be an array of at most 20 objects": [[{"identifier": "x", "identifiers": {}}]],
 }
 

@@ -384,6 +384,12 @@ def test_updates_count_towards_the_limit(db: Db) -> None:
     assert ingest(db, changed(update("read"), messages=(message(),))).status == 200
 
 
+def test_edits_of_one_moment_differ_by_their_sequence(db: Db) -> None:
+    edits = [update("edited", content="new", sequence=number) for number in (1, 2, 2)]
+    result = ingest(db, changed(*edits, messages=(message(),))).body["results"][0]
+    assert result["updates_added"] == 2
+
+
 def test_null_updates_are_no_updates(db: Db) -> None:
     result = ingest(db, conversation(message(), updates=None)).body["results"][0]
     assert list(result) == ["conversation_id", "messages_added", "status"]

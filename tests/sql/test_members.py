@@ -107,6 +107,9 @@ def test_new_user_learns_nothing_of_the_own_workspace(db: Db) -> None:
     assert told(db, new) == []
     made = rows(db, "select name, created_by::text, is_personal from public.workspaces where id = %s", new)
     assert made == [("Personal", new, True)]
+    assert rows(db, "select user_id::text, role from public.workspace_members where workspace_id = %s", new) == [
+        (new, "owner")
+    ]
 
 
 def test_invited_user_learns_of_the_place(db: Db) -> None:
@@ -196,6 +199,8 @@ def test_manager_of_a_channel_reads_its_invitations_only(db: Db) -> None:
 
 def test_workspace_needs_a_user(db: Db) -> None:
     become(db, MATTY)
+    made = value(db, "select public.create_workspace('Acme', 'DE', 'de')")
+    assert (made["name"], made["home_country"], made["language"]) == ("Acme", "DE", "de")
     db.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps({"role": "authenticated"}),))
     error = refused(db, "select public.create_workspace('Acme')")
     assert error.message_primary == "Sign in first: a workspace needs an owner."
@@ -250,6 +255,8 @@ def test_audit_line_names_the_user_that_service_role_names(db: Db) -> None:
     become_service(db)
     db.execute("select private.require_actor(%s)", (json.dumps({"user_id": BOB}),))
     set_role(db, "workspace", "admin", CAROL)
+    db.execute("update public.workspaces set channel_days = 30 where id = %s", (WORKSPACE,))
+    assert audited(db, "workspace.retention_changed")[-1][0] == BOB
     assert audited(db, "member.role_changed")[-1][0] == BOB
 
 
@@ -257,6 +264,8 @@ def test_joined_member_is_in_the_audit_log_without_an_old_role(db: Db) -> None:
     db.execute("delete from public.audit_log")
     accept(db, MALLORY, invite(db)["token"])
     assert audited(db, "member.joined") == [(MALLORY, MALLORY, {"role": "member"}, None)]
+    ((who, _, details, _),) = audited(db, "invitation.accepted")
+    assert (who, details) == (MALLORY, {"role": "member"})
 
 
 def test_data_api_lists_user_events_from_the_first(db: Db) -> None:

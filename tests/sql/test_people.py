@@ -172,7 +172,9 @@ def test_second_person_with_the_number_clears_the_match(db: Db) -> None:
 def test_new_conversation_of_two_people_matches_neither(db: Db) -> None:
     for _ in range(2):
         add_person(db, "+49 151 23456789")
-    assert person_of(db, add_conversation(db, "+4915123456789")) is None
+    for identifier in ("+4915123456789", "0151 23456789"):
+        found = add_conversation(db, identifier)
+        assert rows(db, "select person_id, matched_by from public.conversations where id = %s", found) == [(None, None)]
 
 
 def test_deleted_person_leaves_the_conversation(db: Db) -> None:

@@ -317,6 +317,27 @@ def test_last_joined_conversation_is_separated_first(db: Db) -> None:
     assert separate(db).error == (409, "conversation_not_continued", "external_conversation_id")
 
 
+def test_names_that_stay_keep_what_came_under_them(db: Db) -> None:
+    tom = {"participant_identifier": "@tom"}
+    given = [
+        *FIRST,
+        chat(NEW, late("2"), updates=[read("6")]) | tom,
+        chat(NEWER, message("8", sent_at="2026-02-05T10:00:00Z"), updates=[read("9")]),
+    ]
+    for one in given:
+        ingest(db, one)
+    apart = state(db)
+    ingest(db, JOIN | tom)
+    joined = state(db)[OLD]
+    ingest(db, chat(NEWER, continues=OLD))
+    separate(db, external_conversation_id=NEWER)
+    assert state(db) == {OLD: joined, NEWER: apart[NEWER]}
+    ingest(db, chat(NEWER, late("10")))
+    separate(db)
+    del apart[NEWER]
+    assert {name: found for name, found in state(db).items() if name != NEWER} == apart
+
+
 def test_only_members_separate_a_conversation(db: Db) -> None:
     for one in [*FIRST, *SECOND, JOIN]:
         ingest(db, one)
@@ -354,6 +375,7 @@ def test_separated_group_keeps_messages_and_participants(db: Db) -> None:
     separate(db)
     senders = {name: [line["sender"] for line in read_conversation(db, name)["messages"]] for name in (OLD, NEW)}
     assert senders == {OLD: ["@ann", "@bob"], NEW: ["@bob"]}
+    assert [read_conversation(db, name)["kind"] for name in (OLD, NEW)] == ["group"] * 2
     known = (
         "select array_agg(identifier order by identifier) from private.group_participants where conversation_id = %s"
     )

@@ -13,7 +13,7 @@ from tests.support.cluster import TestCluster
 from tests.support.database import Db, become, become_postgres, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation, person_of
-from tests.support.world import BOB, CHANNEL, JOHN_DOE, MATTY
+from tests.support.world import BOB, CHANNEL, JOHN_DOE, MALLORY, MATTY, UNKNOWN_ID, WORKSPACE
 
 PHONE = "select phone from public.people where id = %s"
 ADD = """
@@ -84,6 +84,19 @@ def test_owners_who_leave_at_once_leave_one_behind(sessions: tuple[Db, Db]) -> N
     become(second, BOB)
     with pytest.raises(psycopg.Error, match="needs an owner"):
         finish_after(first, second, lambda: second.execute(leave, (team, BOB)))
+
+
+def test_invitation_is_used_by_one_of_two_at_once(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    become(first, MATTY)
+    token = value(first, "select public.create_invitation(%s)", WORKSPACE)["token"]
+    first.commit()
+    accept = "select public.accept_invitation(%s)"
+    become(first, MALLORY)
+    first.execute(accept, (token,))
+    become(second, UNKNOWN_ID)
+    with pytest.raises(psycopg.Error, match="was used"):
+        finish_after(first, second, lambda: second.execute(accept, (token,)))
 
 
 @pytest.mark.parametrize("name", ["Ann", None])

@@ -137,6 +137,12 @@ def test_open_invitations_are_paged_newest_first(db: Db) -> None:
     assert [each["id"] for each in call(db, "list_invitations", workspace_id=WORKSPACE).data] == made[2:]
 
 
+def test_plain_member_invites_no_user(db: Db) -> None:
+    for function in ("create_invitation", "list_invitations"):
+        assert call(db, function, BOB, workspace_id=WORKSPACE).error[:2] == (403, "forbidden")
+        assert call(db, function, MALLORY, workspace_id=WORKSPACE).error == (404, "workspace_not_found", "workspace_id")
+
+
 @pytest.mark.parametrize("who", [MATTY, BOB])
 def test_only_owners_delete_a_workspace(db: Db, who: str) -> None:
     make_admin(db, BOB)

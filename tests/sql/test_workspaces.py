@@ -640,6 +640,22 @@ def test_topic_of_a_workspace_carries_no_text_after_a_departure(db: Db) -> None:
     assert any(each.get("messages") for each in rows(db, payloads, topic))
 
 
+def test_each_departure_seals_its_workspace_for_a_token(db: Db) -> None:
+    other = call(db, "create_workspace", name="Other").data["id"]
+    made = new_connection(db, workspace_id=other)
+    db.execute("update private.settings set token_seconds = 600")
+    for who in (BOB, CAROL):
+        db.execute("delete from public.workspace_members where workspace_id = %s and user_id = %s", (WORKSPACE, who))
+        ((place, ends),) = rows(
+            db, "select workspace_id::text, sealed_until - clock_timestamp() from private.workspace_seals"
+        )
+        assert (place, 590 < ends.total_seconds() <= 600) == (WORKSPACE, True)
+        db.execute("update private.workspace_seals set sealed_until = now() + interval '1 minute'")
+    push(db, made, conversation(message("m1")))
+    (sent,) = rows(db, "select payload from realtime.messages where topic = %s", f"workspace:{other}")
+    assert len(sent["messages"]) == 1
+
+
 def test_retention_keeps_a_new_message_with_the_id_of_an_old_one(db: Db) -> None:
     made = new_connection(db)
     now = value(db, 'select to_char(now(), \'YYYY-MM-DD"T"HH24:MI:SS"Z"\')')

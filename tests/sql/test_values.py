@@ -1,0 +1,244 @@
+"""sql/015 to sql/104: functions that only compute, each with values at the edges of what it takes."""
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.database import Db, refused, rows, value
+
+UUID = "0a1b2c3d-1111-4222-8333-444455556666"
+TIMES = {
+    "2026-03-19T15:10:22Z": "2026-03-19T15:10:22.000Z",
+    "2026-03-19t15:10z": "2026-03-19T15:10:00.000Z",
+    "2026-03-19 15:10:22.123456789012": "2026-03-19T15:10:22.123Z",
+    "2026-03-19T15:10:22.1234567890123Z": None,
+    "2026-03-19T15:10:22+05:30": "2026-03-19T09:40:22.000Z",
+    "2026-03-19T15:10:22-0530": "2026-03-19T20:40:22.000Z",
+    "2026-03-19T15:10:22+05": "2026-03-19T10:10:22.000Z",
+    "2026-02-30T15:10:22Z": None,
+    "2026-03-19": None,
+    "0001-01-01T00:00:00Z": "0001-01-01T00:00:00.000Z",
+    "0001-01-01T00:00:00+01:00": None,
+    "9999-12-31T23:59:59.999999Z": "9999-12-31T23:59:59.999Z",
+    "9999-12-31T23:59:59.9999995Z": None,
+    "9999-12-31T23:59:59-01:00": None,
+    "10000-01-01T00:00:00Z": None,
+}
+DIGITS = "1" * 100
+VALUES: dict[str, dict[str, Any]] = {
+    "json": {
+        """private.scalar_text('{"a": {"b": 1}}', 'a')""": "{}",
+        "private.scalar_text('{\"a\": [1]}', 'a')": "[]",
+        "private.scalar_text('{\"a\": 1.0}', 'a')": "1.0",
+        "private.scalar_text('{\"a\": null}', 'a')": None,
+        **{
+            f"private.has_long_digits('{text}')": is_long
+            for text, is_long in {
+                '{"a": 1e100}': True,
+                '{"a": 1E+100}': True,
+                "[-1.5e-100]": True,
+                "[1,2E100]": True,
+                '{"a": 1e99}': False,
+                f"[{DIGITS}]": True,
+                f"[{DIGITS[1:]}]": False,
+            }.items()
+        },
+        **{
+            f"private.has_huge_number('{text}')": is_huge
+            for text, is_huge in {"9e999": False, "1e1000": True, "-1e1000": True, "1e-1000": False}.items()
+        },
+        r"""private.parse_json('{"a": "\\u0000 \\uDBFF\\uDFFF \\uDA00"}')""": {"a": "\ufffd \U0010ffff \ufffd"},
+    },
+    "requests": {
+        **{f"private.format_time(private.parse_timestamp('{text}'))": time for text, time in TIMES.items()},
+        f"private.is_uuid('{UUID.upper()}')": True,
+        f"private.is_uuid('{UUID}0')": False,
+        f"private.is_uuid('{UUID.replace('-', '')}')": False,
+        **{
+            f"private.parse_boolean('{{\"a\": {text}}}', 'a')": is_true
+            for text, is_true in {
+                "true": True, '"true"': True, '"1"': True, "1": True,
+                "false": False, '"false"': False, '"0"': False, "0": False, "null": False,
+            }.items()
+        },
+        "private.parse_integer('{\"a\": 999999999}', 'a', 0, 999999999, 5)": 999999999,
+        "private.parse_integer('{\"a\": \"007\"}', 'a', 0, 7, 5)": 7,
+        "private.parse_integer('{\"a\": null}', 'a', 0, 7, null)": None,
+        **{
+            f"private.is_about_data('{state}')": is_about
+            for state, is_about in {
+                "23505": True, "54000": True, "P0001": True, "PT404": True, "XX000": True,
+                "40001": False, "57014": False, "XX001": False,
+            }.items()
+        },
+        "private.is_service()": False,
+        f"private.lock_person(row('{UUID}', 'phone')::private.person_match)::text": None,
+    },
+    "national numbers": {
+        f"private.unify_number('{code}', '{given}')": found
+        for code, given, found in [
+            ("55", "3168887777", "31968887777"), ("55", "3158887777", "3158887777"),
+            ("52", "15512345678", "5512345678"), ("54", "91123456789", "1123456789"),
+            ("229", "97123456", "0197123456"), ("229", "17123456", "17123456"),
+            ("225", "20812345", "2120812345"), ("225", "30812345", "2130812345"), ("225", "20012345", "2520012345"),
+            ("225", "30012345", "2530012345"), ("225", "20312345", "2720312345"), ("225", "01123456", "0101123456"),
+            ("225", "43123456", "0143123456"), ("225", "44123456", "0544123456"), ("225", "46123456", "0546123456"),
+            ("225", "47123456", "0747123456"), ("225", "0712345678", "0712345678"), ("49", "97123456", "97123456"),
+        ]
+    },
+    "spellings": {
+        f"private.list_spellings('{code}', '{given}', {trunk})": sorted(found)
+        for code, given, trunk, found in [
+            ("55", "31988887777", "'0'", ["031988887777", "03188887777", "31988887777", "3188887777"]),
+            ("55", "3138887777", "null", ["3138887777"]),
+            ("52", "551234567", "null", ["551234567"]),
+            ("52", "5512345678", "null", [f"{prefix}5512345678" for prefix in ("", "01", "044", "045", "1")]),
+            ("54", "1123456789", "null", [
+                "1123456789", "111523456789", "112153456789", "112315456789", "91123456789"
+            ]),
+            ("225", "0707123456", "null", ["0707123456", "07123456"]),
+            ("229", "0197123456", "null", ["0197123456", "97123456"]),
+            ("375", "294911911", "'8'", ["294911911", "80294911911", "8294911911"]),
+            ("49", "1512345678", "'0'", ["01512345678", "1512345678"]),
+        ]
+    },
+    "readings": {
+        **{
+            f"to_jsonb(private.read_number((private.parse_phone('{text}', {home}))[1], {is_from_platform}))": {
+                "line": line, "digits": text.split()[0], "home_line": home_line, "is_complete": line is not None,
+                "is_national": not (line and is_from_platform), "extension": extension,
+            }
+            for text, home, is_from_platform, line, home_line, extension in [
+                ("15551234567", "null", False, "15551234567", None, None),
+                ("1555123456", "null", False, None, None, None),
+                ("4930123456", "null", True, "4930123456", None, None), ("4930123456", "null", False, None, None, None),
+                ("10001234567", "null", False, None, None, None),
+                ("0612345678 x5", "'FR'", False, None, "33612345678", "5"),
+            ]
+        },
+        "(private.parse_phone('0612345678', 'FQ'))[1].country_code": None,
+        **{
+            f"array(select key from private.list_phone_keys('{text}', null) as k order by key collate \"C\")":
+            keys.split()
+            for text, keys in {
+                "+298 201234": "c:298201234 d:298201234 phone:201234 s:201234",
+                "201234": "d:201234 phone:201234 w:201234",
+                "20123": "d:20123 phone:20123",
+                "+49 30 123456": "c:4930123456 d:4930123456 phone:123456 s:030123456 s:30123456 u:4930123456",
+                "030 1234567": "d:0301234567 phone:234567 t:0301234567 w:0301234567",
+                "030 123456": "d:030123456 phone:123456 w:030123456",
+            }.items()
+        },
+        **{
+            "array(select concat_ws(' ', rank, key, reason, extension) from unnest(private.list_match_keys("
+            f"'{platform}', row('{kind}', '{text}', '')::private.identifier, {home}, {is_exact})) as one"
+            ' order by rank, key collate "C")': keys
+            for platform, kind, text, home, is_exact, keys in [
+                ("signal", "phone", "0612345678", "'FR'", False, [
+                    "1 d:0612345678 phone", "2 c:33612345678 phone_national", "2 h:33612345678 phone_national",
+                    "2 s:0612345678 phone_national", "3 t:0612345678 phone_last_ten", "3 u:0612345678 phone_last_ten",
+                ]),
+                ("whatsapp", "phone", "33612345678", "null", False, [
+                    "1 c:33612345678 phone", "1 d:33612345678 phone", "2 h:33612345678 phone_national",
+                    "2 w:0612345678 phone_national", "2 w:612345678 phone_national", "3 t:3612345678 phone_last_ten",
+                ]),
+                ("signal", "phone", "612345678 x5", "null", False,
+                    ["1 d:612345678 phone 5", "2 s:612345678 phone_national 5"]),
+                ("signal", "phone", "+33612345678 x5", "null", True,
+                    ["1 c:33612345678 phone 5", "1 d:33612345678 phone 5"]),
+                ("telegram", "telegram_username", "ann", "null", True, []),
+                ("telegram", "telegram_username", "ann", "null", False, ["2 telegram_username::ann telegram_username"]),
+                ("telegram", "telegram_id", "5", "null", True, ["1 telegram_id::5 telegram_id"]),
+            ]
+        },
+    },
+    "previews": {
+        "private.message_preview(jsonb_build_object('content', repeat(' ', 200) || 'x'))": "x",
+        "private.message_preview('{\"deleted\": true, \"type\": \"image\"}')": "Deleted message",
+        "private.message_preview('{\"deleted\": false, \"type\": \"image\"}')": "Photo",
+    },
+    "identifiers": {
+        "private.phone_text('15551234567@c.us')": "+15551234567",
+        "private.phone_text('011 442079460958123')": "011442079460958123",
+        "private.phone_text('00 442079460958123')": "00442079460958123",
+        "private.phone_text('0 442079460958123')": None,
+        "private.phone_text('06 12 34 56 78')": "0612345678",
+        **{
+            f"private.identifier_value('{kind}', '{given}')": found
+            for kind, given, found in [
+                ("telegram_id", "1" * 16, "1" * 16), ("telegram_id", "1" * 17, None), ("telegram_id", "012345", None),
+                ("telegram_username", "T.me/Ann_Lee", "ann_lee"), ("telegram_username", "@ann", None),
+                ("telegram_username", "a" * 32, "a" * 32), ("telegram_username", "a" * 33, None),
+                ("whatsapp_lid", "137180000000000.1:3@lid", "137180000000000"), ("whatsapp_lid", "1234", None),
+                ("whatsapp_bsuid", "us.134", None), ("whatsapp_bsuid", "US." + "1" * 128, "US." + "1" * 128),
+                ("signal_uuid", UUID.upper(), UUID), ("email", "Ann@X.Example", "ann@x.example"),
+                ("email", "a@b.c", None),
+                ("wechat_openid", "a" * 5, None), ("wechat_openid", "a" * 64, "a" * 64),
+                ("wechat_unionid", "a" * 65, None),
+                ("phone", "(030) 12345", "(030) 12345"), ("pager", "1", None),
+            ]
+        },
+        **{
+            f"to_jsonb(private.identify('{platform}', '{text}')) - 'app'": {"kind": kind, "value": found}
+            for platform, text, kind, found in [
+                ("telegram", "9999999999", "telegram_id", "9999999999"),
+                ("telegram", "61712345678", "phone", "61712345678"),
+                ("telegram", " @ann_lee ", "telegram_username", "ann_lee"), ("whatsapp", UUID, "phone", None),
+                ("wechat", "x" * 28, "phone", None), ("wechat", "o" + "x" * 27, "wechat_openid", "o" + "x" * 27),
+                ("whatsapp", "1" * 14, "whatsapp_lid", "1" * 14), ("signal", "1" * 14, "phone", "1" * 14),
+                ("whatsapp", "12345@newsletter", None, None), ("signal", "US.134", "phone", None),
+            ]
+        },
+        **{
+            f"private.participant_key('{platform}', '{text}')": key
+            for platform, text, key in [
+                ("whatsapp", "15551234567", "phone:234567"), ("telegram", "6171234567", "telegram_id::6171234567"),
+                ("signal", "@ann_lee", None), ("telegram", "@ann_lee", "telegram_username::ann_lee"),
+                ("whatsapp", "15551234567@s.whatsapp.net", "phone:234567"), ("whatsapp", "group", None),
+            ]
+        },
+        "private.is_phone('whatsapp', '137180000000000@lid')": False,
+        "private.is_phone('whatsapp', 'group')": False,
+        "private.identifier_key('wechat_openid', 'oabcdef', 'wx1')": "wechat_openid:wx1:oabcdef",
+        "private.plain_digits('whatsapp', '8105551234567')": None,
+        "private.plain_digits('whatsapp', '1195551234')": None,
+        "private.plain_digits('whatsapp', '15551234567')": "15551234567",
+        "private.plain_digits('signal', '15551234567')": None,
+        "array(select extension from unnest(private.list_match_keys('signal', "
+        "row('phone', '+49 4333 633333 x5', '')::private.identifier, null, false)) group by 1)": ["5"],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", VALUES)
+def test_function_gives_its_value(db: Db, place: str) -> None:
+    # Another time zone changes nothing, and the order of spellings is free.
+    db.execute("set local timezone = 'Asia/Tokyo'")
+    found = {expression: value(db, f"select {expression}") for expression in VALUES[place]}
+    if place == "spellings":
+        found = {expression: sorted(spellings) for expression, spellings in found.items()}
+    assert found == VALUES[place]
+
+
+def test_id_has_its_version_and_the_time_now(db: Db) -> None:
+    # The clock goes on within a transaction, and now() does not.
+    db.execute("do $$ begin while clock_timestamp() < now() + interval '2 ms' loop end loop; end $$")
+    before, made, after = rows(
+        db,
+        """
+        select floor(extract(epoch from clock_timestamp()) * 1000)::text union all
+        select private.generate_id()::text union all
+        select ceil(extract(epoch from clock_timestamp()) * 1000)::text
+        """,
+    )
+    assert int(before) <= int(made.replace("-", "")[:12], 16) <= int(after)
+    assert made[14] == "7"
+
+
+@pytest.mark.parametrize(
+    "text", ["0.5", "1e3", "-1", "1000000000", '""', '"1 "', '"1x"', "true", "[]", "{}"], ids=lambda text: text
+)
+def test_number_of_another_form_is_refused(db: Db, text: str) -> None:
+    error = refused(db, "select private.parse_integer(%s, 'a', 0, 7, 5)", f'{{"a": {text}}}', by=psycopg.Error)
+    assert (error.sqlstate, error.message_detail, error.column_name) == ("PT400", "invalid_field", "a")
