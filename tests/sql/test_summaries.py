@@ -387,6 +387,20 @@ def test_count_must_be_a_whole_number_from_1_to_10000(db: Db, count: object) -> 
     assert begin(db, messageCount=count).error == (400, "invalid_field", "messageCount")
 
 
+def test_summary_is_found_by_members_and_leased_once(db: Db) -> None:
+    task = begin(db).data
+    finish(db, task, answer=ANSWER)
+    expire(db)
+    seq = value(db, "select last_seq from private.summaries where id = %s", task["id"])
+    asked = (CHANNEL, None, seq, 0, SERVICE["model"], 1)
+    find = "select answer is not null from private.find_summary(%s, %s, %s, %s, %s, %s)"
+    for user_id, may in ((BOB, True), (MALLORY, False)):
+        become(db, user_id)
+        assert value(db, find, *asked) == may
+        become_postgres(db)
+    assert value(db, "select lease from private.lease_summary(%s, %s, %s, %s, %s, %s, 60)", *asked) is None
+
+
 def test_missing_channel_is_rejected(db: Db) -> None:
     assert begin(db, channel_id=None).error == (400, "missing_field", "channel_id")
     assert begin(db, channel_id="general").error == (400, "invalid_field", "channel_id")
