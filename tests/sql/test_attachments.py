@@ -449,6 +449,26 @@ def test_service_may_attach_files(db: Db) -> None:
     db.execute(STORE, (file["path"], None, METADATA))
     [file] = call(db, "finish_upload", conversation_id=CHANNEL, files=[file])["files"]
     assert value(db, "select uploaded_by from public.attachments where id = %s", file["id"]) is None
+    other = add_channel(db, "other", [CAROL])
+    insert = "insert into public.messages (channel_id, user_id, content, attachments) values (%s, %s, 'x', %s)"
+    assert db.execute(insert, (other, CAROL, json.dumps([{"id": file["id"]}]))).rowcount == 1
+
+
+def test_file_counts_in_its_own_place_only(db: Db) -> None:
+    db.execute("insert into storage.buckets (id, name) values ('other', 'other')")
+    file = upload(db, BOB)
+    db.execute(POST, (CHANNEL, json.dumps([{"id": file["id"]}])))
+    become_postgres(db)
+    hidden = add_channel(db, "hidden", [CAROL])
+    mine = str(uuid.uuid4())
+    copies = [f"{hidden}/{file['id']}", f"{CHANNEL.upper()}/{file['id']}"]
+    become_service(db)
+    db.execute(STORE.replace("'attachments'", "'other'"), (f"{CHANNEL}/{mine}", BOB, METADATA))
+    for path in copies:
+        db.execute(STORE, (path, BOB, METADATA))
+    request = json.dumps({"conversation_id": CHANNEL, "files": [{"id": mine, "name": "x"}]})
+    assert code(db, "select public.finish_upload(%s::jsonb)", request) == ("PT404", "file_not_found")
+    assert [visible(db, BOB, {**file, "path": path})[1] for path in (*copies, file["path"])] == [0, 0, 1]
 
 
 def test_storage_policies_evaluate_the_caller_once_per_query(db: Db) -> None:
@@ -541,6 +561,14 @@ def test_attached_file_stays_until_its_message_is_deleted(db: Db) -> None:
     assert swept(db) == {two["path"], upper["path"]}
     db.execute("delete from public.messages where id = %s", (again,))
     assert swept(db) == {one["path"], two["path"], upper["path"]}
+
+
+def test_file_goes_with_its_last_message_only(db: Db) -> None:
+    one, two = upload(db, BOB), upload(db, BOB)
+    first, _ = say(db, {"id": one["id"]}), say(db, {"id": two["id"]})
+    become_postgres(db)
+    db.execute("delete from public.messages where id = %s", (first,))
+    assert rows(db, "select id::text from public.attachments where id = any(%s)", [one["id"], two["id"]]) == [two["id"]]
 
 
 def test_files_are_swept_with_their_channel(db: Db) -> None:

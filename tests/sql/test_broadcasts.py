@@ -134,6 +134,9 @@ def test_deleted_channel_broadcasts_its_deletion_as_last_event(db: Db) -> None:
     ((event, payload),) = broadcasts(db, TOPIC)
     assert event == "channel.deleted"
     assert payload == {"channel_id": CHANNEL, "created_at": payload["created_at"]} | numbered(seq)
+    empty = add_channel(db, "empty", [MATTY])
+    db.execute("delete from public.channels where id = %s", (empty,))
+    assert broadcasts(db, f"channel:{empty}")[-1][0] == "channel.deleted"
 
 
 def test_failed_broadcast_loses_no_message(cluster: TestCluster, fresh_database: str) -> None:

@@ -208,6 +208,20 @@ def test_edit_shows_a_pin_whose_event_was_deleted(db: Db) -> None:
     assert before[0][1]["metadata"]["pinned_by"] == MATTY
 
 
+def test_event_shows_the_text_of_its_time(db: Db) -> None:
+    sent = send(db, "first")
+    since = last_seq(db) - 1
+    db.execute("alter table public.messages disable trigger user")
+    db.execute("update public.messages set content = 'third', updated_at = now() + '2 h' where id = %s", (sent,))
+    edit = """
+        insert into public.message_edits (message_id, version, content, written_at, replaced_at)
+        values (%s, %s, %s, now() + %s::interval, now() + %s::interval)
+        """
+    for version, content, written, replaced in ((2, "second", "1 h", "2 h"), (1, "first", "-1 h", "1 h")):
+        db.execute(edit, (sent, version, content, written, replaced))
+    assert caught_up(db, since)[0][1]["content"] == "first"
+
+
 @pytest.mark.parametrize("user_id", [MALLORY, UNKNOWN_ID])
 def test_non_members_get_404(db: Db, user_id: str) -> None:
     reply = call(db, "list_channel_events", user_id, channel_id=CHANNEL)

@@ -561,6 +561,13 @@ def test_metrics_report_the_last_clean_up(db: Db) -> None:
     db.execute("update private.clean_ups set finished_at = null where true")
     assert measured(db)["threadline_clean_up_age_seconds", None] == -1
     clean(db)
+    ingest(db, conversation(message("1")))
+    ingest(db, conversation(message("2")))
+    db.execute(
+        "update private.word_backlog set created_at = now() - (1 + change_id - (select min(change_id) from"
+        " private.word_backlog)) * interval '1 minute'"
+    )
+    assert measured(db)["threadline_search_backlog_seconds", None] >= 120
     assert -1 < measured(db)["threadline_clean_up_age_seconds", None] <= 0
     assert measured(db)["threadline_database_bytes", None] > 1_000_000
 

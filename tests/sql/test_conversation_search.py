@@ -211,6 +211,16 @@ def test_pages_of_hits_follow_rank_and_then_time(db: Db, user_id: str | None) ->
             assert reply.meta["total"] == len(expected)
 
 
+def test_equal_hits_are_sorted_by_conversation(db: Db) -> None:
+    for external_id, names in (("a", "13"), ("b", "24")):
+        ingest(db, conversation(*(message(name, content="zebra") for name in names), external_id=external_id))
+    index(db)
+    first, second = sorted(
+        (str(read_conversation(db, name)["id"]), names) for name, names in (("a", "13"), ("b", "24"))
+    )
+    assert found(db, "zebra") == [*first[1], *second[1]]
+
+
 @pytest.mark.parametrize("type_", ["image", "audio", "video", "file"])
 def test_message_with_media_has_a_file(db: Db, type_: str) -> None:
     ingest(db, conversation(message("m1", type=type_, content="zebra"), message("m2", content="zebra")))

@@ -38,6 +38,9 @@ def test_transcript_names_both_sides(db: Db) -> None:
             participant_name="Ann",
         ),
     )
+    db.execute(
+        "update public.conversation_messages set received_at = now() + interval '1 hour' where external_id = 'm1'"
+    )
     reply = begin(db)
     assert reply.status == 201
     assert [[line[field] for field in ("id", "parent_id", "author", "content")] for line in reply.data["messages"]] == [

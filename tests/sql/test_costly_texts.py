@@ -207,7 +207,12 @@ def test_files_of_a_conversation_that_fails_stop_no_other(db: Db) -> None:
         db, "private.settle_media(uuid[],integer)", "p_ids is null or cardinality(p_ids) > 1", "division_by_zero"
     )
     assert value(db, "select private.settle_all_media(100)") == ""
-    assert "late_matches" in value(db, "select private.clean_up(100)")
+    ingest(db, conversation(message()))
+    db.execute(
+        "insert into private.late_matches (conversation_id, workspace_id)"
+        " select id, workspace_id from public.conversations where external_conversation_id = 'chat'"
+    )
+    assert value(db, "select private.clean_up(100)")["late_matches"] == 1
 
 
 def test_message_that_cannot_be_rendered_stops_no_other(db: Db) -> None:

@@ -238,3 +238,99 @@ def test_owner_gets_a_share_of_the_workers(yard: Yard, held: str) -> None:
     assert {
         owner: count for owner in (MATTY, BOB) if (count := [owners[twin] for twin in claimed].count(owner))
     } == shares
+
+
+@pytest.mark.parametrize(
+    ("waits", "most", "claimed"),
+    [
+        # A queue that is not due takes no place in the limit.
+        ({(TWIN, CHANNEL): 5, "second": 4, "twin": -60, "other": -60}, 2, [(TWIN, CHANNEL), "second"]),
+        # Each owner comes before the second queue of one.
+        ({(TWIN, CHANNEL): 9, "second": 8, "twin": -60, "other": 1}, 2, [(TWIN, CHANNEL), "other"]),
+        # The longest wait comes first.
+        ({(TWIN, CHANNEL): 1, "second": 3, "twin": 2, "other": -60}, 9, ["second", "twin"]),
+        ({(TWIN, CHANNEL): 3, "second": 1, "twin": 2, "other": 9}, 9, [(TWIN, CHANNEL), "twin", "other"]),
+    ],
+    ids=["others wait", "in turns", "one owner", "two owners"],
+)
+def test_longest_wait_is_served_first(yard: Yard, waits: dict[Any, int], most: int, claimed: list[Any]) -> None:
+    other, twin, second = yard.neighbours
+    names = {(TWIN, CHANNEL): (TWIN, CHANNEL), "second": second, "twin": twin, "other": other}
+    yard.db.execute("update private.settings set user_max_deliveries = 2")
+    due = "update private.twin_queues set due_at = now() - %s * interval '1m' where (ai_twin_id, channel_id) = (%s, %s)"
+    for name, minutes in waits.items():
+        yard.db.execute(due, (minutes, *names[name]))
+    found = [
+        (delivery["headers"]["threadline-twin"], json.loads(delivery["body"])["channel_id"])
+        for delivery in claim(yard.db, limit=most)
+    ]
+    assert sorted(found) == sorted(names[name] for name in claimed)
+
+
+# What happens during an attempt, its error and status, and what is known afterwards: the state, status and error of the
+# delivery, when the queue is due (in minutes, None: never), and until when it is slow.
+THIS, NEXT = "id = %(id)s", "id <> %(id)s and state = 'pending'"
+ENDS: dict[str, tuple[str, str | None, int | None, tuple[Any, ...]]] = {
+    "success": ("", None, 204, ("delivered", 204, None, 0, None)),
+    "no answer": ("", "no", None, ("pending", None, "no", 1, None)),
+    "an error after a good status": ("", "late", 200, ("pending", 200, "late", 1, None)),
+    "a long error": ("", "x" * 300, 500, ("pending", 500, "x" * 200, 1, None)),
+    "the last of the queue": (
+        f"update public.twin_deliveries set state = 'dead', finished_at = now() where {NEXT}",
+        None,
+        200,
+        ("delivered", 200, None, None, None),
+    ),
+    "an end before": (
+        f"update public.twin_deliveries set state = 'dead', finished_at = now() where {THIS}",
+        None,
+        200,
+        ("dead", 500, "old", 0, None),
+    ),
+    "a slow answer": (
+        "update private.twin_queues set leased_at = now() - interval '3 seconds'",
+        None,
+        200,
+        ("delivered", 200, None, 0, 1),
+    ),
+    "a slow answer before": (
+        "update private.twin_queues set slow_until = now() + interval '5 minutes'",
+        None,
+        200,
+        ("delivered", 200, None, 0, 5),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_end_of_an_attempt_decides_what_follows(yard: Yard, name: str) -> None:
+    change, error, status, expected = ENDS[name]
+    yard.db.execute("update private.settings set twin_retry_seconds = 60")
+    delivery = take(yard.db)
+    id_ = {"id": delivery["id"]}
+    yard.db.execute("update public.twin_deliveries set last_status = 500, last_error = 'old' where id = %(id)s", id_)
+    if change:
+        yard.db.execute(change, id_)
+    assert finish(yard.db, delivery, error, status) == (None if name == "an end before" else expected[0])
+    after = """
+        select state, last_status, last_error, ceil(extract(epoch from due_at - now()) / 60)::integer,
+            ceil(extract(epoch from slow_until - now()) / 60)::integer
+        from public.twin_deliveries as delivery inner join private.twin_queues using (ai_twin_id, channel_id)
+        where delivery.id = %s and lease is null
+        """
+    assert rows(yard.db, after, delivery["id"]) == [expected]
+
+
+def test_queue_without_a_delivery_is_idle(yard: Yard) -> None:
+    yard.db.execute("delete from public.twin_deliveries where state = 'pending' and ai_twin_id = %s", (TWIN,))
+    assert TWIN not in [delivery["headers"]["threadline-twin"] for delivery in claim(yard.db)]
+    idle = "select lease, leased_at, due_at from private.twin_queues where ai_twin_id = %s"
+    assert rows(yard.db, idle, TWIN) == [(None, None, None)] * 2
+
+
+def test_waits_of_deliveries_differ(db: Db) -> None:
+    db.execute("update private.settings set twin_retry_seconds = 60")
+    query = "select array_agg(extract(epoch from private.retry_delay(%s))::float) from generate_series(1, 20)"
+    for attempts, longest in ((1, 60), (2, 240), (2000, 3600)):
+        waits = value(db, query, attempts)
+        assert longest / 2 <= min(waits) < max(waits) <= longest

@@ -111,6 +111,25 @@ def test_participants_end_at_five(db: Db) -> None:
     assert len(shown(db, root)["participants"]) == 5
 
 
+def test_thread_shows_its_newest_thousand_replies(db: Db) -> None:
+    root = send(db, "root")
+    db.execute("alter table public.messages disable trigger user")  # a thousand replies would take seconds
+    # The times run backwards, so only the numbers tell which replies are the newest.
+    insert = """
+        insert into public.messages (
+            channel_id, workspace_id, thread_id, parent_message_id, user_id, content, seq, created_at
+        )
+        select root.channel_id, root.workspace_id, root.id, root.id,
+            (case when n < 3 then %s when n = 3 then %s else %s end)::uuid, 'x', root.seq + n,
+            now() - n * interval '1 second'
+        from public.messages as root, generate_series(1, 1002) as n
+        where root.id = %s
+        """
+    db.execute(insert, (MATTY, CAROL, BOB, root))
+    found = call(db, "get_message", BOB, id=root).data
+    assert (found["reply_count"], [each["user_id"] for each in found["participants"]]) == (1000, [BOB, CAROL])
+
+
 def test_erased_root_frees_its_replies(db: Db, thread: dict[str, str]) -> None:
     db.execute("delete from public.messages where id = %s", (thread["root"],))
     assert contents(db, roots_only=True, limit=2) == ["second", "first"]

@@ -1,5 +1,6 @@
 """A user's own side: read markers, mentions, the list of channels, events of the user."""
 
+from datetime import timedelta
 from itertools import permutations
 from typing import Any
 
@@ -147,6 +148,15 @@ def test_list_shows_channel_state_and_last_message(db: Db) -> None:
     assert mine(db, BOB)["last_message"]["id"] != message
 
 
+def test_list_shows_the_first_ten_members(db: Db) -> None:
+    ids = [f"00000000-0000-4000-8000-0000000000{number:02}" for number in range(11)]
+    db.execute("insert into auth.users (id, email) select id, id || '@a.example' from unnest(%s::uuid[]) as id", (ids,))
+    added = "insert into public.channel_members (channel_id, user_id, created_at) values (%s, %s, now() - %s)"
+    with db.cursor() as cursor:
+        cursor.executemany(added, [(CHANNEL, id_, timedelta(hours=at)) for at, id_ in enumerate(ids)])
+    assert [member["user_id"] for member in mine(db, BOB)["members"]] == ids[:10]
+
+
 def test_list_puts_pinned_first_then_the_newest(db: Db) -> None:
     first, second, third = (add_channel(db, name, [MATTY, BOB]) for name in "abc")
     send(db, "newest", MATTY, first)
@@ -195,6 +205,8 @@ def test_mentions_become_rows_and_counts(db: Db) -> None:
     assert counts(db, BOB) == (1, 1)
     assert counts(db, CAROL) == (1, 1)
     assert counts(db, MATTY) == (0, 0)
+    mark_read(db, BOB, last_seq(db))
+    assert counts(db, BOB) == (0, 0)
 
 
 def test_twin_of_another_channel_is_not_mentioned(db: Db) -> None:

@@ -55,4 +55,4 @@ def test_each_named_argument_reaches_its_field(db: Db) -> None:
         called[name] = db.execute(query, texts).fetchone()[0]
         wanted[name] = {RENAMED.get(argument, argument): each for argument, each in given.items()}
     assert called == wanted
-    assert len(called) >= 30
+    assert len(called) == 40

@@ -7,7 +7,7 @@ import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege
 
 from tests.support.calls import call
-from tests.support.database import Db, lift_request_limit, refused, rows, value
+from tests.support.database import Db, become, lift_request_limit, refused, rows, value
 from tests.support.event_log import inconsistencies
 from tests.support.world import BOB, CHANNEL, MATTY, MESSAGE, UNKNOWN_ID
 
@@ -29,7 +29,8 @@ def test_every_answer_reports_the_remaining_requests(db: Db) -> None:
     assert [reply.status for reply in replies] == [200, 404, 400]
     assert [reply.headers["ratelimit-remaining"] for reply in replies] == ["2", "1", "0"]
     assert {reply.headers["ratelimit-limit"] for reply in replies} == {"3"}
-    assert all(1 <= int(reply.headers["ratelimit-reset"]) <= 60 for reply in replies)
+    left = "select ceil(extract(epoch from date_trunc('minute', now()) + interval '1 minute' - now()))::text"
+    assert {reply.headers["ratelimit-reset"] for reply in replies} == {value(db, left)}
 
 
 def test_request_over_the_limit_is_rejected_unexecuted(db: Db) -> None:
@@ -78,6 +79,8 @@ def test_count_of_a_later_minute_is_respected(db: Db, ahead: str, status: int) -
     limit(db, 1)
     call(db, "get_message", id=MESSAGE)
     db.execute("update private.request_counts set minute = minute + %s::interval", (ahead,))
+    become(db, MATTY)
+    assert value(db, "select private.is_used_up()") == (status == 429)
     assert call(db, "get_message", id=MESSAGE).status == status
 
 
@@ -86,6 +89,7 @@ def test_count_of_the_next_minute_goes_on(db: Db) -> None:
     call(db, "get_message", id=MESSAGE)
     db.execute("update private.request_counts set minute = minute + interval '1 minute'")
     assert call(db, "get_message", id=MESSAGE).headers["ratelimit-remaining"] == "1"
+    assert rows(db, "select minute > now() from private.request_counts") == [True]
 
 
 def test_request_over_the_limit_at_the_end_is_rolled_back(db: Db) -> None:
@@ -152,6 +156,7 @@ def test_keys_of_other_users_and_routes_are_independent(db: Db) -> None:
     assert len({reply.data["id"] for reply in replies}) == 3
     for who, reply in zip((MATTY, BOB), replies, strict=False):
         assert call(db, "create_message", who, key="k", **CREATE).data == reply.data
+    assert call(db, "reply_to_message", MATTY, key="k", id=MESSAGE, content="once").data == replies[2].data
 
 
 def test_failed_request_may_be_retried_with_its_key(db: Db) -> None:

@@ -78,6 +78,16 @@ def test_each_kind_has_its_own_days(db: Db, ingested: int | None, written: int |
     assert (removed["conversation_messages"], removed["messages"]) == (gone, 2 * (3 - len(said)))
 
 
+def test_round_counts_the_rows_of_all_workspaces(db: Db) -> None:
+    plant(db)
+    keep(db, conversation_days=10, channel_days=10)
+    db.execute("update public.workspaces set conversation_days = 10, channel_days = 10 where id = %s", (WORKSPACE,))
+    # Comes last.
+    db.execute("insert into private.retention_rounds (workspace_id, visited_at) values (%s, now())", (WORKSPACE,))
+    removed = value(db, "select private.clean_up()")
+    assert (removed["conversation_messages"], removed["messages"]) == (5, 6)
+
+
 def test_round_with_a_limit_takes_the_oldest_first(db: Db) -> None:
     plant(db)
     keep(db, channel_days=1)

@@ -7,8 +7,17 @@ import pytest
 
 from tests.support.calls import ask, call, send
 from tests.support.cluster import TestCluster
-from tests.support.database import Db, become, become_postgres, lift_request_limit, rows, value
-from tests.support.world import MATTY
+from tests.support.database import (
+    Db,
+    add_channel,
+    become,
+    become_postgres,
+    become_service,
+    lift_request_limit,
+    rows,
+    value,
+)
+from tests.support.world import BOB, MALLORY, MATTY
 
 LANGUAGES = {
     "channel": "update public.channels set language = %s",
@@ -150,6 +159,24 @@ def test_language_of_a_channel_comes_before_its_workspace(db: Db) -> None:
     set_language(db, "channel", "de")
     db.execute(LANGUAGES["workspace"], ("ru",))
     found(db, "Haus", ["*viele H\u00e4user"])
+
+
+def stemmers(db: Db, user_id: str | None, channel_id: str | None) -> list[str]:
+    become(db, user_id) if user_id else become_service(db)
+    found = value(db, "select private.list_stemmers(%s)::text[]", channel_id)
+    become_postgres(db)
+    return sorted(name.removesuffix("_stem") for name in found)
+
+
+def test_search_stems_the_languages_of_most_channels(db: Db) -> None:
+    tags = ["sv", "sv", "de", "es", "fr", "it", "nl"]
+    channels = [add_channel(db, tag, [MALLORY]) for tag in tags]
+    for channel_id, tag in zip(channels, tags, strict=True):
+        db.execute("update public.channels set language = %s where id = %s", (tag, channel_id))
+    assert rows(db, "select from private.language_backlog where channel_id = any(%s)", channels) == []
+    assert stemmers(db, MALLORY, None) == ["dutch", "english", "french", "german", "swedish"]
+    assert stemmers(db, None, channels[0]) == stemmers(db, MALLORY, channels[0]) == ["english", "swedish"]
+    assert stemmers(db, BOB, channels[0]) == stemmers(db, BOB, None) == ["english"]
 
 
 def waiting(db: Db) -> float:

@@ -145,6 +145,39 @@ def test_count_reaches_beyond_the_recent_messages(db: Db) -> None:
     assert begin(db, messageCount=10_000).data["scope"]["messageCount"] == 4
 
 
+@pytest.mark.parametrize(
+    ("sizes", "age", "bytes_", "shown"),
+    [
+        ([1] * 51, 2, 100, (50, 0, False)),
+        ([1] * 51, 0, 100, (51, 0, False)),
+        ([10, 10, 10], 0, 20, (2, 1, True)),
+        ([10, 10], 0, 20, (2, 0, False)),
+        ([10, 10], 0, 19, (1, 1, True)),
+        ([20], 0, 19, (1, 0, True)),
+    ],
+    ids=["old", "recent", "full", "just fits", "a byte too many", "one too long"],
+)
+def test_transcript_holds_the_newest_that_fit(
+    db: Db, sizes: list[int], age: int, bytes_: int, shown: tuple[int, int, bool]
+) -> None:
+    query = """
+        select private.render_transcript(array(
+            select (place, null, 'a', now() - make_interval(days => %s), repeat('x', size))::private.transcript_line
+            from unnest(%s::integer[]) with ordinality as line (size, place) order by place
+        ), 0, %s, 1)
+        """
+    found = value(db, query, age, sizes, bytes_)
+    assert [each["id"] for each in found["messages"]] == [str(place) for place in range(shown[0], 0, -1)]
+    scope = found["scope"]
+    assert (scope["messageCount"], scope["omittedCount"], scope["truncated"]) == shown
+
+
+def test_transcript_ends_at_its_event(db: Db) -> None:
+    first, _ = send(db, "first"), send(db, "second")
+    seq = value(db, "select seq from public.messages where id = %s", first)
+    assert rows(db, "select id from unnest(private.list_channel_lines(%s, %s, 1))", CHANNEL, seq) == [first]
+
+
 def test_newest_message_is_cut_to_the_limit(db: Db) -> None:
     db.execute("update private.settings set summary_max_bytes = 10")
     sent = send(db, "x" * 8 + "\u20ac" * 10_000)
@@ -352,6 +385,20 @@ def test_former_member_gets_no_cached_summary(db: Db) -> None:
 @pytest.mark.parametrize("count", [0, -1, 10_001, 1.5, "many", True, [], {}], ids=str)
 def test_count_must_be_a_whole_number_from_1_to_10000(db: Db, count: object) -> None:
     assert begin(db, messageCount=count).error == (400, "invalid_field", "messageCount")
+
+
+def test_summary_is_found_by_members_and_leased_once(db: Db) -> None:
+    task = begin(db).data
+    finish(db, task, answer=ANSWER)
+    expire(db)
+    seq = value(db, "select last_seq from private.summaries where id = %s", task["id"])
+    asked = (CHANNEL, None, seq, 0, SERVICE["model"], 1)
+    find = "select answer is not null from private.find_summary(%s, %s, %s, %s, %s, %s)"
+    for user_id, may in ((BOB, True), (MALLORY, False)):
+        become(db, user_id)
+        assert value(db, find, *asked) == may
+        become_postgres(db)
+    assert value(db, "select lease from private.lease_summary(%s, %s, %s, %s, %s, %s, 60)", *asked) is None
 
 
 def test_missing_channel_is_rejected(db: Db) -> None:
