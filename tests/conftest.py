@@ -29,6 +29,7 @@ def pytest_configure() -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option of `make check`."""
     parser.addoption("--fast", action="store_true", help="run the fast half of the tests only")
+    parser.addoption("--accept", action="store_true", help="write what tests/transcript sees")
 
 
 def pytest_report_header() -> str:

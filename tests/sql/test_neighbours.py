@@ -16,6 +16,7 @@ from tests.support.world import API_KEY, BOB, CHANNEL, MALLORY, MATTY, TWIN, WHA
 
 STORE = "insert into storage.objects (bucket_id, name, owner_id, metadata) values ('attachments', %s, %s, %s)"
 LATER = "2026-02-03T10:00:00Z"
+OTHER = "07be4000-0000-4000-8000-000000000005"  # a user of a workspace of Mallory
 
 
 class Plot(NamedTuple):
@@ -135,14 +136,14 @@ def garden(postgres_url: str) -> Iterator[Garden]:
     """Plant everything in a transaction that never commits."""
     with psycopg.connect(postgres_url) as db:
         lift_request_limit(db)
-        user = "insert into auth.users (id, email, aud, role) values (gen_random_uuid(), %s, %s, %s) returning id::text"
-        other = value(db, user, "other@x.example", "authenticated", "authenticated")
+        user = "insert into auth.users (id, email, aud, role) values (%s, %s, 'authenticated', 'authenticated')"
+        db.execute(user, (OTHER, "other@x.example"))
         become(db, MALLORY)
         apart = value(db, "select public.create_workspace('Apart') ->> 'id'")
         connect = "select public.create_messaging_connection('whatsapp', 'third', %s) ->> 'api_secret'"
         secret = value(db, connect, apart)
         become_postgres(db)
-        db.execute("insert into public.workspace_members (workspace_id, user_id) values (%s, %s)", (apart, other))
+        db.execute("insert into public.workspace_members (workspace_id, user_id) values (%s, %s)", (apart, OTHER))
         second, third = (
             value(
                 db,
@@ -152,12 +153,12 @@ def garden(postgres_url: str) -> Iterator[Garden]:
             for place in ((WORKSPACE, MATTY), (apart, MALLORY))
         )
         join = "insert into public.channel_members (channel_id, user_id) values (%s, %s)"
-        for place in ((second, BOB), (third, other)):
+        for place in ((second, BOB), (third, OTHER)):
             db.execute(join, place)
         grounds = [
             Ground(WORKSPACE, MATTY, CHANNEL, MATTY, BOB, WHATSAPP[1], API_KEY),
             Ground(WORKSPACE, MATTY, second, MATTY, BOB, WHATSAPP[1], API_KEY),
-            Ground(apart, apart, third, MALLORY, other, "third", secret),
+            Ground(apart, apart, third, MALLORY, OTHER, "third", secret),
         ]
         mine, sibling = plant(db, grounds[0], "a", 11), plant(db, grounds[0], "b", 12)
         cousin, alien = plant(db, grounds[1], "c", 13), plant(db, grounds[2], "a", 11)
@@ -168,7 +169,7 @@ def garden(postgres_url: str) -> Iterator[Garden]:
         # What this transaction made counts as new, and a new conversation has no next version.
         db.execute("update public.conversations set created_at = created_at - interval '1 day'")
         fire_deferred_triggers(db)
-        far = [*alien.ids, third, apart, other]
+        far = [*alien.ids, third, apart, OTHER]
         neighbours = {
             "channel": [*sibling.ids, *cousin.ids, *far],
             "workspace": [*cousin.ids, second, *far],
