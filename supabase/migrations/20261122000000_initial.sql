@@ -7972,7 +7972,9 @@ update loses its id.';
 
 -- enable_seqscan, because an ingest looks everything up by keys. The planner would read a nearly empty table whole, and
 -- the session would keep that plan (decision 0003). jit, because the planner overestimates updates, and compiling their
--- statements takes ten times as long as running them.
+-- statements takes ten times as long as running them. It asks paths (@?) and not queries, because each query starts an
+-- executor.
+-- record_given_identifiers is left out where new conversations say all that the request says.
 create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
@@ -7983,7 +7985,6 @@ as $$
 declare
     v_conversations private.ingest_conversation[] := private.read_conversations(p_source, p_conversations);
     v_ids uuid[] := private.find_conversations(p_source, v_conversations);
-    -- Paths and not queries here and below, because each query starts an executor.
     v_has_updates boolean := p_conversations @? '$[*] ? (@.updates.type() == "array")';
     v_messages private.ingest_message[];
     v_updates private.ingest_update[] := '{}'::private.ingest_update[];
@@ -8025,16 +8026,14 @@ begin
             when v_has_only_new then private.list_summaries(v_existing, v_participants, v_now) else '{}'
         end);
     end if;
-    -- A request with new conversations only says nothing else about them, unless it names identifiers or one twice.
     if v_existing <> '{}' or not v_has_only_new or p_conversations @? '$[*].identifiers' then
         v_changed := v_changed || private.record_given_identifiers(p_source.platform, v_conversations, v_ids);
     end if;
     if p_conversations @? '$[*] ? (@.kind == "group")' then
         v_changed := v_changed || private.record_group_participants(p_conversations, v_messages, v_ids);
     end if;
-    if private.has_names(p_source, v_created) then
-        perform private.record_names(p_source, p_conversations, v_conversations, v_messages, v_updates, v_ids);
-    end if;
+    perform private.record_names(p_source, p_conversations, v_conversations, v_messages, v_updates, v_ids)
+    where private.has_names(p_source, v_created);
     v_results := private.list_results(v_conversations, v_ids, v_created, case
         when v_has_only_new then private.store_new_messages(p_source, v_conversations, v_messages, v_ids, v_now)
         else private.add_messages(p_source, v_conversations, v_messages, v_updates, v_ids, v_existing)
