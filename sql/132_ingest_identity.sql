@@ -140,7 +140,7 @@ comment on function private.record_group_participants(jsonb, private.ingest_mess
 The caller has locked the conversations.';
 
 create function private.record_given_identifiers(
-    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[], p_is_all_new boolean
+    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[]
 ) returns uuid[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -149,13 +149,6 @@ declare
     v_ids uuid[];
     v_identifiers private.identifier[];
 begin
-    -- New conversations say all that the request says, unless it names one twice or has the field identifiers.
-    if p_is_all_new and (
-        select count(distinct given.external_id collate "C") = count(*) and bool_and(given.identifiers = '{}')
-        from unnest(p_conversations) as given
-    ) then
-        return '{}'::uuid[];
-    end if;
     -- Most requests say nothing that the conversation does not say itself.
     select array_agg(given.id), array_agg(given.identifier)
     into v_ids, v_identifiers
@@ -177,6 +170,6 @@ begin
     return private.record_identifiers(v_ids, v_identifiers);
 end
 $$;
-comment on function private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean) is
+comment on function private.record_given_identifiers(text, private.ingest_conversation[], uuid[]) is
 'Keeps what a request says about participants and their conversations do not show. Returns the changed conversations.
 The caller has locked the rows.';

@@ -253,7 +253,13 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if p_created <> '{}' and exists (
+    -- The first for a request whose names were separated since it was read, the second for names that came since.
+    if current_setting('threadline.has_names', true) is distinct from 'on' and not exists (
+        select from private.conversation_aliases as alias
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+    ) then
+        return false;
+    elsif p_created <> '{}' and exists (
         select from private.conversation_aliases as alias
         inner join public.conversations as conversation
             on alias.conversation_id = conversation.id and conversation.user_id = p_source.user_id
@@ -263,11 +269,7 @@ begin
     ) then
         raise serialization_failure using message = 'A conversation was continued during the request. Send it again.';
     end if;
-    -- The first for a request whose names were separated since it was read, the second for names that came since.
-    return current_setting('threadline.has_names', true) = 'on' or exists (
-        select from private.conversation_aliases as alias
-        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
-    );
+    return true;
 end
 $$;
 comment on function private.has_names(private.ingest_source, jsonb) is

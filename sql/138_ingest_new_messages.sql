@@ -2,31 +2,6 @@
 -- and one plain insert.
 -- Promise: the result is the same as that of store_messages and of the trigger that keeps the summaries.
 
-create function private.has_duplicates(
-    p_conversations private.ingest_conversation[], p_messages private.ingest_message[]
-) returns boolean
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return (
-        select count(distinct given.external_id collate "C") < count(given.external_id)
-        from unnest(p_conversations) as given
-    ) or (
-        -- Collation C compares bytes, which is all that equality needs.
-        select count(*) < cardinality(p_messages)
-        from (
-            select
-            from unnest(p_messages) as given
-            group by given.parent, given.external_id collate "C", given.sender collate "C"
-        ) as different
-    );
-end
-$$;
-comment on function private.has_duplicates(private.ingest_conversation[], private.ingest_message[]) is
-'Whether a request names a conversation twice, or a message of one conversation twice.';
-
 -- force_generic_plan, because LIMIT 1 decides the look-ups.
 create function private.has_only_new_messages(
     p_conversations private.ingest_conversation[], p_messages private.ingest_message[], p_ids uuid[],
@@ -38,7 +13,11 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_generic_plan'
 as $$
 begin
-    return not exists (select from unnest(p_conversations) as given where given.has_updates or given.has_future)
+    return (
+        select not coalesce(bool_or(given.has_updates or given.has_future), false)
+            and count(distinct given.external_id collate "C") = count(given.external_id)
+        from unnest(p_conversations) as given
+    )
         and (p_existing = '{}' or not private.has_updates(p_existing) and not exists (
             select
             from unnest(p_messages) as given
@@ -49,7 +28,15 @@ begin
                 limit 1
             ) as stored
         ))
-        and not private.has_duplicates(p_conversations, p_messages);
+        -- Collation C compares bytes, which is all that equality needs.
+        and (
+            select count(*)
+            from (
+                select
+                from unnest(p_messages) as given
+                group by given.parent, given.external_id collate "C", given.sender collate "C"
+            ) as different
+        ) = cardinality(p_messages);
 end
 $$;
 comment on function private.has_only_new_messages(

@@ -207,10 +207,8 @@ declare
         order by given.position
     );
 begin
-    -- Other requests may have created the rest meanwhile.
-    if exists (
-        select from unnest(p_conversations) as given where given.error is null and v_ids[given.position] is null
-    ) then
+    -- Other requests may have created the rest meanwhile. Those with an error stay null.
+    if array_position(v_ids, null) is not null then
         v_ids := private.find_conversations(p_source, p_conversations);
     end if;
     return v_ids;
@@ -222,7 +220,9 @@ update loses its id.';
 
 -- enable_seqscan, because an ingest looks everything up by keys. The planner would read a nearly empty table whole, and
 -- the session would keep that plan (decision 0003). jit, because the planner overestimates updates, and compiling their
--- statements takes ten times as long as running them.
+-- statements takes ten times as long as running them. It asks paths (@?) and not queries, because each query starts an
+-- executor.
+-- record_given_identifiers is left out where new conversations say all that the request says.
 create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
@@ -233,7 +233,7 @@ as $$
 declare
     v_conversations private.ingest_conversation[] := private.read_conversations(p_source, p_conversations);
     v_ids uuid[] := private.find_conversations(p_source, v_conversations);
-    v_has_updates boolean := exists (select from unnest(v_conversations) as given where given.has_updates);
+    v_has_updates boolean := p_conversations @? '$[*] ? (@.updates.type() == "array")';
     v_messages private.ingest_message[];
     v_updates private.ingest_update[] := '{}'::private.ingest_update[];
     v_participants private.ingest_participant[];
@@ -274,10 +274,10 @@ begin
             when v_has_only_new then private.list_summaries(v_existing, v_participants, v_now) else '{}'
         end);
     end if;
-    v_changed := v_changed || private.record_given_identifiers(
-        p_source.platform, v_conversations, v_ids, v_existing = '{}'
-    );
-    if exists (select from unnest(v_conversations) as given where given.is_group) then
+    if v_existing <> '{}' or not v_has_only_new or p_conversations @? '$[*].identifiers' then
+        v_changed := v_changed || private.record_given_identifiers(p_source.platform, v_conversations, v_ids);
+    end if;
+    if p_conversations @? '$[*] ? (@.kind == "group")' then
         v_changed := v_changed || private.record_group_participants(p_conversations, v_messages, v_ids);
     end if;
     perform private.record_names(p_source, p_conversations, v_conversations, v_messages, v_updates, v_ids)

@@ -47,6 +47,7 @@ declare
     v_secret text := nullif(current_setting('request.headers', true), '')::json ->> 'x-api-key';
     v_is_known boolean;
     v_request jsonb;
+    v_conversations jsonb;
     v_platform text;
     v_connection_id text;
     v_source private.ingest_source;
@@ -67,18 +68,19 @@ begin
     end;
     v_platform := private.scalar_text(v_request, 'platform');
     v_connection_id := private.scalar_text(v_request, 'connection_id');
+    -- Once, because each `->` copies them.
+    v_conversations := v_request -> 'conversations';
     if coalesce(v_platform, '') = ''
         or coalesce(v_connection_id, '') = ''
-        or coalesce(jsonb_typeof(v_request -> 'conversations'), 'null') = 'null'
+        or coalesce(jsonb_typeof(v_conversations), 'null') = 'null'
     then
         return private.refuse_ingest(400, 'Missing required fields: platform, connection_id, conversations');
     end if;
-    if jsonb_typeof(v_request -> 'conversations') <> 'array' then
+    if jsonb_typeof(v_conversations) <> 'array' then
         return private.refuse_ingest(400, 'conversations must be an array');
     end if;
 
-    select * into v_source
-    from private.authenticate_connection(v_platform, v_connection_id, v_secret);
+    v_source := private.authenticate_connection(v_platform, v_connection_id, v_secret);
     if v_source.id is null then
         return private.refuse_ingest(401, 'Invalid connection_id or platform');
     elsif v_source.key_id is null or not v_is_known then
@@ -89,14 +91,14 @@ begin
         return private.refuse_ingest(403, 'Connection is inactive');
     end if;
 
-    v_size := private.count_messages(v_request -> 'conversations');
+    v_size := private.count_messages(v_conversations);
     if v_size > v_limit then
         perform private.record_refusal(v_source, 413);
         return private.refuse_ingest(413, format('Too many messages: at most %s in one request', v_limit));
     end if;
-    v_results := private.store_conversations(v_source, v_request -> 'conversations');
+    v_results := private.store_conversations(v_source, v_conversations);
     if v_source.stores_media or v_request -> 'media_uploads' = 'true' then
-        v_results := private.offer_uploads(v_source, v_request -> 'conversations', v_results);
+        v_results := private.offer_uploads(v_source, v_conversations, v_results);
     end if;
     perform private.record_ingest(v_source, v_size, v_results);
     return private.render_results(v_results);

@@ -804,7 +804,7 @@ grant execute on function
     private.list_given_identifiers(jsonb),
     private.list_identifiers(uuid),
     private.participant_key(text, text),
-    private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean),
+    private.record_given_identifiers(text, private.ingest_conversation[], uuid[]),
     private.record_identifiers(uuid[], private.identifier[]),
     private.poll_summary(jsonb),
     private.parse_conversations(jsonb),
@@ -877,7 +877,6 @@ grant execute on function
         private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], timestamptz
     ),
     private.has_only_new_messages(private.ingest_conversation[], private.ingest_message[], uuid[], uuid[]),
-    private.has_duplicates(private.ingest_conversation[], private.ingest_message[]),
     private.match_participants(uuid, text, text[], text[]),
     private.settle_updates(
         private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]

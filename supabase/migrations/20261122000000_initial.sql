@@ -6462,7 +6462,7 @@ comment on function private.record_group_participants(jsonb, private.ingest_mess
 The caller has locked the conversations.';
 
 create function private.record_given_identifiers(
-    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[], p_is_all_new boolean
+    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[]
 ) returns uuid[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -6471,13 +6471,6 @@ declare
     v_ids uuid[];
     v_identifiers private.identifier[];
 begin
-    -- New conversations say all that the request says, unless it names one twice or has the field identifiers.
-    if p_is_all_new and (
-        select count(distinct given.external_id collate "C") = count(*) and bool_and(given.identifiers = '{}')
-        from unnest(p_conversations) as given
-    ) then
-        return '{}'::uuid[];
-    end if;
     -- Most requests say nothing that the conversation does not say itself.
     select array_agg(given.id), array_agg(given.identifier)
     into v_ids, v_identifiers
@@ -6499,7 +6492,7 @@ begin
     return private.record_identifiers(v_ids, v_identifiers);
 end
 $$;
-comment on function private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean) is
+comment on function private.record_given_identifiers(text, private.ingest_conversation[], uuid[]) is
 'Keeps what a request says about participants and their conversations do not show. Returns the changed conversations.
 The caller has locked the rows.';
 
@@ -7110,7 +7103,13 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if p_created <> '{}' and exists (
+    -- The first for a request whose names were separated since it was read, the second for names that came since.
+    if current_setting('threadline.has_names', true) is distinct from 'on' and not exists (
+        select from private.conversation_aliases as alias
+        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
+    ) then
+        return false;
+    elsif p_created <> '{}' and exists (
         select from private.conversation_aliases as alias
         inner join public.conversations as conversation
             on alias.conversation_id = conversation.id and conversation.user_id = p_source.user_id
@@ -7120,11 +7119,7 @@ begin
     ) then
         raise serialization_failure using message = 'A conversation was continued during the request. Send it again.';
     end if;
-    -- The first for a request whose names were separated since it was read, the second for names that came since.
-    return current_setting('threadline.has_names', true) = 'on' or exists (
-        select from private.conversation_aliases as alias
-        where alias.scope_id = p_source.scope_id and alias.platform = p_source.platform
-    );
+    return true;
 end
 $$;
 comment on function private.has_names(private.ingest_source, jsonb) is
@@ -7611,31 +7606,6 @@ comment on function private.render_results(private.ingest_result[]) is
 -- and one plain insert.
 -- Promise: the result is the same as that of store_messages and of the trigger that keeps the summaries.
 
-create function private.has_duplicates(
-    p_conversations private.ingest_conversation[], p_messages private.ingest_message[]
-) returns boolean
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return (
-        select count(distinct given.external_id collate "C") < count(given.external_id)
-        from unnest(p_conversations) as given
-    ) or (
-        -- Collation C compares bytes, which is all that equality needs.
-        select count(*) < cardinality(p_messages)
-        from (
-            select
-            from unnest(p_messages) as given
-            group by given.parent, given.external_id collate "C", given.sender collate "C"
-        ) as different
-    );
-end
-$$;
-comment on function private.has_duplicates(private.ingest_conversation[], private.ingest_message[]) is
-'Whether a request names a conversation twice, or a message of one conversation twice.';
-
 -- force_generic_plan, because LIMIT 1 decides the look-ups.
 create function private.has_only_new_messages(
     p_conversations private.ingest_conversation[], p_messages private.ingest_message[], p_ids uuid[],
@@ -7647,7 +7617,11 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_generic_plan'
 as $$
 begin
-    return not exists (select from unnest(p_conversations) as given where given.has_updates or given.has_future)
+    return (
+        select not coalesce(bool_or(given.has_updates or given.has_future), false)
+            and count(distinct given.external_id collate "C") = count(given.external_id)
+        from unnest(p_conversations) as given
+    )
         and (p_existing = '{}' or not private.has_updates(p_existing) and not exists (
             select
             from unnest(p_messages) as given
@@ -7658,7 +7632,15 @@ begin
                 limit 1
             ) as stored
         ))
-        and not private.has_duplicates(p_conversations, p_messages);
+        -- Collation C compares bytes, which is all that equality needs.
+        and (
+            select count(*)
+            from (
+                select
+                from unnest(p_messages) as given
+                group by given.parent, given.external_id collate "C", given.sender collate "C"
+            ) as different
+        ) = cardinality(p_messages);
 end
 $$;
 comment on function private.has_only_new_messages(
@@ -7979,10 +7961,8 @@ declare
         order by given.position
     );
 begin
-    -- Other requests may have created the rest meanwhile.
-    if exists (
-        select from unnest(p_conversations) as given where given.error is null and v_ids[given.position] is null
-    ) then
+    -- Other requests may have created the rest meanwhile. Those with an error stay null.
+    if array_position(v_ids, null) is not null then
         v_ids := private.find_conversations(p_source, p_conversations);
     end if;
     return v_ids;
@@ -7994,7 +7974,9 @@ update loses its id.';
 
 -- enable_seqscan, because an ingest looks everything up by keys. The planner would read a nearly empty table whole, and
 -- the session would keep that plan (decision 0003). jit, because the planner overestimates updates, and compiling their
--- statements takes ten times as long as running them.
+-- statements takes ten times as long as running them. It asks paths (@?) and not queries, because each query starts an
+-- executor.
+-- record_given_identifiers is left out where new conversations say all that the request says.
 create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
@@ -8005,7 +7987,7 @@ as $$
 declare
     v_conversations private.ingest_conversation[] := private.read_conversations(p_source, p_conversations);
     v_ids uuid[] := private.find_conversations(p_source, v_conversations);
-    v_has_updates boolean := exists (select from unnest(v_conversations) as given where given.has_updates);
+    v_has_updates boolean := p_conversations @? '$[*] ? (@.updates.type() == "array")';
     v_messages private.ingest_message[];
     v_updates private.ingest_update[] := '{}'::private.ingest_update[];
     v_participants private.ingest_participant[];
@@ -8046,10 +8028,10 @@ begin
             when v_has_only_new then private.list_summaries(v_existing, v_participants, v_now) else '{}'
         end);
     end if;
-    v_changed := v_changed || private.record_given_identifiers(
-        p_source.platform, v_conversations, v_ids, v_existing = '{}'
-    );
-    if exists (select from unnest(v_conversations) as given where given.is_group) then
+    if v_existing <> '{}' or not v_has_only_new or p_conversations @? '$[*].identifiers' then
+        v_changed := v_changed || private.record_given_identifiers(p_source.platform, v_conversations, v_ids);
+    end if;
+    if p_conversations @? '$[*] ? (@.kind == "group")' then
         v_changed := v_changed || private.record_group_participants(p_conversations, v_messages, v_ids);
     end if;
     perform private.record_names(p_source, p_conversations, v_conversations, v_messages, v_updates, v_ids)
@@ -8824,6 +8806,7 @@ declare
     v_secret text := nullif(current_setting('request.headers', true), '')::json ->> 'x-api-key';
     v_is_known boolean;
     v_request jsonb;
+    v_conversations jsonb;
     v_platform text;
     v_connection_id text;
     v_source private.ingest_source;
@@ -8844,18 +8827,19 @@ begin
     end;
     v_platform := private.scalar_text(v_request, 'platform');
     v_connection_id := private.scalar_text(v_request, 'connection_id');
+    -- Once, because each `->` copies them.
+    v_conversations := v_request -> 'conversations';
     if coalesce(v_platform, '') = ''
         or coalesce(v_connection_id, '') = ''
-        or coalesce(jsonb_typeof(v_request -> 'conversations'), 'null') = 'null'
+        or coalesce(jsonb_typeof(v_conversations), 'null') = 'null'
     then
         return private.refuse_ingest(400, 'Missing required fields: platform, connection_id, conversations');
     end if;
-    if jsonb_typeof(v_request -> 'conversations') <> 'array' then
+    if jsonb_typeof(v_conversations) <> 'array' then
         return private.refuse_ingest(400, 'conversations must be an array');
     end if;
 
-    select * into v_source
-    from private.authenticate_connection(v_platform, v_connection_id, v_secret);
+    v_source := private.authenticate_connection(v_platform, v_connection_id, v_secret);
     if v_source.id is null then
         return private.refuse_ingest(401, 'Invalid connection_id or platform');
     elsif v_source.key_id is null or not v_is_known then
@@ -8866,14 +8850,14 @@ begin
         return private.refuse_ingest(403, 'Connection is inactive');
     end if;
 
-    v_size := private.count_messages(v_request -> 'conversations');
+    v_size := private.count_messages(v_conversations);
     if v_size > v_limit then
         perform private.record_refusal(v_source, 413);
         return private.refuse_ingest(413, format('Too many messages: at most %s in one request', v_limit));
     end if;
-    v_results := private.store_conversations(v_source, v_request -> 'conversations');
+    v_results := private.store_conversations(v_source, v_conversations);
     if v_source.stores_media or v_request -> 'media_uploads' = 'true' then
-        v_results := private.offer_uploads(v_source, v_request -> 'conversations', v_results);
+        v_results := private.offer_uploads(v_source, v_conversations, v_results);
     end if;
     perform private.record_ingest(v_source, v_size, v_results);
     return private.render_results(v_results);
@@ -22206,7 +22190,7 @@ grant execute on function
     private.list_given_identifiers(jsonb),
     private.list_identifiers(uuid),
     private.participant_key(text, text),
-    private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean),
+    private.record_given_identifiers(text, private.ingest_conversation[], uuid[]),
     private.record_identifiers(uuid[], private.identifier[]),
     private.poll_summary(jsonb),
     private.parse_conversations(jsonb),
@@ -22279,7 +22263,6 @@ grant execute on function
         private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], timestamptz
     ),
     private.has_only_new_messages(private.ingest_conversation[], private.ingest_message[], uuid[], uuid[]),
-    private.has_duplicates(private.ingest_conversation[], private.ingest_message[]),
     private.match_participants(uuid, text, text[], text[]),
     private.settle_updates(
         private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]
