@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege
 
+from tests.support.calls import call as ask
 from tests.support.cluster import TestCluster
 from tests.support.database import (
     Db,
@@ -71,6 +72,10 @@ def test_file_name_is_text_not_a_path(db: Db) -> None:
     file = upload(db, BOB, "../../etc/pass\nwd\u202egnp" + "x" * 300)
     assert file["name"] == ("../../etc/pass_wd_gnp" + "x" * 300)[:255]
     assert file["path"] == f"{CHANNEL}/{file['id']}"
+
+
+def test_user_without_a_channel_is_not_admitted(db: Db) -> None:
+    assert [ask(db, "admit_upload", who).status for who in (BOB, None, MALLORY)] == [200, 200, 404]
 
 
 def test_second_finish_changes_nothing(db: Db) -> None:
