@@ -57,7 +57,10 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if not private.is_service() and not exists (select from private.my_channels) then
+    -- Apart, because service_role may not read that view, not even in a condition that does not matter.
+    if private.is_service() then
+        return private.succeed(null);
+    elsif not exists (select from private.my_channels) then
         perform private.fail(
             404, 'channel_not_found', 'This channel does not exist, or you may not see it.', 'conversation_id'
         );

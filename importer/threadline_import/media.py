@@ -89,7 +89,6 @@ def _members(path: Path, changed: int) -> dict[str, tuple[str, int]]:  # noqa: A
         return {
             unicodedata.normalize("NFC", _name(member)): (member.filename, member.file_size)
             for member in archive.infolist()
-            if not member.is_dir()
         }
 
 

@@ -92,7 +92,7 @@ def batches(conversations: Iterable[Conversation]) -> Iterator[Batch]:
             if message:
                 target["messages"].append(message)
                 batch.messages += 1
-            if message and file:
+            if file:
                 batch.files[_key(target, message)] = file
             if updates:
                 target.setdefault("updates", []).extend(updates)
@@ -258,24 +258,25 @@ def _refusals(results: list[dict]) -> list[str]:
     return []
 
 
-def _halves(batch: Batch) -> Iterator[Batch]:
+def _halves(batch: Batch) -> list[Batch]:
     if batch.messages < 2:
         raise ImportRefusedError(f"One message of {batch.names[0]} is larger than the server takes.")
-    for part in (0, 1):
-        half = Batch()
-        for conversation, name in zip(batch.conversations, batch.names, strict=True):
-            middle = len(conversation["messages"]) - len(conversation["messages"]) // 2
-            messages = conversation["messages"][middle:] if part else conversation["messages"][:middle]
-            if messages:
-                # An update may come before its message, so the first half can have all of them.
-                updates = [] if part else conversation.get("updates", [])
-                half.conversations.append({**conversation, "messages": messages, "updates": updates})
+    halves = [Batch(), Batch()]
+    room = batch.messages - batch.messages // 2  # messages of the first half that are left
+    for conversation, name in zip(batch.conversations, batch.names, strict=True):
+        messages, updates = conversation["messages"], conversation.get("updates", [])
+        first, second = messages[:room], messages[room:]
+        room -= len(first)
+        for half, some in zip(halves, (first, second), strict=True):
+            if some or updates:
+                half.conversations.append({**conversation, "messages": some, "updates": updates})
                 half.names.append(name)
-                half.messages += len(messages)
-                keys = (_key(conversation, message) for message in messages)
+                half.messages += len(some)
+                keys = (_key(conversation, message) for message in some)
                 half.files |= {key: batch.files[key] for key in keys if key in batch.files}
-        if half.messages:
-            yield half
+                # An update may come before its message, so the first half can have all of them.
+                updates = []
+    return halves
 
 
 def _results(answer: httpx.Response) -> list[dict]:

@@ -164,3 +164,37 @@ def test_other_hosts_need_verified_tls(host: str) -> None:
     context = Settings.from_environment({"DATABASE_URL": f"postgresql://u:p@{host}/postgres"}).connection()["ssl"]
     assert context.check_hostname
     assert context.verify_mode.name == "CERT_REQUIRED"
+
+
+# Options of the URL, whether the setting names a root, and what the driver then checks: the host name, a certificate.
+CHECKS = [
+    ("", False, (True, "CERT_REQUIRED")),
+    ("sslmode=verify-ca", False, (False, "CERT_REQUIRED")),
+    ("sslmode=require", False, (False, "CERT_NONE")),
+    ("sslmode=require&sslrootcert=system", False, (False, "CERT_NONE")),
+    ("sslmode=require&sslrootcert={root}", False, (False, "CERT_REQUIRED")),
+    ("sslmode=require", True, (False, "CERT_REQUIRED")),
+    ("sslrootcert=/missing", True, (True, "CERT_REQUIRED")),
+    ("sslmode=disable&sslmode=verify-ca", False, (False, "CERT_REQUIRED")),
+]
+
+
+@pytest.mark.parametrize(("options", "has_root", "checked"), CHECKS, ids=range(len(CHECKS)))
+def test_mode_decides_what_is_checked(
+    authority: Authority, options: str, has_root: bool, checked: tuple[bool, str]
+) -> None:
+    root = str(authority.root)
+    url = away(5432, options.replace("{root}", root))
+    context = Settings(url, database_ca=root if has_root else None).connection()["ssl"]
+    assert (context.check_hostname, context.verify_mode.name) == checked
+
+
+def test_host_of_the_environment_decides_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings("postgresql:///d").connection()["ssl"] is False
+    monkeypatch.setenv("PGHOST", "db.example.com")
+    assert Settings("postgresql:///d").connection()["ssl"].check_hostname
+    monkeypatch.delenv("PGHOST")
+    assert Settings("postgresql:///d?service=s").connection()["ssl"].check_hostname
+    monkeypatch.setenv("PGSERVICE", "s")
+    assert Settings("postgresql:///d").connection()["ssl"].check_hostname
+    assert Settings("postgresql:///d?host=/run/postgresql").connection()["ssl"] is False

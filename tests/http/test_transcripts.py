@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from types import SimpleNamespace
 
 import anthropic
@@ -214,6 +215,7 @@ def summarize(*messages: dict, stop: str | None = "end_turn", text: str = "Fine.
 def test_model_is_asked_as_documented() -> None:
     summary, [request] = summarize(said("a"))
     assert (summary.text, summary.citations, summary.model, summary.is_cut) == ("Fine.", ["a"], "m", False)
+    assert summarize(said("a"), text=" <b>Fine. ")[0].text == "\u2039b>Fine."
     document, task = request["messages"][0]["content"]
     assert (request["max_tokens"], request["model"], request["system"]) == (4096, "claude-haiku-5-5", summarizer.PROMPT)
     assert (document["type"], task) == ("document", {"type": "text", "text": "Summarise these messages."})
@@ -238,12 +240,26 @@ def test_answer_without_a_summary_is_paid(stop: str | None, text: str, code: str
     assert (failed.value.code, failed.value.is_paid) == (code, True)
 
 
+def test_call_without_an_answer_is_not_paid() -> None:
+    class Away(Stream):
+        async def __aenter__(self) -> "Stream":
+            raise httpx2.ConnectError("away")
+
+    made = Summarizer(Settings(NO_DATABASE))
+    made._client = SimpleNamespace(messages=Away(None, "", []))
+    with pytest.raises(SummaryFailedError) as failed:
+        asyncio.run(made.summarize([said("a")]))
+    assert (failed.value.code, failed.value.is_paid) == ("summary_unavailable", False)
+
+
 def test_summarizer_without_a_key_is_not_configured() -> None:
     made = Summarizer(Settings(NO_DATABASE))
     assert not made.is_configured
     asyncio.run(made.aclose())
     given = Summarizer(Settings(NO_DATABASE, anthropic_api_key="k", anthropic_base_url="http://x", summary_timeout=7))
     assert given.is_configured
+    for name in ("anthropic", "httpx2", "httpcore2"):
+        assert logging.getLogger(name).level == logging.WARNING
     assert (given._client.api_key, str(given._client.base_url).rstrip("/")) == ("k", "http://x")
     assert (given._client.timeout.read, given._client.timeout.connect, given.timeout) == (7, 5, 7)
     asyncio.run(given.aclose())

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from threadline_import import send
 from threadline_import.commands import import_
+from threadline_import.journal import Journal
 
 from tests.importer.conftest import Endpoint
 from tests.importer.reading import CASES, NUMBER
@@ -118,6 +119,7 @@ def test_again_sends_what_an_interrupted_run_has_sent(endpoint: Endpoint, tmp_pa
     done = send_to(endpoint, file, *SHOP)
     assert done.exit_code == 1
     assert "Refused by the server: Ada: error: no" in done.stdout
+    assert len(Journal(endpoint.url, "wa_1")._done) == 1
     send_to(endpoint, file, *SHOP, "--again")
     assert len(endpoint.stored) == 1500
 
@@ -186,15 +188,16 @@ def test_zip_and_folder_are_looked_into(endpoint: Endpoint, tmp_path: Path) -> N
 
 def test_two_files_of_one_name_are_not_mixed(endpoint: Endpoint) -> None:
     files = [CASES / "wa_two_johns_a.txt", CASES / "wa_two_johns_b.txt"]
-    done = send_to(endpoint, *files, "--me", "Shop", "--participant", f"John={NUMBER}")
+    done = send_to(endpoint, *files, "--me", "Shop", "--participant", f" John ={NUMBER}")
     assert done.exit_code == 1
     assert "It goes into the same conversation as" in done.stdout
     assert len(endpoint.stored) == 2
 
 
 def test_one_number_for_several_files_is_refused() -> None:
-    done = run(CHAT, CASES / "wa_16_bom_in_the_middle.txt", *SHOP, "--dry-run")
-    assert "are for one file" in done.stderr
+    files = CHAT, CASES / "wa_16_bom_in_the_middle.txt"
+    for option in (SHOP, ["--group", "Team"], ["--conversation", "c"]):
+        assert "are for one file" in run(*files, *option, "--dry-run").stderr
 
 
 def test_file_without_a_conversation_is_no_success(tmp_path: Path) -> None:
@@ -206,6 +209,7 @@ def test_file_without_a_conversation_is_no_success(tmp_path: Path) -> None:
 def test_two_platforms_in_one_run_are_refused() -> None:
     done = run(CHAT, ACCOUNT, "--me", "Shop", "--participant", f"Alice={NUMBER}", "--dry-run")
     assert "Import one platform at a time" in done.stderr
+    assert "Import one platform at a time" in run(CHAT, *SHOP, "--platform", "signal", "--dry-run").stderr
 
 
 @pytest.mark.parametrize(
@@ -215,6 +219,7 @@ def test_two_platforms_in_one_run_are_refused() -> None:
         ([CHAT, *SHOP, "--connection", "wa_1"], "--key"),
         ([CHAT, *SHOP, "--connection", "wa_1", "--key", "k", "--url", "ftp://x"], "http://"),
         ([CHAT, "--timezone", "Berlin"], "no time zone"),
+        ([CHAT, "--timezone", "../x"], "no time zone"),
         (["missing.txt"], "does not exist"),
         ([CHAT, "--from", "skype"], "is no reader"),
     ],

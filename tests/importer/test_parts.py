@@ -179,13 +179,16 @@ def test_file_is_found_by_each_form_of_its_name(tmp_path: Path) -> None:
     (tmp_path / decomposed).write_bytes(b"photo")
     (tmp_path / "folder").mkdir()
     assert find_in_folder(tmp_path, composed).size == 5
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert find_in_folder(tmp_path / "link", composed).size == 5
     for name in ("folder", "no.jpg", "\0", "x" * 300, f"../{tmp_path.name}/../../etc/hostname"):
         assert find_in_folder(tmp_path, name) is None
     path = tmp_path / "chat.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"media/{decomposed}", b"photo")
         archive.mkdir("media/folder.jpg")
-    assert find_in_archive(path, PurePosixPath("media"), composed) == File(path, f"media/{decomposed}", 5)
+    for name in (composed, decomposed):
+        assert find_in_archive(path, PurePosixPath("media"), name) == File(path, f"media/{decomposed}", 5)
     assert find_in_archive(path, PurePosixPath("media"), "folder.jpg") is None
     assert find_in_archive(path, PurePosixPath("."), composed) is None
     with zipfile.ZipFile(path, "a") as archive:
@@ -301,6 +304,26 @@ def test_file_beyond_a_bound_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     assert [isinstance(row, Unreadable) for row in json_lines(Source(file))] == [True, True, False]
     file.write_text("a,b\n1," + "x" * 301)
     assert "is no CSV from line" in reason(lambda: list(csv_rows(Source(file))))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be"])
+def test_text_is_read_in_each_encoding(tmp_path: Path, encoding: str) -> None:
+    text = "Ada: h\u00e9\rllo\nBo: hi\r\n"
+    mark = "\ufeff" if encoding.startswith("utf-16") else ""
+    (tmp_path / "a.txt").write_bytes((mark + text).encode(encoding))
+    source = Source(tmp_path / "a.txt")
+    assert source.head() == text
+    with source.open_text() as file:
+        assert list(file) == ["Ada: h\u00e9\rllo\n", "Bo: hi\r\n"]
+
+
+def test_archive_needs_no_suffix(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "export", "w") as archive:
+        archive.writestr("WhatsApp Chat with Ada.txt", "x")
+        archive.writestr("notes.txt", "x")
+    assert [str(source) for source in list_sources([tmp_path / "export"])] == [
+        f"{tmp_path}/export:WhatsApp Chat with Ada.txt"
+    ]
 
 
 def test_message_beyond_a_bound_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:

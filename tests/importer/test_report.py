@@ -50,6 +50,10 @@ def test_table_shows_what_goes_in_and_what_not(tmp_path: Path) -> None:
     row.add(Message("1", early, is_mine=True))
     row.add(Message("2", at, is_mine=False))
     assert (row.first, row.last, row.messages, row.outbound) == (early, at, 1236, 6)
+    row.add(Message("3", early, False, "image"))
+    row.add(Message("4", early, False, "text"))
+    assert (row.last, row.without_file) == (at, 3)
+    row.without_file = 2
     row.first, row.messages, row.outbound = at, 1234, 5
     [shown] = render(survey, None, is_ok=False)["conversations"]
     assert (shown["first"], shown["last"], shown["updates"]) == (at.isoformat(), at.isoformat(), 2)
@@ -69,6 +73,7 @@ def test_outcome_says_what_the_server_stored() -> None:
         "Uploaded 6 files (7.0 kB). 8 were there already.\n"
         "5 are stored with other content, which stays.\n"
     )
+    assert "Uploaded 0 files (0 bytes). 8 were there already." in printed(Outcome(files_known=8))
     assert "were stored already" not in printed(Outcome(messages=3, added=2, errors=["No"]))
     assert "Refused by the server: No" in printed(Outcome(messages=3, added=2, errors=["No"]))
     assert render(Survey(), whole, is_ok=True)["sent"] == {
@@ -79,7 +84,7 @@ def test_outcome_says_what_the_server_stored() -> None:
 
 def test_file_that_cannot_be_read_is_refused_alone(tmp_path: Path) -> None:
     (tmp_path / "odd.txt").write_text("x")
-    files = [Source(tmp_path / "gone.txt"), Source(CASES / "wa_05_web_copy.txt"), Source(tmp_path / "odd.txt")]
+    files = [Source(tmp_path), Source(CASES / "wa_05_web_copy.txt"), Source(tmp_path / "odd.txt")]
     survey = examine(files, shop(), None)
     assert [refusal.reason.partition(":")[0] for refusal in survey.refusals] == [
         "The file cannot be read", f"{tmp_path}/odd.txt is in no format that the importer knows (telegram, jsonl, "
@@ -96,6 +101,7 @@ class Twice:
     def read(self, source: Source, _: Options) -> Iterator[Conversation]:
         for name in ("both", source.path.name):
             yield Conversation(f"x-export:{name}", NUMBER, name, iter(()))
+        yield Conversation("x:1", NUMBER, "known", iter(()))
 
 
 def test_refused_conversation_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,4 +109,6 @@ def test_refused_conversation_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> No
     sources = [Source(Path("a")), Source(Path("b"))]
     survey = examine(sources, Options(), None)
     assert [refusal.where for refusal in survey.refusals] == ["b"]
-    assert [found.name for found in conversations(sources, Options(), None, survey)] == ["both", "a", "b"]
+    assert [found.name for found in conversations(sources, Options(), None, survey)] == [
+        "both", "a", "known", "b", "known",
+    ]  # fmt: skip

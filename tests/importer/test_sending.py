@@ -1,7 +1,7 @@
 """How conversations are cut into requests, and how long a server is asked again."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
 from pathlib import Path
 
@@ -85,12 +85,12 @@ def test_wire_has_the_fields_of_the_contract() -> None:
     }  # fmt: skip
     group = render_conversation(Conversation("g", "p", long, iter(()), is_group=True))
     assert (group["kind"], group["title"]) == ("group", long[:500])
-    said = message(1, "animation", "", author="Ada", sender="u1", details={"reply_to": "0", "file_name": None})
+    said = message(1, "animation", "", author="Ada", sender="u1", details={"reply_to": "0", "file_name": None, "x": ""})
     assert render_message(said) == {
         "author": "Ada", "sender": "u1", "reply_to": "0", "id": "1", "direction": "inbound", "type": "video",
         "content": "", "sent_at": "2024-02-15T09:00:00.000Z",
     }  # fmt: skip
-    later = AT.replace(microsecond=987_654).astimezone(datetime.now().astimezone().tzinfo)
+    later = AT.replace(microsecond=987_654).astimezone(timezone(timedelta(hours=5)))
     given = (Reaction("Bo", later, "👍"), Reaction("Bo", AT, "🚲"), Reaction("Cy", AT, "👍"))
     assert render_updates(message(1, sender="u1", reactions=given)) == [
         {"message_id": "1", "sender": "u1", "type": "reaction", "at": "2024-02-15T09:00:00.987Z", "by": "Bo",
@@ -122,6 +122,7 @@ def test_key_is_sent_without_the_spaces_around_it(endpoint: Endpoint, sender: Se
 
 REFUSALS = [
     ((200, {}, {"results": []}), "The server answered 0 results for 1 conversations."),
+    ((200, {}, {"results": [{}, {}]}), "The server answered 2 results for 1 conversations."),
     ((200, {}, "<html>"), "The answer is not one of messaging-ingest. Check --url."),
     ((200, {}, {"success": True}), "The answer is not one of messaging-ingest. Check --url."),
     ((200, {}, []), "The answer is not one of messaging-ingest. Check --url."),
@@ -157,6 +158,20 @@ def test_halves_keep_updates_and_files_of_their_messages(endpoint: Endpoint, sen
     assert (sender.outcome.requests, sender.outcome.messages, sender.outcome.files) == (2, 3, 1)
 
 
+def test_halves_divide_several_conversations(endpoint: Endpoint, sender: Sender) -> None:
+    update = Update("9", "deleted", AT)
+    said = {"a": [message(1)], "b": [update], "c": [message(2), update], "d": [message(3)]}
+    [whole] = batches([conversation(name, *entries) for name, entries in said.items()])
+    endpoint.answers = [(413, {}, {})]
+    sender.send(whole)
+    shown = [
+        [(one["external_conversation_id"], len(one["messages"]), len(one["updates"])) for one in body["conversations"]]
+        for body in endpoint.bodies[1:]
+    ]
+    assert shown == [[("a", 1, 0), ("b", 0, 1), ("c", 1, 1)], [("d", 1, 0)]]
+    assert sender.outcome.messages == 3
+
+
 def result(**more: object) -> dict[str, object]:
     return {"status": "updated", "messages_added": 1, "conversation_id": "c", "uploads": [], **more}
 
@@ -184,12 +199,35 @@ def test_file_that_storage_loses_is_an_error(endpoint: Endpoint, sender: Sender,
     endpoint.answers = [(200, {}, {"results": [result(uploads=[offer])]})] * 2
     sender.send(batch_of(message(1, "image", file=File(tmp_path / "a.jpg", None, 5))))
     assert sender.outcome.errors == ["Storage did not keep a.jpg. Run the command again."]
+    assert sender._journal._done == Journal("u", "c")._done == set()
+
+
+def test_only_own_files_matter(endpoint: Endpoint, sender: Sender, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"photo")
+    own = {"message_id": "1", "path": "p", "url": f"{endpoint.url}/1"}
+    others = [{"message_id": name, "path": "p", "url": None} for name in ("2", "3")]
+    endpoint.answers = [(200, {}, {"results": [result(uploads=[each, *others])]}) for each in (own, others[0])]
+    update = Update("1", "deleted", AT)
+    sender.send(batch_of(message(1, "image", file=File(tmp_path / "a.jpg", None, 5)), message(2, "image"), update))
+    assert (sender.outcome.errors, len(endpoint.puts)) == ([], 1)
+    assert [len(body["conversations"][0]["updates"]) for body in endpoint.bodies] == [1, 0]
+    assert len(Journal("u", "c")._done) == 1
+
+
+def test_message_with_another_file_is_sent_again(endpoint: Endpoint, sender: Sender) -> None:
+    for size, sent in ((5, 1), (5, 1), (6, 2)):
+        endpoint.answers = [(200, {}, {"results": [result(conflicting_message_ids=["1"])]})]
+        sender.send(batch_of(message(1, "image", file=File(Path("a.jpg"), None, size))))
+        sender._journal = Journal("u", "c")
+        assert len(endpoint.requests) == sent
+    assert sender.outcome.changed == 2
 
 
 def test_file_that_cannot_be_read_is_named_once(
     endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for failure, reason in ((EOFError(), "EOFError"), (OSError("gone"), "gone")):
+    told: list[int] = []
+    for failure, reason in ((EOFError(), "EOFError"), (OSError("gone"), "gone"), (RuntimeError("locked"), "locked")):
 
         def fail(*_: object, failure: Exception = failure) -> None:
             raise failure
@@ -197,8 +235,9 @@ def test_file_that_cannot_be_read_is_named_once(
         monkeypatch.setattr("threadline_import.upload.Uploader._open", fail)
         offer = {"message_id": "1", "path": "p", "url": f"{endpoint.url}/1"}
         endpoint.answers = [(200, {}, {"results": [result(uploads=[offer])]})]
-        sender.send(batch_of(message(1, "image", file=FILE)))
+        sender.send(batch_of(message(1, "image", file=FILE)), told.append)
         assert sender.outcome.errors.pop() == f"a.jpg cannot be read: {reason}."
+    assert told == [5, 5, 5]
 
 
 def test_journal_knows_one_connection(endpoint: Endpoint) -> None:
@@ -252,3 +291,5 @@ def test_server_says_when_to_ask_again() -> None:
     for header, pause in zip(headers, [7, 9, 60, 1, 1, 29, 60], strict=True):
         [waited] = ask(httpx.Response(503, headers={"Retry-After": header}), httpx.Response(200))[1]
         assert waited == pytest.approx(pause, abs=1.5 if header == soon else 0)
+    away = httpx.Response(503, headers={"Retry-After": "1"})
+    assert ask(away, away, away, httpx.Response(200))[1] == [1, 2, 4]

@@ -16,8 +16,10 @@ from tests.support.schema import ROOT
 sys.path.append(str(ROOT / "packages" / "follow-py"))
 
 from threadline_follow import LogError
+from threadline_follow import changes as follow_changes
 from threadline_follow.changes import Handed
 from threadline_follow.following import Following
+from threadline_follow.log import Log, LogUnavailableError
 
 CHANNEL, USER, INBOX, WORKSPACE, TWIN = "channel:c", "user:u", "inbox:u", "workspace:w", "twin:t"
 NOW = 2**53 - 1
@@ -138,6 +140,18 @@ SCENARIOS: dict[str, tuple[Any, ...]] = {
     "inbox restored": (
         INBOX, "k9", [refused("PT409"), changes(cursor="k1")], [], [RELOAD], [inbox("k9"), inbox(None)], "k1",
     ),
+    "inbox restored later": (
+        INBOX, "k0", [changes(changed("a", 1)), refused("PT409"), changes(cursor="k5"),
+                      changes(changed("a", 1), cursor="k6")],
+        [JOINED, JOINED], [["conversation.changed", "a"], RELOAD, LIVE, ["conversation.changed", "a"]],
+        [inbox("k0"), inbox("k1"), inbox(None), inbox("k5")], "k6",
+    ),
+    "inbox oversized": (
+        INBOX, "k0", [changes(), changes(cursor="k2")],
+        [JOINED, ["conversation.changed", {**broadcast("a", 1)[1], "truncated": True}]],
+        [LIVE, ["conversation.changed", "a"]], [inbox("k0"), inbox("k1")], "k2",
+    ),
+    "inbox now": (INBOX, "now", [changes()], [], [RELOAD], [inbox(None)], "k1"),
     "workspace": (WORKSPACE, "k0", [changes()], [], [], [inbox("k0", workspace_id="w")], "k1"),
     "workspace sealed": (
         WORKSPACE, "k0", [changes(), changes(cursor="k2"), changes(changed("a", 1), cursor="k3")],
@@ -147,6 +161,16 @@ SCENARIOS: dict[str, tuple[Any, ...]] = {
     "twin": (
         TWIN, 0, [], [JOINED, ["twin.changed", {"id": "a"}], LOST, JOINED],
         [RELOAD, LIVE, ["twin.changed", "a"], OFFLINE, RELOAD, LIVE], [], None,
+    ),
+    "twin sealed": (
+        TWIN, 0, [], [JOINED, ["twin.changed", {"id": "a", "truncated": True}]],
+        [RELOAD, LIVE, ["twin.changed", "a"]], [], None,
+    ),
+    "turn stays": (
+        CHANNEL, 0, [page(), page(), page()],
+        [JOINED, sent(1, truncated=True, topic=TURN), ["turn joined", None], ["turn message.created", sent(1)[1]],
+         ["turn message.created", sent(2)[1]], sent(2, truncated=True, topic=TURN), sent(2)],
+        [LIVE, *said(1, 2)], None, 2,
     ),
     "turn": (
         CHANNEL, 0, [page(), page()],
@@ -195,6 +219,7 @@ class Turns:
     def __init__(self) -> None:
         self.turn_name: str | None = None
         self.is_on_turn = False
+        self.left = 0
 
     async def stay(self) -> None:
         await asyncio.Event().wait()
@@ -208,6 +233,7 @@ class Turns:
 
     def leave_turn(self) -> None:
         self.turn_name, self.is_on_turn = None, False
+        self.left += 1
 
 
 async def run(topic: str, since: int | str, answers: list[Any], steps: list[list[Any]]) -> dict[str, Any]:
@@ -218,8 +244,12 @@ async def run(topic: str, since: int | str, answers: list[Any], steps: list[list
 
     def respond(request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
-            [key, value] = next(item for item in request.url.params.items() if item[0] == "channel_id")
-            asked.append(["user_events", [key, value.removeprefix("eq.")]])
+            about = dict(request.url.params)
+            asked.append(["user_events", ["channel_id", about.pop("channel_id").removeprefix("eq.")]])
+            assert about == {
+                "select": "kind,created_at", "kind": "in.(channel.deleted,channel.left)", "order": "seq.desc",
+                "limit": "1",
+            }  # fmt: skip
         else:
             asked.append([request.url.path.rpartition("/")[2], json.loads(request.content)])
         answer = left.pop(0) if left else page(last=10**6)
@@ -268,7 +298,7 @@ async def run(topic: str, since: int | str, answers: list[Any], steps: list[list
         pass
     if following.reason:
         said[-1].append(following.reason)
-    end = {"seq": following.seq, "cursor": following.cursor, "turn": turns.turn_name}
+    end = {"seq": following.seq, "cursor": following.cursor, "turn": turns.turn_name, "left": turns.left}
     return {"said": said, "asked": asked, "cursors": cursors, **end}
 
 
@@ -279,8 +309,24 @@ def test_python_follower_does_what_the_answers_ask_for(name: str) -> None:
     assert found["said"] == said
     assert asked is None or found["asked"] == asked
     assert (found["cursor"] if topic in (INBOX, WORKSPACE) else found["seq"]) == (end or 0)
-    assert found["turn"] is None
+    assert (found["turn"], found["left"]) == ((TURN, 0) if name == "turn stays" else (None, name == "turn"))
     assert found["cursors"] == CURSORS.get(name, found["cursors"])
+
+
+def test_python_takes_an_answer_that_is_no_json_for_an_outage() -> None:
+    log = Log("http://x", "key", "token", "c")
+    page = httpx.MockTransport(lambda _: httpx.Response(200, text="<html>"))
+    log._client = httpx.AsyncClient(base_url="http://x", transport=page)
+    with pytest.raises(LogUnavailableError):
+        asyncio.run(log.read(0))
+
+
+def test_python_forgets_the_oldest_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow_changes, "MAX_NAMES", 2)
+    handed = Handed()
+    for version in (1, 2, 3):
+        handed.add(changed("a", version))
+    assert [handed.has(changed("a", version)) for version in (1, 2, 3)] == [False, True, True]
 
 
 NAMES = {"isOld": "is_old", "isNext": "is_next", "addBroadcast": "add_broadcast"}
@@ -331,8 +377,8 @@ def test_javascript_follower_does_what_the_answers_ask_for(javascript: dict[str,
     assert found["cursors"] == CURSORS.get(name, found["cursors"])
     assert found["last"] == ([] if said[-1:] and said[-1][0] == "ended" else [["ended", "stopped"]])
     assert found["unfinished"] == 0
-    turns = [each for each in found["asked"] if each[1] == TURN]
-    assert turns == ([["join", TURN], ["leave", TURN]] if name == "turn" else [])
+    turns = [each for each in found["asked"] if each[0] in {"join", "leave"} and each[1] != topic]
+    assert turns == {"turn": [["join", TURN], ["leave", TURN]], "turn stays": [["join", TURN]]}.get(name, [])
 
 
 def test_javascript_remembers_which_changes_were_handed_over(javascript: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege
 
+from tests.support.calls import call as ask
 from tests.support.cluster import TestCluster
 from tests.support.database import (
     Db,
@@ -71,6 +72,10 @@ def test_file_name_is_text_not_a_path(db: Db) -> None:
     file = upload(db, BOB, "../../etc/pass\nwd\u202egnp" + "x" * 300)
     assert file["name"] == ("../../etc/pass_wd_gnp" + "x" * 300)[:255]
     assert file["path"] == f"{CHANNEL}/{file['id']}"
+
+
+def test_user_without_a_channel_is_not_admitted(db: Db) -> None:
+    assert [ask(db, "admit_upload", who).status for who in (BOB, None, MALLORY)] == [200, 200, 404]
 
 
 def test_second_finish_changes_nothing(db: Db) -> None:
@@ -192,8 +197,11 @@ def test_open_policies_affect_other_buckets_only(db: Db) -> None:
     db.execute("create policy change_all on storage.objects for update to public using (true) with check (true)")
     db.execute("create policy remove_all on storage.objects for delete to public using (true)")
     db.execute("select set_config('storage.allow_delete_query', 'true', true)")
+    db.execute("create policy all_buckets on storage.buckets to public using (true) with check (true)")
     for be in (lambda: become(db, MALLORY), lambda: become_anon(db)):
         be()
+        refused(db, "insert into storage.buckets (id, name) values ('attachments', 'x')")
+        refused(db, "update storage.buckets set id = 'attachments' where id = 'other'")
         assert "attachments" not in rows(db, "select distinct bucket_id from storage.objects")
         refused(db, STORE, f"{CHANNEL}/{uuid.uuid4()}", MALLORY, METADATA)
         assert rows(db, "update storage.objects set version = 'x' where name = %s returning id", file["path"]) == []
@@ -564,11 +572,14 @@ def test_attached_file_stays_until_its_message_is_deleted(db: Db) -> None:
 
 
 def test_file_goes_with_its_last_message_only(db: Db) -> None:
-    one, two = upload(db, BOB), upload(db, BOB)
-    first, _ = say(db, {"id": one["id"]}), say(db, {"id": two["id"]})
+    one, two, three = upload(db, BOB), upload(db, BOB), upload(db, BOB)
+    first, _ = say(db, {"id": one["id"]}, {"id": three["id"]}), say(db, {"id": two["id"]})
+    deleted = say(db, {"id": three["id"]})
     become_postgres(db)
+    db.execute("update public.messages set deleted_at = now() where id = %s", (deleted,))
     db.execute("delete from public.messages where id = %s", (first,))
-    assert rows(db, "select id::text from public.attachments where id = any(%s)", [one["id"], two["id"]]) == [two["id"]]
+    ids = [file["id"] for file in (one, two, three)]
+    assert rows(db, "select id::text from public.attachments where id = any(%s)", ids) == [two["id"]]
 
 
 def test_files_are_swept_with_their_channel(db: Db) -> None:

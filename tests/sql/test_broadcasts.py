@@ -439,6 +439,15 @@ def test_later_person_match_is_broadcast(db: Db) -> None:
     assert [payload["conversation"]["person_id"] for _, payload in told] == [str(person_id)]
 
 
+def test_later_match_in_a_group_is_broadcast(db: Db) -> None:
+    member = {"identifier": "+49 170 5551234", "name": "Ann"}
+    ingest(db, conversation(message(), kind="group", participant_identifier="1@g.us", participants=[member]))
+    fire_deferred_triggers(db)
+    db.execute("delete from realtime.messages where true")
+    add_person(db, "+49 170 5551234", MATTY)
+    assert len(broadcasts(db, INBOX)) == 1
+
+
 def test_long_history_broadcasts_only_its_count(db: Db) -> None:
     history = [message(f"m{n}") for n in range(11)]
     ingest(db, conversation(*history), conversation(*history[:10], external_id="short"))

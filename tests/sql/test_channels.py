@@ -425,3 +425,22 @@ def test_members_see_names_of_twins_in_the_channel(db: Db) -> None:
 def test_self_queries_need_a_signed_in_user(db: Db, view: str, role: str) -> None:
     db.execute(f"set local role {role}")
     refused(db, f"select * from private.{view}", by=InsufficientPrivilege)
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("ai_twins", "display_name"),
+        ("channels", "name"),
+        ("messaging_connections", "connection_id"),
+        ("people", "full_name"),
+        ("user_profiles", "display_name"),
+        ("workspaces", "name"),
+    ],
+)
+def test_change_of_a_row_sets_its_time(db: Db, table: str, column: str) -> None:
+    db.execute(f"alter table public.{table} disable trigger user")
+    db.execute(f"update public.{table} set updated_at = '2026-01-01'")
+    db.execute(f"alter table public.{table} enable trigger user")
+    db.execute(f"update public.{table} set {column} = {column} || 'x'")
+    assert rows(db, f"select distinct updated_at = now() from public.{table}") == [True]

@@ -545,7 +545,7 @@ def test_metrics_count_deliveries_by_state(db: Db) -> None:
             "state = 'pending', finished_at = null, last_error = 'x', created_at = now() - interval '90 s'",
             "state = 'dead'",
             "state = 'delivered', finished_at = now()",
-            "state = 'delivered', finished_at = now() - interval '61 minutes'",
+            "state = 'delivered', finished_at = now() - interval '61 minutes', created_at = now() - interval '2 h'",
         )
     ):
         make(db, "twin_deliveries", f"{number}", "1 day")

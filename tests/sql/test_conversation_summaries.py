@@ -53,6 +53,12 @@ def test_transcript_names_both_sides(db: Db) -> None:
     assert [begin(db, messageCount=count).status for count in (10_000, 10_001)] == [201, 400]
 
 
+def test_transcript_of_a_group_names_each_sender(db: Db) -> None:
+    said = [message(name, sender=name, sequence=place) for place, name in ((2, "u1"), (1, "u2"), (3, "u3"))]
+    ingest(db, conversation(*said, kind="group", participant_name="Team"))
+    assert [line["author"] for line in begin(db).data["messages"]] == ["u2", "u1", "u3"]
+
+
 def test_deleted_messages_are_left_out(db: Db) -> None:
     ingest(db, conversation(message("m1", content="secret"), message("m2")))
     ingest(db, update("deleted"))

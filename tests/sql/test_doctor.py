@@ -28,6 +28,7 @@ FAULTS = {
     ),
     "alter table public.messages disable row level security": "Row-level security is off on public.messages",
     "create table public.own (id integer)": "Row-level security is off on public.own",
+    "alter table private.settings disable row level security": "Row-level security is off on private.settings",
     "alter table public.messages disable trigger messages_60_index": (
         "The trigger messages_60_index of public.messages is disabled"
     ),

@@ -291,8 +291,16 @@ def test_each_change_of_the_user_is_an_event(db: Db) -> None:
     member = "where channel_id = %s and user_id = %s"
     db.execute(f"update public.channel_members set role = 'admin' {member}", (channel_id, BOB))
     assert last_event(db, BOB) == ("channel.role_changed", {"channel_id": channel_id, "role": "admin"})
+    audited = "select count(*) from public.audit_log where action = 'channel_member.role_changed'"
+    before = value(db, audited)
+    assert before > 0
+    db.execute(f"update public.channel_members set role = role {member}", (channel_id, BOB))
+    assert value(db, audited) == before
     db.execute("update public.channels set name = 'crew' where id = %s", (channel_id,))
     assert last_event(db, BOB) == ("channel.renamed", {"channel_id": channel_id, "name": "crew"})
+    told = len(events(db, BOB))
+    db.execute("update public.channels set name = name where id = %s", (channel_id,))
+    assert len(events(db, BOB)) == told
     message = send(db, f"<@{BOB}>", MATTY, channel_id)
     seq = mine(db, BOB, channel_id)["last_seq"]
     assert last_event(db, BOB) == (

@@ -183,7 +183,22 @@ def test_key_expires_after_a_day(db: Db, backlog: int) -> None:
 
 @pytest.mark.parametrize(("key", "status"), [("", 400), ("x", 201), ("x" * 255, 201), ("x" * 256, 400)])
 def test_key_must_have_1_to_255_characters(db: Db, key: str, status: int) -> None:
-    assert call(db, "create_message", key=key, **CREATE).status == status
+    reply = call(db, "create_message", key=key, **CREATE)
+    assert reply.status == status
+    assert status == 201 or reply.error[1] == "invalid_idempotency_key"
+
+
+def test_key_counts_for_what_writes_only(db: Db) -> None:
+    replies = [call(db, "get_message", key="k", id=MESSAGE) for _ in range(2)]
+    assert ["idempotent-replayed" in reply.headers for reply in replies] == [False, False]
+    assert rows(db, "select from private.idempotency_keys") == []
+
+
+def test_failure_over_the_limit_is_429(db: Db) -> None:
+    # Stands for requests that are counted while this one is under way.
+    db.execute("alter table private.settings drop constraint settings_requests_per_minute_positive")
+    limit(db, 0)
+    assert call(db, "get_message", id=UNKNOWN_ID).error == (429, "rate_limited", None)
 
 
 def test_repeated_toggle_with_a_key_toggles_once(db: Db) -> None:

@@ -356,8 +356,8 @@ def test_separation_by_service_role_is_broadcast(db: Db) -> None:
 
 
 def test_file_of_a_message_moves_with_it(db: Db) -> None:
-    images = [{**late(str(number)), "type": "image"} for number in range(4)]
-    others = [chat(name, image) for name, image in zip((NEW, NEWER, "other"), images, strict=False)]
+    images = [{**late(number), "type": "image"} for number in "089"]
+    others = [chat(name, image) for name, image in zip((NEW, NEWER, "other"), images, strict=True)]
     post(db, json.dumps(request(FIRST[0], *others, media_uploads=True)).encode())
     owners = "select conversation_id::text from private.conversation_media order by external_id"
     ingest(db, JOIN)

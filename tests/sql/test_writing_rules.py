@@ -11,6 +11,8 @@ from tests.support.database import Db, become, become_postgres, become_service, 
 from tests.support.event_log import last_seq
 from tests.support.world import BOB, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN, WORKSPACE
 
+BOBS = "00000000-0000-4000-8000-0000000000b1", "00000000-0000-4000-8000-0000000000b2"  # twins of Bob
+
 THUMB, HEART, FAMILY = "\U0001f44d", "\u2764\ufe0f", "\U0001f468\u200d\U0001f469\u200d\U0001f467"
 SAME = {
     "variation selector": (THUMB, THUMB + "\ufe0f"),
@@ -153,6 +155,16 @@ def test_upsert_changes_only_the_content(db: Db, changes: dict[str, str]) -> Non
     with pytest.raises(InsufficientPrivilege) as caught, db.transaction():
         upsert(db, said, **changes)
     assert caught.value.diag.message_hint == "Call the function edit_message."
+
+
+def test_twin_of_a_message_cannot_be_replaced(db: Db) -> None:
+    for twin in BOBS:
+        db.execute("insert into public.ai_twins (id, user_id, display_name) values (%s, %s, 'B')", (twin, BOB))
+        db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (CHANNEL, twin))
+    said = send(db, who=BOB, ai_twin_id=BOBS[0])
+    become(db, BOB)
+    diagnostics = refused(db, "update public.messages set ai_twin_id = %s where id = %s", BOBS[1], said)
+    assert diagnostics.message_hint == "Call the function edit_message."
 
 
 def test_upsert_of_another_message_is_refused(db: Db) -> None:
