@@ -1091,7 +1091,6 @@ begin
     perform from public.workspaces as workspace where workspace.id = old.workspace_id for no key update;
     if (old.role = 'owner' or tg_op = 'UPDATE' and new.role = 'owner')
         and not private.is_service()
-        and not (tg_op = 'DELETE' and old.user_id = (select auth.uid()))
         and not exists (
             select from public.workspace_members as owner
             where owner.workspace_id = old.workspace_id
@@ -9483,13 +9482,10 @@ begin
     -- Checks clients only, under any role name. Supabase Auth deletes users with their memberships, and has no token.
     if auth.role() is not null and not private.is_service()
         and (tg_op <> 'INSERT' and old.role = 'owner' or tg_op <> 'DELETE' and new.role = 'owner')
+        -- Deleting a channel deletes all members.
         and not (
             tg_op = 'DELETE'
-            and (
-                old.user_id = (select auth.uid())
-                -- Deleting a channel deletes all members.
-                or not exists (select from public.channels as channel where channel.id = old.channel_id)
-            )
+            and not exists (select from public.channels as channel where channel.id = old.channel_id)
         )
         and not exists (
             select from public.channel_members as owner
