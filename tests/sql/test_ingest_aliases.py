@@ -75,6 +75,14 @@ def test_chain_of_names_leads_to_the_first(db: Db) -> None:
     assert (names(db), ids(db)) == ([OLD], ["1", "2"])
 
 
+def test_number_of_a_joined_conversation_stays_known(db: Db) -> None:
+    for one in (chat(OLD, message("1")), chat(NEW, message("2"))):
+        ingest(db, one)
+    ingest(db, chat(NEW, continues=OLD) | {"participant_identifier": "@tom"})
+    known = rows(db, "select value from public.conversation_identifiers")
+    assert {*known, read_conversation(db, OLD)["participant_identifier"]} == {"@tom", NEW, OLD}
+
+
 def test_name_with_two_former_ones_joins_both(db: Db) -> None:
     for one in (chat(OLD, message("1")), chat(NEW, continues=OLD), chat("972911111111", message("2"))):
         ingest(db, one)

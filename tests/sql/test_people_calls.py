@@ -100,6 +100,7 @@ STEPS: list[tuple[str, Callable[[Db], Any], int]] = [
     ("move", run(f"update public.people set workspace_id = '{WORKSPACE}', user_id = '{MATTY}' where id = %s", "b"), 6),
     ("have two numbers", run(PHONE, f"{PHONES[0]} / {PHONES[1]}", "a"), 7),
     ("be deleted with a merged one", calls("merge_people", person_id="a", merged_person_id="c"), 7),
+    ("add an id to the merged one", run(IDENTIFIER, "c", "telegram_id", "5"), 7),
     ("leave the merged one alone", run("delete from public.people where id = %s", "a"), 5),
     ("merge two others", calls("merge_people", person_id="w", merged_person_id="v"), 5),
     ("lose the merged one", run("delete from public.people where id = %s", "v"), 4),

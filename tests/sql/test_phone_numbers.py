@@ -149,6 +149,8 @@ def test_phone_book_entries_are_read(db: Db, text: str, numbers: list[str]) -> N
         ("0044 20 7946 0958", "US", "44 2079460958"),
         ("+44 20 7946 0958", "FR", "44 2079460958"),
         ("555 1234", "BB", "1 2465551234"),
+        ("8196151702", "BY", "375 196151702"),
+        ("06123456789012", "FR", "33 6123456789012"),
     ],
 )
 def test_number_without_country_is_read_at_home(db: Db, text: str, country: str, number: str) -> None:
