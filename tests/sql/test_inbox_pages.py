@@ -124,7 +124,8 @@ def test_pages_of_one_moment_go_by_id_in_all_workspaces(db: Db, order: str) -> N
             id, user_id, workspace_id, platform, external_conversation_id, participant_identifier, last_message_at
         )
         select ('00000000-0000-4000-8000-0000000000' || age || place)::uuid,
-            user_id, workspace_id, 'signal', workspace_id::text || age, '@x', now() - (age - 1) * place * interval '1 hour'
+            user_id, workspace_id, 'signal', workspace_id::text || age, '@x',
+            now() - (age - 1) * place * interval '1 hour'
         from (
             select user_id, workspace_id, row_number() over (order by workspace_id {order}) as place
             from public.workspace_members where user_id = %s

@@ -185,8 +185,8 @@ def test_former_text_that_is_no_number_is_no_identifier(db: Db, former: str | No
     assert (changed["former_phone"], rows(db, "select value from public.person_identifiers")) == (former, [])
     db.execute("update public.people set phone = null where id = %s", (person,))
     assert answer(db, "undo_number_change", person_id=person)[1] == "number_not_changed"
-    for phone, error in ((f"{PHONES[0]}{' ' * 99}", "invalid_field"), ("1" * 101, "invalid_field"), ("@ann", "invalid_field"), ("", "invalid_field")):
-        assert answer(db, "change_number", person_id=person, phone=phone) == (400, error, "phone")
+    for phone in (f"{PHONES[0]}{' ' * 99}", "1" * 101, "@ann", ""):
+        assert answer(db, "change_number", person_id=person, phone=phone) == (400, "invalid_field", "phone")
 
 
 def test_member_adds_people_of_the_own_workspaces_only(db: Db) -> None:
