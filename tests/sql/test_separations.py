@@ -305,6 +305,13 @@ def test_last_joined_conversation_is_separated_first(db: Db) -> None:
     assert separate(db).error == (409, "conversation_not_continued", "external_conversation_id")
 
 
+def test_name_without_messages_keeps_its_identifier(db: Db) -> None:
+    for one in (*FIRST, JOIN | {"participant_identifier": "@tom"}):
+        ingest(db, one)
+    separate(db)
+    assert read_conversation(db, NEW)["participant_identifier"] == "@tom"
+
+
 def test_names_that_stay_keep_what_came_under_them(db: Db) -> None:
     tom = {"participant_identifier": "@tom"}
     given = [
