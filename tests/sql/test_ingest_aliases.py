@@ -47,17 +47,18 @@ EDIT = {"message_id": "2", "type": "edited", "at": "2026-02-03T10:00:00Z", "cont
 @pytest.mark.parametrize("place", range(6))
 def test_names_in_any_order_make_one_conversation(db: Db, place: int) -> None:
     steps = [
-        chat(NEW, message("2", sent_at="2026-02-02T10:00:00Z")),
+        chat(NEW, message("2", sent_at="2026-02-02T10:00:00Z"), participant_name="Bea"),
         chat(NEW, continues=OLD),
         chat(NEW, updates=[EDIT]),
     ]
-    ingest(db, chat(OLD, message("1")))
+    ingest(db, chat(OLD, message("1"), participant_name="Ann"))
     for one in list(permutations(steps))[place]:
         ingest(db, one)
     assert (names(db), ids(db)) == ([OLD], ["1", "2"])
     stored = read_conversation(db, OLD)
     assert (stored["messages"][1]["content"], stored["message_count"]) == ("new", 2)
     assert stored["last_message_preview"] == "new"
+    assert (stored["participant_identifier"], stored["participant_name"]) == (NEW, "Bea")
 
 
 def test_former_name_may_come_later(db: Db) -> None:

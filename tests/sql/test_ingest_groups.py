@@ -83,7 +83,10 @@ def test_group_has_a_title_and_no_person(db: Db) -> None:
     ingest(db, group(message(), title="Our group", participant_identifier=JOHN))
     stored = read_conversation(db)
     assert (stored["kind"], stored["participant_name"], stored["person_id"]) == ("group", "Our group", None)
-    db.execute("update public.conversations set participant_identifier = %s", [JOHN.replace("-", " ")])
+    for name, given in (("blank", group(title=" ")), ("direct", conversation(title="Our group"))):
+        ingest(db, {**given, "external_conversation_id": name, "participant_name": "Ann"})
+        assert read_conversation(db, name)["participant_name"] == "Ann"
+    db.execute("update public.conversations set participant_identifier = %s where kind = 'group'", [JOHN.replace("-", " ")])
     stored = read_conversation(db)
     assert (stored["participant_key"], stored["person_id"]) == (None, None)
     db.execute("update public.people set phone = null where id = %s", [JOHN_DOE])
@@ -185,6 +188,8 @@ def test_update_without_a_sender_reaches_its_message(db: Db) -> None:
     first, second = read_conversation(db)["messages"]
     assert (first["content"], [one["emoji"] for one in first["reactions"]]) == ("secret", ["b"])
     assert "reactions" not in second
+    ingest(db, group(updates=[{**UPDATES[2], "message_id": "2"}]))
+    assert contents(db) == ["secret", "secret"]
 
 
 @pytest.mark.parametrize("place", range(6))
