@@ -140,7 +140,7 @@ def test_pages_of_one_moment_go_by_id_in_all_workspaces(db: Db, order: str) -> N
         answer = page(db, MALLORY, limit=1, **cursor)
         got += [each["id"] for each in answer["data"]]
         cursor = {"before": answer["meta"]["next_cursor"]}
-    # Four of this moment with the greatest id first, then the older ones, of which the last place is the oldest.
+    # Four of this moment, the greatest id first. Then the older ones; their ids rise with their age.
     assert got == [*sorted(made, reverse=True)[4:], *sorted(made)[4:]]
 
 
