@@ -86,7 +86,9 @@ def test_group_has_a_title_and_no_person(db: Db) -> None:
     for name, given in (("blank", group(title=" ")), ("direct", conversation(title="Our group"))):
         ingest(db, {**given, "external_conversation_id": name, "participant_name": "Ann"})
         assert read_conversation(db, name)["participant_name"] == "Ann"
-    db.execute("update public.conversations set participant_identifier = %s where kind = 'group'", [JOHN.replace("-", " ")])
+    db.execute(
+        "update public.conversations set participant_identifier = %s where kind = 'group'", [JOHN.replace("-", " ")]
+    )
     stored = read_conversation(db)
     assert (stored["participant_key"], stored["person_id"]) == (None, None)
     db.execute("update public.people set phone = null where id = %s", [JOHN_DOE])
