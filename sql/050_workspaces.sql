@@ -137,7 +137,6 @@ begin
     perform from public.workspaces as workspace where workspace.id = old.workspace_id for no key update;
     if (old.role = 'owner' or tg_op = 'UPDATE' and new.role = 'owner')
         and not private.is_service()
-        and not (tg_op = 'DELETE' and old.user_id = (select auth.uid()))
         and not exists (
             select from public.workspace_members as owner
             where owner.workspace_id = old.workspace_id

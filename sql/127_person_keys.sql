@@ -67,7 +67,7 @@ declare
         select person.id
         from changed as later
         inner join removed as earlier on later.id = earlier.id
-        cross join unnest(array[later.id, later.merged_into_id, earlier.merged_into_id]) as person (id)
+        cross join unnest(array[later.id, earlier.merged_into_id]) as person (id)
         where (later.workspace_id, later.phone, later.merged_into_id)
             is distinct from (earlier.workspace_id, earlier.phone, earlier.merged_into_id)
             and person.id is not null

@@ -154,6 +154,7 @@ begin
                 perform private.record_name(v_from, v_given.name, v_given.former, true);
                 perform private.record_continued_messages(v_from, v_into, v_given.name);
                 perform private.join_conversation(v_from, v_into);
+                perform private.restore_participant(v_into);
             elsif v_from is null then
                 perform private.record_name(v_into, v_given.name, v_given.former, false);
             end if;

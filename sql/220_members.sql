@@ -10,13 +10,10 @@ begin
     -- Checks clients only, under any role name. Supabase Auth deletes users with their memberships, and has no token.
     if auth.role() is not null and not private.is_service()
         and (tg_op <> 'INSERT' and old.role = 'owner' or tg_op <> 'DELETE' and new.role = 'owner')
+        -- Deleting a channel deletes all members.
         and not (
             tg_op = 'DELETE'
-            and (
-                old.user_id = (select auth.uid())
-                -- Deleting a channel deletes all members.
-                or not exists (select from public.channels as channel where channel.id = old.channel_id)
-            )
+            and not exists (select from public.channels as channel where channel.id = old.channel_id)
         )
         and not exists (
             select from public.channel_members as owner

@@ -1091,7 +1091,6 @@ begin
     perform from public.workspaces as workspace where workspace.id = old.workspace_id for no key update;
     if (old.role = 'owner' or tg_op = 'UPDATE' and new.role = 'owner')
         and not private.is_service()
-        and not (tg_op = 'DELETE' and old.user_id = (select auth.uid()))
         and not exists (
             select from public.workspace_members as owner
             where owner.workspace_id = old.workspace_id
@@ -5011,7 +5010,7 @@ declare
         select person.id
         from changed as later
         inner join removed as earlier on later.id = earlier.id
-        cross join unnest(array[later.id, later.merged_into_id, earlier.merged_into_id]) as person (id)
+        cross join unnest(array[later.id, earlier.merged_into_id]) as person (id)
         where (later.workspace_id, later.phone, later.merged_into_id)
             is distinct from (earlier.workspace_id, earlier.phone, earlier.merged_into_id)
             and person.id is not null
@@ -7282,6 +7281,7 @@ begin
                 perform private.record_name(v_from, v_given.name, v_given.former, true);
                 perform private.record_continued_messages(v_from, v_into, v_given.name);
                 perform private.join_conversation(v_from, v_into);
+                perform private.restore_participant(v_into);
             elsif v_from is null then
                 perform private.record_name(v_into, v_given.name, v_given.former, false);
             end if;
@@ -9468,13 +9468,10 @@ begin
     -- Checks clients only, under any role name. Supabase Auth deletes users with their memberships, and has no token.
     if auth.role() is not null and not private.is_service()
         and (tg_op <> 'INSERT' and old.role = 'owner' or tg_op <> 'DELETE' and new.role = 'owner')
+        -- Deleting a channel deletes all members.
         and not (
             tg_op = 'DELETE'
-            and (
-                old.user_id = (select auth.uid())
-                -- Deleting a channel deletes all members.
-                or not exists (select from public.channels as channel where channel.id = old.channel_id)
-            )
+            and not exists (select from public.channels as channel where channel.id = old.channel_id)
         )
         and not exists (
             select from public.channel_members as owner

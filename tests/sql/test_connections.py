@@ -50,6 +50,12 @@ def test_new_connection_belongs_to_caller_and_accepts_its_key(db: Db) -> None:
     assert opens(db, made, made["api_secret"]) == 200
 
 
+def test_key_opens_no_other_connection(db: Db) -> None:
+    made = create(db)
+    assert opens(db, {"platform": "whatsapp", "connection_id": "wa_business_123"}, made["api_secret"]) == 401
+    assert opens(db, {**made, "platform": "telegram"}, made["api_secret"]) == 401
+
+
 def test_connection_without_name_gets_one(db: Db) -> None:
     assert re.fullmatch("signal_[0-9a-f]{12}", create(db)["connection_id"])
 

@@ -79,11 +79,11 @@ def test_time_of_an_answer_covers_its_millisecond(db: Db) -> None:
 
 
 def test_each_member_has_a_marker_of_their_own(db: Db) -> None:
-    conversation_id = receive(db, 1)
+    conversation_id = receive(db, 1, 2)
     db.execute("update public.conversations set workspace_id = %s, scope_id = %s", (WORKSPACE, WORKSPACE))
     db.execute("update public.conversation_messages set workspace_id = %s", (WORKSPACE,))
-    mark(db, conversation_id)
-    assert (unread(db, conversation_id), unread(db, conversation_id, BOB)) == (0, 1)
+    mark(db, conversation_id, at(1))
+    assert (unread(db, conversation_id), unread(db, conversation_id, BOB)) == (1, 2)
     become_service(db)
     assert rows(db, "select public.unread_count(c) from public.conversations as c") == [0]
     become_postgres(db)
@@ -114,6 +114,8 @@ def test_deleted_message_is_not_unread(db: Db) -> None:
 def test_unread_looks_at_the_newest_100(db: Db) -> None:
     conversation_id = receive(db, *(number / 10 for number in range(102)))
     assert unread(db, conversation_id) == 100
+    receive(db, 11, 12, 13, direction="outbound")
+    assert unread(db, conversation_id) == 97
 
 
 def test_conversation_without_messages_can_be_marked(db: Db) -> None:

@@ -1,6 +1,7 @@
 """sql/120_conversations.sql: triggers keep each conversation's summary correct, for any writer."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -64,10 +65,10 @@ def test_duplicate_conversations_keep_the_order_of_the_request(db: Db) -> None:
 
 
 def test_sequence_orders_messages_with_equal_times(db: Db) -> None:
-    given = {"a": "3", "b": -2, "c": 10, "d": 3}
+    given = {"a": "30", "b": -2, "c": 10, "d": 3}
     ingest(db, conversation(*(message(name, sequence=number) for name, number in given.items())))
-    assert stored_ids(db) == ["b", "a", "d", "c"]
-    assert read_conversation(db)["last_message_preview"] == "Content of c"
+    assert stored_ids(db) == ["b", "d", "c", "a"]
+    assert read_conversation(db)["last_message_preview"] == "Content of a"
 
 
 @pytest.mark.parametrize("sequence", [None, "", "x", 1.5, [1], {"a": 1}, True, 10**19])
@@ -100,6 +101,10 @@ def test_wrong_clock_does_not_pin_a_conversation(db: Db) -> None:
     assert (then["last_message_preview"], then["participant_name"]) == ("hi", "New")
     assert then["last_message_at"] == "2026-02-02T10:00:00+00:00"
     assert [line["sent_at"] for line in then["messages"]] == [FUTURE, "2026-02-02T10:00:00Z"]
+    # More than an hour ahead is a wrong clock, too.
+    soon = datetime.now(UTC) + timedelta(hours=2)
+    ingest(db, conversation(message("3", sent_at=soon.isoformat()), external_id="soon"))
+    assert datetime.fromisoformat(read_conversation(db, "soon")["last_message_at"]) < soon
 
 
 def test_wrong_clock_comes_behind_what_was_there(db: Db) -> None:

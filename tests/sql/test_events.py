@@ -108,7 +108,7 @@ def test_each_channel_has_its_own_numbers(db: Db) -> None:
     assert (last_seq(db, other), last_seq(db)) == (2, here + 1)
 
 
-def test_thousand_members_are_told_and_no_more(db: Db) -> None:
+def test_thousand_members_are_listed_and_no_more(db: Db) -> None:
     # Only the list is looked at, so these members need no users.
     db.execute("alter table public.channel_members drop constraint channel_members_user_id_fkey, disable trigger user")
     add = """

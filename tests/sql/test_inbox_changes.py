@@ -119,6 +119,8 @@ def test_cursor_hides_its_position(db: Db) -> None:
     position = value(db, "select private.parse_inbox_cursor(%s)::text", cursors.copy().pop())
     xid = int(position.strip("()").split(",")[0])
     assert len(cursors) == 3
+    again = "select count(distinct private.render_inbox_cursor('(5,0,0)')) from generate_series(1, 3)"
+    assert value(db, again) == 3
     assert not [each for each in cursors if str(xid) in each.split(".")[1:] or f"{xid:016x}" in each]
 
 
@@ -142,6 +144,7 @@ def test_pages_of_one_are_the_same_as_one_page(db: Db, read: Read) -> None:
     db.commit()
     whole = ask(db, since=since).data
     assert len(whole) == 5
+    assert [ask(db, since=since, limit=limit).meta["has_more"] for limit in (4, 5, 6)] == [True, True, False]
     assert read(limit=1) == whole
 
 
@@ -181,6 +184,8 @@ def test_changes_of_many_conversations_have_their_versions(db: Db, read: Read) -
     ingest(db, *both)
     found = [(one["conversation"]["external_conversation_id"], one["version"]) for one in read(limit=1)]
     assert sorted(found) == [("new", 1), ("old", 1), ("old", 2)]
+    known = "select private.list_versions(array_agg(id) || array_agg(id)) from public.conversations"
+    assert sorted(value(db, known)) == [1, 2]
 
 
 def test_many_messages_are_a_pointer(db: Db, read: Read) -> None:
@@ -193,7 +198,7 @@ def test_changes_of_senders_and_workspaces_are_apart(db: Db, read: Read) -> None
     since = ask(db).meta["next_cursor"]
     made = new_connection(db)
     push(db, made, conversation(message("team"), external_id="team"))
-    both = [message("1", sender=sender, sequence=place) for place, sender in ((2, "@ann"), (1, "@bea"))]
+    both = [message(f"{place}", sender=sender, sequence=place) for place, sender in ((2, "@ann"), (1, "@bea"))]
     ingest(db, conversation(*both, kind="group"))
     ingest(db, {**update("read", "1", sender="@bea"), "kind": "group"})
     db.commit()

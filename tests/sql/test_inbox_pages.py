@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.database import Db, become, become_postgres, refused, rows, value
-from tests.support.world import BOB, MALLORY, MATTY, WORKSPACE
+from tests.support.world import BOB, JOHN_DOE, MALLORY, MATTY, WORKSPACE
 
 MAKE = """
 insert into public.conversations (
@@ -124,7 +124,8 @@ def test_pages_of_one_moment_go_by_id_in_all_workspaces(db: Db, order: str) -> N
             id, user_id, workspace_id, platform, external_conversation_id, participant_identifier, last_message_at
         )
         select ('00000000-0000-4000-8000-0000000000' || age || place)::uuid,
-            user_id, workspace_id, 'signal', workspace_id::text || age, '@x', now() - (age - 1) * place * interval '1 hour'
+            user_id, workspace_id, 'signal', workspace_id::text || age, '@x',
+            now() - (age - 1) * place * interval '1 hour'
         from (
             select user_id, workspace_id, row_number() over (order by workspace_id {order}) as place
             from public.workspace_members where user_id = %s
@@ -139,5 +140,23 @@ def test_pages_of_one_moment_go_by_id_in_all_workspaces(db: Db, order: str) -> N
         answer = page(db, MALLORY, limit=1, **cursor)
         got += [each["id"] for each in answer["data"]]
         cursor = {"before": answer["meta"]["next_cursor"]}
-    # Four of this moment with the greatest id first, then the older ones, of which the last place is the oldest.
+    # Four of this moment, the greatest id first. Then the older ones; their ids rise with their age.
     assert got == [*sorted(made, reverse=True)[4:], *sorted(made)[4:]]
+
+
+def test_entry_of_the_inbox_is_whole(db: Db) -> None:
+    fill(db)
+    db.execute("update public.conversations set person_id = null, matched_by = null, participant_name = 'Ann'")
+    db.execute(
+        "update public.conversations set person_id = %s, matched_by = 'phone' where workspace_id = %s"
+        " and external_conversation_id = 'page11'",
+        (JOHN_DOE, MATTY),
+    )
+    listed = page(db)["data"]
+    fields = ", ".join(name for name in listed[0] if name not in ("unread_count", "last_message_at"))
+    known = f"select to_jsonb(c) from (select {fields}, last_message_at from public.conversations) as c"
+    expected = {each["id"]: each for each in rows(db, known)}
+    assert [each["person_id"] for each in listed if each["person_id"]] == [JOHN_DOE]
+    for each in listed:
+        at = value(db, "select private.format_time(%s::timestamptz)", expected[each["id"]]["last_message_at"])
+        assert each == {**expected[each["id"]], "last_message_at": at, "unread_count": each["unread_count"]}

@@ -47,17 +47,18 @@ EDIT = {"message_id": "2", "type": "edited", "at": "2026-02-03T10:00:00Z", "cont
 @pytest.mark.parametrize("place", range(6))
 def test_names_in_any_order_make_one_conversation(db: Db, place: int) -> None:
     steps = [
-        chat(NEW, message("2", sent_at="2026-02-02T10:00:00Z")),
+        chat(NEW, message("2", sent_at="2026-02-02T10:00:00Z"), participant_name="Bea"),
         chat(NEW, continues=OLD),
         chat(NEW, updates=[EDIT]),
     ]
-    ingest(db, chat(OLD, message("1")))
+    ingest(db, chat(OLD, message("1"), participant_name="Ann"))
     for one in list(permutations(steps))[place]:
         ingest(db, one)
     assert (names(db), ids(db)) == ([OLD], ["1", "2"])
     stored = read_conversation(db, OLD)
     assert (stored["messages"][1]["content"], stored["message_count"]) == ("new", 2)
     assert stored["last_message_preview"] == "new"
+    assert (stored["participant_identifier"], stored["participant_name"]) == (NEW, "Bea")
 
 
 def test_former_name_may_come_later(db: Db) -> None:
@@ -73,6 +74,14 @@ def test_chain_of_names_leads_to_the_first(db: Db) -> None:
     ingest(db, chat(NEW, continues=OLD))
     ingest(db, chat("972911111111", message("2"), continues=NEW))
     assert (names(db), ids(db)) == ([OLD], ["1", "2"])
+
+
+def test_number_of_a_joined_conversation_stays_known(db: Db) -> None:
+    for one in (chat(OLD, message("1")), chat(NEW, message("2"))):
+        ingest(db, one)
+    ingest(db, chat(NEW, continues=OLD) | {"participant_identifier": "@tom"})
+    known = rows(db, "select value from public.conversation_identifiers")
+    assert {*known, read_conversation(db, OLD)["participant_identifier"]} == {"@tom", NEW, OLD}
 
 
 def test_name_with_two_former_ones_joins_both(db: Db) -> None:

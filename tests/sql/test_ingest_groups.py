@@ -83,7 +83,12 @@ def test_group_has_a_title_and_no_person(db: Db) -> None:
     ingest(db, group(message(), title="Our group", participant_identifier=JOHN))
     stored = read_conversation(db)
     assert (stored["kind"], stored["participant_name"], stored["person_id"]) == ("group", "Our group", None)
-    db.execute("update public.conversations set participant_identifier = %s", [JOHN.replace("-", " ")])
+    for name, given in (("blank", group(title=" ")), ("direct", conversation(title="Our group"))):
+        ingest(db, {**given, "external_conversation_id": name, "participant_name": "Ann"})
+        assert read_conversation(db, name)["participant_name"] == "Ann"
+    db.execute(
+        "update public.conversations set participant_identifier = %s where kind = 'group'", [JOHN.replace("-", " ")]
+    )
     stored = read_conversation(db)
     assert (stored["participant_key"], stored["person_id"]) == (None, None)
     db.execute("update public.people set phone = null where id = %s", [JOHN_DOE])
@@ -123,7 +128,8 @@ def test_conversation_that_was_a_group_stays_a_group(db: Db, is_first: bool) -> 
 
 def test_message_that_lost_its_sender_is_another_one(db: Db) -> None:
     ingest(db, group(SAME_ID[0]))
-    assert [ingest(db, conversation(SAME_ID[0])).statuses for _ in range(2)] == [["updated"], ["no_new_messages"]]
+    again = conversation(SAME_ID[0], participant_identifier="120363@g.us")
+    assert [ingest(db, again).statuses for _ in range(2)] == [["updated"], ["no_new_messages"]]
     assert contents(db) == ["from Ann"] * 2
 
 
@@ -184,6 +190,8 @@ def test_update_without_a_sender_reaches_its_message(db: Db) -> None:
     first, second = read_conversation(db)["messages"]
     assert (first["content"], [one["emoji"] for one in first["reactions"]]) == ("secret", ["b"])
     assert "reactions" not in second
+    ingest(db, group(updates=[{**UPDATES[2], "message_id": "2"}]))
+    assert contents(db) == ["secret", "secret"]
 
 
 @pytest.mark.parametrize("place", range(6))

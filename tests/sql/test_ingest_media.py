@@ -69,9 +69,13 @@ def test_stored_file_is_shown_after_the_next_request(db: Db) -> None:
     given = conversation(image(media_url="https://cdn.example/expires"))
     (file,) = offered(db, given)
     assert offered(db, given) == [file]
-    upload(db, file["path"])
+    (other,) = offered(db, conversation(image(), external_id="other"))
+    for one in (file, other):
+        upload(db, one["path"])
     assert offered(db, given) == []
     assert shown(db) == LINK + file["path"]
+    waiting = "select path from private.conversation_media where stored_at is null"
+    assert rows(db, waiting) == [other["path"]]
     # A URL of the platform, renewed or not, does not replace it.
     ingest(db, conversation(image(media_url="https://cdn.example/renewed")))
     assert shown(db) == LINK + file["path"]
@@ -256,7 +260,8 @@ def test_types_of_files_are_offered_in_the_order_of_the_request(db: Db) -> None:
 def test_file_of_another_bucket_is_not_shown(db: Db) -> None:
     (file,) = offered(db, conversation(image()))
     db.execute("insert into storage.buckets (id, name) values ('other', 'other')")
-    db.execute("insert into storage.objects (bucket_id, name, metadata) values ('other', %s, '{}')", [file["path"]])
+    upload(db, file["path"])
+    db.execute("update storage.objects set bucket_id = 'other' where name = %s", (file["path"],))
     assert value(db, "select private.settle_media(null, 10)") == 0
 
 

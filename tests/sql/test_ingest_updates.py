@@ -390,6 +390,21 @@ def test_edits_of_one_moment_differ_by_their_sequence(db: Db) -> None:
     assert result["updates_added"] == 2
 
 
+def test_edited_message_has_no_field_of_the_one_before(db: Db) -> None:
+    edited = message(content="new", edited_at=AT)
+    for one in (message(own=1), edited):
+        ingest(db, conversation(one))
+    assert read_conversation(db)["messages"] == [edited]
+
+
+def test_file_of_an_edited_message_is_newer_than_an_update(db: Db) -> None:
+    urls = [f"https://a.example/{number}" for number in range(3)]
+    ingest(db, conversation(message(type="image", media_url=urls[0], edited_at="2026-02-01T10:50:00Z")))
+    for at, url, expected in (("10:40", urls[1], urls[0]), ("11:10", urls[2], urls[2])):
+        ingest(db, changed(update("media", at=f"2026-02-01T{at}:00Z", media_url=url)))
+        assert read_conversation(db)["messages"][0]["media_url"] == expected
+
+
 def test_null_updates_are_no_updates(db: Db) -> None:
     result = ingest(db, conversation(message(), updates=None)).body["results"][0]
     assert list(result) == ["conversation_id", "messages_added", "status"]

@@ -100,6 +100,7 @@ STEPS: list[tuple[str, Callable[[Db], Any], int]] = [
     ("move", run(f"update public.people set workspace_id = '{WORKSPACE}', user_id = '{MATTY}' where id = %s", "b"), 6),
     ("have two numbers", run(PHONE, f"{PHONES[0]} / {PHONES[1]}", "a"), 7),
     ("be deleted with a merged one", calls("merge_people", person_id="a", merged_person_id="c"), 7),
+    ("add an id to the merged one", run(IDENTIFIER, "c", "telegram_id", "5"), 7),
     ("leave the merged one alone", run("delete from public.people where id = %s", "a"), 5),
     ("merge two others", calls("merge_people", person_id="w", merged_person_id="v"), 5),
     ("lose the merged one", run("delete from public.people where id = %s", "v"), 4),
@@ -184,8 +185,8 @@ def test_former_text_that_is_no_number_is_no_identifier(db: Db, former: str | No
     assert (changed["former_phone"], rows(db, "select value from public.person_identifiers")) == (former, [])
     db.execute("update public.people set phone = null where id = %s", (person,))
     assert answer(db, "undo_number_change", person_id=person)[1] == "number_not_changed"
-    for phone, error in ((f"{PHONES[0]}{' ' * 99}", "invalid_field"), ("1" * 101, "invalid_field"), ("@ann", "invalid_field"), ("", "invalid_field")):
-        assert answer(db, "change_number", person_id=person, phone=phone) == (400, error, "phone")
+    for phone in (f"{PHONES[0]}{' ' * 99}", "1" * 101, "@ann", ""):
+        assert answer(db, "change_number", person_id=person, phone=phone) == (400, "invalid_field", "phone")
 
 
 def test_member_adds_people_of_the_own_workspaces_only(db: Db) -> None:

@@ -266,17 +266,20 @@ def test_updates_of_a_group_stay_with_their_sender(db: Db) -> None:
     for name, sender in ((OLD, "@ann"), (NEW, "@bob")):
         waiting = [{**read(id_), "sender": sender} for id_ in ("1", "9")]
         ingest(
-            db, chat(name, message("1", sender=sender), message(f"of {sender}", sender=sender), updates=waiting) | GROUP
+            db,
+            chat(name, *(message(id_, sender=sender) for id_ in ("1", f"of {sender}", f"by {sender}")), updates=waiting)
+            | GROUP,
         )
     ingest(db, chat(NEW, updates=[read("of @bob")]) | GROUP)
     ingest(db, chat(OLD, updates=[read("of @ann")]) | GROUP)
     before = {name: updates(db, name) for name in (OLD, NEW)}
     ingest(db, JOIN | GROUP)
     ingest(db, chat(NEW, updates=[{**read("of @ann"), "type": "delivered"}]) | GROUP)
-    ingest(db, chat(NEW, updates=[{**read("of @bob"), "type": "delivered"}]) | GROUP)
+    for id_ in ("of @bob", "by @bob"):
+        ingest(db, chat(NEW, updates=[{**read(id_), "type": "delivered"}]) | GROUP)
     separate(db)
     before[OLD].append("of @anndelivered")
-    before[NEW].append("of @bobdelivered")
+    before[NEW] += ["of @bobdelivered", "by @bobdelivered"]
     assert {name: updates(db, name) for name in (OLD, NEW)} == {name: sorted(known) for name, known in before.items()}
 
 
@@ -315,6 +318,13 @@ def test_last_joined_conversation_is_separated_first(db: Db) -> None:
     assert separate(db).data["external_conversation_id"] == NEWER
     assert separate(db).data["external_conversation_id"] == NEW
     assert separate(db).error == (409, "conversation_not_continued", "external_conversation_id")
+
+
+def test_name_without_messages_keeps_its_identifier(db: Db) -> None:
+    for one in (*FIRST, JOIN | {"participant_identifier": "@tom"}):
+        ingest(db, one)
+    separate(db)
+    assert read_conversation(db, NEW)["participant_identifier"] == "@tom"
 
 
 def test_names_that_stay_keep_what_came_under_them(db: Db) -> None:
