@@ -15,10 +15,10 @@ from threadline_devstack.keys import ANON_KEY, PUBLISHABLE_KEY, SECRET_KEY, SERV
 from tests.support import project as projects
 from tests.support import schema, tools
 from tests.support.cluster import TestCluster, free_port
+from tests.support.forking import PROGRAM
 from tests.support.migration import SET_VERSION
 from tests.support.pooler import needs_pgbouncer, pooling
 from tests.support.project import Answer, Project
-from tests.support.service import PROGRAM
 from tests.support.stack import RunningStack
 
 

@@ -17,8 +17,9 @@ import pytest
 from threadline_devstack import keys
 
 from tests.support.cluster import TestCluster, free_port
+from tests.support.forking import PROGRAM
 from tests.support.ingest import PATH, Sender, conversation, message
-from tests.support.service import DEFAULTS, PROGRAM, serving
+from tests.support.service import DEFAULTS, serving
 from tests.support.stack import survivors
 
 SESSIONS = "select from pg_stat_activity where datname = current_database() and usename = 'authenticator'"

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from tests.importer.reading import NUMBER
+from tests.support.forking import PROGRAM
 from tests.support.ingest import Sender
-from tests.support.service import PROGRAM
 from tests.support.soak import bounded
 
 MESSAGES = bounded(8_000, 1_000_000)

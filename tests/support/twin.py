@@ -16,8 +16,7 @@ from typing import Any
 
 import psycopg
 
-from tests.support import calls
-from tests.support.service import PROGRAM
+from tests.support import calls, forking
 
 # The worker may post to this machine; a lost delivery is free again after three seconds.
 ENVIRONMENT = {"THREADLINE_DELIVER": "1", "THREADLINE_WEBHOOK_ALLOW_PRIVATE": "1", "THREADLINE_WEBHOOK_TIMEOUT": "1"}
@@ -134,16 +133,11 @@ def webhook(answer: Callable[[Told], int] = lambda _: 200, **headers: str) -> It
 
 
 @contextmanager
-def working(database_url: str, log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def working(database_url: str, log: Path, **environment: str) -> Iterator[forking.Forked | subprocess.Popen[bytes]]:
     """Run `threadline work` for the block."""
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            [PROGRAM, "work"],
-            env={**os.environ, "DATABASE_URL": database_url, **ENVIRONMENT, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+        variables = {**os.environ, "DATABASE_URL": database_url, **ENVIRONMENT, **environment}
+        process = forking.start(["work"], variables, output)
     try:
         yield process
     finally:
