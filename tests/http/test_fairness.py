@@ -18,6 +18,7 @@ from threadline.tokens import Caller
 
 from tests.support.cluster import TestCluster
 from tests.support.ingest import Sender, conversation, message
+from tests.support.sessions import session
 from tests.support.team import Running, Team, running_service
 from tests.support.tokens import bearer, sign, token
 from tests.support.world import BASE
@@ -266,7 +267,7 @@ def test_many_health_checks_hold_one_connection(running: Running) -> None:
     with ThreadPoolExecutor(40) as threads:
         replies = [threads.submit(running.client.get, "/health") for _ in range(400)]
         assert {one.result().status_code for one in replies} == {200}
-    with psycopg.connect(running.database_url) as db:
+    with session(running.database_url) as db:
         sessions = db.execute("select count(*) from pg_stat_activity where query = 'select true'").fetchone()
     assert sessions <= (2,)
 

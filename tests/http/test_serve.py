@@ -20,6 +20,7 @@ from tests.support.cluster import TestCluster, free_port
 from tests.support.forking import PROGRAM
 from tests.support.ingest import PATH, Sender, conversation, message
 from tests.support.service import DEFAULTS, serving
+from tests.support.sessions import session
 from tests.support.stack import survivors
 
 SESSIONS = "select from pg_stat_activity where datname = current_database() and usename = 'authenticator'"
@@ -27,7 +28,7 @@ SESSIONS = "select from pg_stat_activity where datname = current_database() and 
 
 def count_sessions(url: str) -> int:
     """Count the sessions of services in a database."""
-    with psycopg.connect(url) as connection:
+    with session(url) as connection:
         return connection.execute(SESSIONS).rowcount
 
 

@@ -19,6 +19,7 @@ from psycopg.errors import SerializationFailure
 from tests.support.database import become
 from tests.support.ingest import in_parallel
 from tests.support.service import Service
+from tests.support.sessions import session
 from tests.support.team import Running, Team
 
 WAITING = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
@@ -216,7 +217,7 @@ def test_search_drops_deleted_messages_during_writes(team: Team, isolation: Isol
     def repeat(*statements: str, times: int) -> int:
         """Write as service_role, without the endpoints. Return how many rows changed."""
         changed = successes = 0
-        with psycopg.connect(team.database_url) as db:
+        with session(team.database_url) as db:
             db.isolation_level = isolation
             while successes < times or not (times or done.is_set()):
                 with suppress(psycopg.errors.SerializationFailure), db.transaction():

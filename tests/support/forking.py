@@ -205,8 +205,13 @@ class ForkServer:
 
 def main() -> None:
     """Import the command, then fork children that run it."""
+    from threadline.app import create_app
+    from threadline.settings import Settings
+
     for name in IMPORTS:
         import_module(name)
+    # The first application imports more, and fills caches of Litestar.
+    create_app(Settings(database_url="", jwt_secret="unused"))
     gc.collect()
     gc.freeze()
     arguments = ForkServer(socket.socket(fileno=int(sys.argv[1]))).serve()

@@ -39,7 +39,8 @@ class Service:
     @property
     def failures(self) -> list[str]:
         """Return the log messages about failed calls."""
-        return [line["message"] for line in self.lines if " failed" in line["message"]]
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if " failed" in line]
+        return [line["message"] for line in lines if " failed" in line["message"]]
 
     @property
     def lines(self) -> list[dict[str, Any]]:
