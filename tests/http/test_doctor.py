@@ -3,7 +3,6 @@
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -227,8 +226,7 @@ def test_doctor_detects_the_mode_of_a_pooler(
     mode: str,
     setting: str,
     findings: int,
-    tmp_path: Path,
 ) -> None:
-    with pooling(cluster, service_database, tmp_path, mode) as url:
+    with pooling(cluster, service_database, mode) as url:
         said = diagnose({**environment, "DATABASE_URL": url, "THREADLINE_TRANSACTION_POOLER": setting}, findings)
     assert ("a pooler in transaction mode, which the service does not expect" in said) == bool(findings)
