@@ -65,7 +65,8 @@ def test_key_of_a_deleted_owner_is_rejected_at_once(sender: Sender) -> None:
     assert sender.inconsistencies() == []
 
 
-@pytest.mark.parametrize("isolation", list(IsolationLevel))
+# Postgres runs READ UNCOMMITTED as READ COMMITTED.
+@pytest.mark.parametrize("isolation", list(IsolationLevel)[1:])
 def test_deleted_conversation_leaves_no_messages(sender: Sender, isolation: IsolationLevel) -> None:
     done = threading.Event()
 

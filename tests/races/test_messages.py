@@ -19,7 +19,6 @@ from psycopg.errors import SerializationFailure
 from tests.support.database import become
 from tests.support.ingest import in_parallel
 from tests.support.service import Service
-from tests.support.sessions import session
 from tests.support.team import Running, Team
 
 WAITING = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
@@ -209,7 +208,8 @@ def test_mixed_concurrent_calls_stay_consistent(team: Team) -> None:
     assert team.history()["meta"]["total"] == total[0]
 
 
-@pytest.mark.parametrize("isolation", list(IsolationLevel))
+# Postgres runs READ UNCOMMITTED as READ COMMITTED.
+@pytest.mark.parametrize("isolation", list(IsolationLevel)[1:])
 def test_search_drops_deleted_messages_during_writes(team: Team, isolation: IsolationLevel) -> None:
     done = threading.Event()
     parameters = {"channel": team.channel_id, "user": team.user_ids[0]}
@@ -217,7 +217,7 @@ def test_search_drops_deleted_messages_during_writes(team: Team, isolation: Isol
     def repeat(*statements: str, times: int) -> int:
         """Write as service_role, without the endpoints. Return how many rows changed."""
         changed = successes = 0
-        with session(team.database_url) as db:
+        with psycopg.connect(team.database_url) as db:
             db.isolation_level = isolation
             while successes < times or not (times or done.is_set()):
                 with suppress(psycopg.errors.SerializationFailure), db.transaction():
