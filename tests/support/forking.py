@@ -153,10 +153,12 @@ class ForkServer:
         self._wakes = wakes
 
     def serve(self) -> list[str] | None:
-        """Return the arguments in a child; None at the end of the process that started this one."""
+        """Return the arguments in a child; None at the end of the tests, which ends what still runs."""
         while True:
             ready, _, _ = select.select([0, self._wake, self._listener], [], [])
             if 0 in ready:
+                for pid in self._children:
+                    os.kill(pid, signal.SIGTERM)
                 return None
             if self._wake in ready:
                 os.read(self._wake, 4096)
