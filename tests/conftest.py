@@ -1,11 +1,14 @@
 """Fixtures for all tests: a server per Postgres version, databases made from a template, a running stack."""
 
+import gc
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import httpx
 import psycopg
 import pytest
 from threadline_devstack import keys
@@ -17,13 +20,24 @@ from tests.support.cases import named
 from tests.support.cluster import EMBEDDED, TestCluster
 from tests.support.ingest import Sender
 from tests.support.service import Service, serving
+from tests.support.sessions import session
 from tests.support.stack import RunningStack
+
+# Loading certificates takes 25 ms, so all clients here share what is loaded once.
+httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)
 
 
 def pytest_configure() -> None:
     """Reset signal handlers, so that child processes get signals even if this run ignores them (nohup, &)."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, except in what the collection of the tests made, which stays until the end."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -191,7 +205,7 @@ def stack() -> Iterator[RunningStack]:
 def open_channels(stack: RunningStack) -> Iterator[None]:
     """End the sealing of channels that lose a member in a test: they would send only pointers to the next one."""
     yield
-    with psycopg.connect(stack.database_url()) as connection:
+    with session(stack.database_url()) as connection:
         connection.execute(
             "update private.channel_counters set sealed_until = default, sealed_after = default"
             " where sealed_until > '-infinity'"

@@ -16,8 +16,9 @@ from threadline.settings import Settings
 
 from tests.support import vendor
 from tests.support.cluster import free_port
+from tests.support.forking import PROGRAM
 from tests.support.schema import ROOT
-from tests.support.service import DEFAULTS, PROGRAM, serving
+from tests.support.service import DEFAULTS, serving
 from tests.support.stack import RunningStack
 
 NOWHERE = "postgresql://authenticator:postgres@127.0.0.1:1/postgres"

@@ -9,8 +9,8 @@ import psycopg
 from playwright.sync_api import Page, expect
 
 from tests.console.conftest import ELSEWHERE, NARROW, Visitors
+from tests.support.forking import PROGRAM
 from tests.support.schema import ROOT
-from tests.support.service import PROGRAM
 from tests.support.twin import until
 
 MATTY = "matty@example.com"

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import tools
 from tests.support.schema import ROOT
+from tests.support.sessions import session
 from tests.support.stack import RunningStack
 
 TEXT = (ROOT / "docs" / "how-to" / "channels.md").read_text(encoding="utf-8")
@@ -27,7 +28,7 @@ needs_data_api = pytest.mark.skipif(tools.postgrest() is None, reason=tools.why_
 
 
 def count(stack: RunningStack) -> tuple[int, ...]:
-    with psycopg.connect(stack.database_url()) as db:
+    with session(stack.database_url()) as db:
         return db.execute(COUNTS).fetchone()
 
 

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import psycopg
 import pytest
 
+from tests.support.sessions import session
 from tests.support.stack import RunningStack
 
 FOLDER = Path(__file__).parent
@@ -28,7 +28,7 @@ def needs(program: str) -> pytest.MarkDecorator:
 @pytest.fixture
 def run(stack: RunningStack, tmp_path: Path) -> Run:
     """Return a function that empties the database, runs an example and returns its output."""
-    with psycopg.connect(stack.database_url()) as connection:
+    with session(stack.database_url()) as connection:
         connection.execute("delete from public.conversations")
 
     def run(example: str, *command: str, **environment: str) -> str:
@@ -46,7 +46,7 @@ def run(stack: RunningStack, tmp_path: Path) -> Run:
 
 def stored(stack: RunningStack, platform: str) -> list[tuple]:
     """Return the conversations of a platform: name, person, number of messages, preview."""
-    with psycopg.connect(stack.database_url()) as connection:
+    with session(stack.database_url()) as connection:
         return connection.execute(
             """
             select

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from tests.support import claude as stand_in
 from tests.support.schema import ROOT
 from tests.support.service import serving
+from tests.support.sessions import session
 from tests.support.stack import RunningStack
 
 FOLDER = Path(__file__).parent / "examples" / "messages"
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is no
 def seeded(stack: RunningStack) -> RunningStack:
     """Restore the messages of seed.sql on the stack."""
     seed = (ROOT / "seed.sql").read_text(encoding="utf-8")
-    with psycopg.connect(stack.database_url()) as connection:
+    with session(stack.database_url()) as connection:
         connection.execute(
             "delete from public.channels; delete from public.ai_twins; delete from private.request_counts"
         )

@@ -10,13 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psycopg
 import pytest
 from threadline import __version__
 
 from tests.support import schema, tools
 from tests.support.cluster import TestCluster
 from tests.support.own_project import make_project, read_files
+from tests.support.sessions import session
 from tests.support.stack import RunningStack
 
 PAGES = {name: (schema.ROOT / "docs" / "how-to" / f"{name}.md").read_text() for name in ("add", "upgrade", "remove")}
@@ -37,7 +37,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def own_stack(project: Path):
     with RunningStack(project=project) as running:
-        with psycopg.connect(running.database_url("supabase_admin")) as db:
+        with session(running.database_url("supabase_admin")) as db:
             db.execute("insert into auth.users (id, email) values (gen_random_uuid(), 'you@example.com')")
         yield running
 

@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from tests.support.cluster import TestCluster
 from tests.support.ingest import Sender
 from tests.support.schema import ROOT
 from tests.support.service import Service
+from tests.support.sessions import session
 
 PLATFORMS = {
     "whatsapp_cloud": "whatsapp",
@@ -78,13 +78,13 @@ def to_conversations(name: str, webhook: Any) -> list[dict[str, Any]]:
 
 def read_threads(sender: Sender) -> list[dict[str, Any]]:
     """Return the conversations of a sender as they are stored."""
-    with psycopg.connect(sender.database_url) as connection:
+    with session(sender.database_url) as connection:
         return [thread for (thread,) in connection.execute(THREADS, [sender.user_id])]
 
 
 def read_participants(sender: Sender) -> dict[str, dict[str, str]]:
     """Return who is or was in each group of a sender, and what is known of them."""
-    with psycopg.connect(sender.database_url) as connection:
+    with session(sender.database_url) as connection:
         return dict(connection.execute(PARTICIPANTS, [sender.user_id]).fetchall())
 
 

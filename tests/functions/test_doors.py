@@ -1,11 +1,11 @@
 """The service and the Edge Function give the same answers, to the byte."""
 
 import httpx
-import psycopg
 import pytest
 
 from tests.functions.cases import CASES, CONNECTION, JSON, ONE, UNAVAILABLE, WRONG_KEY, Answer, Case, document
 from tests.support.ingest import PATH, Sender
+from tests.support.sessions import session
 from tests.support.stack import RunningStack
 
 
@@ -34,7 +34,7 @@ def test_each_door_gives_the_same_answer(case: Case, door: str, stack: RunningSt
         if case.before:
             send(client, Case("before", case.answer, case.before), sender)
         if not case.is_active:
-            with psycopg.connect(stack.database_url()) as connection:
+            with session(stack.database_url()) as connection:
                 change = "update public.messaging_connections set is_active = false where connection_id = %s"
                 connection.execute(change, [sender.connection_id])
         assert send(client, case, sender) == case.answer

@@ -4,13 +4,13 @@ import re
 from dataclasses import replace
 
 import httpx
-import psycopg
 import pytest
 
 from tests.functions.conftest import MISSING
 from tests.functions.test_doors import speak_to
 from tests.support import tools
 from tests.support.ingest import Sender, conversation, message
+from tests.support.sessions import session
 from tests.support.stack import RunningStack
 
 TOKEN = re.compile(r"token=[\w.-]+")
@@ -27,7 +27,7 @@ def test_uploaded_file_is_shown_and_read(door: str, stack: RunningStack) -> None
         for content in (b"first", b"second"):
             assert httpx.put(upload["url"], content=content, headers={"content-type": "image/png"}).is_success
         assert sender.post(given, media_uploads=True).json()["results"][0]["uploads"] == []
-    with psycopg.connect(stack.database_url()) as db:
+    with session(stack.database_url()) as db:
         ((messages,),) = db.execute(SHOWN, [sender.user_id]).fetchall()
     secret = {"authorization": f"Bearer {stack.keys['SECRET_KEY']}", "apikey": stack.keys["SECRET_KEY"]}
     assert httpx.get(stack.api_url + messages[0]["media_url"], headers=secret).content == b"second"

@@ -3,7 +3,6 @@
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,10 +14,10 @@ from threadline_devstack.keys import ANON_KEY, PUBLISHABLE_KEY, SECRET_KEY, SERV
 from tests.support import project as projects
 from tests.support import schema, tools
 from tests.support.cluster import TestCluster, free_port
+from tests.support.forking import PROGRAM
 from tests.support.migration import SET_VERSION
 from tests.support.pooler import needs_pgbouncer, pooling
 from tests.support.project import Answer, Project
-from tests.support.service import PROGRAM
 from tests.support.stack import RunningStack
 
 
@@ -227,8 +226,7 @@ def test_doctor_detects_the_mode_of_a_pooler(
     mode: str,
     setting: str,
     findings: int,
-    tmp_path: Path,
 ) -> None:
-    with pooling(cluster, service_database, tmp_path, mode) as url:
+    with pooling(cluster, service_database, mode) as url:
         said = diagnose({**environment, "DATABASE_URL": url, "THREADLINE_TRANSACTION_POOLER": setting}, findings)
     assert ("a pooler in transaction mode, which the service does not expect" in said) == bool(findings)

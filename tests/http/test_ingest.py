@@ -3,10 +3,10 @@
 import uuid
 from typing import Any
 
-import psycopg
 import pytest
 
 from tests.support.ingest import PATH, Sender, conversation, message
+from tests.support.sessions import session
 
 MISSING = {"error": "Missing required fields: platform, connection_id, conversations"}
 CORS = {
@@ -127,7 +127,7 @@ def test_unknown_connection_or_other_platform_is_401(sender: Sender, fields: dic
 
 def set_active(sender: Sender, is_active: bool) -> None:
     """Activate or deactivate the connection."""
-    with psycopg.connect(sender.database_url) as connection:
+    with session(sender.database_url) as connection:
         connection.execute(
             "update public.messaging_connections set is_active = %s where connection_id = %s",
             [is_active, sender.connection_id],

@@ -21,6 +21,7 @@ from tests.support.claude import running as running_claude
 from tests.support.cluster import TestCluster
 from tests.support.ingest import PATH, Sender, conversation, message
 from tests.support.service import Service, serving
+from tests.support.sessions import session
 from tests.support.team import Team, create_unlimited_database, serving_users
 from tests.support.tokens import JWT_SECRET, bearer, sign, token
 from tests.support.twin import until
@@ -86,7 +87,7 @@ def test_request_id_is_in_answer_log_and_database(watched: tuple[Service, Team, 
     ids = ["integrator-7.42_x", made.headers["x-request-id"]]
     # The service writes a line after it sent the answer.
     until(lambda: [line["request_id"] for line in service.lines if line.get("request_id") in ids] == ids)
-    with psycopg.connect(sender.database_url) as db:
+    with session(sender.database_url) as db:
         statement = "select request_id from public.ingest_log where user_id = %s order by at"
         assert [row[0] for row in db.execute(statement, [sender.user_id])] == ids
 
@@ -221,7 +222,7 @@ def test_metrics_include_database_numbers(watched: tuple[Service, Team, Sender])
 def test_lost_broadcast_is_counted(watched: tuple[Service, Team, Sender]) -> None:
     service, team, _ = watched
     before = scrape(service.client)
-    with psycopg.connect(team.database_url) as db:
+    with session(team.database_url) as db:
         db.execute(
             """
             create function private.lose() returns trigger language plpgsql security definer as $$
@@ -232,7 +233,7 @@ def test_lost_broadcast_is_counted(watched: tuple[Service, Team, Sender]) -> Non
     try:
         team.sent_id()
     finally:
-        with psycopg.connect(team.database_url) as db:
+        with session(team.database_url) as db:
             db.execute("drop trigger planted on public.messages; drop function private.lose()")
     assert grown(before, scrape(service.client))["threadline_broadcast_failures_total{}"] == 1
     assert "A broadcast was lost; clients get it when they catch up: 53100" in service.log.read_text()

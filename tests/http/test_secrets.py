@@ -13,6 +13,7 @@ from tests.support.claude import running as running_claude
 from tests.support.cluster import TestCluster
 from tests.support.ingest import PATH, Sender, conversation, message
 from tests.support.service import serving
+from tests.support.sessions import session
 from tests.support.team import Team, serving_users
 from tests.support.tokens import bearer, sign
 from tests.support.twin import until, webhook, working
@@ -85,7 +86,7 @@ TABLES = "select schemaname, tablename from pg_tables where schemaname not in ('
 
 def rows_with(database_url: str, *secrets: str) -> list[str]:
     """Return the tables that hold one of these secrets, also pg_stat_activity with its statements."""
-    with psycopg.connect(database_url) as db:
+    with session(database_url) as db:
         found = []
         for place in [*db.execute(TABLES).fetchall(), ("pg_catalog", "pg_stat_activity")]:
             query = sql.SQL("select from {} as line where line::text like any(%s) and line::text not like %s limit 1")
@@ -195,7 +196,7 @@ def _listen(database_url: str, team: Team, url: str) -> str:
 
 def rows_pending(database_url: str) -> bool:
     """Check whether a delivery is pending."""
-    with psycopg.connect(database_url) as db:
+    with session(database_url) as db:
         return bool(db.execute("select from public.twin_deliveries where state = 'pending'").rowcount)
 
 

@@ -16,9 +16,12 @@ import psycopg
 import pytest
 from threadline_devstack import keys
 
+from tests.support import forking
 from tests.support.cluster import TestCluster, free_port
+from tests.support.forking import PROGRAM
 from tests.support.ingest import PATH, Sender, conversation, message
-from tests.support.service import DEFAULTS, PROGRAM, serving
+from tests.support.service import DEFAULTS, serving
+from tests.support.sessions import session
 from tests.support.stack import survivors
 
 SESSIONS = "select from pg_stat_activity where datname = current_database() and usename = 'authenticator'"
@@ -26,7 +29,7 @@ SESSIONS = "select from pg_stat_activity where datname = current_database() and 
 
 def count_sessions(url: str) -> int:
     """Count the sessions of services in a database."""
-    with psycopg.connect(url) as connection:
+    with session(url) as connection:
         return connection.execute(SESSIONS).rowcount
 
 
@@ -98,8 +101,7 @@ def test_wrong_environment_prints_one_sentence(variables: dict[str, str], senten
 @pytest.mark.parametrize("secret", [keys.JWT_SECRET, f"your-{keys.JWT_SECRET}"], ids=["of the CLI", "self-hosted"])
 def test_published_secret_is_refused_on_other_hosts(host: str, secret: str) -> None:
     environment = {**os.environ, "DATABASE_URL": "postgresql://localhost/x", "JWT_SECRET": secret}
-    command = [PROGRAM, "serve", "--host", host]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=20)
+    result = forking.run(["serve", "--host", host], environment, 20)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
         "Error: JWT_SECRET is a secret that Supabase has published, so everyone can sign tokens with it. "
@@ -110,18 +112,16 @@ def test_published_secret_is_refused_on_other_hosts(host: str, secret: str) -> N
 @pytest.mark.parametrize("host", ["127.0.0.2", "localhost"])
 def test_published_secret_works_on_loopback(host: str) -> None:
     with socket.create_server((host, 0)) as taken:
-        command = [PROGRAM, "serve", "--host", host, "--port", str(taken.getsockname()[1])]
         environment = {**os.environ, "DATABASE_URL": "postgresql://localhost/x", "JWT_SECRET": keys.JWT_SECRET}
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=20)
+        result = forking.run(["serve", "--host", host, "--port", str(taken.getsockname()[1])], environment, 20)
     assert "address already in use" in result.stderr
 
 
 def test_taken_port_stops_the_start() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        command = [PROGRAM, "serve", "--port", str(port)]
         environment = {**DEFAULTS, **os.environ, "DATABASE_URL": "postgresql://localhost/x"}
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        result = forking.run(["serve", "--port", str(port)], environment, 20)
     assert result.returncode == 1
     sentence = (
         f"Port {port} of 127.0.0.1 cannot be used (address already in use); choose others with --port and --host."
@@ -132,16 +132,7 @@ def test_taken_port_stops_the_start() -> None:
 def serve(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `threadline serve` with only this environment, until it ends."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    command = [PROGRAM, "serve", "--port", str(free_port()), *options]
-    return subprocess.run(
-        command,
-        env=kept | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=20,
-        stdin=subprocess.DEVNULL,
-    )
+    return forking.run(["serve", "--port", str(free_port()), *options], kept | environment, 20)
 
 
 LEGACY_KEY = {"SUPABASE_SERVICE_ROLE_KEY": keys.SERVICE_ROLE_KEY, "JWT_SECRET": "the secret of another project" * 2}

@@ -14,7 +14,8 @@ from threadline.settings import Settings, SettingsError
 
 from tests.http.test_doctor import diagnose
 from tests.support.cluster import TestCluster
-from tests.support.service import PROGRAM, serving
+from tests.support.forking import PROGRAM
+from tests.support.service import serving
 from tests.support.tls import AWAY, Authority, answering
 
 CA = "THREADLINE_DATABASE_CA"

@@ -5,8 +5,6 @@ import json
 import logging
 from types import SimpleNamespace
 
-import anthropic
-import httpx2
 import pytest
 from threadline import metrics, summarizer
 from threadline.settings import Settings
@@ -154,33 +152,41 @@ def test_one_long_price_replaces_both_above_the_step() -> None:
     assert metrics.TOKENS.labels("counted", "written")._value.get() == 3
 
 
-def refusal(status: int, kind: str | None = None) -> Exception:
-    reply = httpx2.Response(status, request=httpx2.Request("POST", "http://x"))
-    body = {"error": {"type": kind}} if kind else None
-    return anthropic.APIStatusError("x", response=reply, body=body)
+def failures() -> list[tuple[Exception, str]]:
+    # Importing these takes more than a second.
+    import anthropic
+    import httpx2
+
+    asked = httpx2.Request("POST", "http://x")
+
+    def refusal(status: int, kind: str | None = None) -> Exception:
+        body = {"error": {"type": kind}} if kind else None
+        return anthropic.APIStatusError("x", response=httpx2.Response(status, request=asked), body=body)
+
+    return [
+        (anthropic.APITimeoutError(asked), "summary_timeout"),
+        (httpx2.ReadTimeout("x"), "summary_timeout"),
+        (refusal(504), "summary_timeout"),
+        (refusal(200, "timeout_error"), "summary_timeout"),
+        (anthropic.APIConnectionError(request=asked), "summary_unavailable"),
+        (httpx2.ReadError("x"), "summary_unavailable"),
+        *[(refusal(status), "summary_unavailable") for status in (408, 409, 429, 500, 599)],
+        *[
+            (refusal(200, kind), "summary_unavailable")
+            for kind in ("overloaded_error", "rate_limit_error", "api_error")
+        ],
+        *[(refusal(status), "summary_failed") for status in (400, 401, 403, 404, 413, 499)],
+        (refusal(200, "invalid_request_error"), "summary_failed"),
+        (httpx2.InvalidURL("x") if issubclass(httpx2.InvalidURL, ValueError) else ValueError("x"), "summary_failed"),
+    ]
 
 
-REQUEST = httpx2.Request("POST", "http://x")
-FAILURES = [
-    (anthropic.APITimeoutError(REQUEST), "summary_timeout"),
-    (httpx2.ReadTimeout("x"), "summary_timeout"),
-    (refusal(504), "summary_timeout"),
-    (refusal(200, "timeout_error"), "summary_timeout"),
-    (anthropic.APIConnectionError(request=REQUEST), "summary_unavailable"),
-    (httpx2.ReadError("x"), "summary_unavailable"),
-    *[(refusal(status), "summary_unavailable") for status in (408, 409, 429, 500, 599)],
-    *[(refusal(200, kind), "summary_unavailable") for kind in ("overloaded_error", "rate_limit_error", "api_error")],
-    *[(refusal(status), "summary_failed") for status in (400, 401, 403, 404, 413, 499)],
-    (refusal(200, "invalid_request_error"), "summary_failed"),
-    (httpx2.InvalidURL("x") if issubclass(httpx2.InvalidURL, ValueError) else ValueError("x"), "summary_failed"),
-]
-
-
-@pytest.mark.parametrize(("error", "code"), FAILURES, ids=range(len(FAILURES)))
-def test_each_failure_of_the_model_has_its_code(error: Exception, code: str) -> None:
+def test_each_failure_of_the_model_has_its_code() -> None:
     statuses = {"summary_timeout": 504, "summary_unavailable": 503, "summary_failed": 502}
-    failure = summarizer._failure(error)
-    assert (failure.code, failure.status, str(failure)) == (code, statuses[code], failure.message)
+    for error, code in failures():
+        failure = summarizer._failure(error)
+        found = (failure.code, failure.status, str(failure))
+        assert found == (code, statuses[code], failure.message), repr(error)
 
 
 class Stream:

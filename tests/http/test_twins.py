@@ -24,6 +24,7 @@ from threadline.worker import PrivateAddressError, PublicNetwork, Worker, is_pub
 from tests.support.cluster import TestCluster
 from tests.support.database import add_channel
 from tests.support.service import Service
+from tests.support.sessions import session
 from tests.support.team import Team, create_unlimited_database, running_service, serving_users
 from tests.support.twin import ENVIRONMENT, Told, add_twin, ask, until, webhook, working
 
@@ -157,7 +158,7 @@ def test_silent_webhook_costs_other_owners_no_time(
             return max(spans)
 
         alone = wait()
-        with psycopg.connect(attacker.database_url) as db:
+        with session(attacker.database_url) as db:
             ids = [add_channel(db, str(number), attacker.user_ids) for number in range(channels)]
         for _ in range(twins):
             add_twin(attacker.database_url, attacker.user_ids[0], ids, silent.url)
@@ -302,7 +303,7 @@ def inside(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPat
     environment = {**ENVIRONMENT, "THREADLINE_WEBHOOK_ALLOW_PRIVATE": "0"}
     log = tmp_path_factory.mktemp("inside") / "log"
     with running_service(cluster, template, log, **environment) as running:
-        with psycopg.connect(running.database_url) as db:
+        with session(running.database_url) as db:
             db.execute("update private.settings set twin_max_attempts = 1")
         yield Team.create(running.client, running.database_url)
 

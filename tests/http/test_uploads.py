@@ -31,6 +31,7 @@ from tests.support import contract
 from tests.support.cluster import free_port
 from tests.support.database import add_channel
 from tests.support.service import Service, serving
+from tests.support.sessions import session
 from tests.support.stack import RunningStack
 
 PATH = "/api/v2/messages/upload"
@@ -61,7 +62,7 @@ class Uploader:
 
     def stored(self) -> tuple[int, int]:
         """Count the files in Storage and the attachments; rows and files on disk must match."""
-        with psycopg.connect(self.stack.database_url()) as connection:
+        with session(self.stack.database_url()) as connection:
             (rows,) = connection.execute("select count(*) from storage.objects").fetchone()
             (attachments,) = connection.execute("select count(*) from public.attachments").fetchone()
         assert rows == count_files(self.stack) - LEFT_BY_OTHERS[self.stack.home]
@@ -176,7 +177,7 @@ def test_file_removed_from_storage_has_no_link(bob: Uploader) -> None:
     )
     assert len(removed.json()) == 1
     assert failure(bob.client.get(f"/api/v2/messages/attachments/{file['id']}/url")) == (404, "file_not_found")
-    with psycopg.connect(bob.stack.database_url()) as connection:
+    with session(bob.stack.database_url()) as connection:
         connection.execute("delete from public.attachments where id = %s", [file["id"]])
 
 
@@ -508,7 +509,7 @@ def test_channel_named_after_the_files_is_checked(bob: Uploader, mallory: Upload
 
 
 def test_last_named_channel_gets_the_files(bob: Uploader) -> None:
-    with psycopg.connect(bob.stack.database_url()) as connection:
+    with session(bob.stack.database_url()) as connection:
         other = add_channel(connection, "second", [BOB])
     first, last = (("conversation_id", (None, each)) for each in (CHANNEL, other))
     answer = bob.client.post(PATH, files=[first, ("files", ("a", PNG)), last])
@@ -592,7 +593,7 @@ def test_process_has_room_for_four_full_uploads() -> None:
 )
 def test_link_to_a_file_that_can_run_scripts_saves_it(bob: Uploader, kind: str) -> None:
     [file] = bob.send(("page.html", b"<script>alert(1)</script>")).json()["data"]["files"]
-    with psycopg.connect(bob.stack.database_url()) as connection:
+    with session(bob.stack.database_url()) as connection:
         connection.execute("update public.attachments set content_type = %s where id = %s", [kind, file["id"]])
     link = bob.client.get(f"/api/v2/messages/attachments/{file['id']}/url").json()["data"]["url"]
     assert httpx.get(link).headers["content-disposition"].startswith("attachment")
@@ -620,7 +621,7 @@ def test_sweep_removes_unused_files_from_storage(stack: RunningStack, bob: Uploa
     files, attachments = bob.stored()
     bob.send(("unsent", PDF), ("unsent too", PNG))
     assert bob.stored() == (files + 2, attachments + 2)
-    with psycopg.connect(stack.database_url("supabase_admin")) as connection:
+    with session(stack.database_url("supabase_admin")) as connection:
         for table in ("public.attachments", "storage.objects"):
             connection.execute(f"update {table} set created_at = now() - interval '2 days'")
         connection.execute("delete from public.attachments where file_name = 'unsent'")  # as after a failed upload
@@ -639,7 +640,7 @@ def test_sweep_removes_unused_files_from_storage(stack: RunningStack, bob: Uploa
     asyncio.run(run())
     link = bob.client.get(f"/api/v2/messages/attachments/{kept}/url").json()["data"]["url"]
     assert httpx.get(link).content == PNG
-    with psycopg.connect(stack.database_url()) as connection:
+    with session(stack.database_url()) as connection:
         left = connection.execute("select file_name from public.attachments").fetchall()
         (orphans,) = connection.execute(
             """

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 
 from tests.support.cluster import TestCluster
 from tests.support.database import rows
+from tests.support.sessions import session
 from tests.support.team import Running, running_service
 from tests.support.tokens import bearer, sign, token
 from tests.support.world import UNKNOWN_ID
@@ -93,7 +93,7 @@ def world(running: Running) -> World:
 
 def create_world(running: Running) -> World:
     """Make the team."""
-    with psycopg.connect(running.database_url) as db:
+    with session(running.database_url) as db:
         statement = (
             "insert into auth.users (id, email, aud, role, email_confirmed_at) values (gen_random_uuid(), %s,"
             " 'authenticated', 'authenticated', now()) returning id::text"

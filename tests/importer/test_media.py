@@ -5,7 +5,6 @@ import zipfile
 from pathlib import Path
 
 import httpx
-import psycopg
 import pytest
 from click.testing import CliRunner, Result
 from threadline_import import send
@@ -17,6 +16,7 @@ from threadline_import.upload import Upload, Uploader
 from tests.importer.conftest import Endpoint
 from tests.importer.reading import NUMBER
 from tests.support.ingest import Sender
+from tests.support.sessions import session
 from tests.support.stack import RunningStack
 
 SHOP = ["--me", "Shop", "--participant", NUMBER, "--timezone", "UTC", "--json"]
@@ -94,7 +94,7 @@ def test_zip_is_uploaded_once_and_shown(stack: RunningStack, tmp_path: Path, mon
     sent = [json.loads(done.stdout)["sent"] for done in runs]
     assert [done.exit_code for done in runs] == [0, 0]
     assert [(one["files"], one["file_bytes"], one["files_known"]) for one in sent] == [(2, 14, 0), (0, 0, 2)]
-    with psycopg.connect(stack.database_url()) as db:
+    with session(stack.database_url()) as db:
         ((messages,),) = db.execute(SHOWN, [sender.user_id]).fetchall()
     assert [message["type"] for message in messages] == ["image", "audio", "file", "text"]
     secret = {"authorization": f"Bearer {stack.keys['SECRET_KEY']}", "apikey": stack.keys["SECRET_KEY"]}
@@ -118,7 +118,7 @@ def test_telegram_folder_is_uploaded_to_storage(
     found = json.loads(done.stdout)
     assert (done.exit_code, found["sent"]["files"], found["sent"]["file_bytes"]) == (0, 2, 8)
     assert found["conversations"][0]["without_file"] == 2
-    with psycopg.connect(stack.database_url()) as db:
+    with session(stack.database_url()) as db:
         ((messages,),) = db.execute(SHOWN, [sender.user_id]).fetchall()
     assert [bool(message.get("media_url")) for message in messages] == [True, True, False, False, False]
 

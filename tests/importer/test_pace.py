@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-import psycopg
 import pytest
 
 from tests.importer.reading import NUMBER
+from tests.support.forking import PROGRAM
 from tests.support.ingest import Sender
-from tests.support.service import PROGRAM
+from tests.support.sessions import session
 from tests.support.soak import bounded
 
 MESSAGES = bounded(8_000, 1_000_000)
@@ -50,7 +50,7 @@ def start(history: Path, sender: Sender, state: Path) -> subprocess.Popen:
 
 
 def count(sender: Sender) -> int:
-    with psycopg.connect(sender.database_url) as connection:
+    with session(sender.database_url) as connection:
         return connection.execute(COUNT, [sender.user_id]).fetchone()[0]
 
 

@@ -1,5 +1,6 @@
 """A user adds Threadline, upgrades it and removes it with the real Supabase CLI, in a project with a database."""
 
+import asyncio
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 from threadline.project import shipped
+from threadline_devstack import migrations
+from threadline_devstack.errors import StackError
 
 from tests.support import schema, tools
 from tests.support.cluster import TestCluster
@@ -68,6 +71,20 @@ def push(folder: Path, url: str) -> str:
     """Push the migrations; return '' if that worked, or else what the CLI said."""
     result = supabase(folder, "db", "push", f"--remote={url}?sslmode=disable", "--yes")
     return result.stdout + result.stderr if result.returncode else ""
+
+
+def apply(cluster: TestCluster, database: str, folder: Path) -> str:
+    """Apply the migrations as the local stack does, in a fraction of the time; return '' or what it said."""
+
+    async def run() -> None:
+        async with cluster.local.session("postgres", database) as connection:
+            await migrations.migrate(connection, folder / "supabase" / "migrations")
+
+    try:
+        asyncio.run(run())
+    except StackError as error:
+        return str(error)
+    return ""
 
 
 def snapshot(cluster: TestCluster, database: str) -> tuple[str, Any]:
@@ -189,25 +206,26 @@ def test_removal_lets_running_requests_finish(cluster: TestCluster, template: st
 
 
 def test_rows_and_files_are_kept_unless_named(cluster: TestCluster, database: str, tmp_path: Path) -> None:
-    url = cluster.url(database, "postgres")
     folder = make_project(tmp_path)
     before = snapshot(cluster, database)
     succeed(folder, "add")
-    assert push(folder, url) == ""
+    assert apply(cluster, database, folder) == ""
     with psycopg.connect(cluster.url(database)) as db:
         db.execute("insert into public.people (user_id, full_name) select id, 'Ada' from auth.users")
         db.execute("update public.user_profiles set display_name = 'Me', updated_at = now() where true")
         db.execute("insert into storage.objects (bucket_id, name) values ('attachments', 'a')")
     filled = snapshot(cluster, database)
     succeed(folder, "remove")
-    assert "has changed nothing: public.people, public.user_profiles. To delete these rows too" in push(folder, url)
+    said = apply(cluster, database, folder)
+    assert "has changed nothing: public.people, public.user_profiles. To delete these rows too" in said
     assert snapshot(cluster, database) == filled
     max(folder.glob("supabase/migrations/*_remove.sql")).unlink()
     succeed(folder, "remove", "--drop-data", "shop")
-    assert 'The bucket "attachments" has files, and this migration has changed nothing' in push(folder, url)
+    said = apply(cluster, database, folder)
+    assert 'The bucket "attachments" has files, and this migration has changed nothing' in said
     assert snapshot(cluster, database) == filled
     with psycopg.connect(cluster.url(database)) as db:
         db.execute("set local storage.allow_delete_query = true")
         db.execute("delete from storage.objects where bucket_id = 'attachments'")
-    assert push(folder, url) == ""
+    assert apply(cluster, database, folder) == ""
     assert snapshot(cluster, database) == before

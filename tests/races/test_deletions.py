@@ -11,6 +11,7 @@ import pytest
 from psycopg import IsolationLevel
 
 from tests.support.ingest import Sender, conversation, in_parallel, message
+from tests.support.sessions import session
 
 ADD = """
 insert into public.conversation_messages (conversation_id, workspace_id, external_id, sent_at, message)
@@ -55,7 +56,7 @@ def test_key_of_a_deleted_owner_is_rejected_at_once(sender: Sender) -> None:
 
     def go() -> list[int]:
         time.sleep(0.1)
-        with psycopg.connect(sender.database_url) as connection:
+        with session(sender.database_url) as connection:
             connection.execute("delete from auth.users where id = %s", [sender.user_id])
         return [401]
 
@@ -64,7 +65,8 @@ def test_key_of_a_deleted_owner_is_rejected_at_once(sender: Sender) -> None:
     assert sender.inconsistencies() == []
 
 
-@pytest.mark.parametrize("isolation", list(IsolationLevel))
+# Postgres runs READ UNCOMMITTED as READ COMMITTED.
+@pytest.mark.parametrize("isolation", list(IsolationLevel)[1:])
 def test_deleted_conversation_leaves_no_messages(sender: Sender, isolation: IsolationLevel) -> None:
     done = threading.Event()
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.cluster import TestCluster
 from tests.support.database import value
+from tests.support.sessions import session
 from tests.support.twin import Told, Webhook, add_twin, ask, until, webhook, working
 from tests.support.world import BOB
 
@@ -49,7 +50,7 @@ def hook() -> Iterator[Webhook]:
 
 def add_people(url: str, channels: int) -> tuple[str, list[str]]:
     """Create a user with channels."""
-    with psycopg.connect(url) as db:
+    with session(url) as db:
         user_id = value(
             db, "insert into auth.users (id, email) values (gen_random_uuid(), 'race@example.com') returning id::text"
         )
@@ -91,7 +92,7 @@ def test_workers_keep_the_order_despite_failures(url: str, login: str, hook: Web
     assert hook.overlaps == 0
     secrets = dict(twins)
     assert all(told.is_signed_with(secrets[told.headers["threadline-twin"]]) for told in hook.told)
-    with psycopg.connect(url) as db:
+    with session(url) as db:
         assert value(db, "select array_agg(distinct state) from public.twin_deliveries") == ["delivered"]
         assert value(db, "select count(*) from private.twin_queues where due_at is not null or lease is not null") == 0
     assert [(tmp_path / f"log{number}").read_text() for number in range(WORKERS)] == [""] * WORKERS
@@ -220,7 +221,7 @@ def test_replays_never_overlap_deliveries_of_a_queue(url: str, login: str, hook:
             ask(url, user_id, "replay_twin_deliveries", ai_twin_id=twin_id)
 
     def is_done() -> bool:
-        with psycopg.connect(url) as db:
+        with session(url) as db:
             return value(db, "select bool_and(state = 'delivered') from public.twin_deliveries")
 
     with ThreadPoolExecutor(4) as threads:

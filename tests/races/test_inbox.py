@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.ingest import Sender, conversation, in_parallel, message
 from tests.support.service import Service
+from tests.support.sessions import session
 from tests.support.team import Running
 from tests.support.tokens import bearer, token
 
@@ -117,7 +118,7 @@ def test_followers_end_with_what_is_stored(sender: Sender) -> None:
             lambda: follow(sender, lambda: bool(held)),
         ]
     )
-    with psycopg.connect(sender.database_url) as db:
+    with session(sender.database_url) as db:
         stored = dict(db.execute(STORED, [sender.user_id]).fetchall())
         payloads = [payload for (payload,) in db.execute(SENT, [sender.user_id])]
     assert first == stored

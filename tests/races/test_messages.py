@@ -208,7 +208,8 @@ def test_mixed_concurrent_calls_stay_consistent(team: Team) -> None:
     assert team.history()["meta"]["total"] == total[0]
 
 
-@pytest.mark.parametrize("isolation", list(IsolationLevel))
+# Postgres runs READ UNCOMMITTED as READ COMMITTED.
+@pytest.mark.parametrize("isolation", list(IsolationLevel)[1:])
 def test_search_drops_deleted_messages_during_writes(team: Team, isolation: IsolationLevel) -> None:
     done = threading.Event()
     parameters = {"channel": team.channel_id, "user": team.user_ids[0]}

@@ -3,12 +3,12 @@
 import random
 from typing import Any
 
-import psycopg
 import pytest
 
 from tests.sql.test_ingest_update_algebra import ACTORS, IDS, TIMES, first_version, model, version
 from tests.support.ingest import Sender, conversation, in_parallel
 from tests.support.service import Service
+from tests.support.sessions import session
 from tests.support.team import Running
 
 ROUNDS, WRITERS, UPDATES = 4, 6, 24
@@ -67,6 +67,6 @@ def test_updates_of_many_writers_end_in_one_state(sender: Sender) -> None:
         parts.append(chance.sample(facts, len(facts)))  # so that no fact is missing
         in_parallel([lambda part=part, chat=chat: write(sender, chat, part) for part in parts])
         expected[chat] = [model(name, versions, updates) for name in IDS]
-    with psycopg.connect(sender.database_url) as db:
+    with session(sender.database_url) as db:
         assert dict(db.execute(STORED, [sender.user_id]).fetchall()) == expected
     assert sender.inconsistencies() == []

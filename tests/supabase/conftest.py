@@ -149,7 +149,7 @@ def behind_pooler(stack: RunningStack, folder: Path, mode: str) -> Iterator[Targ
         "SUPABASE_URL": stack.api_url,
         "SUPABASE_PUBLISHABLE_KEY": stack.keys["PUBLISHABLE_KEY"],
     }
-    with pooling_port(stack.database_port, folder, mode, "authenticator") as port:
+    with pooling_port(stack.database_port, mode, "authenticator") as port:
         url = stack.database_url("authenticator").replace(f":{stack.database_port}/", f":{port}/")
         wait_until_answering(url)
         with serving(url, folder / "service.log", **environment) as service:

@@ -10,9 +10,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 import httpx
-import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
+
+from tests.support.sessions import session
 
 PATH = "/functions/v1/messaging-ingest"
 Result = TypeVar("Result")
@@ -112,7 +113,7 @@ class Sender:
     def create(cls, client: httpx.Client, database_url: str, platform: str = "whatsapp") -> "Sender":
         """Create the user, the connection and its key."""
         names = {"connection_id": f"test_{secrets.token_hex(8)}", "secret": secrets.token_urlsafe(32)}
-        with psycopg.connect(database_url) as connection:
+        with session(database_url) as connection:
             (user_id,) = connection.execute(NEW_SENDER, {"platform": platform, **names}).fetchone()
         return cls(client, database_url, user_id, **names, platform=platform)
 
@@ -133,20 +134,20 @@ class Sender:
 
     def stored(self) -> dict[str, list[str]]:
         """Return the sorted message ids of each conversation."""
-        with psycopg.connect(self.database_url) as connection:
+        with session(self.database_url) as connection:
             return dict(connection.execute(STORED, [self.user_id]).fetchall())
 
     def stored_messages(self) -> list[dict[str, Any]]:
         """Return the stored messages in the order of their ids, with numbers of any size."""
-        with psycopg.connect(self.database_url) as connection:
-            set_json_loads(partial(json.loads, parse_int=Decimal, parse_float=Decimal), connection)
+        with session(self.database_url) as connection, connection.cursor() as cursor:
+            set_json_loads(partial(json.loads, parse_int=Decimal, parse_float=Decimal), cursor)
             statement = "select message from public.conversation_messages where workspace_id = %s order by external_id"
-            return [row for (row,) in connection.execute(statement, [self.user_id])]
+            return [row for (row,) in cursor.execute(statement, [self.user_id])]
 
     def inconsistencies(self) -> list[dict[str, Any]]:
         """Return conversations with a wrong count, last message or person, and messages without a conversation."""
-        with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
-            return [row for query in (SUMMARIES, ORPHANS) for row in connection.execute(query, [self.user_id])]
+        with session(self.database_url) as connection, connection.cursor(row_factory=dict_row) as cursor:
+            return [row for query in (SUMMARIES, ORPHANS) for row in cursor.execute(query, [self.user_id])]
 
 
 def in_parallel(calls: Sequence[Callable[[], Result]]) -> list[Result]:

@@ -1,12 +1,14 @@
 """pgbouncer in front of a test's database."""
 
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
+from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
@@ -19,59 +21,62 @@ SERVERS = 4
 needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed: apt-get install pgbouncer")
 
 
-def let_all_enter(folder: Path) -> None:
-    """Let every user enter a folder. Folders above change up to the first that is open, such as /tmp."""
-    for step in [folder, *folder.parents]:
-        mode = step.stat().st_mode
-        if mode & 0o055 == 0o055:
-            return
-        step.chmod(mode | 0o055)
-
-
 @contextmanager
-def pooling(
-    cluster: TestCluster, database: str, folder: Path, mode: str, login: str = "authenticator"
-) -> Iterator[str]:
+def pooling(cluster: TestCluster, database: str, mode: str, login: str = "authenticator") -> Iterator[str]:
     """Run a pooler in "session" or "transaction" mode for the block; yield the URL of a database through it.
 
     In transaction mode it has no more than SERVERS server processes.
     """
     url = cluster.url(database, login)
-    with pooling_port(cluster.local.port, folder, mode, login) as port:
+    with pooling_port(cluster.local.port, mode, login) as port:
         through = url.replace(f":{cluster.local.port}/", f":{port}/")
         wait_until_answering(through)
         yield through
 
 
 @contextmanager
-def pooling_port(database_port: int, folder: Path, mode: str, login: str) -> Iterator[int]:
+def pooling_port(database_port: int, mode: str, login: str) -> Iterator[int]:
     """The port of a pooler for all databases of a server."""
     port = free_port()
-    (folder / "users").write_text(f'"{login}" "postgres"\n')
-    (folder / "pgbouncer.ini").write_text(
-        f"""
-        [databases]
-        * = host=127.0.0.1 port={database_port}
-        [pgbouncer]
-        listen_addr = 127.0.0.1
-        listen_port = {port}
-        unix_socket_dir =
-        auth_type = scram-sha-256
-        auth_file = {folder / "users"}
-        pool_mode = {mode}
-        default_pool_size = {SERVERS if mode == "transaction" else 100}
-        """
-    )
-    account = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
-    if account:
-        let_all_enter(folder)
-    with (folder / "pgbouncer.log").open("wb") as log:
-        process = subprocess.Popen([PROGRAM, folder / "pgbouncer.ini"], stdout=log, stderr=log, **account)
-    try:
-        yield port
-    finally:
-        process.terminate()
-        process.wait(10)
+    # Not in pytest's folder, which each later run closes to other users again.
+    with TemporaryDirectory(prefix="threadline-pooler-", dir="/tmp") as name:
+        folder = Path(name)
+        (folder / "users").write_text(f'"{login}" "postgres"\n')
+        (folder / "pgbouncer.ini").write_text(
+            f"""
+            [databases]
+            * = host=127.0.0.1 port={database_port}
+            [pgbouncer]
+            listen_addr = 127.0.0.1
+            listen_port = {port}
+            unix_socket_dir =
+            auth_type = scram-sha-256
+            auth_file = {folder / "users"}
+            pool_mode = {mode}
+            default_pool_size = {SERVERS if mode == "transaction" else 100}
+            """
+        )
+        account = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
+        folder.chmod(0o755)
+        with (folder / "pgbouncer.log").open("wb") as log:
+            process = subprocess.Popen([PROGRAM, folder / "pgbouncer.ini"], stdout=log, stderr=log, **account)
+        try:
+            wait_until_listening(process, port, folder / "pgbouncer.log")
+            yield port
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Wait until it accepts connections; raise its log if it ends first."""
+    while True:
+        if process.poll() is not None:
+            raise RuntimeError(f"pgbouncer ended by itself: {log.read_text()}")
+        try:
+            return socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            time.sleep(0.02)
 
 
 def wait_until_answering(url: str) -> None:

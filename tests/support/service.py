@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -17,11 +16,10 @@ import httpx
 import psycopg
 from threadline_devstack import keys
 
-from tests.support import contract
+from tests.support import contract, forking
 from tests.support.cluster import free_port
 
 DEFAULTS = {"JWT_SECRET": keys.JWT_SECRET}  # `serve` needs a way to verify tokens
-PROGRAM = Path(sys.executable).with_name("threadline")
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Service:
     """A running service, its log file, and a client that threads may share."""
 
     port: int
-    process: subprocess.Popen[bytes]
+    process: forking.Forked | subprocess.Popen[bytes]
     log: Path
     client: httpx.Client
 
@@ -41,7 +39,8 @@ class Service:
     @property
     def failures(self) -> list[str]:
         """Return the log messages about failed calls."""
-        return [line["message"] for line in self.lines if " failed" in line["message"]]
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if " failed" in line]
+        return [line["message"] for line in lines if " failed" in line["message"]]
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -70,14 +69,9 @@ def serving(
     """Run a service for the block, by default on a free port."""
     port = port or free_port()
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            [PROGRAM, "serve", "--port", str(port), *options],
-            # No worker, because some tests count statements or sessions.
-            env={**DEFAULTS, **os.environ, "DATABASE_URL": database_url, "THREADLINE_DELIVER": "0", **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+        # No worker, because some tests count statements or sessions.
+        variables = {**DEFAULTS, **os.environ, "DATABASE_URL": database_url, "THREADLINE_DELIVER": "0", **environment}
+        process = forking.start(["serve", "--port", str(port), *options], variables, output)
     # verify=False skips loading certificates, which takes longer than most tests.
     hooks = {"response": [contract.check]}
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, verify=False, event_hooks=hooks)

@@ -14,6 +14,7 @@ from tests.support.cluster import TestCluster
 from tests.support.database import add_channel, lift_request_limit, rows
 from tests.support.event_log import inconsistencies
 from tests.support.service import Service, serving
+from tests.support.sessions import session
 from tests.support.tokens import JWT_SECRET, bearer, token
 from tests.support.world import BASE
 
@@ -30,7 +31,7 @@ class Team:
     @classmethod
     def create(cls, client: httpx.Client, database_url: str, size: int = 2) -> "Team":
         """Create the users and the channel."""
-        with psycopg.connect(database_url) as db:
+        with session(database_url) as db:
             user_ids = rows(
                 db,
                 """
@@ -67,12 +68,12 @@ class Team:
 
     def query(self, statement: str, *parameters: object) -> list[Any]:
         """Run a statement as role postgres and commit it."""
-        with psycopg.connect(self.database_url) as db:
+        with session(self.database_url) as db:
             return rows(db, statement, *parameters)
 
     def inconsistencies(self) -> list[str]:
         """Return the damage in the channel's log and counters."""
-        with psycopg.connect(self.database_url) as db:
+        with session(self.database_url) as db:
             return inconsistencies(db, self.channel_id)
 
 

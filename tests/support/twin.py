@@ -14,10 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
-from tests.support import calls
-from tests.support.service import PROGRAM
+from tests.support import calls, forking
+from tests.support.sessions import session
 
 # The worker may post to this machine; a lost delivery is free again after three seconds.
 ENVIRONMENT = {"THREADLINE_DELIVER": "1", "THREADLINE_WEBHOOK_ALLOW_PRIVATE": "1", "THREADLINE_WEBHOOK_TIMEOUT": "1"}
@@ -134,16 +132,11 @@ def webhook(answer: Callable[[Told], int] = lambda _: 200, **headers: str) -> It
 
 
 @contextmanager
-def working(database_url: str, log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def working(database_url: str, log: Path, **environment: str) -> Iterator[forking.Forked | subprocess.Popen[bytes]]:
     """Run `threadline work` for the block."""
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            [PROGRAM, "work"],
-            env={**os.environ, "DATABASE_URL": database_url, **ENVIRONMENT, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+        variables = {**os.environ, "DATABASE_URL": database_url, **ENVIRONMENT, **environment}
+        process = forking.start(["work"], variables, output)
     try:
         yield process
     finally:
@@ -157,7 +150,7 @@ def working(database_url: str, log: Path, **environment: str) -> Iterator[subpro
 
 def add_twin(database_url: str, owner_id: str, channel_ids: list[str], url: str) -> tuple[str, str]:
     """Create a twin with a webhook; return its id and its secret."""
-    with psycopg.connect(database_url) as db:
+    with session(database_url) as db:
         (twin_id,) = db.execute(
             "insert into public.ai_twins (user_id, display_name) values (%s, 'Twin') returning id::text", (owner_id,)
         ).fetchone()
@@ -170,5 +163,5 @@ def add_twin(database_url: str, owner_id: str, channel_ids: list[str], url: str)
 
 def ask(database_url: str, user_id: str, function: str, **fields: object) -> Any:
     """Call a function of the Data API as a user and return its data."""
-    with psycopg.connect(database_url) as db:
+    with session(database_url) as db:
         return calls.ask(db, user_id, function, **fields)
