@@ -5,7 +5,7 @@ import re
 import pytest
 import sqlfluff
 
-from tests.support import migration, removal, schema
+from tests.support import migration, removal, schema, sql_style
 from tests.support.cluster import TestCluster
 
 
@@ -50,6 +50,12 @@ def test_migration_only_text_follows_the_sql_style() -> None:
     text = "".join(file.read_text(encoding="utf-8") for file in schema.SQL)
     only_there = (migration.HEADER + migration.guard(text)).rstrip("\n") + "\n"
     assert sqlfluff.lint(only_there, config_path=str(schema.ROOT / "pyproject.toml")) == []
+
+
+def test_linter_reads_all_that_is_not_written_by_a_program() -> None:
+    files = set(sql_style.files())
+    assert {*schema.SQL, schema.ROOT / "seed.sql"} < files
+    assert files.isdisjoint(schema.MIGRATIONS / name for name in migration.initial())
 
 
 def test_each_migration_states_its_own_version() -> None:
