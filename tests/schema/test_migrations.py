@@ -1,6 +1,8 @@
 """The shipped migrations equal `sql/`."""
 
 import re
+from pathlib import Path
+from typing import Literal
 
 import pytest
 import sqlfluff
@@ -9,24 +11,21 @@ from tests.support import migration, removal, schema, sql_style
 from tests.support.cluster import TestCluster
 
 
-@pytest.fixture(scope="module")
-def dump_of_sql(cluster: TestCluster) -> str:
+def load(cluster: TestCluster, files: list[Path], mode: Literal["explicit", "legacy"] = "explicit") -> str:
+    """Dump a database like that of a new project, after these files."""
     database = cluster.create()
-    cluster.install_platform(database)
-    schema.load(cluster.url(database, "postgres"), schema.SQL)
+    cluster.install_platform(database, mode)
+    schema.load(cluster.url(database, "postgres"), files)
     return schema.dump(cluster.url(database), cluster.binaries)
 
 
-def test_migrations_and_sql_build_the_same_database(cluster: TestCluster, template: str, dump_of_sql: str) -> None:
+def test_migrations_and_sql_build_the_same_database(cluster: TestCluster, template: str) -> None:
     dump_of_migrations = schema.dump(cluster.url(template), cluster.binaries)
-    assert not schema.difference(dump_of_migrations, dump_of_sql, ("migrations", "sql"))
+    assert not schema.difference(dump_of_migrations, load(cluster, schema.SQL), ("migrations", "sql"))
 
 
-def test_both_default_privilege_modes_give_the_same_rights(cluster: TestCluster, dump_of_sql: str) -> None:
-    database = cluster.create()
-    cluster.install_platform(database, "legacy")
-    schema.load(cluster.url(database, "postgres"), schema.SQL)
-    legacy = schema.dump(cluster.url(database), cluster.binaries)
+def test_both_default_privilege_modes_give_the_same_rights(cluster: TestCluster, template: str) -> None:
+    legacy = load(cluster, sorted(schema.MIGRATIONS.glob("*.sql")), "legacy")
     # Drop the modes themselves from the dump; nothing else may differ.
     without_defaults = [
         "\n".join(
@@ -34,7 +33,7 @@ def test_both_default_privilege_modes_give_the_same_rights(cluster: TestCluster,
             for line in dump.splitlines()
             if not line.startswith(("ALTER DEFAULT PRIVILEGES", "-- Name: DEFAULT PRIV"))
         )
-        for dump in (legacy, dump_of_sql)
+        for dump in (legacy, schema.dump(cluster.url(template), cluster.binaries))
     ]
     assert not schema.difference(*(re.sub(r"\n{2,}", "\n", text) for text in without_defaults), ("legacy", "explicit"))
 
