@@ -42,7 +42,7 @@ soak: .venv/.dev ## what could go on for ever, longer: faults, 20,000 hostile re
 lint: .venv/.dev ## style of the SQL, the Python and the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar sql supabase/migrations supabase/snippets seed.sql devstack/threadline_devstack
+	$(BIN)/python -m tests.support.sql_style
 	.venv/pgspot/bin/pgspot --no-plpgsql supabase/migrations/*.sql
 	$(BIN)/hadolint Dockerfile
 

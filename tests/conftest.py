@@ -79,11 +79,30 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return None if text == val else text
 
 
+# What runs on every version of Postgres here: what can differ between them, and a pass through the functions.
+EVERYWHERE = """
+schema/test_cli::test_linter schema/test_function_bodies:: schema/test_migrations::test_migrations_and
+schema/test_privileges:: schema/test_push::test_pushed schema/test_removal::test_dump sql/test_attachments::
+sql/test_broadcasts:: sql/test_catch_up:: sql/test_channels:: sql/test_clean_up:: sql/test_connections::
+sql/test_conversation_reads:: sql/test_conversation_search:: sql/test_conversation_summaries::
+sql/test_conversations:: sql/test_data_api_limits:: sql/test_deliveries:: sql/test_delivery_rules::
+sql/test_direct_channels:: sql/test_doctor:: sql/test_estimates::test_estimate_does sql/test_events::
+sql/test_gateway:: sql/test_history:: sql/test_hostile_values:: sql/test_inbox_pages:: sql/test_ingest_answers::
+sql/test_ingest_effects:: sql/test_ingest_groups:: sql/test_ingest_media:: sql/test_ingest_participants::
+sql/test_ingest_updates:: sql/test_members:: sql/test_message_matrix:: sql/test_message_plans::
+sql/test_named_calls:: sql/test_number_bombs:: sql/test_owners:: sql/test_people:: sql/test_people_calls::
+sql/test_phone_numbers:: sql/test_plans:: sql/test_reading:: sql/test_reading_search::test_operators
+sql/test_requests:: sql/test_retention:: sql/test_search_words:: sql/test_separations:: sql/test_summaries::
+sql/test_waits::test_identifier_that sql/test_workspace_calls:: sql/test_workspace_matrix:: sql/test_workspaces::
+"""
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run tests of the schema on every Postgres version here, all others on the embedded one."""
+    """Run some tests of the schema on every Postgres version here, all others on the embedded one."""
     if "lane" in metafunc.fixturenames:
-        everywhere = Path(metafunc.definition.path).parent.name in {"sql", "schema"}
-        metafunc.parametrize("lane", clusters.lanes() if everywhere else [EMBEDDED], scope="session", indirect=True)
+        file = Path(metafunc.definition.path).relative_to(Path(__file__).parent).with_suffix("").as_posix()
+        is_everywhere = f"{file}::{metafunc.function.__name__}".startswith(tuple(EVERYWHERE.split()))
+        metafunc.parametrize("lane", clusters.lanes() if is_everywhere else [EMBEDDED], scope="session", indirect=True)
 
 
 # What `make check` runs, on the embedded Postgres, and what of that takes too long for it.
@@ -108,7 +127,8 @@ class ByServer(LoadScopeScheduling):
     """Give each file, and each other Postgres version, to one worker, because its tests share servers."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return other_lane(nodeid) or nodeid.partition("::")[0]
+        folder = "tests/console"  # one browser, which is dear
+        return other_lane(nodeid) or (folder if nodeid.startswith(folder) else nodeid.partition("::")[0])
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByServer:

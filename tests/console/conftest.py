@@ -8,7 +8,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import psycopg
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 from threadline_devstack import keys
 
 from tests.console.desk import Desk
@@ -17,6 +17,7 @@ from tests.support.stack import RunningStack
 
 expect.set_options(timeout=20_000)  # milliseconds; a busy machine needs more than the default of five seconds
 WIDE, NARROW = (1280, 800), (390, 780)
+SIGN_IN = "session => { localStorage.clear(); if (session) localStorage.setItem('sb-127-auth-token', session); }"
 ELSEWHERE = "elsewhere.invalid"  # a host of files, which does not exist
 
 
@@ -60,63 +61,59 @@ def sign_in(url: str, email: str) -> str:
 
 
 class Visitors:
-    """Opens pages of users, and collects what goes wrong in them."""
+    """Opens pages of users, and collects what goes wrong in them.
 
-    def __init__(self, browser: Browser, stack: RunningStack, known: dict[tuple[str, ...], BrowserContext]) -> None:
+    Each user keeps a browser, with the files of the console in its cache, and a page, because a new one takes more CPU
+    time than most tests.
+    """
+
+    def __init__(self, browser: Browser, stack: RunningStack) -> None:
         self.url = f"{stack.api_url}/console/"
         self._browser = browser
-        self._known = known
-        self._contexts: list[BrowserContext] = []
-        self._pages: list[Page] = []
+        self._pages: dict[str, Page] = {}
         self._host = urlsplit(self.url).netloc
         self.problems: list[str] = []
 
-    def open(self, path: str = "", size: tuple[int, int] = WIDE, **options: object) -> Page:
+    def open(self, path: str = "", size: tuple[int, int] = WIDE) -> Page:
         """Open a page without a user."""
-        context = self._context(**options)
-        self._contexts.append(context)
-        return self._page(context, path, size)
+        return self._visit("", path, size, None)
 
-    def _context(self, **options: object) -> BrowserContext:
-        context = self._browser.new_context(locale="en-GB", **options)
-        context.grant_permissions(["clipboard-read", "clipboard-write"])
-        return context
+    def sign_in(self, email: str, path: str = "", size: tuple[int, int] = WIDE, session: str | None = None) -> Page:
+        """Open a page of a user of the seed, at a screen. A session of its own may end in the test."""
+        return self._visit("" if session else email, path, size, session or sign_in(self.url, email))
 
-    def _page(self, context: BrowserContext, path: str, size: tuple[int, int]) -> Page:
-        page = context.new_page()
-        self._pages.append(page)
+    def _visit(self, owner: str, path: str, size: tuple[int, int], session: str | None) -> Page:
+        page = self._pages.get(owner) or self._pages.setdefault(owner, self._page())
         page.set_viewport_size({"width": size[0], "height": size[1]})
+        self._clear(page)
+        page.evaluate(SIGN_IN, session)
+        page.goto(self.url + path)
+        return page
+
+    def _page(self) -> Page:
+        context = self._browser.new_context(locale="en-GB")
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page = context.new_page()
         page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
         page.on("console", self._hear)
         page.on("request", self._see)
         page.on("dialog", lambda dialog: dialog.accept())
-        page.goto(self.url + path)
         return page
 
-    def sign_in(
-        self, email: str, path: str = "", size: tuple[int, int] = WIDE, session: str | None = None, **options: object
-    ) -> Page:
-        """Open a page of a user of the seed, at a screen. Users keep their browser, unless a test needs its own."""
-        is_own = session is not None or options != {}
-        context = None if is_own else self._known.get((self.url, email))
-        if context is None:
-            stored = {"name": "sb-127-auth-token", "value": session or sign_in(self.url, email)}
-            origin = {"origin": self.url.removesuffix("/console/"), "localStorage": [stored]}
-            context = self._context(storage_state={"cookies": [], "origins": [origin]}, **options)
-            if is_own:
-                self._contexts.append(context)
-            else:
-                self._known[self.url, email] = context
-        return self._page(context, path, size)
+    def leave(self) -> None:
+        """Leave the pages as they were."""
+        for page in self._pages.values():
+            for other in page.context.pages:
+                if other != page:
+                    other.close()
+            page.context.set_offline(False)
+            page.unroute_all()
+            self._clear(page)
 
-    def close(self) -> None:
-        for page in self._pages:
-            if not page.is_closed():
-                page.evaluate("localStorage.removeItem('threadline.workspace')")
-                page.context.set_offline(False)
-                page.close()
-        for context in self._contexts:
-            context.close()
+    def _clear(self, page: Page) -> None:
+        # A file of the same origin, because a page of another one would get a new process.
+        if page.url != (nothing := f"{self.url}config.json"):
+            page.goto(nothing)
 
     def _hear(self, message: ConsoleMessage) -> None:
         if re.search(r"Content.Security.Policy|Trusted ?Type|violates", message.text):
@@ -129,19 +126,16 @@ class Visitors:
 
 
 @pytest.fixture(scope="package")
-def known(browser: Browser) -> dict[tuple[str, ...], BrowserContext]:
-    """The browsers of users, with the files of the console in their caches."""
-    return {}
+def guests(browser: Browser, stack: RunningStack) -> Visitors:
+    return Visitors(browser, stack)
 
 
 @pytest.fixture
-def visitors(
-    browser: Browser, stack: RunningStack, known: dict[tuple[str, ...], BrowserContext], open_channels: None
-) -> Iterator[Visitors]:
-    visiting = Visitors(browser, stack, known)
-    yield visiting
-    visiting.close()
-    assert visiting.problems == []
+def visitors(guests: Visitors, open_channels: None) -> Iterator[Visitors]:
+    guests.problems.clear()
+    yield guests
+    guests.leave()
+    assert guests.problems == []
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def inbox(page: Page) -> None:
     expect(page.get_by_role("heading", name="Inbox", level=1)).to_be_visible()
 
 
-def test_session_is_renewed_once_for_all_calls(visitors: Visitors) -> None:
+def test_session_is_renewed_once_for_all_calls_or_ends(visitors: Visitors) -> None:
     page = visitors.sign_in(BOB, session=own_session(visitors, BOB))
     inbox(page)
     renewals = []
@@ -46,11 +46,6 @@ def test_session_is_renewed_once_for_all_calls(visitors: Visitors) -> None:
     assert after["refresh_token"] != before["refresh_token"]
     assert after["expires_at"] > time.time() + 600
     assert len(renewals) == 1
-
-
-def test_session_that_cannot_be_renewed_ends(visitors: Visitors) -> None:
-    page = visitors.sign_in(MATTY, session=own_session(visitors, MATTY))
-    inbox(page)
     shorten(page, refresh_token="gone")
     expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
 

@@ -35,8 +35,7 @@ def add_and_remove(cluster: TestCluster, database: str, with_data: bool) -> tupl
     return before, schema.dump_all(cluster.url(database), cluster.binaries)
 
 
-@pytest.mark.parametrize("with_data", [True, False], ids=["all", "empty"])
-@pytest.mark.parametrize("mode", ["explicit", "legacy"])
+@pytest.mark.parametrize(("mode", "with_data"), [("explicit", True), ("legacy", False)], ids=["all", "empty"])
 def test_dump_before_and_after_are_equal(
     cluster: TestCluster, mode: Literal["explicit", "legacy"], with_data: bool
 ) -> None:
@@ -61,40 +60,31 @@ def test_what_projects_share_stays_if_it_was_there(cluster: TestCluster) -> None
         assert db.execute("select id from storage.buckets").fetchall() == [("attachments",)]
 
 
-def test_extension_that_the_user_needs_stays(cluster: TestCluster) -> None:
-    database = cluster.create()
-    cluster.install_platform(database)
+def test_extension_that_the_user_needs_stays(cluster: TestCluster, fresh_database: str) -> None:
     run(
         cluster,
-        database,
-        *(each.sql for each in shipped.migrations()),
+        fresh_database,
         "create table public.own (id bigint); create index on public.own using gin (id extensions.int8_ops);",
-        shipped.removal(with_data=False),
+        shipped.removal(with_data=True),
     )
-    assert "CREATE EXTENSION IF NOT EXISTS btree_gin" in schema.dump_all(cluster.url(database), cluster.binaries)
+    assert "CREATE EXTENSION IF NOT EXISTS btree_gin" in schema.dump_all(cluster.url(fresh_database), cluster.binaries)
 
 
-def test_cron_job_is_removed_and_others_stay(cluster: TestCluster) -> None:
-    database = cluster.create()
-    cluster.install_platform(database)
-    run(cluster, database, *(each.sql for each in shipped.migrations()))
-    with psycopg.connect(cluster.url(database)) as db:
+def test_cron_job_is_removed_and_others_stay(cluster: TestCluster, fresh_database: str) -> None:
+    with psycopg.connect(cluster.url(fresh_database)) as db:
         db.execute(CRON)
-    run(cluster, database, shipped.removal(with_data=False))
-    with psycopg.connect(cluster.url(database)) as db:
+    run(cluster, fresh_database, shipped.removal(with_data=True))
+    with psycopg.connect(cluster.url(fresh_database)) as db:
         assert db.execute("select jobname from cron.job").fetchall() == [("own",)]
 
 
-def test_removal_refuses_a_table_that_the_user_depends_on(cluster: TestCluster) -> None:
-    database = cluster.create()
-    cluster.install_platform(database)
+def test_removal_refuses_a_table_that_the_user_depends_on(cluster: TestCluster, fresh_database: str) -> None:
     run(
         cluster,
-        database,
-        *(each.sql for each in shipped.migrations()),
+        fresh_database,
         "create view public.own with (security_invoker = true) as select id from public.messages",
     )
     with pytest.raises(psycopg.errors.DependentObjectsStillExist, match=r"view public\.own|view own"):
-        run(cluster, database, shipped.removal(with_data=True))
-    with psycopg.connect(cluster.url(database)) as db:
+        run(cluster, fresh_database, shipped.removal(with_data=True))
+    with psycopg.connect(cluster.url(fresh_database)) as db:
         assert db.execute("select private.schema_version()").fetchone() == (shipped.newest_version(),)

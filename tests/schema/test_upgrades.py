@@ -73,12 +73,9 @@ def test_additive_migration_loses_nothing(cluster: TestCluster, restored: str, t
     assert lost == []
 
 
-@pytest.mark.parametrize(("table", "statement"), BAD.items(), ids=list(BAD))
-def test_upgrade_test_finds_a_loss(
-    cluster: TestCluster, restored: str, tmp_path: Path, table: str, statement: str
-) -> None:
-    _, lost = upgrade(cluster, restored, [*FILES, planted(tmp_path, statement)])
-    assert table in lost
+def test_upgrade_test_finds_each_loss(cluster: TestCluster, restored: str, tmp_path: Path) -> None:
+    _, lost = upgrade(cluster, restored, [*FILES, planted(tmp_path, ";\n".join(BAD.values()))])
+    assert set(BAD) <= set(lost)
 
 
 def test_released_migrations_do_not_change() -> None:

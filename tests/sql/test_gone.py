@@ -21,23 +21,25 @@ def places(db: Db) -> set[str]:
     """Every column of every table of ours and of Realtime that contains the canary, asked from the catalog."""
     become_postgres(db)
     fire_deferred_triggers(db)
-    columns = rows(
+    tables = rows(
         db,
         """
-        select relation.oid::regclass::text, part.attname
+        select relation.oid::regclass::text, array_agg(part.attname::text)
         from pg_class as relation inner join pg_attribute as part on part.attrelid = relation.oid
-        where relation.relnamespace::regnamespace::text in ('public', 'private')
-            and relation.relkind in ('r', 'p') and part.attnum > 0 and not part.attisdropped
-        union all
-        select 'realtime.messages', attname from pg_attribute
-        where attrelid = 'realtime.messages'::regclass and attnum > 0 and not attisdropped
+        where part.attnum > 0 and not part.attisdropped and (
+            relation.relnamespace::regnamespace::text in ('public', 'private') and relation.relkind in ('r', 'p')
+            or relation.oid = 'realtime.messages'::regclass
+        )
+        group by relation.oid
         """,
     )
-    return {
-        f"{table.removeprefix('public.')}.{column}"
-        for table, column in columns
-        if rows(db, f"select from {table} where {column}::text ~* %s limit 1", CANARY)
-    }
+    found = set()
+    for table, columns in tables:
+        is_there = ", ".join(f"bool_or({column}::text ~* '{CANARY}')" for column in columns)
+        answers = db.execute(f"select {is_there} from {table}").fetchone()
+        name = table.removeprefix("public.")
+        found |= {f"{name}.{column}" for column, answer in zip(columns, answers, strict=True) if answer}
+    return found
 
 
 def said_to(db: Db, user_id: str, message_id: str) -> str:

@@ -18,9 +18,10 @@ RESETS = "\nreset search_path;\nreset lock_timeout;\n"
 
 def load(url: str, files: list[Path]) -> None:
     """Run files as they would be applied: each in one transaction, by the role of the URL."""
-    for file in files:
-        with psycopg.connect(url) as connection:
-            connection.execute(file.read_text(encoding="utf-8"))
+    with psycopg.connect(url, autocommit=True) as connection:
+        for file in files:
+            with connection.transaction():
+                connection.execute(file.read_text(encoding="utf-8"))
 
 
 def dump(url: str, binaries: Path) -> str:
