@@ -247,6 +247,8 @@ def test_answer_without_a_summary_is_paid(stop: str | None, text: str, code: str
 
 
 def test_call_without_an_answer_is_not_paid() -> None:
+    import httpx2
+
     class Away(Stream):
         async def __aenter__(self) -> "Stream":
             raise httpx2.ConnectError("away")
