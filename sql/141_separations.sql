@@ -25,44 +25,6 @@ $$;
 comment on function private.list_later_names(uuid, text) is
 'A name of a conversation, and the names that continue it.';
 
-create function private.merge_named_participants(
-    p_conversation_id uuid, p_names text[],
-    out identifier text, out identified_at timestamptz, out name text, out named_at timestamptz,
-    out identifiers private.identifier[]
-)
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    -- The rules of update_participants.
-    select
-        (array_agg(alias.participant_identifier order by
-            private.is_phone(alias.platform, alias.participant_identifier) desc,
-            coalesce(alias.identified_at, '-infinity') desc, alias.participant_identifier desc
-        ) filter (where alias.participant_identifier is not null))[1],
-        (array_agg(alias.identified_at order by
-            private.is_phone(alias.platform, alias.participant_identifier) desc,
-            coalesce(alias.identified_at, '-infinity') desc, alias.participant_identifier desc
-        ) filter (where alias.participant_identifier is not null))[1],
-        (array_agg(alias.participant_name order by
-            coalesce(alias.named_at, '-infinity') desc, alias.participant_name desc
-        ) filter (where alias.participant_name is not null))[1],
-        max(alias.named_at)
-    into identifier, identified_at, name, named_at
-    from private.conversation_aliases as alias
-    where alias.conversation_id = p_conversation_id and alias.external_id = any(p_names);
-    identifiers := array(
-        select distinct one::private.identifier
-        from private.conversation_aliases as alias
-        cross join unnest(alias.identifiers) as one
-        where alias.conversation_id = p_conversation_id and alias.external_id = any(p_names)
-    );
-end
-$$;
-comment on function private.merge_named_participants(uuid, text[]) is
-'What requests said about the participant of a conversation under some of its names.';
-
 create function private.copy_conversation(p_conversation public.conversations, p_name text, p_names text[]) returns uuid
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -134,33 +96,6 @@ end
 $$;
 comment on function private.move_named_messages(uuid, uuid, text[]) is
 'Moves the messages that came under some names of a conversation, and what happened to them, into another one.';
-
-create function private.restore_participant(p_conversation_id uuid) returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_participant record;
-begin
-    select * into v_participant from private.merge_named_participants(p_conversation_id, array(
-        select alias.external_id from private.conversation_aliases as alias
-        where alias.conversation_id = p_conversation_id
-    ));
-    update public.conversations as conversation
-    set
-        participant_identifier = v_participant.identifier,
-        participant_identified_at = v_participant.identified_at,
-        participant_name = v_participant.name,
-        participant_named_at = v_participant.named_at
-    where conversation.id = p_conversation_id and v_participant.identifier is not null;
-    delete from public.conversation_identifiers as known
-    where known.conversation_id = p_conversation_id
-        and (known.kind, known.value, known.app)::private.identifier <> all(v_participant.identifiers);
-    perform private.update_matches(array[p_conversation_id]);
-end
-$$;
-comment on function private.restore_participant(uuid) is
-'Gives a conversation the participant that its remaining names speak of, and matches it again.';
 
 create function private.forget_single_names(p_ids uuid[]) returns void
 language plpgsql

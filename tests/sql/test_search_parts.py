@@ -166,9 +166,10 @@ def test_older_change_of_a_language_comes_first(db: Db) -> None:
         for content in ("one", "two"):
             send(db, content, channel_id=channel_id)
         db.execute("update public.channels set language = 'de' where id = %s", (channel_id,))
-    waiting = (
-        "select channel_id::text, messages, indexed_at > created_at from private.language_backlog order by created_at"
-    )
+    waiting = """
+        select channel_id::text, messages, indexed_at > created_at + interval '1 ms'
+        from private.language_backlog order by created_at
+    """
     assert rows(db, waiting) == [(channels[0], 2, False), (channels[1], 2, False)]
     assert value(db, "select private.index_languages(1)") == 1
     assert rows(db, waiting) == [(channels[0], 1, True), (channels[1], 2, False)]

@@ -122,7 +122,7 @@ WRITES: Calls = [
 ]
 # Requests to ingest about the first conversation of the plot, or a new one.
 INGESTS: dict[str, dict[str, Any]] = {
-    "a new conversation of somebody known": conversation(
+    "a new conversation of a known person": conversation(
         message("n1"), external_id="n", participant_identifier="5551234567"
     ),
     "a later name": conversation(message("4", sent_at=LATER), external_id="a", participant_name="Anna"),
@@ -236,7 +236,6 @@ def scene(garden: Garden) -> Scene:  # noqa: F811
     plot = {each: name for name, each in garden.mine._asdict().items() if isinstance(each, str)}
     # One transaction has made them all at one moment.
     db.execute("update public.workspace_invitations set created_at = created_at + ascii(email) * interval '1 second'")
-    db.execute("analyze")
     tables = transcript.list_tables(db)
     return Scene(db, garden.mine, Masks(near | plot | named), tables, transcript.read_state(db, tables))
 
@@ -284,11 +283,13 @@ SECTIONS: dict[str, Any] = {
 # They change rows in the order of random ids.
 UNORDERED = (
     "erase_user",
+    "delete_workspace",
+    "remove_workspace_member",
     "change erase a user",
     "change delete an owner",
-    "delete_workspace",
-    "change delete a w",
-    "change delete a ch",
+    "change delete a workspace",
+    "change delete a channel",
+    "change remove a member",
 )
 
 
