@@ -36,6 +36,12 @@ def test_days_and_heads_part_messages(desk: Desk) -> None:
     assert labels[3:5] == ["Message of Bob", "Message of Matty"]
 
 
+def test_reaction_of_a_former_member_has_a_name(desk: Desk) -> None:
+    before = "project.change(130, { message_reactions: [{ user_id: GONE, emoji: 'fire' }] });"
+    page = desk.open(IN_GENERAL, before=before)
+    assert page.locator(f"{COLUMN} .reaction").first.get_attribute("title") == "Former member"
+
+
 def test_each_event_changes_its_message_alone(desk: Desk) -> None:
     before = """
     tables.messages = tables.messages.filter((each) => each.channel_id !== GENERAL || each.seq > 127);

@@ -168,6 +168,19 @@ def test_call_that_waits_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         asyncio.run(call_twice())
 
 
+def test_call_beyond_the_queue_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares, "QUEUE", 0)
+    small = shares.Shares(4)
+
+    async def call_twice() -> None:
+        await small.take("one")
+        async with asyncio.timeout(1):
+            await small.take("one")
+
+    with pytest.raises(shares.TooManyAtOnceError):
+        asyncio.run(call_twice())
+
+
 def body_for(channel: str, before: str = "") -> bytes:
     return f'{{{before}"channel_id": "{channel}", "content": "x"}}'.encode()
 

@@ -21,6 +21,7 @@ from litestar.exceptions import HTTPException
 from threadline.database import Database
 from threadline.forms import read_form
 from threadline.housekeeper import sweep
+from threadline.routes.uploads import _discard
 from threadline.settings import Settings
 from threadline.shares import TooManyAtOnceError
 from threadline.spool import Spool
@@ -526,6 +527,18 @@ def test_failure_of_storage_is_no_refusal() -> None:
 
     with pytest.raises(StorageUnavailableError):
         asyncio.run(upload())
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_file_that_cannot_be_removed_hides_no_error(status: int) -> None:
+    reply = {"statusCode": str(status), "error": "Unauthorized", "message": "No"}
+
+    async def discard() -> None:
+        transport = httpx.MockTransport(lambda _: httpx.Response(status, json=reply))
+        async with httpx.AsyncClient(transport=transport) as client:
+            await _discard(Bucket(client, "http://storage.example/storage/v1/", "key", "token"), ["a"])
+
+    asyncio.run(discard())
 
 
 @pytest.mark.parametrize("piece", [b"", b"x"])

@@ -121,9 +121,10 @@ def test_line_separator_in_a_message_stays(tmp_path: Path) -> None:
     assert read(file, shop())[1][0].entries[0].text == "one\u2028two"
 
 
-def test_utf_16_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_is_read(tmp_path: Path, encoding: str) -> None:
     file = tmp_path / "chat.txt"
-    file.write_bytes("18/03/2024, 21:05 - Ada: hé\n19/03/2024, 08:00 - Shop: ok\n".encode("utf-16"))
+    file.write_bytes("\ufeff18/03/2024, 21:05 - Ada: hé\n19/03/2024, 08:00 - Shop: ok\n".encode(encoding))
     assert lines(read(file, shop())[1][0])[0] == f"{EVENING} < text: hé"
 
 
@@ -136,6 +137,18 @@ def test_both_clocks_of_one_phone_are_read(tmp_path: Path) -> None:
     said = "".join(f"{day}/03/24, 9:05 PM - Ada: hi\n{day}/03/24, 22:05 - Shop: ho\n" for day in range(13, 20))
     found = lines(read(write(tmp_path, said), shop())[1][0])
     assert (len(found), found[1]) == (14, "2024-03-13 22:05:00 > text: ho")
+
+
+def test_name_is_what_both_clocks_of_a_phone_show(tmp_path: Path) -> None:
+    said = "".join(f"{day}/03/24, 22:05 - Ada: hi\n" for day in range(13, 20)) + "19/03/24, 22:06 - Shop: ho\n"
+    said += "20/03/24, 9:05 PM - Ada: note: milk\n"
+    assert lines(read(write(tmp_path, said), shop())[1][0])[-1] == "2024-03-20 21:05:00 < text: note: milk"
+
+
+def test_polls_of_one_sender_are_no_part_of_the_name(tmp_path: Path) -> None:
+    said = "".join(f"{day}/03/2024, 21:05 - Ada: POLL:\nWhen?\nten\none\n" for day in range(13, 17))
+    [chat] = read(write(tmp_path, f"{said}19/03/2024, 08:00 - Shop: ho\n"), shop())[1]
+    assert {line.split(": ", 1)[1] for line in lines(chat)} == {"POLL: / When? / ten / one", "ho"}
 
 
 def test_month_in_another_language_is_listed(tmp_path: Path) -> None:

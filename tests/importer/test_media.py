@@ -11,7 +11,7 @@ from threadline_import import send
 from threadline_import.commands import import_
 from threadline_import.media import LARGEST, File
 from threadline_import.sources import list_sources
-from threadline_import.upload import Upload, Uploader
+from threadline_import.upload import TIMEOUT, Upload, Uploader
 
 from tests.importer.conftest import Endpoint
 from tests.importer.reading import NUMBER
@@ -237,3 +237,17 @@ def test_text_that_was_sent_is_no_chat(tmp_path: Path) -> None:
         "WhatsApp Chat with Ada.zip:WhatsApp Chat with Ada.txt",
         "secret.txt",
     ]
+
+
+def test_upload_waits_as_long_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = []
+
+    def answer(_: object, request: httpx.Request) -> httpx.Response:
+        waits.append(request.extensions["timeout"])
+        return httpx.Response(200)
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", answer)
+    (tmp_path / "a.jpg").write_bytes(b"a photo")
+    upload = Upload(("c", "1", ""), File(tmp_path / "a.jpg", None, 7), "http://storage.example/a")
+    assert Uploader(print, print).upload([upload], print) == [None]
+    assert waits == [TIMEOUT.as_dict()]

@@ -46,6 +46,8 @@ def test_table_shows_what_goes_in_and_what_not(tmp_path: Path) -> None:
     assert "v50.mp4" not in text
     assert (MOST_SHOWN, survey.messages, survey.unreadable, survey.is_clean) == (50, 1234, 60, False)
     assert (survey.files, survey.bytes) == (3, 1_500_000)
+    row.too_large = ["v.mp4"]
+    assert "1 too large" in printed(survey)
     row.first, row.last = at, None
     row.add(Message("1", early, is_mine=True))
     row.add(Message("2", at, is_mine=False))

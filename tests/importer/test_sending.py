@@ -44,6 +44,8 @@ def test_request_holds_a_bounded_number_of_entries(monkeypatch: pytest.MonkeyPat
     assert both.conversations[1]["updates"] == [
         {"message_id": "1", "type": "deleted", "at": "2024-02-15T09:00:00.000Z"}
     ]
+    [alone] = batches([conversation("a", update)])
+    assert (alone.messages, alone.updates) == (0, 1)
 
 
 def test_request_holds_a_bounded_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

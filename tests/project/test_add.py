@@ -200,6 +200,20 @@ def test_upgrade_adds_what_is_missing_after_own_files(tmp_path: Path, monkeypatc
     assert f"schema version {NEXT_VERSION}, newer than" in threadline(folder, "add", "--yes").output
 
 
+def test_upgrade_may_look_into_the_database_that_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def list_taken_names(_: str) -> set[str]:
+        return {"Threadline"}
+
+    monkeypatch.setattr("threadline.project.database.list_taken_names", list_taken_names)
+    folder = make_project(tmp_path)
+    refused = threadline(folder, "add", "--yes", "--database-url", "postgresql://x").output
+    assert "The database has Threadline already, but supabase/migrations does not" in refused
+    succeed(folder, "add")
+    ship_another(monkeypatch, "create table public.next ();\n")
+    succeed(folder, "add", "--database-url", "postgresql://x")
+    assert list_migrations(folder)[-1] == "threadline_next.sql"
+
+
 def test_upgrade_refuses_a_name_that_became_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_project(tmp_path, {OWN: "create table next ();"})
     succeed(folder, "add")

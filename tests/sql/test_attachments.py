@@ -328,7 +328,8 @@ def test_owner_posts_a_file_in_any_channel(db: Db) -> None:
     become(db, BOB)
     assert post(db, other, {"id": file["id"]})[0]["name"] == "report.txt"
     assert visible(db, MALLORY, file) == (1, 1)
-    assert call(db, "get_attachment", id=file["id"])["name"] == "report.txt"
+    shown = call(db, "get_attachment", id=file["id"])
+    assert (shown["name"], shown["conversation_id"]) == ("report.txt", CHANNEL)
     # Who may read a message may post its file in the same channel, and in no other.
     assert post(db, other, {"id": file["id"]})[0]["name"] == "report.txt"
     third = channel_of(db, MALLORY)

@@ -88,6 +88,8 @@ def planted(db: Db) -> str:
         ("pin_message", MATTY, {}),
         ("toggle_reaction", CAROL, {"emoji": f"{CANARY}_a"}),
         ("add_reaction", BOB, {"emoji": f"{CANARY}_b"}),
+        ("add_reaction", BOB, {"emoji": f"{CANARY}_c"}),
+        ("remove_reaction", BOB, {"emoji": f"{CANARY}_c"}),
         ("unpin_message", MATTY, {}),
     ):
         key = "key 2" if function == "toggle_reaction" else None

@@ -267,11 +267,29 @@ def test_erased_person_leaves_only_ids_in_the_log(db: Db, read: Read) -> None:
 
 
 def test_deleted_workspace_takes_its_log_along(db: Db) -> None:
-    names = {"platform": "signal", "connection_id": "gone", "secret": "x" * 32}
-    user_id = db.execute(NEW_SENDER, names).fetchone()[0]  # type: ignore[index]
-    ingest(db, conversation(message()), connection=("signal", "gone"), key="x" * 32)
+    gone = []
+    for name in ("gone", "gone-too"):
+        key = f"key of {name}".ljust(32)
+        names = {"platform": "signal", "connection_id": name, "secret": key}
+        gone.append(db.execute(NEW_SENDER, names).fetchone()[0])  # type: ignore[index]
+        ingest(db, conversation(message()), connection=("signal", name), key=key)
     count = "select count(*) from private.inbox_changes where workspace_id = %s"
     ingest(db, conversation(message()))
-    assert [value(db, count, one) for one in (user_id, MATTY)] == [1, 1]
-    db.execute("delete from auth.users where id = %s", [user_id])
-    assert [value(db, count, one) for one in (user_id, MATTY)] == [0, 1]
+    assert [value(db, count, one) for one in (*gone, MATTY)] == [1, 1, 1]
+    db.execute("delete from public.workspaces where id = any(%s::uuid[])", [gone])
+    assert [value(db, count, one) for one in (*gone, MATTY)] == [0, 0, 1]
+
+
+def test_start_of_a_log_is_its_last_deleted_transaction(db: Db) -> None:
+    # The transaction that began last may have got the smaller id.
+    db.execute(
+        """
+        insert into private.inbox_changes (workspace_id, xid, id, conversation_ids, created_at)
+        overriding system value
+        select %s, given.xid::xid8, given.id, array[gen_random_uuid()], now() - interval '8 days'
+        from (values ('100', 2), ('101', 1)) as given (xid, id)
+        """,
+        (MATTY,),
+    )
+    assert value(db, "select private.delete_old_changes(now() - interval '7 days', 10)") == 2
+    assert rows(db, "select xid::text, id from private.inbox_log_starts") == [("101", 1)]

@@ -370,3 +370,10 @@ def test_examples_of_the_document_are_stored_and_matched(db: Db) -> None:
     become(db, MATTY)
     matched = "select c.platform, p.full_name from public.conversations c left join public.people p on p.id = person_id"
     assert sorted(rows(db, matched), key=str) == [("telegram", None), ("telegram", None), ("whatsapp", "John Doe")]
+
+
+def test_replay_with_an_error_has_no_id(db: Db) -> None:
+    given = conversation(message())
+    ingest(db, given)
+    [result] = ingest(db, {**given, "identifiers": "x"}).body["results"]
+    assert (result["conversation_id"], result["status"][:6]) == (None, "error:")

@@ -161,7 +161,9 @@ def test_further_types_of_messages_are_stored(db: Db, kind: str) -> None:
 
 def test_pages_of_a_group_hold_every_message_once(db: Db) -> None:
     senders = ("@ann", "@bea", None)
-    ingest(db, group(*(message(str(n), sender=by, content=f"{n} {by}") for n in range(3) for by in senders)))
+    ingest(
+        db, group(*(message(str(n), sender=by, content=f"{n} {by}", sequence=n) for n in range(3) for by in senders))
+    )
     known = str(value(db, "select id from public.conversations"))
     found, after = [], {}
     while True:

@@ -260,3 +260,10 @@ def test_erased_person_is_no_participant(db: Db, john: str) -> None:
     ingest(db, group(message("1", sender=john)))
     assert call(db, "erase_person", MATTY, person_id=JOHN_DOE).status == 200
     assert people(db) == {}
+
+
+def test_each_new_conversation_of_a_request_gets_its_person(db: Db, john: str) -> None:
+    given = [("a", "15550002222"), ("b", "15550001111"), ("c", "15550003333")]
+    ingest(db, *(conversation(message(), external_id=name, participant_identifier=phone) for name, phone in given))
+    found = "select external_conversation_id, person_id::text from public.conversations order by 1"
+    assert rows(db, found) == [("a", None), ("b", JOHN_DOE), ("c", None)]

@@ -283,6 +283,15 @@ def test_updates_of_a_group_stay_with_their_sender(db: Db) -> None:
     assert {name: updates(db, name) for name in (OLD, NEW)} == {name: sorted(known) for name, known in before.items()}
 
 
+def test_equal_id_of_another_sender_moves_with_its_name(db: Db) -> None:
+    ingest(db, chat(OLD, message("1", sender="@ann")) | GROUP)
+    ingest(db, JOIN | GROUP)
+    ingest(db, chat(NEW, message("1", sender="@bob")) | GROUP)
+    separate(db)
+    senders = {name: [line["sender"] for line in read_conversation(db, name)["messages"]] for name in (OLD, NEW)}
+    assert senders == {OLD: ["@ann"], NEW: ["@bob"]}
+
+
 def test_former_name_that_never_came_is_forgotten(db: Db) -> None:
     for one in SECOND:
         ingest(db, one)

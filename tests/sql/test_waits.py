@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
+from tests.sql.test_attachments import channel_of, upload
 from tests.support.calls import call, ingest, send
 from tests.support.cluster import TestCluster
 from tests.support.database import Db, become, become_postgres, rows, value
@@ -99,6 +100,18 @@ def test_invitation_is_used_by_one_of_two_at_once(sessions: tuple[Db, Db]) -> No
         finish_after(first, second, lambda: second.execute(accept, (token,)))
 
 
+def test_clean_up_skips_a_channel_that_another_session_holds(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    send(first)
+    first.commit()
+    first.execute("select from private.channel_counters for update")
+    second.execute("set lock_timeout = '5s'")
+    clean_up = "select private.delete_old_messages(%s, now() + interval '1 day', 1000)"
+    assert value(second, clean_up, WORKSPACE) == 0
+    first.commit()
+    assert value(second, clean_up, WORKSPACE) > 0
+
+
 @pytest.mark.parametrize("name", ["Ann", None])
 def test_replay_of_an_ingest_waits_for_no_lock(sessions: tuple[Db, Db], name: str | None) -> None:
     first, second = sessions
@@ -151,6 +164,13 @@ def test_ingest_does_not_wait_for_a_slow_change_of_people(sessions: tuple[Db, Db
     assert rows(second, "select from private.late_matches") == []
 
 
+def test_member_who_changes_people_holds_the_lock_of_matching(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    become(first, BOB)  # who manages nothing there
+    first.execute("update public.people set full_name = full_name where false")
+    assert not value(second, "select pg_try_advisory_xact_lock(private.matching_lock(%s))", WORKSPACE)
+
+
 def test_identifier_that_comes_during_a_change_matches_later(sessions: tuple[Db, Db]) -> None:
     first, second = sessions
     phone = value(first, PHONE, JOHN_DOE)
@@ -165,6 +185,19 @@ def test_identifier_that_comes_during_a_change_matches_later(sessions: tuple[Db,
     assert rows(second, newest) == [None]
     second.execute("select private.clean_up()")
     assert rows(second, newest) == [JOHN_DOE]
+
+
+def test_file_that_a_message_under_way_names_stays(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    other = channel_of(first, MATTY)  # because messages of one channel wait for each other
+    file = upload(first, MATTY)["id"]
+    become_postgres(first)
+    given = {"attachments": [{"attachment_id": file}]}
+    old = send(first, **given)
+    first.commit()
+    send(first, channel_id=str(other), **given)
+    finish_after(first, second, lambda: second.execute("delete from public.messages where id = %s", (old,)))
+    assert rows(second, "select id::text from public.attachments where id = %s", file) == [file]
 
 
 def test_message_that_waited_is_indexed_in_the_new_language(sessions: tuple[Db, Db]) -> None:

@@ -352,7 +352,8 @@ def test_full_page_of_workspaces_is_the_last(db: Db, limit: int, has_more: bool)
 
 def test_audit_line_has_both_roles_in_a_channel(db: Db) -> None:
     statement = "update public.channel_members set role = 'admin' where channel_id = %s and user_id = %s"
-    db.execute(statement, (CHANNEL, BOB))
+    for _ in range(2):  # the second one changes nothing
+        db.execute(statement, (CHANNEL, BOB))
     details = "select details from public.audit_log where action = 'channel_member.role_changed'"
     assert rows(db, details) == [{"channel_id": CHANNEL, "role": "admin", "old_role": "member"}]
 
