@@ -332,6 +332,28 @@ def test_python_forgets_the_oldest_changes(monkeypatch: pytest.MonkeyPatch) -> N
 NAMES = {"isOld": "is_old", "isNext": "is_next", "addBroadcast": "add_broadcast"}
 
 
+def test_python_waits_briefly_again_after_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    answers = iter([503, 503, 200, 503])
+
+    async def wait_for(waiting: Any, seconds: float) -> None:
+        waiting.close()
+        waits.append(seconds)
+        raise TimeoutError
+
+    async def ask() -> None:
+        following = Following("http://x", "key", "token", CHANNEL, 0, None, check_seconds=30)
+        assert following._log
+        transport = httpx.MockTransport(lambda _: httpx.Response(next(answers), json=page()["data"]))
+        following._log._client = httpx.AsyncClient(base_url="http://x", transport=transport)
+        monkeypatch.setattr(asyncio, "wait_for", wait_for)
+        for _ in range(4):
+            await following._ask(0)
+
+    asyncio.run(ask())
+    assert waits == [1, 2, 1]
+
+
 def test_python_remembers_which_changes_were_handed_over() -> None:
     handed = Handed()
     found = [getattr(handed, NAMES.get(name, name))(*([given] if given else [])) for name, given, _ in HANDED]
