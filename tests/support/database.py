@@ -35,7 +35,10 @@ def _act_as(db: Db, role: str, **claims: str) -> None:
 
 def _forget_gateway(db: Db) -> None:
     # The gateway sets these too, until the transaction of the test ends.
-    db.execute("select set_config('request.jwt.claim.sub', '', true), set_config('request.jwt.claim.role', '', true)")
+    db.execute(
+        "select set_config('request.jwt.claim.sub', '', true), set_config('request.jwt.claim.role', '', true),"
+        " set_config('threadline.acting_id', '', true)"
+    )
 
 
 def become_postgres(db: Db) -> None:
