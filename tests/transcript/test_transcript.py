@@ -16,6 +16,7 @@ import pytest
 from tests.sql.test_neighbours import CHANGES, Garden, Plot, garden  # noqa: F401
 from tests.support import transcript
 from tests.support.calls import Reply, call, ingest
+from tests.support.cluster import TestCluster
 from tests.support.database import Db, become, become_postgres
 from tests.support.ingest import conversation, message
 from tests.support.realtime import fire_deferred_triggers
@@ -219,6 +220,12 @@ class Scene(NamedTuple):
     def reply(self, reply: Reply) -> str:
         """Return an answer as a line."""
         return f"{reply.status} {self.masks.line(reply.body)}"
+
+
+@pytest.fixture(scope="module")
+def postgres_url(cluster: TestCluster, template: str) -> str:
+    """Role postgres in a database of its own, where no other test has left anything."""
+    return cluster.url(cluster.create(template), "postgres")
 
 
 @pytest.fixture(scope="module")
