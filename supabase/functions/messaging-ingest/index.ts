@@ -157,9 +157,6 @@ async function readBody(request: Request, limit: number): Promise<Blob> {
 function hasManyKeys(body: Uint8Array): boolean {
   const counts: number[] = [];
   let isString = false;
-  if (body.reduce((found, byte) => found + Number(byte === 0x3a || byte === 0x5b), 0) <= MANY) {
-    return false;
-  }
   for (let place = 0; place < body.length; place++) {
     const byte = body[place];
     if (isString) {
@@ -175,7 +172,7 @@ function hasManyKeys(body: Uint8Array): boolean {
     } else if (byte === 0x7d) { // }
       counts.pop();
     } else if (byte === 0x3a && ++counts[counts.length - 1] > MAX_KEYS) { // :
-      return true;
+      return body.reduce((found, each) => found + Number(each === 0x3a || each === 0x5b), 0) > MANY;
     }
   }
   return false;
