@@ -1,7 +1,7 @@
 """Starts the `threadline` command by forking a process that has imported it, because importing takes most of a start.
 
 The child runs the same function as the installed program, with its own arguments, environment and output. Start the
-program itself, PROGRAM, where a test is about its process.
+program itself, PROGRAM, where a test is about its process: give it as the command.
 """
 
 import multiprocessing
@@ -84,15 +84,27 @@ def start(
     output: IO[bytes],
     errors: IO[bytes] | None = None,
     *,
+    command: Sequence[str | Path] | None = None,
     is_leader: bool = False,
 ) -> Forked | subprocess.Popen[bytes]:
-    """Start the command with this environment; `is_leader` gives it a process group of its own."""
+    """Start the command with this environment.
+
+    Args:
+        arguments: of the command.
+        environment: all variables of the process.
+        output: what it prints.
+        errors: what it prints to stderr; by default the same file.
+        command: how to call it. By default it is forked.
+        is_leader: give it a process group of its own.
+    """
     errors = errors or output
     if sys.platform != "linux" or any(
         name.startswith(READ_EARLY) and os.environ.get(name) != value for name, value in environment.items()
     ):
+        command = command or [PROGRAM]
+    if command:
         return subprocess.Popen(
-            [PROGRAM, *arguments],
+            [*command, *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -105,10 +117,16 @@ def start(
     return Forked(process)
 
 
-def run(arguments: Sequence[str], environment: Mapping[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end and return its status and output."""
+def run(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    timeout: float,
+    *,
+    command: Sequence[str | Path] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end, as `start` does, and return its status and output."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        process = start(arguments, environment, output, errors)
+        process = start(arguments, environment, output, errors, command=command)
         try:
             process.wait(timeout)
         finally:

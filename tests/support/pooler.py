@@ -1,7 +1,6 @@
 """pgbouncer in front of a test's database."""
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import psycopg
 import pytest
 
 from tests.support.cluster import TestCluster, free_port
+from tests.support.service import wait_until_listening
 
 PROGRAM = which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 SERVERS = 4
@@ -66,17 +66,6 @@ def pooling_port(database_port: int, mode: str, login: str) -> Iterator[int]:
         finally:
             process.terminate()
             process.wait(10)
-
-
-def wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    """Wait until it accepts connections; raise its log if it ends first."""
-    while True:
-        if process.poll() is not None:
-            raise RuntimeError(f"pgbouncer ended by itself: {log.read_text()}")
-        try:
-            return socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            time.sleep(0.02)
 
 
 def wait_until_answering(url: str) -> None:

@@ -47,19 +47,20 @@ class Service:
         """The lines of its log."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
-    def wait_until_listening(self) -> None:
-        """Wait until it accepts connections; raise its log if it ends first."""
-        deadline = time.monotonic() + 60  # importing takes long on a busy machine
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise RuntimeError(f"The service ended by itself: {self.log.read_text()}")
-            try:
-                socket.create_connection(("127.0.0.1", self.port)).close()
-            except ConnectionRefusedError:
-                time.sleep(0.02)
-            else:
-                return
-        raise RuntimeError(f"The service does not listen: {self.log.read_text()}")
+
+def wait_until_listening(process: forking.Forked | subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Wait until a server accepts connections; raise RuntimeError with its log if it ends first or never does."""
+    deadline = time.monotonic() + 60  # importing takes long on a busy machine
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"{log.stem} ended by itself: {log.read_text()}")
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            time.sleep(0.02)
+        else:
+            return
+    raise RuntimeError(f"{log.stem} does not listen: {log.read_text()}")
 
 
 @contextmanager
@@ -77,7 +78,7 @@ def serving(
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, verify=False, event_hooks=hooks)
     service = Service(port, process, log, client)
     try:
-        service.wait_until_listening()
+        wait_until_listening(process, port, log)
         yield service
     finally:
         client.close()

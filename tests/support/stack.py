@@ -75,17 +75,7 @@ class RunningStack:
         """Run `up` without waiting for anything."""
         with self._output.open("wb") as output:
             # A process group of its own, as a terminal gives it.
-            if self.command is None:
-                self.process = forking.start(["up"], self.environment, output, is_leader=True)
-                return
-            self.process = subprocess.Popen(
-                [*self.command, "up"],
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self.process = forking.start(["up"], self.environment, output, command=self.command, is_leader=True)
 
     def wait_for(self, text: str) -> None:
         """Wait until the output of `up` contains this text."""
@@ -121,14 +111,7 @@ class RunningStack:
 
     def run(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run another threadline command on this stack; raise AssertionError if it fails and `check` is set."""
-        variables = {**self.environment, **environment}
-        if self.command is None:
-            result = forking.run(arguments, variables, PATIENCE)
-        else:
-            command = [*self.command, *arguments]
-            result = subprocess.run(
-                command, env=variables, capture_output=True, text=True, timeout=PATIENCE, check=False
-            )
+        result = forking.run(arguments, {**self.environment, **environment}, PATIENCE, command=self.command)
         assert not check or result.returncode == 0, result.stderr
         return result
 

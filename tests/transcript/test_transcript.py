@@ -300,20 +300,31 @@ UNORDERED = (
 )
 
 
+@pytest.fixture(scope="module")
+def known(pytestconfig: pytest.Config) -> Iterator[dict[str, list[str]]]:
+    """The sections of the file. `--accept` drops those that no test makes, and writes the others at the end."""
+    sections = transcript.parse(FILE.read_text(encoding="utf-8"))
+    if not pytestconfig.getoption("accept"):
+        yield sections
+        return
+    kept = {name: lines for name, lines in sections.items() if name in SECTIONS}
+    yield kept
+    FILE.write_text(transcript.render(HEAD, kept), encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", SECTIONS, ids=[f"{n} {name[:40]}" for n, name in enumerate(SECTIONS)])
-def test_behaviour_is_that_of_the_transcript(scene: Scene, name: str, pytestconfig: pytest.Config) -> None:
+def test_behaviour_is_that_of_the_transcript(
+    scene: Scene, known: dict[str, list[str]], name: str, pytestconfig: pytest.Config
+) -> None:
     if name.startswith(UNORDERED):
         scene = scene._replace(masks=scene.masks.hide("seq", "prev_seq"))
     with scene.db.transaction(force_rollback=True):
         seen = list(SECTIONS[name](scene))
-    known = transcript.parse(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
     if pytestconfig.getoption("accept"):
-        kept = {each: lines for each, lines in known.items() if each in SECTIONS}
-        FILE.write_text(transcript.render(HEAD, kept | {name: seen}), encoding="utf-8")
-    else:
-        differences = "\n".join(unified_diff(known.get(name, []), seen, "transcript.txt", "seen", n=0, lineterm=""))
-        assert not differences, differences
+        known[name] = seen
+    differences = "\n".join(unified_diff(known.get(name, []), seen, "transcript.txt", "seen", n=0, lineterm=""))
+    assert not differences, differences
 
 
-def test_transcript_has_no_other_section() -> None:
-    assert set(transcript.parse(FILE.read_text(encoding="utf-8"))) == set(SECTIONS)
+def test_transcript_has_no_other_section(known: dict[str, list[str]]) -> None:
+    assert set(known) == set(SECTIONS)
