@@ -4410,6 +4410,8 @@ caller''s conversations since a cursor, oldest first. Without since: the cursor 
 -- lock shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each
 -- other. Ingest waits for it at most a second and then leaves matching to the clean-up (late_matches), because a slow
 -- change of people must not stop ingest.
+-- What takes few people of a key has enable_bitmapscan off: a bitmap holds all people who have a key, and the planner prefers it
+-- when most of the table is dead rows (decision 0003).
 
 create type private.person_match as (person_id uuid, reason text);
 comment on type private.person_match is
@@ -4428,6 +4430,8 @@ create function private.find_match(p_workspace_id uuid, p_keys private.match_key
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set enable_bitmapscan = 'off'
+set jit = 'off'
 as $$
 declare
     v_match private.person_match;
@@ -4490,6 +4494,8 @@ returns private.person_match
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set enable_bitmapscan = 'off'
+set jit = 'off'
 as $$
 declare
     v_identifier private.identifier;
@@ -4613,6 +4619,8 @@ create function private.match_participant(p_workspace_id uuid, p_platform text, 
 returns private.person_match
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_bitmapscan = 'off'
+set jit = 'off'
 as $$
 declare
     v_people uuid[];

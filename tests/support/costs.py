@@ -25,7 +25,8 @@ def reading_at_most(limit: int, db: Db) -> Iterator[None]:
     yield
     become_postgres(db)
     read = {relation: count - before.get(relation, 0) for relation, count in rows(db, READ)}
-    assert {relation: count for relation, count in read.items() if count > limit} == {}
+    too_much = {relation: count for relation, count in read.items() if count > limit}
+    assert not too_much, f"more than {limit}: {too_much}"
 
 
 @contextmanager

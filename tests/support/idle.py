@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection, serve
 
 from tests.support.line import Line
@@ -63,8 +63,8 @@ class IdleProject(Line):
             client.send(frame)
 
     @staticmethod
-    def _send(client: ServerConnection, stack: object) -> None:
-        with suppress(ConnectionClosed):
+    def _send(client: ServerConnection, stack: ClientConnection) -> None:
+        with stack, suppress(ConnectionClosed):
             for frame in client:
                 stack.send(frame)
 
