@@ -5,8 +5,8 @@
 -- lock shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each
 -- other. Ingest waits for it at most a second and then leaves matching to the clean-up (late_matches), because a slow
 -- change of people must not stop ingest.
--- What takes few people of a key has enable_bitmapscan off: a bitmap holds all people who have a key, and the planner prefers it
--- when most of the table is dead rows (decision 0003).
+-- Statements that take few people of a key run with enable_bitmapscan off. A bitmap holds all who have the key, and the
+-- planner prefers it when most of the table is dead rows (decision 0003).
 
 create type private.person_match as (person_id uuid, reason text);
 comment on type private.person_match is
