@@ -93,6 +93,12 @@ def snapshot(cluster: TestCluster, database: str) -> tuple[str, Any]:
         return schema.dump_all(cluster.url(database), cluster.binaries), db.execute(SHARED).fetchone()
 
 
+def assert_same(before: tuple[str, Any], after: tuple[str, Any]) -> None:
+    """Compare two snapshots, and show how the dumps differ."""
+    assert not schema.difference(before[0], after[0], ("before", "after"))
+    assert after == before
+
+
 def test_empty_project_is_added_to_and_left_as_before(cluster: TestCluster, database: str, tmp_path: Path) -> None:
     url = cluster.url(database, "postgres")
     assert supabase(tmp_path, "init", "--yes").returncode == 0
@@ -108,11 +114,10 @@ def test_empty_project_is_added_to_and_left_as_before(cluster: TestCluster, data
     assert "already" in succeed(tmp_path, "add", "--database-url", url)
     succeed(tmp_path, "remove")
     assert push(tmp_path, url) == ""
-    assert not schema.difference(before[0], snapshot(cluster, database)[0], ("before", "after"))
-    assert snapshot(cluster, database) == before
+    assert_same(before, snapshot(cluster, database))
     assert {path: data for path, data in read_files(tmp_path).items() if path in files} == files
     succeed(tmp_path, "add", "--database-url", url)
-    assert push(tmp_path, url) == ""
+    assert apply(cluster, database, tmp_path) == ""
 
 
 def test_own_migrations_before_and_after_stay(
@@ -120,13 +125,13 @@ def test_own_migrations_before_and_after_stay(
 ) -> None:
     url = cluster.url(database, "postgres")
     folder = make_project(tmp_path, {"20200101000000_shops.sql": SHOPS})
-    assert push(folder, url) == ""
+    assert apply(cluster, database, folder) == ""
     before = snapshot(cluster, database)
     succeed(folder, "add", "--database-url", url)
     assert push(folder, url) == ""
     after_ours = folder / "supabase" / "migrations" / "20991231000000_stars.sql"
     after_ours.write_text(STARS)
-    assert push(folder, url) == ""
+    assert apply(cluster, database, folder) == ""
     with monkeypatch.context() as patch:
         ship_another(patch, "create table private.next ();\ndrop table private.next;\n")
         succeed(folder, "add", "--database-url", url)
@@ -138,7 +143,9 @@ def test_own_migrations_before_and_after_stay(
     assert list_migrations(folder)[-1] == "threadline_next.sql"
     max(folder.glob("supabase/migrations/*_next.sql")).write_text("")
     succeed(folder, "remove")
-    assert "depends on" in push(folder, url)  # the user's table with a key to our messages is never dropped
+    assert "depends on" in apply(
+        cluster, database, folder
+    )  # the user's table with a key to our messages is never dropped
     removal = max(folder.glob("supabase/migrations/*_remove.sql"))
     removal.rename(removal.with_name(f"{int(removal.name.partition('_')[0]) + 1}_threadline_remove.sql"))
     own = removal.with_name(f"{removal.name.partition('_')[0]}_drop_stars.sql")
@@ -147,8 +154,7 @@ def test_own_migrations_before_and_after_stay(
         "drop trigger own_sign_up on auth.users; drop function public.ring;"
     )
     assert push(folder, url) == ""
-    assert not schema.difference(before[0], snapshot(cluster, database)[0], ("before", "after"))
-    assert snapshot(cluster, database) == before
+    assert_same(before, snapshot(cluster, database))
 
 
 def test_project_with_own_tables_is_refused(cluster: TestCluster, database: str, tmp_path: Path) -> None:
