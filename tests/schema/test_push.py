@@ -8,6 +8,7 @@ from typing import Literal
 
 import psycopg
 import pytest
+from threadline_devstack.errors import StackError
 
 from tests.support import migration, schema, tools
 from tests.support.cluster import TestCluster
@@ -98,13 +99,13 @@ def test_migration_gives_up_waiting_for_locks(cluster: TestCluster, folder: Path
         text = file.read_text()
         assert text.count("\nset lock_timeout = '5s';\n") == 1
         file.write_text(text.replace("'5s'", "'50ms'"))
-    url = cluster.url(project(cluster), "postgres")
+    database = project(cluster)
+    url = cluster.url(database, "postgres")
     with psycopg.connect(url) as reader:
         # The lock of a running upload; statements about policies need an exclusive lock on the table.
         reader.execute("select from storage.objects")
-        result = supabase(folder, url, "db", "push")
-        assert result.returncode == 1
-        assert "canceling statement due to lock timeout" in result.stderr + result.stdout
+        with pytest.raises(StackError, match="canceling statement due to lock timeout"):
+            cluster.migrate(database, folder / "supabase" / "migrations")
     assert applied(url) == VERSIONS[:1]
-    assert supabase(folder, url, "db", "push").returncode == 0
+    cluster.migrate(database, folder / "supabase" / "migrations")
     assert applied(url) == VERSIONS

@@ -12,7 +12,7 @@ from typing import Literal
 
 import psycopg
 from psycopg import sql
-from threadline_devstack import platform
+from threadline_devstack import migrations, platform
 from threadline_devstack.database import PASSWORDS
 from threadline_devstack.database import Cluster as LocalCluster
 from threadline_devstack.home import Home
@@ -74,6 +74,18 @@ class TestCluster:
         async def run() -> None:
             async with self.local.session(SUPERUSER, database) as connection:
                 await platform.install(connection, passwords=PASSWORDS, default_privileges=mode)
+
+        asyncio.run(run())
+
+    def migrate(self, database: str, folder: Path) -> None:
+        """Apply the migrations of a folder as `threadline up` does, or raise StackError.
+
+        The CLI keeps the same history, but takes 1 to 3 seconds of CPU.
+        """
+
+        async def run() -> None:
+            async with self.local.session("postgres", database) as connection:
+                await migrations.migrate(connection, folder)
 
         asyncio.run(run())
 

@@ -5,7 +5,6 @@ change, so they and data written by the release are its state. A record holds th
 and the data as statements.
 """
 
-import asyncio
 import hashlib
 import json
 import re
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from threadline_devstack import migrations
 
 from tests.support import schema
 from tests.support.cluster import TestCluster, running
@@ -87,15 +85,10 @@ def restore(cluster: TestCluster, text: str, files: Sequence[Path]) -> str:
 
 def migrate(cluster: TestCluster, database: str, files: Sequence[Path]) -> None:
     """Apply the missing migrations as postgres."""
-
-    async def run(folder: Path) -> None:
-        async with cluster.local.session("postgres", database) as connection:
-            await migrations.migrate(connection, folder)
-
     with tempfile.TemporaryDirectory() as folder:
         for file in files:
             (Path(folder) / file.name).write_bytes(file.read_bytes())
-        asyncio.run(run(Path(folder)))
+        cluster.migrate(database, Path(folder))
 
 
 def read_tables(url: str) -> dict[str, list[dict[str, Any]]]:
