@@ -178,6 +178,10 @@ def test_sign_in_offers_what_the_project_has(desk: Desk) -> None:
     assert page.get_by_role("region", name="Users of the seed").count() == 0
     page.get_by_text("Sign in with a link by mail").click()
     page.get_by_label("Email").nth(1).fill("carol@example.com")
+    desk.run("project.refusals['POST auth/otp'] = { status: 429, body: { msg: 'Too often' } }")
+    desk.press("Send the link")
+    assert (desk.shown("main [role=alert]"), desk.shown("main [role=status]")) == (["Too often"], [])
+    desk.run("delete project.refusals['POST auth/otp']")
     desk.calls()
     desk.press("Send the link")
     assert desk.shown("main [role=status]") == ["A link was sent to carol@example.com."]

@@ -41,6 +41,8 @@ def test_first_message_and_a_found_one_are_reached(desk: Desk) -> None:
     assert lines(desk) == [f"Line {n}" for n in range(1, 201)]  # 99 before it, and 100 behind it
     desk.open(f"inbox/{talk(1)}/nothing", before=before)
     assert lines(desk)[-1] == "Line 250"
+    desk.go(f"inbox/{talk(1)}/m%200%2F%25")
+    assert desk.shown(".found .text") == ["Line 100"]
     page.get_by_text("More", exact=True).click()
     desk.press("First message")
     assert lines(desk)[0] == "Line 1"

@@ -313,6 +313,17 @@ def test_failed_call_frees_its_connection(settings: Settings) -> None:
     lend(settings, use)
 
 
+def test_connection_after_an_error_of_the_driver_is_closed(settings: Settings) -> None:
+    async def use(pool: connections.Connections) -> None:
+        first = await pid(pool)
+        with pytest.raises(asyncpg.InternalClientError):
+            async with pool.lend():
+                raise asyncpg.InternalClientError
+        assert await pid(pool) != first
+
+    lend(settings, use)
+
+
 def test_call_without_a_connection_gives_up(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     async def use(pool: connections.Connections) -> None:
         async with pool.lend():

@@ -1,8 +1,11 @@
 """What an operator sees: request ids, log lines, /metrics, clean-up, exports and erasures."""
 
 import asyncio
+import gc
 import json
+import logging
 import re
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +17,7 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from threadline import housekeeper, observer
+from threadline.__main__ import application
 
 from tests.support.calls import send
 from tests.support.claude import KEY
@@ -157,6 +161,22 @@ def test_metrics_need_the_token(watched: tuple[Service, Team, Sender], service: 
 )
 def test_outcome_follows_the_status(status: int | None, outcome: str) -> None:
     assert observer._outcome(status) == outcome
+
+
+@pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")
+def test_warning_of_python_is_a_line_of_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://authenticator:postgres@127.0.0.1:1/postgres")
+    try:
+        application()
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.warn("An old call", stacklevel=1)
+    finally:
+        logging.captureWarnings(False)
+        gc.unfreeze()
+    assert [record.name for record in caplog.records if "An old call" in record.getMessage()] == ["py.warnings"]
 
 
 def test_full_round_of_clean_up_is_followed_at_once() -> None:
@@ -359,7 +379,11 @@ def test_erasing_a_user_deletes_their_messages(watched: tuple[Service, Team, Sen
     body = {"user_id": left.user_ids[1]}
     refused = service.client.post("/api/v2/erasures/user", json=body, headers=bearer(token(left.user_ids[1])))
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "forbidden")
-    receipt = service.client.post("/api/v2/erasures/user", json=body, headers=operator).json()["data"]
+    headers = {**operator, "x-request-id": "erasure-1"}
+    receipt = service.client.post("/api/v2/erasures/user", json=body, headers=headers).json()["data"]
     assert (receipt["subject_id"], receipt["erased"]["messages"]) == (left.user_ids[1], 1)
+    with session(left.database_url) as connection:
+        known = connection.execute("select request_id from public.erasures where id = %s", [receipt["id"]])
+        assert known.fetchone()[0] == "erasure-1"
     assert left.history()["data"] == []
     assert left.inconsistencies() == []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from threadline import __version__
+from threadline.routes.console import NOT_CONFIGURED
 from threadline.routes.pages import ASSETS, CONSOLE, FOLDER, LINKS, PARTS
 
 from tests.support import tools
@@ -29,6 +30,11 @@ def test_root_says_what_runs_here(service: Service) -> None:
     for path in LINKS:
         assert f'href="{path[1:]}"' in reply.text
         assert service.client.get(path).status_code == 200
+
+
+def test_console_without_a_project_says_what_it_needs(service: Service) -> None:
+    reply = service.client.get("/console/config.json")
+    assert (reply.status_code, reply.json()) == (503, {"error": NOT_CONFIGURED})
 
 
 def test_docs_load_only_files_of_the_package(service: Service) -> None:

@@ -40,6 +40,7 @@ def test_environment_overrides_the_defaults() -> None:
             id="a project of Supabase",
         ),
         ({"SUPABASE_ANON_KEY": "legacy"}, {"supabase_key": "legacy"}),
+        ({"SUPABASE_PUBLISHABLE_KEY": "new", "SUPABASE_ANON_KEY": "legacy"}, {"supabase_key": "new"}),
         ({"SUPABASE_SECRET_KEY": "sb_secret_x"}, {"supabase_secret_key": "sb_secret_x"}),
         ({"SUPABASE_SERVICE_ROLE_KEY": "legacy"}, {"supabase_secret_key": "legacy"}),
         ({"JWT_SECRET": "a secret"}, {"jwt_secret": "a secret"}),

@@ -45,6 +45,12 @@ def test_document_in_pieces_is_whole(monkeypatch: pytest.MonkeyPatch, chunk: int
     assert stream.peek() == ""
 
 
+def test_fault_of_the_app_between_pieces_is_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonstream, "CHUNK", 4)
+    stream = JSONStream(io.StringIO('["a\\x0Bb",\n{\n"document_id": 536x\n}]'))
+    assert list(stream.items()) == ["a\x0bb", {"document_id": "536x"}]
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

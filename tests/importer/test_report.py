@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from threadline_import import survey as surveys
-from threadline_import.model import Conversation, Message, Options, Refusal, Unreadable
+from threadline_import.model import Conversation, LeftOut, Message, Options, Refusal, Unreadable
 from threadline_import.report import print_outcome, print_survey, render, size
 from threadline_import.send import Outcome
 from threadline_import.sources import Source
@@ -96,21 +96,22 @@ def test_file_that_cannot_be_read_is_refused_alone(tmp_path: Path) -> None:
 
 
 class Twice:
-    """Reads a conversation that both files have, and one of each file."""
+    """Reads a conversation that both files have, one of each file, and a chat that is left out."""
 
     title, platform = "twice", "signal"
 
-    def read(self, source: Source, _: Options) -> Iterator[Conversation]:
+    def read(self, source: Source, _: Options) -> Iterator[Conversation | LeftOut]:
         for name in ("both", source.path.name):
             yield Conversation(f"x-export:{name}", NUMBER, name, iter(()))
         yield Conversation("x:1", NUMBER, "known", iter(()))
+        yield LeftOut("channels")
 
 
 def test_refused_conversation_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(surveys, "find_reader", lambda *_: Twice())
     sources = [Source(Path("a")), Source(Path("b"))]
     survey = examine(sources, Options(), None)
-    assert [refusal.where for refusal in survey.refusals] == ["b"]
+    assert ([refusal.where for refusal in survey.refusals], survey.left_out) == (["b"], {"channels": 2})
     assert [found.name for found in conversations(sources, Options(), None, survey)] == [
         "both", "a", "known", "b", "known",
     ]  # fmt: skip

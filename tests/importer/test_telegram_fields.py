@@ -194,7 +194,8 @@ def test_contacts_without_a_number_are_left(tmp_path: Path) -> None:
 def test_conversation_that_is_not_read_does_not_shift_the_next(tmp_path: Path) -> None:
     from threadline_import.sources import Source
 
-    file = account(tmp_path, chat(11, message("a"), message("b")), chat(12, message("c", from_id="user12")))
+    bare = {"name": "Chat 10", "type": "personal_chat", "id": 10}  # without a list of messages
+    file = account(tmp_path, bare, chat(11, message("a"), message("b")), chat(12, message("c", from_id="user12")))
     found = Telegram().read(Source(file), Options())
     assert next(next(found).entries).text == "a"
     assert [entry.text for entry in next(found).entries] == ["c"]

@@ -65,6 +65,7 @@ def test_header_ends_within_its_limit() -> None:
     assert find_header(f"{M}[18/03/2024, 21:05:09] Ada").is_marked
     assert not find_header(f"[{M}18/03/2024, 21:05:09] Ada").is_marked
     assert flatten("\u0661\u2013\uff0f\u202f\u200f") == f"1-/ {M}"
+    assert flatten("5 m\u00b2") == "5 m\u00b2"  # a digit, but none of a number
     assert plain_word("P.\u00a0M.") == "pm"
 
 
@@ -255,7 +256,9 @@ def test_words_are_known_in_the_form_of_the_lists() -> None:
     ]  # fmt: skip
     assert is_notice("Messages and calls are end-to-end encrypted. Tap", "Ada")
     assert not is_notice("Bo changed the group description", "Ada")
+    assert not is_notice("Did they say you were added", "Ada")
     assert is_group_notice(f"{M}Ada created group “Team”")
+    assert is_group_notice("Ada Created\u202fgroup “Team”")
     assert not is_group_notice("Ada wrote")
     assert [any_noun("image".ljust(size)) for size in (60, 61)] == ["image", None]
 

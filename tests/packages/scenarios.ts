@@ -17,7 +17,11 @@ async function run({ topic, since, log, steps }) {
     .then(({ data, error }) => ({ data, error }));
   const rows = {
     select: () => rows, eq: (...filter) => (asked.push(["user_events", filter]), rows), in: () => rows,
-    order: () => rows, limit: next,
+    order(column, { ascending = true } = {}) {
+      if (column !== "seq" || ascending) throw Error("Ask for the last event.");
+      return rows;
+    },
+    limit: next,
   };
   const client = {
     rpc: (name, given) => (asked.push([name, JSON.parse(JSON.stringify(given))]), { abortSignal: next }),
@@ -135,6 +139,8 @@ async function join() {
   await fire();
   await step("limit", () => last().notice("CHANNEL_ERROR", Error("Too many joins")));
   await fire();
+  await step("after the limit", () => last().notice("CLOSED"));
+  await fire();
   await step("system limit", () => last().taken.system({ status: "error", message: "RateLimitReached: x" }));
   await step("after it", () => last().notice("CHANNEL_ERROR"));
   await fire();
@@ -150,6 +156,7 @@ async function join() {
   await step("one leaves", () => left[0]());
   await step("both have left", () => left[1]());
   await step("broadcast to none", () => last().taken.broadcast({ event: "e" }));
+  await step("left at once", () => listen(client, "user:v", listener("d"))());
   await step("a new one", () => left.push(listen(client, "user:u", listener("c"))));
   Object.assign(globalThis, { setTimeout: later, clearTimeout: forget });
   Math.random = random;

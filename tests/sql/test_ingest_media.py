@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.sql.test_costly_texts import break_function
 from tests.support.calls import ask, ingest, post
 from tests.support.database import Db, become, become_anon, become_postgres, refused, rows, value
 from tests.support.ingest import conversation, message, request
@@ -233,6 +234,17 @@ def test_person_erased_with_conversation_loses_files(db: Db) -> None:
     upload(db, file["path"])
     db.execute("delete from public.conversations where id = %s", [read_conversation(db)["id"]])
     assert value(db, "select count(*) from private.conversation_media") == 0
+
+
+def test_files_of_a_conversation_that_fails_wait_alone(db: Db) -> None:
+    (bad,), (good,) = (offered(db, conversation(image(), external_id=name)) for name in ("one", "two"))
+    for file in (bad, good):
+        upload(db, file["path"])
+    failing = value(db, "select conversation_id from private.conversation_media where path = %s", bad["path"])
+    when = f"p_ids is null or '{failing}' = any(p_ids)"
+    break_function(db, "private.settle_media(uuid[],integer)", when, "division_by_zero")
+    value(db, "select private.settle_all_media(100)")
+    assert rows(db, "select path from private.conversation_media where stored_at is null") == [bad["path"]]
 
 
 def test_file_follows_its_message_into_another_conversation(db: Db) -> None:

@@ -229,8 +229,11 @@ def test_wrong_clock_of_a_sender_is_no_return(db: Db) -> None:
 
 
 def test_only_members_see_participants(db: Db) -> None:
-    ingest(db, group(message("1", sender="@ann")))
+    ingest(db, group(message("1", sender="@ann")), conversation(message("1"), external_id="direct"))
     assert (list(people(db)), people(db, BOB)) == (["@ann"], {})
+    become(db, MATTY)
+    read = "select c.participants from public.conversations as c where c.external_conversation_id = 'direct'"
+    assert rows(db, read) == [[]]
 
 
 BAD = {

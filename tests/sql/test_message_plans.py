@@ -166,6 +166,7 @@ def test_no_statement_triggers_jit(past: Db) -> None:
         ("old before:2020-01-01", STEP),
         ("after:2099-01-01", STEP),
         ("from:carol old", FEW),
+        ("has:thread", FEW),
         ("has:thread old", STEP),
         ("word7 nowhere", STEP),
         ("word7", STEP),

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.sql.test_costly_texts import break_function
 from tests.support.calls import ingest, send
 from tests.support.database import Db, add_channel, rows, value
 from tests.support.ingest import conversation, message
@@ -86,6 +87,15 @@ def test_round_counts_the_rows_of_all_workspaces(db: Db) -> None:
     db.execute("insert into private.retention_rounds (workspace_id, visited_at) values (%s, now())", (WORKSPACE,))
     removed = value(db, "select private.clean_up()")
     assert (removed["conversation_messages"], removed["messages"]) == (5, 6)
+
+
+def test_round_that_fails_counts_no_rows(db: Db) -> None:
+    plant(db)
+    keep(db, conversation_days=10, channel_days=10)
+    break_function(db, "private.delete_old_messages(uuid,timestamptz,integer)", error="division_by_zero")
+    before = kept(db)
+    removed = value(db, "select private.clean_up()")
+    assert (removed["conversation_messages"], removed["messages"], kept(db)) == (0, 0, before)
 
 
 def test_round_with_a_limit_takes_the_oldest_first(db: Db) -> None:

@@ -140,6 +140,7 @@ def test_last_word_may_be_unfinished(db: Db, query: str, contents: list[str]) ->
         ("de", "Haus", ["*viele H\u00e4user", "Hausboot"]),
         ("es", "aplicaciones", ["*una aplicaci\u00f3n"]),
         ("fr-CA", "d\u00e9ployer", ["*il est d\u00e9ploy\u00e9"]),
+        ("fr", "d\u00e9ploy\u00e9", ["*\u00e0 d\u00e9ployer"]),
         (
             "ru",
             "\u043d\u043e\u0432\u0430\u044f \u043a\u043d\u0438\u0433\u0430",
@@ -147,7 +148,7 @@ def test_last_word_may_be_unfinished(db: Db, query: str, contents: list[str]) ->
         ),
         ("pl", "kot", ["*kot", "koty"]),
     ],
-    ids=["de", "es", "fr-CA", "ru", "pl"],
+    ids=["de", "es", "fr-CA", "fr", "ru", "pl"],
 )
 @pytest.mark.parametrize("holder", LANGUAGES)
 def test_channel_has_its_language(db: Db, holder: str, language: str, query: str, contents: list[str]) -> None:

@@ -286,8 +286,10 @@ def test_updates_of_a_group_stay_with_their_sender(db: Db) -> None:
 def test_equal_id_of_another_sender_moves_with_its_name(db: Db) -> None:
     ingest(db, chat(OLD, message("1", sender="@ann")) | GROUP)
     ingest(db, JOIN | GROUP)
-    ingest(db, chat(NEW, message("1", sender="@bob")) | GROUP)
+    gone = {**read("1"), "type": "deleted"}
+    ingest(db, chat(NEW, message("1", sender="@bob"), updates=[{**gone, "sender": "@bob"}]) | GROUP)
     separate(db)
+    assert {name: updates(db, name) for name in (OLD, NEW)} == {OLD: [], NEW: ["1@bobdeleted"]}
     senders = {name: [line["sender"] for line in read_conversation(db, name)["messages"]] for name in (OLD, NEW)}
     assert senders == {OLD: ["@ann"], NEW: ["@bob"]}
 

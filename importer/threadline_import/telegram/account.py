@@ -32,8 +32,8 @@ class Chat:
 
     @property
     def peer(self) -> str:
-        """Return the id of the other side, or of the group."""
-        return f"{PEERS.get(str(self.fields.get('type')), 'chat')}{self.fields.get('id')}"
+        """Return the id of the other side, or of the group; only chats of PEERS have one."""
+        return f"{PEERS[str(self.fields.get('type'))]}{self.fields.get('id')}"
 
     @property
     def name(self) -> str:

@@ -54,6 +54,8 @@ export async function texts() {
     ["https://a.test/[1]?", `${link("https://a.test/[1")}]?`],
     ["", ""],
   ]) check(`text ${given}`, await markup(html`<${ui.Text} text=${given} names=${names} />`), `<p class="text" dir="auto">${right}</p>`);
+  check("no names", await markup(html`<${ui.Text} text=${`<@${ID}>`} />`),
+    '<p class="text" dir="auto"><b class="mention">@unknown</b></p>');
   check("no text", await markup(html`<${ui.Text} />`), '<p class="text" dir="auto"></p>');
   const count = async (given) => (await show(html`<${ui.Text} text=${given} />`)).querySelector(".text").textContent.length;
   const lines = (number) => Array(number).fill("x").join("\n");
