@@ -65,7 +65,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def database(cluster: TestCluster, template: str) -> str:
-    """Two rows of each kind, of which the second has the lower id."""
+    """Two rows of each kind; the second has the lower id."""
     url = cluster.url(cluster.create(template), "postgres")
     with psycopg.connect(url) as db:
         for statement in SETUP.split(";\n"):
