@@ -24,6 +24,8 @@ insert into public.ai_twins (id, user_id, display_name)
 values ('{HIGH}', '{MATTY}', 'high'), ('{LOW}', '{MATTY}', 'low');
 insert into public.channel_twins (channel_id, ai_twin_id)
 values ('{CHANNEL}', '{HIGH}'), ('{CHANNEL}', '{LOW}'), ('{HIGH}', '{TWIN}'), ('{LOW}', '{TWIN}');
+insert into private.summaries (conversation_id, last_seq, requested_count, model, prompt_version, lease_expires_at)
+values ('{LOW}', 1, 0, 'x', 1, now());
 """
 MESSAGES = """
 insert into public.conversation_messages (conversation_id, workspace_id, external_id, sent_at, message)
@@ -35,6 +37,8 @@ AGAIN = (
     "insert into public.messages (id, channel_id, content)"
     " select id, channel_id, 'x' from public.messages order by id limit 1"
 )
+JOIN = f"insert into public.channel_twins (channel_id, ai_twin_id) values ('{LOW}', '{HIGH}')"
+SUMMARY = "private.finish_summary(to_jsonb(known)) from private.summaries as known"
 LEASED = "(select lease from private.twin_queues where lease is not null), 200, null"
 # Statement, table, its key, and the lock.
 CASES = {
@@ -58,6 +62,8 @@ CASES = {
     "rotation": (
         f"private.rotate_twin_secret('{LOW}', '1 hour')", "public.twin_webhooks", "ai_twin_id", "no key update",
     ),
+    "joining twin": (JOIN, "private.channel_counters", f"channel_id <> '{LOW}'", "no key update"),
+    "finished summary": (SUMMARY, "public.conversations", "id", "no key update"),
     "replay": (f"private.replay_twin_deliveries('{TWIN}', null)", "private.twin_queues", "channel_id", "update"),
     "finish": (f"private.finish_delivery(null, {LEASED})", "private.twin_queues", "lease is null, lease", "update"),
 }  # fmt: skip

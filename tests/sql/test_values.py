@@ -202,6 +202,7 @@ VALUES: dict[str, dict[str, Any]] = {
         },
         "private.is_phone('whatsapp', '137180000000000@lid')": False,
         "private.is_phone('whatsapp', 'group')": False,
+        "(private.find_region('49')).country_code": "49",
         "private.identifier_key('wechat_openid', 'oabcdef', 'wx1')": "wechat_openid:wx1:oabcdef",
         "private.plain_digits('whatsapp', '8105551234567')": None,
         "private.plain_digits('whatsapp', '1195551234')": None,
