@@ -118,6 +118,13 @@ def test_long_query_makes_no_large_expression(db: Db) -> None:
     assert pattern.count("(?=") == 64
 
 
+@pytest.mark.parametrize(("length", "is_marked"), [(255, True), (256, False)])
+def test_longest_word_of_an_entry_is_marked(db: Db, length: int, is_marked: bool) -> None:
+    word = "z" * length
+    pattern = value(db, "select private.mark_pattern(%s, %s::tsquery, '{pg_catalog.english_stem}')", [word], word)
+    assert (word in (pattern or "")) is is_marked
+
+
 def test_search_marks_short_words_beside_long_ones(db: Db) -> None:
     send(db, "z" * 3000 + " zebra")
     [hit] = call(db, "search_messages", query="z*", channel_id=CHANNEL).data
