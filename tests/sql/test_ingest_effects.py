@@ -214,7 +214,8 @@ def test_number_stays_when_a_username_follows(db: Db) -> None:
     ingest(db, conversation(message("a", sent_at=MORNING)))
     assert read_conversation(db)["person_id"] is None
     ingest(db, conversation(message("b", sent_at=NOON), participant_identifier="+1 (234) 567-890"))
-    assert read_conversation(db)["person_id"] == JOHN_DOE
+    stored = read_conversation(db)
+    assert (stored["person_id"], stored["participant_key"]) == (JOHN_DOE, "phone:567890")
     ingest(db, conversation(message("c", sent_at=EVENING)))
     stored = read_conversation(db)
     assert (stored["person_id"], stored["matched_by"]) == (JOHN_DOE, "phone")
