@@ -191,7 +191,15 @@ def test_json_takes_at_most_eight_times_its_text(db: Db, value_: str) -> None:
 def test_failing_part_of_a_clean_up_stops_no_other(db: Db) -> None:
     break_function(db, "private.delete_history(integer)", error="division_by_zero")
     db.execute("insert into private.request_counts (user_id, minute, used) values (%s, '2020-01-01', 1)", (MATTY,))
+    warnings: list[str | None] = []
+
+    def keep(notice: psycopg.errors.Diagnostic) -> None:
+        warnings.append(notice.message_primary)
+
+    db.add_notice_handler(keep)
     removed = value(db, "select private.clean_up(100)")
+    db.remove_notice_handler(keep)
+    assert warnings == ["The clean-up of history failed with SQLSTATE 22012. A later round tries again."]
     assert "summaries" not in removed
     assert (removed["request_counts"], removed["late_matches"]) == (1, 0)
 
