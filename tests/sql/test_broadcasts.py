@@ -13,7 +13,7 @@ from tests.support.cluster import TestCluster
 from tests.support.database import Db, add_channel, become, become_postgres, become_service, refused, rows, value
 from tests.support.event_log import last_seq
 from tests.support.ingest import conversation, message
-from tests.support.people import add_person
+from tests.support.people import add_conversation, add_person
 from tests.support.realtime import broadcasts, fire_deferred_triggers, may_join, may_send
 from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, NAME_OF_MATTY, TWIN, UNKNOWN_ID, WORKSPACE
 
@@ -509,3 +509,14 @@ PUBLISHED = "select tablename from pg_publication_tables where pubname = 'supaba
 
 def test_three_tables_are_published_for_postgres_changes(db: Db) -> None:
     assert rows(db, PUBLISHED) == ["conversations", "message_reactions", "messages"]
+
+
+def test_deleted_conversation_without_messages_is_redacted(db: Db) -> None:
+    name = add_conversation(db, "@ann", MATTY)
+    fire_deferred_triggers(db)
+    db.execute("delete from public.conversations where id = %s", (name,))
+    sent = rows(
+        db, "select payload - 'id' from realtime.messages where payload #>> '{conversation,id}' = %s", str(name)
+    )
+    assert sent
+    assert all(payload == {"conversation": {"id": str(name)}, "truncated": True} for payload in sent)
