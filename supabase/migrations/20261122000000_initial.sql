@@ -10566,8 +10566,6 @@ begin
         update private.channel_counters as counter set workspace_id = v_moved.heir
         where counter.channel_id = v_moved.id;
         update public.channels as channel set workspace_id = v_moved.heir where channel.id = v_moved.id;
-        update public.channel_members as member set role = 'owner'
-        where member.channel_id = v_moved.id and member.user_id = v_moved.heir and member.role <> 'owner';
         update public.messages as message set workspace_id = v_moved.heir where message.channel_id = v_moved.id;
         update public.message_events as event set workspace_id = v_moved.heir where event.channel_id = v_moved.id;
     end loop;

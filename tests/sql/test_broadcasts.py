@@ -1,6 +1,7 @@
 """sql/301_broadcasts.sql: what each topic receives, and the rights to join and send."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -12,7 +13,7 @@ from tests.support.cluster import TestCluster
 from tests.support.database import Db, add_channel, become, become_postgres, become_service, refused, rows, value
 from tests.support.event_log import last_seq
 from tests.support.ingest import conversation, message
-from tests.support.people import add_person
+from tests.support.people import add_conversation, add_person
 from tests.support.realtime import broadcasts, fire_deferred_triggers, may_join, may_send
 from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, NAME_OF_MATTY, TWIN, UNKNOWN_ID, WORKSPACE
 
@@ -139,18 +140,33 @@ def test_deleted_channel_broadcasts_its_deletion_as_last_event(db: Db) -> None:
     assert broadcasts(db, f"channel:{empty}")[-1][0] == "channel.deleted"
 
 
+# Topics in warnings, and changes whose broadcasts go there.
+LOST: list[tuple[str, Callable[[Db], object]]] = [
+    (TOPIC, lambda db: call(db, "pin_message", id=MESSAGE)),
+    ("user:", lambda db: db.execute("update public.channels set name = 'x' where id = %s", (CHANNEL,))),
+    ("inboxes", lambda db: ingest(db, conversation(message()))),
+    ("redacted", lambda db: call(db, "delete_message", id=MESSAGE)),
+    (TOPIC, lambda db: db.execute("delete from public.channels where id = %s", (CHANNEL,))),
+]
+
+
 def test_failed_broadcast_loses_no_message(cluster: TestCluster, fresh_database: str) -> None:
     with psycopg.connect(cluster.url(fresh_database)) as admin:
-        warnings: list[str] = []
-        admin.add_notice_handler(lambda notice: warnings.append(str(notice.message_primary)))
+        warnings: list[tuple[str, str | None]] = []
+        admin.add_notice_handler(
+            lambda notice: warnings.append((str(notice.message_primary), f"{notice.sqlstate} {notice.message_detail}"))
+        )
         admin.execute("alter table realtime.messages rename column payload to something_else")
         seq = last_seq(admin)
         send(admin)
-        ingest(admin, conversation(message()))
         admin.execute("set constraints all immediate")
         assert last_seq(admin) == seq + 1
-        assert len(warnings) >= 2
-        assert all(warning.startswith("A broadcast to ") for warning in warnings)
+        for topic, change in LOST:
+            warnings.clear()
+            change(admin)
+            lost = [text for text, codes in warnings if codes == "01TL1 42703" and text.startswith("A broadcast to ")]
+            assert any(text.startswith(f"A broadcast to {topic} is lost: column ") for text in lost), topic
+            assert len(lost) == len(warnings)
 
 
 def test_missing_partition_raises_no_warning(cluster: TestCluster, fresh_database: str) -> None:
@@ -493,3 +509,14 @@ PUBLISHED = "select tablename from pg_publication_tables where pubname = 'supaba
 
 def test_three_tables_are_published_for_postgres_changes(db: Db) -> None:
     assert rows(db, PUBLISHED) == ["conversations", "message_reactions", "messages"]
+
+
+def test_deleted_conversation_without_messages_is_redacted(db: Db) -> None:
+    name = add_conversation(db, "@ann", MATTY)
+    fire_deferred_triggers(db)
+    db.execute("delete from public.conversations where id = %s", (name,))
+    sent = rows(
+        db, "select payload - 'id' from realtime.messages where payload #>> '{conversation,id}' = %s", str(name)
+    )
+    assert sent
+    assert all(payload == {"conversation": {"id": str(name)}, "truncated": True} for payload in sent)

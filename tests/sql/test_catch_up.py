@@ -318,3 +318,12 @@ def test_oversized_first_event_is_followed_by_a_page(db: Db) -> None:
     assert (len(reply.data), reply.meta["has_more"]) == (1, True)
     reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL, since=reply.meta["last_seq"])
     assert (len(reply.data), reply.meta["has_more"]) == (1, False)
+
+
+def test_page_that_is_exactly_full_has_a_next_one(db: Db) -> None:
+    become(db, BOB)
+    page = "select bytes from private.list_channel_events(%s, 0, 10, %s)"
+    sizes = rows(db, page, CHANNEL, 10**6)
+    assert len(sizes) > 3
+    # The third event, which is on no page of so many bytes, says that there is more.
+    assert rows(db, page, CHANNEL, sizes[1]) == sizes[:3]

@@ -260,6 +260,8 @@ def test_merged_people_are_erased_together(db: Db) -> None:
     call(db, "merge_people", MATTY, person_id=JOHN_DOE, merged_person_id=merged)
     for who in (MATTY, None):
         assert call(db, "erase_person", BOB, person_id=JOHN_DOE).status == 404
+        many = call(db, "erase_person", who, person_id=JOHN_DOE, conversation_ids=[CHANNEL] * 1001)
+        assert many.error == (400, "invalid_field", "conversation_ids")
         reply = call(db, "erase_person", who, person_id=JOHN_DOE if who else other)
         assert reply.data["erased"]["people"] == (2 if who else 1)
         assert (reply.data["kind"], reply.data["requested_by"]) == ("person", who)

@@ -118,6 +118,13 @@ def test_long_query_makes_no_large_expression(db: Db) -> None:
     assert pattern.count("(?=") == 64
 
 
+@pytest.mark.parametrize(("length", "is_marked"), [(255, True), (256, False)])
+def test_longest_word_of_an_entry_is_marked(db: Db, length: int, is_marked: bool) -> None:
+    word = "z" * length
+    pattern = value(db, "select private.mark_pattern(%s, %s::tsquery, '{pg_catalog.english_stem}')", [word], word)
+    assert (word in (pattern or "")) is is_marked
+
+
 def test_search_marks_short_words_beside_long_ones(db: Db) -> None:
     send(db, "z" * 3000 + " zebra")
     [hit] = call(db, "search_messages", query="z*", channel_id=CHANNEL).data
@@ -184,7 +191,15 @@ def test_json_takes_at_most_eight_times_its_text(db: Db, value_: str) -> None:
 def test_failing_part_of_a_clean_up_stops_no_other(db: Db) -> None:
     break_function(db, "private.delete_history(integer)", error="division_by_zero")
     db.execute("insert into private.request_counts (user_id, minute, used) values (%s, '2020-01-01', 1)", (MATTY,))
+    warnings: list[str | None] = []
+
+    def keep(notice: psycopg.errors.Diagnostic) -> None:
+        warnings.append(notice.message_primary)
+
+    db.add_notice_handler(keep)
     removed = value(db, "select private.clean_up(100)")
+    db.remove_notice_handler(keep)
+    assert warnings == ["The clean-up of history failed with SQLSTATE 22012. A later round tries again."]
     assert "summaries" not in removed
     assert (removed["request_counts"], removed["late_matches"]) == (1, 0)
 

@@ -76,6 +76,7 @@ def test_client_cannot_insert_a_direct_channel(db: Db) -> None:
     become(db, MATTY)
     error = refused(db, "insert into public.channels (kind) values ('dm')", by=psycopg.Error)
     assert (error.sqlstate, error.message_detail) == ("PT403", "direct_channel")
+    assert str(error.message_primary).startswith("A direct channel is opened")
     become_service(db)
     db.execute("insert into public.channels (kind, created_by, workspace_id) values ('dm', %s, %s)", (MATTY, MATTY))
 

@@ -90,6 +90,11 @@ def test_doctor_reports_clock_difference(admin: psycopg.Connection, seconds: int
     ]
 
 
+def test_doctor_ignores_another_bucket_that_is_public(admin: psycopg.Connection) -> None:
+    admin.execute("insert into storage.buckets (id, name, public) values ('own', 'own', true)")
+    assert findings(admin) == []
+
+
 def test_doctor_ignores_tables_of_extensions(admin: psycopg.Connection) -> None:
     admin.execute("create table public.own (id integer)")
     admin.execute("alter extension plpgsql add table public.own")

@@ -12,7 +12,7 @@ from tests.support.costs import reading_at_most
 from tests.support.database import Db, become, become_postgres, refused, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation, add_person, person_of, read_conversation
-from tests.support.world import BOB, JOHN_DOE, MATTY
+from tests.support.world import BOB, JOHN_DOE, MALLORY, MATTY
 
 PHONE = "+1 555 123 4567"
 LID = "137180000000000@lid"
@@ -103,6 +103,15 @@ def test_person_matches_by_an_added_identifier(
     become(db, BOB)
     db.execute("delete from public.person_identifiers where id = %s", (added,))
     assert [match_of(db, found) for found in (early, late)] == [(None, None)] * 2
+
+
+@pytest.mark.parametrize(("who", "count"), [(MALLORY, 0), (BOB, 1)])
+def test_removal_without_a_condition_keeps_those_of_others(db: Db, who: str, count: int) -> None:
+    for owner in (BOB, MATTY):
+        add_identifier(db, add_person(db, None, owner), "email", f"{owner}@x.example")
+    become(db, who)
+    # A condition would also hide what the user may not read.
+    assert db.execute("delete from public.person_identifiers").rowcount == count
 
 
 def test_number_is_read_in_the_home_country_first(db: Db) -> None:

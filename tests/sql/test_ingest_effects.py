@@ -4,7 +4,7 @@ import pytest
 from psycopg.errors import SerializationFailure
 
 from tests.support.calls import ingest
-from tests.support.database import Db, become, refused, rows, value
+from tests.support.database import Db, become, become_postgres, refused, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import read_conversation
 from tests.support.world import API_KEY, BOB, JOHN_DOE, MATTY, TELEGRAM, WHATSAPP
@@ -214,7 +214,8 @@ def test_number_stays_when_a_username_follows(db: Db) -> None:
     ingest(db, conversation(message("a", sent_at=MORNING)))
     assert read_conversation(db)["person_id"] is None
     ingest(db, conversation(message("b", sent_at=NOON), participant_identifier="+1 (234) 567-890"))
-    assert read_conversation(db)["person_id"] == JOHN_DOE
+    stored = read_conversation(db)
+    assert (stored["person_id"], stored["participant_key"]) == (JOHN_DOE, "phone:567890")
     ingest(db, conversation(message("c", sent_at=EVENING)))
     stored = read_conversation(db)
     assert (stored["person_id"], stored["matched_by"]) == (JOHN_DOE, "phone")
@@ -232,6 +233,9 @@ def test_older_name_does_not_make_room_for_another(db: Db) -> None:
 
 def test_connection_with_a_new_owner_stores_nothing(db: Db) -> None:
     found = value(db, "select private.authenticate_connection(%s, %s, %s)::text", *WHATSAPP, API_KEY)
+    become(db, MATTY)
+    db.execute("select public.create_messaging_connection('whatsapp', 'second')")
+    become_postgres(db)
     db.execute("update public.messaging_connections set user_id = %s where connection_id = %s", (BOB, WHATSAPP[1]))
     refused(db, "select private.lock_source(%s::private.ingest_source)", found, by=SerializationFailure)
 

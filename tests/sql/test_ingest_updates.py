@@ -295,6 +295,13 @@ def test_edited_message_sent_again_is_an_edit(db: Db, again: dict[str, Any]) -> 
             assert read_conversation(db)["last_message_preview"] == "Meet at 6"
 
 
+def test_conflict_is_no_edit_after_an_edit_of_another_one(db: Db) -> None:
+    ingest(db, conversation(message("a", content="Hi"), message("b", edited_at=AT)))
+    result = ingest(db, conversation(message("a", content="Ho"))).body["results"][0]
+    assert (result["status"], result["conflicting_message_ids"]) == ("no_new_messages", ["a"])
+    assert [said["content"] for said in read_conversation(db)["messages"]] == ["Hi", message("b")["content"]]
+
+
 @pytest.mark.parametrize("first", [{}, {"media_url": None}, {"media_url": "https://a.example/1"}])
 def test_same_message_with_another_url_renews_it(db: Db, first: dict[str, Any]) -> None:
     second = "https://a.example/2"

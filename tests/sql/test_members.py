@@ -238,7 +238,8 @@ def test_audit_line_is_whole(db: Db) -> None:
     keys = value(db, "select c.keys from public.messaging_connections as c where connection_id = 'audited'")
     (first, second) = sorted(keys, key=lambda key: key["expires_at"] is None)
     db.execute("select public.revoke_messaging_key(%s)", (first["id"],))
-    db.execute("update public.workspaces set conversation_days = 7, channel_days = 9 where id = %s", (WORKSPACE,))
+    for change in ("conversation_days = 7, channel_days = 9", "name = 'x'", "channel_days = 9, conversation_days = 7"):
+        db.execute(f"update public.workspaces set {change} where id = %s", (WORKSPACE,))
     set_role(db, "workspace", "admin", BOB)
     connection = {"connection_id": made["id"]}
     assert audited(db, "connection.created") == [(MATTY, made["id"], {"platform": "signal"}, "r1")]

@@ -655,3 +655,9 @@ def test_large_channel_page_reads_little_under_any_plan(large: Db, mode: str) ->
         # The thread has 21 replies, which are counted.
         assert len(page(large, limit=5, thread_id=MESSAGE, **where)[0]) >= 1
         assert rows_read(large) - before <= 50
+
+
+@pytest.mark.parametrize("form", ["{{{}}}", "{} ", "urn:uuid:{}"])
+def test_another_form_of_a_channel_id_is_refused(db: Db, form: str) -> None:
+    reply = call(db, "create_message", channel_id=form.format(CHANNEL), content="x")
+    assert reply.error == (400, "invalid_field", "channel_id")

@@ -395,6 +395,10 @@ def test_clean_up_deletes_old_user_events(db: Db) -> None:
     become(db, BOB)
     answer = value(db, "select public.list_user_events()")
     assert (len(answer["data"]), answer["meta"]["is_incomplete"]) == (1, True)
+    first = answer["meta"]["last_seq"]
+    for since, is_incomplete in ((first - 2, True), (first - 1, False)):
+        meta = value(db, "select public.list_user_events(%s)", since)["meta"]
+        assert meta["is_incomplete"] is is_incomplete
 
 
 def test_only_the_user_reads_their_events(db: Db) -> None:

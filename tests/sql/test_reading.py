@@ -121,6 +121,14 @@ def test_export_has_all_that_pages_show(scene: Scene, channel: str) -> None:
         ]
         line["edits"] = call(scene.db, "list_message_edits", BOB, id=line["id"]).data
         wanted.append(line)
+    sizes = dict(
+        scene.db.execute("select id::text, bytes from private.measure_messages(%s, 0, 99)", [*fields.values()])
+    )
+    texts = "select octet_length(content) + octet_length(metadata::text) from public.messages where id = %s"
+    for line in wanted:
+        if not line["attachments"]:
+            earlier = sum(len(edit["content"].encode()) for edit in line["edits"])
+            assert sizes[line["id"]] == value(scene.db, texts, line["id"]) + earlier
     for reader in (BOB, None):
         assert call(scene.db, "export_channel", reader, **fields).data == wanted
     pages: list[Any] = []

@@ -85,6 +85,13 @@ def test_marks_are_the_words_that_a_hit_has(db: Db, words: str, marked: list[str
     assert found == (marked, beginnings)
 
 
+def test_neighbours_are_the_first_pairs_of_a_query(db: Db) -> None:
+    pairs = [chr(code) + chr(code + 1) for code in range(0x4E00, 0x4E00 + 130, 2)]
+    query = " & ".join(f"'{pair}'" for pair in [*pairs, pairs[0]])
+    found = value(db, "select neighbours from private.list_marks(%s::tsquery)", query)
+    assert [part.partition("(")[0] for part in found.split("|") if "<=" not in part] == [pair[0] for pair in pairs[:64]]
+
+
 def test_snippet_begins_and_ends_with_a_word(db: Db) -> None:
     text = "word " + "filler " * 20 + "hit " + "more " * 60
     shown = value(db, "select private.render_snippet(%s, 'hit')", text)

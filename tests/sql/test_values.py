@@ -48,6 +48,7 @@ VALUES: dict[str, dict[str, Any]] = {
             f"private.has_huge_number('{text}')": is_huge
             for text, is_huge in {"9e999": False, "1e1000": True, "-1e1000": True, "1e-1000": False}.items()
         },
+        **{f"private.fits('{'[' * levels}{']' * levels}', 500)": levels == 100 for levels in (100, 101)},
         r"""private.parse_json('{"a": "\\u0000 \\uDBFF\\uDFFF \\uDA00"}')""": {"a": "\ufffd \U0010ffff \ufffd"},
     },
     "requests": {
@@ -201,6 +202,7 @@ VALUES: dict[str, dict[str, Any]] = {
         },
         "private.is_phone('whatsapp', '137180000000000@lid')": False,
         "private.is_phone('whatsapp', 'group')": False,
+        "(private.find_region('49')).country_code": "49",
         "private.identifier_key('wechat_openid', 'oabcdef', 'wx1')": "wechat_openid:wx1:oabcdef",
         "private.plain_digits('whatsapp', '8105551234567')": None,
         "private.plain_digits('whatsapp', '1195551234')": None,

@@ -112,6 +112,13 @@ def test_clean_up_skips_a_channel_that_another_session_holds(sessions: tuple[Db,
     assert value(second, clean_up, WORKSPACE) > 0
 
 
+def test_two_first_requests_make_one_conversation(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    ingest(first, conversation(message("a")))
+    reply = finish_after(first, second, lambda: ingest(second, conversation(message("b"))))
+    assert (reply.statuses, rows(second, "select message_count from public.conversations")) == (["updated"], [2])
+
+
 @pytest.mark.parametrize("name", ["Ann", None])
 def test_replay_of_an_ingest_waits_for_no_lock(sessions: tuple[Db, Db], name: str | None) -> None:
     first, second = sessions

@@ -100,6 +100,8 @@ def test_members_are_paged_by_name(db: Db) -> None:
 
 
 def test_invitation_has_its_defaults_and_no_more_fields(db: Db) -> None:
+    long = call(db, "create_invitation", workspace_id=WORKSPACE, email=f"{'@x.example':a>321}")
+    assert long.error == (400, "invalid_field", "email")
     made = call(db, "create_invitation", workspace_id=WORKSPACE, email="Ann@X.example")
     assert made.status == 201
     times = [datetime.fromisoformat(made.data[name]) for name in ("created_at", "expires_at")]

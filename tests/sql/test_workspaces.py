@@ -859,15 +859,16 @@ def test_member_inherits_before_a_guest_and_the_heir(db: Db, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_admin_of_a_channel_inherits_before_a_member(db: Db, way: str) -> None:
+@pytest.mark.parametrize(("member", "admin"), [(MATTY, CAROL), (CAROL, MATTY)])
+def test_admin_of_a_channel_inherits_before_a_member(db: Db, way: str, member: str, admin: str) -> None:
     made = new_channel(db, CAROL, MATTY)
     statement = (
         "update public.channel_members set role = %s, created_at = now() + %s * interval '1 s' where user_id = %s"
     )
-    for place, (role, user_id) in enumerate((("member", MATTY), ("admin", CAROL))):
+    for place, (role, user_id) in enumerate((("member", member), ("admin", admin))):
         db.execute(f"{statement} and channel_id = %s", (role, place, user_id, made))
     depart(db, way, BOB)
-    assert channel_roles(db, made) == {MATTY: "member", CAROL: "owner"}
+    assert channel_roles(db, made) == {member: "member", admin: "owner"}
 
 
 @pytest.mark.parametrize("way", WAYS)
