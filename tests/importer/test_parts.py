@@ -327,6 +327,9 @@ def test_archive_needs_no_suffix(tmp_path: Path) -> None:
 
 
 def test_message_beyond_a_bound_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["15/02/2024, 09:00 - Ada: hi", *["x"] * 20_000]
+    left, entry = entries(lines, [find_header(lines[0]).layout])
+    assert (len(entry.lines), left) == (20_000, Unreadable("line 20001", "x"))
     monkeypatch.setattr(import_module("threadline_import.whatsapp.scan"), "MOST_CHARACTERS", 60)
     lines = ["15/02/2024, 09:00 - Ada: hi", "x" * 30, "y" * 30]
     left, entry = entries(lines, [find_header(lines[0]).layout])
