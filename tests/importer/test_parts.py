@@ -251,6 +251,12 @@ def test_form_that_is_not_read_is_named(tmp_path: Path, name: str) -> None:
         find_reader(text_file(tmp_path, "x", name), None)
 
 
+@pytest.mark.parametrize("start", ["BACKUP 4", "SQLite format 3\0"])
+def test_backup_of_signal_is_named_whatever_its_name(tmp_path: Path, start: str) -> None:
+    with pytest.raises(ImportRefusedError, match="is a backup or database of Signal"):
+        find_reader(text_file(tmp_path, start, "signal.bin"), None)
+
+
 def test_reader_is_chosen_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Source(CASES / "wa_05_web_copy.txt")
     assert find_reader(source, "telegram").title == "Telegram Desktop export"
