@@ -86,6 +86,12 @@ def test_request_holds_files_for_one_answer(monkeypatch: pytest.MonkeyPatch) -> 
     assert [batch.files for batch in batches([conversation("a", *large)])] == [{}]
 
 
+def test_only_media_have_a_file() -> None:
+    kinds = ["image", "audio", "video", "animation", "file", "sticker", "text", "location", "contact", "poll"]
+    [found] = batches([conversation("a", *(message(place, kind, file=FILE) for place, kind in enumerate(kinds)))])
+    assert [kinds[int(key[1])] for key in found.files] == kinds[:6]
+
+
 def test_files_of_a_group_are_known_by_their_sender() -> None:
     said = [message(1, "image", file=FILE, sender=sender) for sender in ("u1", None)]
     [group] = batches([Conversation("g", "g", "Team", iter(said), is_group=True)])

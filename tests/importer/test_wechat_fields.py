@@ -262,6 +262,19 @@ def test_row_of_chatlab_is_read(tmp_path: Path, row: dict, right: dict | str) ->
     assert (conversation.id, conversation.participant) == ("wechat:wxid_ming", "wxid_ming")
 
 
+def test_chat_of_chatlab_may_say_little(tmp_path: Path) -> None:
+    about = {"platform": "wechat", "ownerId": "wxid_me", "groupId": "g"}
+    rows = [chatlab(0, "hi"), chatlab(0, "ho", sender="wxid_me")]
+    for people in ([], None, ["odd"]):
+        export = {"chatlab": {}, "meta": about, "members": people, "messages": rows}
+        _, [found] = read(write_json(tmp_path, export), Options(me="wxid_ming"), ChatLab())
+        assert (found.id, found.name, found.is_group) == ("wechat:None", "", False)
+        assert [entry.is_mine for entry in found.entries] == [True, False]
+    for text in ('{"chatlab": {}, "meta": 5, "messages": []}', '{"_type": "header", "chatlab": {}}\n'):
+        (tmp_path / "export.json").write_text(text)
+        assert "is a chat of None" in refused(ChatLab(), tmp_path / "export.json", Options())
+
+
 def test_group_of_chatlab_has_its_authors(tmp_path: Path) -> None:
     rows = [
         chatlab(0, "a", groupNickname="M", accountName="Ming"),
