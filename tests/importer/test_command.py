@@ -167,8 +167,8 @@ def test_options_reach_the_reader(tmp_path: Path) -> None:
     text = run(tmp_path / "chat.txt", *SHOP, *said).stdout
     [row] = json.loads(text)["conversations"]
     assert (row["first"][:10], row["external_conversation_id"], "Tëam" in text) == ("2024-01-02", "c1", True)
-    [refused] = json.loads(run(ACCOUNT, "--chat", "nobody", "--dry-run", "--json").stdout)["refused"]
-    assert "has no chat with the name or id nobody" in refused["reason"]
+    [refused] = json.loads(run(ACCOUNT, "--chat", "Bo", "--dry-run", "--json").stdout)["refused"]
+    assert "has no chat with the name or id Bo" in refused["reason"]
 
 
 def test_refusal_is_one_object_for_programs(endpoint: Endpoint) -> None:

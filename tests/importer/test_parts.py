@@ -331,7 +331,7 @@ def test_files_that_were_sent_are_no_chats(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_chats_of_an_archive_are_told_from_what_was_sent(tmp_path: Path) -> None:
+def test_chats_of_an_archive_are_not_what_was_sent(tmp_path: Path) -> None:
     members = {
         "a.zip": ["result.json", "files/a.json"], "b.zip": ["whatsapp.json", "b.json"],
         "c.zip": ["notes.txt", "c.txt", "WhatsApp.txt"],

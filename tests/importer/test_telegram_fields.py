@@ -250,7 +250,7 @@ def test_large_group_names_twenty_of_its_people(tmp_path: Path) -> None:
     assert (reason[-13:], "one of: Ann (user30), " in reason) == ("Ann (user49).", True)
 
 
-def test_writer_without_an_id_is_nobody_beside_others(tmp_path: Path) -> None:
+def test_writer_without_an_id_is_left_out_beside_others(tmp_path: Path) -> None:
     unknown = message(from_id=None, **{"from": None})
     _, [found] = read(write(tmp_path, unknown, message(), message(from_id="user22")), Options(), Telegram())
     assert [entry.is_mine for entry in found.entries] == [False, False, True]
