@@ -25,7 +25,7 @@ _TYPES = {
     ".3gp": "video/3gpp",
     ".tgs": "application/gzip",
 }
-_RUNS_SCRIPTS = re.compile(r"html|svg|[/+](?:xml|xsl)")
+_RUNS_SCRIPTS = re.compile(r"html|[/+](?:xml|xsl)")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def guess_type(name: str) -> str:
 
 def kind_of_type(content_type: object) -> str:
     """Return the kind of a message by the media type of its file."""
-    kind = str(content_type or "").partition("/")[0]
+    kind = str(content_type).partition("/")[0]
     return kind if kind in ("image", "audio", "video") else "file"
 
 

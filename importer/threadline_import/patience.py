@@ -53,12 +53,12 @@ def explain(answer: httpx.Response, server: str) -> str:
 
 
 def _retry_after(header: str | None) -> float:
-    """Return the seconds of a Retry-After header, which is a number or a date."""
+    """Return the seconds of a Retry-After header, which is a number or a date; less than 0 for one that is past."""
     if not header:
         return 0.0
     if header.strip().isdigit():
         return min(float(header), LONGEST_PAUSE)
     try:
-        return min(max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time()), LONGEST_PAUSE)
+        return min(email.utils.parsedate_to_datetime(header).timestamp() - time.time(), LONGEST_PAUSE)
     except ValueError:
         return 0.0

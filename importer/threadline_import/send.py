@@ -154,7 +154,7 @@ class Sender:
     def send(self, batch: Batch, on_file: Callable[[int], object] = lambda _: None) -> None:
         """Send a batch and upload its files, unless an earlier run has done so."""
         encoded = self._encode(batch.conversations, has_files=bool(batch.files))
-        sizes = sorted((key, file.name, file.size) for key, file in batch.files.items())
+        sizes = [(key, file.name, file.size) for key, file in batch.files.items()]
         digest = hashlib.sha256(encoded + (repr(sizes).encode() if sizes else b"")).hexdigest()[:32]
         if digest in self._journal:
             self.outcome.skipped += batch.messages
@@ -209,7 +209,9 @@ class Sender:
         self.outcome.files += len(done)
         self.outcome.file_bytes += sum(upload.file.size for upload in done)
         if not problems:
-            self.outcome.files_known += len(batch.files.keys() - offered.keys())
+            pairs = zip(batch.conversations, results, strict=True)
+            stored = {each["external_conversation_id"] for each, result in pairs if result.get("conversation_id")}
+            self.outcome.files_known += sum(key[0] in stored for key in batch.files.keys() - offered.keys())
         self.outcome.errors += [problem for problem in problems if problem not in self.outcome.errors]
         return not problems
 
@@ -243,7 +245,7 @@ def _offers(conversations: list[dict], results: list[dict]) -> dict[Key, str | N
     return {
         (conversation["external_conversation_id"], offer["message_id"], offer.get("sender") or ""): offer.get("url")
         for conversation, result in zip(conversations, results, strict=False)
-        for offer in result.get("uploads") or []
+        for offer in result.get("uploads", [])
     }
 
 

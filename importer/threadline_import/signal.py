@@ -114,9 +114,7 @@ class SignalExport:
 def _attachments(fields: dict, source: Source) -> Iterator[Attachment]:
     for attachment in fields.get("attachments") or []:
         name = attachment.get("name") or ""
-        kind = kind_of_type(
-            attachment.get("content_type") or attachment.get("contentType") or (guess_type(name) if name else "")
-        )
+        kind = kind_of_type(attachment.get("content_type") or attachment.get("contentType") or guess_type(name))
         path = unquote(attachment.get("path") or "")
         yield Attachment("image" if attachment.get("missing_kind") == "media" else kind, name, source.file(path))
 

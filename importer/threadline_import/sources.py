@@ -81,7 +81,7 @@ class Source:
             return None
         if self.member:
             return find_in_archive(self.path, PurePosixPath(self.member).parent, name)
-        return find_in_folder(self.path.absolute().parent, name)
+        return find_in_folder(self.path.parent, name)
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:

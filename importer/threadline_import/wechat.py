@@ -40,7 +40,7 @@ TITLE = re.compile(r"<title>(?:<!\[CDATA\[)?(.*?)(?:\]\]>)?</title>", re.DOTALL)
 
 def text_of(kind: str, content: str) -> str:
     """Return what a person wrote. Media and cards come as XML, and only their title is text."""
-    if content.lstrip().startswith(("<?xml", "<msg", "<?")):
+    if content.lstrip().startswith(("<msg", "<?")):
         found = TITLE.search(content)
         return found[1].strip() if found else ""
     return "" if kind in ("image", "audio", "video", "sticker") and content.startswith("[") else content
@@ -229,10 +229,9 @@ def _chatlog_entry(row: dict, spread: Spread, *, is_group: bool) -> Message | Le
         kind = "text"
     if not text and kind == "text":
         return LeftOut("empty messages")
-    at = datetime.fromisoformat(row["time"])
     return Message(
         id=str(row.get("seq") or row["id"]),
-        at=spread.apart(at if at.tzinfo else at.astimezone()),
+        at=spread.apart(datetime.fromisoformat(row["time"]).astimezone()),
         is_mine=bool(row["isSelf"]),
         kind=kind,
         text=text,

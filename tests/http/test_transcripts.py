@@ -272,3 +272,6 @@ def test_summarizer_without_a_key_is_not_configured() -> None:
     assert (given._client.timeout.read, given._client.timeout.connect, given.timeout) == (7, 5, 7)
     asyncio.run(given.aclose())
     assert given._client.is_closed()
+    patient = Summarizer(Settings(NO_DATABASE, anthropic_api_key="k"))
+    assert (patient._client.timeout.read, patient.timeout) == (30, 90)
+    asyncio.run(patient.aclose())

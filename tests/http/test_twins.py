@@ -381,6 +381,10 @@ def test_worker_connects_only_to_checked_addresses(monkeypatch: pytest.MonkeyPat
     resolves_to(monkeypatch, "10.0.0.1", "1.0.0.1", "127.0.0.1", "1.1.1.1")
     assert asyncio.run(PublicNetwork().connect_tcp("twin.example.com", 443)) == "a stream"
     assert connected == ["1.0.0.1", "1.1.1.1"]
+    connected.clear()
+    resolves_to(monkeypatch, "1.0.0.1", "1.0.0.1", "1.1.1.1", "1.1.1.2")
+    asyncio.run(PublicNetwork().connect_tcp("twin.example.com", 443))
+    assert connected == ["1.0.0.1", "1.0.0.1", "1.1.1.1"]
 
 
 def test_names_with_private_addresses_only_are_refused(monkeypatch: pytest.MonkeyPatch, connected: list[str]) -> None:

@@ -155,9 +155,44 @@ def test_redirect_is_not_followed_with_the_key(endpoint: Endpoint) -> None:
 def test_json_is_one_object_for_programs(endpoint: Endpoint) -> None:
     done = send_to(endpoint, CHAT, *SHOP, "--json")
     found = json.loads(done.stdout)
+    assert "WhatsApp chat export" not in done.stderr
     assert (found["ok"], found["sent"]["added"]) == (True, 2)
     [row] = found["conversations"]
     assert (row["messages"], row["outbound"], row["kinds"], row["unreadable"]) == (2, 1, {"text": 2}, 0)
+
+
+def test_options_reach_the_reader(tmp_path: Path) -> None:
+    (tmp_path / "chat.txt").write_text("01/02/2024, 21:05 - Ada: hi\n03/02/2024, 08:00 - Shop: ok\n")
+    said = ["--date-order", "mdy", "--group", "Tëam", "--conversation", "c1", "--dry-run", "--json"]
+    text = run(tmp_path / "chat.txt", *SHOP, *said).stdout
+    [row] = json.loads(text)["conversations"]
+    assert (row["first"][:10], row["external_conversation_id"], "Tëam" in text) == ("2024-01-02", "c1", True)
+    [refused] = json.loads(run(ACCOUNT, "--chat", "Bo", "--dry-run", "--json").stdout)["refused"]
+    assert "has no chat with the name or id Bo" in refused["reason"]
+
+
+def test_refusal_is_one_object_for_programs(endpoint: Endpoint) -> None:
+    done = run(CHAT, *SHOP, "--json", "--key", "k")
+    reason = "Say which messaging connection this is for with --connection."
+    assert (done.exit_code, json.loads(done.stdout)) == (1, {"ok": False, "error": reason})
+
+
+def test_key_of_the_environment_is_sent(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESSAGING_API_SECRET", "of the environment")
+    run(CHAT, *SHOP, "--connection", "wa_1", "--url", endpoint.url)
+    assert endpoint.requests[0][1]["x-api-key"] == "of the environment"
+
+
+def test_export_of_threadline_needs_its_platform(endpoint: Endpoint, tmp_path: Path) -> None:
+    line = {"id": "1", "direction": "inbound", "type": "text", "content": "hi", "sent_at": "2024-02-15T09:00:00Z"}
+    file = tmp_path / "export.jsonl"
+    file.write_text(f"odd\n{json.dumps(line)}\n")
+    given = [file, "--from", "jsonl", "--conversation", "c1", "--participant", f" Ada = {NUMBER} "]
+    assert "Say with --platform which platform" in send_to(endpoint, *given).stderr
+    assert send_to(endpoint, *given, "--platform", "telegram").exit_code == 1  # for the odd line
+    [body] = endpoint.bodies
+    [sent] = body["conversations"]
+    assert (body["platform"], sent["participant_name"], sent["participant_identifier"]) == ("telegram", "Ada", NUMBER)
 
 
 def test_unreadable_line_is_shown_and_exits_with_1(endpoint: Endpoint, tmp_path: Path) -> None:

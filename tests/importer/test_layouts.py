@@ -133,10 +133,48 @@ def test_pasted_chat_in_another_layout_stays_text(tmp_path: Path) -> None:
     assert lines(read(write(tmp_path, text), shop())[1][0])[0].endswith("look / [1/2/24, 10:00:00] Bo: hi")
 
 
-def test_both_clocks_of_one_phone_are_read(tmp_path: Path) -> None:
-    said = "".join(f"{day}/03/24, 9:05 PM - Ada: hi\n{day}/03/24, 22:05 - Shop: ho\n" for day in range(13, 20))
+@pytest.mark.parametrize(
+    "start",
+    [
+        "[21:05, 18/03/2024]",
+        "[18/03/2024, 21:05:09]",
+        "[18/03/2024, 9:05 PM]",
+        "18/03/2024, 21:05 -",
+        "[18-03-2024, 21:05]",
+    ],
+    ids=range(5),
+)
+def test_one_line_in_another_layout_is_pasted(tmp_path: Path, start: str) -> None:
+    said = "".join(f"[{day}/03/2024, 21:05] Ada: hi\n" for day in range(13, 25))
+    _, [found] = read(write(tmp_path, f"{said}{start} Bo: yes\n[25/03/2024, 08:00] Shop: ok\n"), shop())
+    assert lines(found)[11] == f"2024-03-24 21:05:00 < text: hi / {start} Bo: yes"
+
+
+def test_most_usual_layout_is_that_of_the_file(tmp_path: Path) -> None:
+    said = "[1/2/24, 10:00:00] Bo: hi\n18/03/2024, 21:05 - Ada: hi\n19/03/2024, 08:00 - Shop: ok\n"
     found = lines(read(write(tmp_path, said), shop())[1][0])
-    assert (len(found), found[1]) == (14, "2024-03-13 22:05:00 > text: ho")
+    assert found == ["? line 1", f"{EVENING} < text: hi", "2024-03-19 08:00:00 > text: ok"]
+
+
+def test_both_clocks_of_one_phone_are_read(tmp_path: Path) -> None:
+    said = "".join(f"{day}/03/24, 9:05 PM - Ada: hi\n{day}/03/24, 22:05:09 - Shop: ho\n" for day in range(13, 20))
+    found = lines(read(write(tmp_path, said), shop())[1][0])
+    assert (len(found), found[1]) == (14, "2024-03-13 22:05:09 > text: ho")
+
+
+def test_both_clocks_of_one_phone_tell_dates_and_names(tmp_path: Path) -> None:
+    said = "".join(f"{day:02}/03/24, 9:05 PM - Shop: hi\n" for day in range(1, 6))
+    said += "13/03/24, 22:05 - Ada: ho\n14/03/24, 22:05 - Ada:ho\n"
+    found = lines(read(write(tmp_path, said), shop())[1][0])
+    assert (found[0], found[-1]) == ("2024-03-01 21:05:00 > text: hi", "2024-03-14 22:05:00 < text: ho")
+
+
+def test_colon_in_a_first_message_is_no_part_of_the_name(tmp_path: Path) -> None:
+    said = "".join(
+        f"{day}/03/2024, 21:05 - Ada: {text}\n" for day, text in ((13, "note: milk"), (14, "hi"), (15, "ho"))
+    )
+    [found] = read(write(tmp_path, f"{said}16/03/2024, 08:00 - Shop: ok\n"), shop())[1]
+    assert (found.name, found.entries[0].text) == ("Ada", "note: milk")
 
 
 def test_name_is_what_both_clocks_of_a_phone_show(tmp_path: Path) -> None:
@@ -157,6 +195,11 @@ def test_month_in_another_language_is_listed(tmp_path: Path) -> None:
     assert lines(read(file, shop())[1][0])[-1] == "? line 29"
 
 
+def test_day_stands_before_the_name_of_its_month(tmp_path: Path) -> None:
+    file = write(tmp_path, "21:05, 5 Mar 2014 - Ada: hi\n08:00, 6 Mar 2014 - Shop: ok\n")
+    assert lines(read(file, shop())[1][0])[0] == "2014-03-05 21:05:00 < text: hi"
+
+
 def test_dates_without_a_year_are_refused_by_name(tmp_path: Path) -> None:
     for written in ("18 Mar 21:05 - ", "Mar 18, 9:05 PM - "):
         assert "Its dates have no year" in refusal(write(tmp_path, f"{written}Ada: hi\n"), shop())
@@ -175,7 +218,12 @@ def test_name_with_a_colon_is_one_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [f"{LRM}<attached: 0000000{{}}-PHOTO.jpg>", "Location: https://maps.google.com/?q=1,{}"]
+    "said",
+    [
+        f"{LRM}<attached: 0000000{{}}-PHOTO.jpg>",
+        "<attached: 0000000{}-PHOTO.jpg>",
+        "Location: https://maps.google.com/?q=1,{}",
+    ],
 )
 def test_label_of_whatsapp_is_no_part_of_a_name(tmp_path: Path, said: str) -> None:
     text = "".join(f"[{day}/03/2024, 21:05:00] Ada: {said.format(day)}\n" for day in (18, 19, 20))
@@ -210,16 +258,18 @@ def test_date_in_the_future_is_not_understood(tmp_path: Path) -> None:
 
 
 def test_lines_before_the_first_message_are_counted(tmp_path: Path) -> None:
-    file = write(tmp_path, "Exported by hand\n\n18/03/2024, 21:05 - Ada: hi\n19/03/2024, 08:00 - Shop: ok\n")
-    assert lines(read(file, shop())[1][0])[0] == "? line 1"
+    file = write(tmp_path, "Exported by hand\n \n18/03/2024, 21:05 - Ada: hi\n19/03/2024, 08:00 - Shop: ok\n")
+    assert lines(read(file, shop())[1][0])[:2] == ["? line 1", f"{EVENING} < text: hi"]
 
 
 def test_repeated_hour_in_autumn_goes_forward(tmp_path: Path) -> None:
     from zoneinfo import ZoneInfo
 
-    text = "27/10/2024, 02:50 - Ada: one\n27/10/2024, 02:10 - Shop: two\n28/10/2024, 08:00 - Shop: ok\n"
-    _, [conversation] = read(write(tmp_path, text), shop(zone=ZoneInfo("Europe/Amsterdam")))
-    assert [line[:19] for line in lines(conversation)[:2]] == ["2024-10-27 00:50:00", "2024-10-27 01:10:00"]
+    # The last one came late, from before the clock was set back.
+    clock = {"02:50": "00:50", "02:51": "00:51", "02:10": "01:10", "03:30": "02:30", "02:20": "00:20"}
+    text = "".join(f"27/10/2024, {wall} - {name}: hi\n" for wall in clock for name in ("Ada", "Shop"))
+    _, [conversation] = read(write(tmp_path, text), shop(zone=ZoneInfo("Europe/Amsterdam"), date_order="dmy"))
+    assert [line[:16] for line in lines(conversation)] == [f"2024-10-27 {at}" for at in clock.values() for _ in "12"]
 
 
 def test_equal_messages_of_one_minute_stay_apart(tmp_path: Path) -> None:
@@ -237,10 +287,19 @@ def test_missing_number_is_asked_for(tmp_path: Path) -> None:
 
 def test_name_of_the_user_is_asked_for(tmp_path: Path) -> None:
     file = write(tmp_path, "18/03/2024, 21:05 - Ada: hi\n19/03/2024, 08:00 - Shop: ok\n")
+    assert len(read(file, shop(me=f" ~{NNBSP}Shop"))[1]) == 1
     assert refusal(file, shop(me="Shoop")) == "Say which of these names is yours with --me: Ada, Shop."
+
+
+@pytest.mark.parametrize("names", [["Ada", "Bo", "Shop"], ["Ada"], ["Jo Ada", "Ada"]], ids=range(3))
+def test_file_named_after_one_of_several_tells_nothing(tmp_path: Path, names: list[str]) -> None:
+    file = tmp_path / f"WhatsApp Chat with {names[0]}.txt"
+    file.write_text("".join(f"{day}/03/2024, 21:05 - {name}: hi\n" for day, name in enumerate(names, 18)))
+    assert refusal(file, shop(me=None)).startswith("Say which of these names is yours")
 
 
 def test_file_named_after_the_other_side_tells_the_user(tmp_path: Path) -> None:
     file = tmp_path / "WhatsApp Chat with Ada.txt"
     file.write_text("18/03/2024, 21:05 - Ada: hi\n19/03/2024, 08:00 - Shop: ok\n")
     assert [line[20:21] for line in lines(read(file, shop(me=None))[1][0])] == ["<", ">"]
+    assert refusal(file, shop(me="Shoop")).startswith("Say which of these names is yours")

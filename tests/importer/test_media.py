@@ -1,7 +1,10 @@
 """Files of messages: found beside the chat, uploaded once, shown by the conversation. All people are invented."""
 
 import json
+import threading
+import time
 import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import httpx
@@ -194,6 +197,8 @@ def test_archives_of_one_name_keep_their_own_files(endpoint: Endpoint, tmp_path:
     uploader = Uploader(print, print)
     assert uploader.upload(uploads, print) == [None, None]
     uploader.close()
+    assert uploader._client.is_closed
+    assert [archive.fp for archive in uploader._archives.values()] == [None, None]
     assert sorted(endpoint.puts) == [("/a", "text/plain", b"a"), ("/b", "text/plain", b"b")]
 
 
@@ -251,3 +256,52 @@ def test_upload_waits_as_long_as_it_says(tmp_path: Path, monkeypatch: pytest.Mon
     upload = Upload(("c", "1", ""), File(tmp_path / "a.jpg", None, 7), "http://storage.example/a")
     assert Uploader(print, print).upload([upload], print) == [None]
     assert waits == [TIMEOUT.as_dict()]
+
+
+def put_each(
+    paths: Iterable[object], folder: Path, answer: Callable[[str], int], done: Callable[[int], object] = print
+) -> list[str | None]:
+    (folder / "a.jpg").write_bytes(b"a photo")
+    uploader = Uploader(print, print)
+    uploader._client = httpx.Client(
+        transport=httpx.MockTransport(lambda request: httpx.Response(answer(request.url.path[1:])))
+    )
+    file = File(folder / "a.jpg", None, 7)
+    return uploader.upload([Upload(("c", "1", ""), file, f"http://storage.example/{path}") for path in paths], done)
+
+
+def test_four_files_are_uploaded_at_once(tmp_path: Path) -> None:
+    together = threading.Barrier(4, timeout=10)
+
+    def answer(_: str) -> int:
+        together.wait()
+        return 200
+
+    assert put_each(range(4), tmp_path, answer) == [None] * 4
+
+
+def test_stopped_upload_leaves_the_rest(tmp_path: Path) -> None:
+    begun: list[str] = []
+
+    def answer(path: str) -> int:
+        begun.append(path)
+        time.sleep(0 if path == "0" else 0.05)
+        return 200
+
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        put_each(range(400), tmp_path, answer, stop)
+    assert len(begun) < 400
+
+
+def test_answer_of_storage_tells_whether_a_file_is_kept(tmp_path: Path) -> None:
+    found = put_each((200, 403, 204, 304), tmp_path, int)
+    assert [problem is None for problem in found] == [True, False, True, False]
+
+
+def test_large_file_is_read_in_pieces(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"x" * 300_000)
+    pieces = Uploader(print, print)._read(File(tmp_path / "a.mp4", None, 300_000))
+    assert [len(piece) for piece in pieces] == [262_144, 37_856]

@@ -45,10 +45,41 @@ def test_document_in_pieces_is_whole(monkeypatch: pytest.MonkeyPatch, chunk: int
     assert stream.peek() == ""
 
 
-def test_fault_of_the_app_between_pieces_is_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jsonstream, "CHUNK", 4)
-    stream = JSONStream(io.StringIO('["a\\x0Bb",\n{\n"document_id": 536x\n}]'))
-    assert list(stream.items()) == ["a\x0bb", {"document_id": "536x"}]
+PIECES = [
+    (1, 2, "[12345, 6]", [12345, 6]),
+    (15, 20, '["' + "a" * 22 + '", {"b":\n2}]', ["a" * 22, {"b": 2}]),
+    (9, 99, '[1,\r\n2,\t"a\tb"]', [1, 2, "a\tb"]),
+    (4, 99, '["a\\x0Bb",\n{\n"document_id": 536x\n}]', ["a\x0bb", {"document_id": "536x"}]),
+    *((chunk, 99, r'["a\x0B", "\\x0B"]', ["a\x0b", r"\x0B"]) for chunk in range(1, 9)),
+]
+
+
+@pytest.mark.parametrize(("chunk", "longest", "text", "right"), PIECES, ids=range(len(PIECES)))
+def test_value_goes_on_in_the_next_piece(
+    monkeypatch: pytest.MonkeyPatch, chunk: int, longest: int, text: str, right: list
+) -> None:
+    monkeypatch.setattr(jsonstream, "CHUNK", chunk)
+    monkeypatch.setattr(jsonstream, "LONGEST_VALUE", longest)
+    assert list(JSONStream(io.StringIO(text)).items()) == right
+
+
+def test_long_line_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonstream, "CHUNK", 10)
+    monkeypatch.setattr(jsonstream, "LONGEST_VALUE", 100)
+    stream = JSONStream(io.StringIO("1" * 1000))
+    stream.peek()
+    assert len(stream._text) == 110
+
+
+@pytest.mark.parametrize("text", ["[" * 101 + "]" * 101, '{"a":' * 101 + "1" + "}" * 101], ids=["arrays", "objects"])
+def test_value_of_more_than_100_levels_is_refused(text: str) -> None:
+    for read_it in (jsonstream.parse, lambda text: JSONStream(io.StringIO(text)).value()):
+        with pytest.raises(BrokenJSONError, match="more than 100 levels"):
+            read_it(text)
+
+
+def test_number_without_quotes_is_mended() -> None:
+    assert jsonstream.mend('{"document_id": 12ab, "x": 1}') == '{"document_id": "12ab", "x": 1}'
 
 
 @pytest.mark.parametrize(
@@ -70,6 +101,8 @@ def test_broken_document_is_named(text: str, reason: str) -> None:
 
 
 def test_equal_keys_are_forgotten_after_many_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = Counts()
+    assert [counts.add(key) for key in ("a", *range(9_999), "a", *range(10_000), "a")].count(1) == 10_000
     monkeypatch.setattr(order, "REMEMBERED", 2)
     counts = Counts()
     assert [counts.add(key) for key in "aabacab"] == [0, 1, 0, 2, 0, 3, 0]
@@ -97,8 +130,17 @@ def test_rows_of_each_form_are_numbered(tmp_path: Path) -> None:
     assert (members, next(rows)) == ({"m": 1, "n": [3], "more": {}}, (1, {"a": 1}))
     assert list(rows) == [Unreadable("message 2", "2")]
     assert list(array_rows(text_file(tmp_path, '[{"a": 1}]'), "rows")[1]) == [(1, {"a": 1})]
-    with pytest.raises(ImportRefusedError, match="is not whole JSON: expected , or ]"):
-        array_rows(text_file(tmp_path, '{"rows": [{"a": 1}'), "rows")
+    members, rows = array_rows(text_file(tmp_path, '{"rows": 5, "m": 1, "m": 2}'), "rows")
+    assert (members, list(rows)) == ({"rows": 5, "m": 2}, [])
+    assert list(array_rows(text_file(tmp_path, '{"b": [{"a": 1}]}'), "a", "b")[1]) == [(1, {"a": 1})]
+    for text in ('{"rows": [{"a": 1}', '[{"a": 1}'):
+        with pytest.raises(ImportRefusedError, match="is not whole JSON: expected , or ]"):
+            array_rows(text_file(tmp_path, text), "rows")
+    long = "x" * 100
+    [row] = json_lines(text_file(tmp_path, long))
+    assert row.text.startswith("x" * 80 + " (")
+    [row] = array_rows(text_file(tmp_path, json.dumps([long])), "rows")[1]
+    assert row.text == "'" + "x" * 79
 
 
 def test_rows_of_a_csv_are_numbered_and_checked(tmp_path: Path) -> None:
@@ -154,6 +196,17 @@ def test_line_of_our_export_is_read(tmp_path: Path, more: dict, right: dict | st
     assert found == ({"id": "1", "at": "09:00:00.000", **right} if isinstance(right, dict) else right)
 
 
+KINDS = ["text", "image", "audio", "video", "file", "location", "sticker", "contact", "poll", "call", "system"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_type_of_our_export_is_read(tmp_path: Path, kind: str) -> None:
+    source = text_file(tmp_path, f"{json.dumps({**EXPORTED, 'type': kind})}\n{'x' * 100}")
+    _, [conversation] = read(source.path, Options(conversation="c1", participants={"Ada": NUMBER}), JSONLines())
+    said, odd = conversation.entries
+    assert (said.kind, said.at.tzinfo is UTC, odd.text[:82]) == (kind, True, "x" * 80 + " (")
+
+
 def test_two_participants_of_our_export_are_refused(tmp_path: Path) -> None:
     source = text_file(tmp_path, json.dumps(EXPORTED))
     for options in (Options(conversation="c1", participants={"A": "1", "B": "2"}), Options(participants={"A": "1"})):
@@ -200,6 +253,9 @@ def test_file_is_found_by_each_form_of_its_name(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("├⌐.jpg", b"these letters, because the flag is set")
     assert find_in_archive(path, PurePosixPath("."), "é.jpg") is None
+    assert find_in_archive(path, PurePosixPath("."), "├⌐.jpg").size == 38  # the archive has changed
+    assert find_in_archive(path, PurePosixPath("media"), composed).name == decomposed
+    assert find_in_folder(tmp_path / "folder", f"../{decomposed}") is None
 
 
 @pytest.mark.parametrize("written", ["é".encode(), "é".encode("cp437")])
@@ -208,7 +264,9 @@ def test_name_in_an_archive_without_the_flag_is_read(tmp_path: Path, written: by
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("z" * len(written) + ".jpg", b"photo")
     path.write_bytes(path.read_bytes().replace(b"z" * len(written) + b".jpg", written + b".jpg"))
-    assert find_in_archive(path, PurePosixPath("."), "é.jpg").size == 5
+    found = find_in_archive(path, PurePosixPath("."), "é.jpg")
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read(found.member) == b"photo"
 
 
 def test_wanted_files_of_a_folder_are_listed(tmp_path: Path) -> None:
@@ -244,6 +302,78 @@ def test_wanted_files_of_a_folder_are_listed(tmp_path: Path) -> None:
         list(list_sources([tmp_path / "e.zip"]))
 
 
+SENT = {
+    "result.json": [
+        "files",
+        "photos",
+        "stickers",
+        "video_files",
+        "round_video_messages",
+        "voice_messages",
+        "chats/chat_1/files",
+    ],
+    "data.json": ["media"],
+}
+
+
+def test_files_that_were_sent_are_no_chats(tmp_path: Path) -> None:
+    for chat, folders in SENT.items():
+        for folder in [*folders, "others", "others/media/files"]:
+            (tmp_path / chat[:4] / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / chat[:4] / folder / "a.txt").touch()
+        (tmp_path / chat[:4] / chat).touch()
+    for name in ("_chat.txt", "00000012-a.txt", "000012-a.txt", "b/00000012-a.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = [source.path.relative_to(tmp_path).as_posix() for source in list_sources([tmp_path])]
+    assert found == [
+        "000012-a.txt", "_chat.txt", "b/00000012-a.txt", "data/data.json", "data/others/a.txt",
+        "data/others/media/files/a.txt", "resu/others/a.txt", "resu/others/media/files/a.txt", "resu/result.json",
+    ]  # fmt: skip
+
+
+def test_chats_of_an_archive_are_not_what_was_sent(tmp_path: Path) -> None:
+    members = {
+        "a.zip": ["result.json", "files/a.json"], "b.zip": ["whatsapp.json", "b.json"],
+        "c.zip": ["notes.txt", "c.txt", "WhatsApp.txt"],
+    }  # fmt: skip
+    for name, inside in members.items():
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for each in inside:
+                archive.writestr(each, "x")
+    found = {name: [source.member for source in list_sources([tmp_path / name])] for name in members}
+    assert found == {"a.zip": ["result.json"], "b.zip": ["whatsapp.json", "b.json"], "c.zip": ["c.txt"]}
+
+
+def test_folder_in_a_hidden_one_is_read(tmp_path: Path) -> None:
+    (tmp_path / ".hidden" / "folder.txt").mkdir(parents=True)
+    (tmp_path / ".hidden" / "a.txt").write_bytes(b"a\xffb")
+    [source] = list_sources([tmp_path / ".hidden"])
+    assert (source.path.name, source.head()) == ("a.txt", "a\ufffdb")
+
+
+def test_name_of_the_folder_is_known_from_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "Ada").mkdir()
+    (tmp_path / "Ada" / "a.jpg").write_bytes(b"photo")
+    monkeypatch.chdir(tmp_path / "Ada")
+    source = Source(Path("_chat.txt"))
+    assert (source.name, source.folder, source.file("a.jpg").size) == ("Ada.txt", "Ada", 5)
+    assert (source.file(""), Source(Path("_chat.txt"), has_files=False).file("a.jpg")) == (None, None)
+    assert len(text_file(tmp_path, "x" * 70_000).head()) == 65_536
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("b/a.jpg", b"photo")
+    assert Source(tmp_path / "a.zip", "b/_chat.txt").file("a.jpg").member == "b/a.jpg"
+
+
+def test_only_a_long_line_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "LONGEST_LINE", 100)
+    assert len(list(lines_of(text_file(tmp_path, "x\n" * 200)))) == 200
+    values = list(array_rows(text_file(tmp_path, json.dumps([{"a": "x" * 60}] * 3)), "rows")[1])
+    assert len(values) == 3
+    (tmp_path / "rows.json").write_bytes(b'["\xff"]')
+    assert "is not whole JSON" in reason(lambda: array_rows(Source(tmp_path / "rows.json"), "rows"))
+
+
 REFUSED = {
     "a.htm": "an HTML page", "a.crypt14": "encrypted backup of WhatsApp", "a.DB": "a database", "a.pdf": "a PDF",
     "a.rar": "Unpack it", "a.7z": "Unpack it", "a.backup": "is a backup or database of Signal",
@@ -255,6 +385,22 @@ REFUSED = {
 def test_form_that_is_not_read_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(ImportRefusedError, match=REFUSED[name]):
         find_reader(text_file(tmp_path, "x", name), None)
+
+
+@pytest.mark.parametrize("start", ["BACKUP 4", "SQLite format 3\0"])
+def test_backup_of_signal_is_named_whatever_its_name(tmp_path: Path, start: str) -> None:
+    with pytest.raises(ImportRefusedError, match="is a backup or database of Signal"):
+        find_reader(text_file(tmp_path, start, "signal.bin"), None)
+
+
+class Point:
+    """An entry point of a package, and the reader that it loads."""
+
+    def load(self) -> type:
+        return type(self)
+
+    def recognizes(self, _: Source) -> bool:
+        return True
 
 
 def test_reader_is_chosen_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,8 +417,11 @@ def test_reader_is_chosen_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ):
         with pytest.raises(ImportRefusedError, match=reason):
             find_reader(source, name)
-    with pytest.raises(ImportRefusedError, match="It begins with: " + "x" * 80 + "$"):
-        find_reader(text_file(tmp_path, "x" * 90), None)
+    for text, shown in (("x" * 90, "x" * 80), ("a  b\n\tc", "a b c")):
+        with pytest.raises(ImportRefusedError, match=f"It begins with: {shown}$"):
+            find_reader(text_file(tmp_path, text), None)
+    monkeypatch.setattr("threadline_import.readers.entry_points", lambda **_: [Point()])
+    assert isinstance(find_reader(source, None), Point)
 
 
 def reason(call: Callable[[], object]) -> str:
@@ -333,6 +482,9 @@ def test_archive_needs_no_suffix(tmp_path: Path) -> None:
 
 
 def test_message_beyond_a_bound_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["15/02/2024, 09:00 - Ada: hi", *["x"] * 20_000]
+    left, entry = entries(lines, [find_header(lines[0]).layout])
+    assert (len(entry.lines), left) == (20_000, Unreadable("line 20001", "x"))
     monkeypatch.setattr(import_module("threadline_import.whatsapp.scan"), "MOST_CHARACTERS", 60)
     lines = ["15/02/2024, 09:00 - Ada: hi", "x" * 30, "y" * 30]
     left, entry = entries(lines, [find_header(lines[0]).layout])

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from threadline_import import survey as surveys
-from threadline_import.model import Conversation, LeftOut, Message, Options, Refusal, Unreadable
+from threadline_import.media import File
+from threadline_import.model import Conversation, LeftOut, Message, Options, Refusal, Unreadable, Update
 from threadline_import.report import print_outcome, print_survey, render, size
 from threadline_import.send import Outcome
 from threadline_import.sources import Source
@@ -65,6 +66,74 @@ def test_table_shows_what_goes_in_and_what_not(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_table_says_nothing_of_what_is_not_there() -> None:
+    at = datetime(2024, 2, 15, tzinfo=UTC)
+    row = Row("[b]f.txt", "Title", "c1", "Ada", NUMBER, messages=1, first=at, last=at)
+    row.left_out.update({"notices": 1, "calls": 2})
+    other = Row("[b]f.txt", "Title", "c2", "Bo", NUMBER)
+    other.add(Unreadable("line 1", "x"))
+    survey = Survey([row, other])
+    survey.left_out.update({"b": 1, "a": 2})
+    lines = printed(survey).translate(str.maketrans("┃━╇", "│─┼")).splitlines()
+    assert [line.rstrip() for line in lines] == [
+        "[b]f.txt: Title",
+        "conversation    │ messages │            │       │           │        not",
+        "participant     │  (yours) │ days       │ files │ left out  │ understood",
+        "────────────────┼──────────┼────────────┼───────┼───────────┼───────────",
+        "Ada             │    1 (0) │ 2024-02-15 │       │ 2 calls   │",
+        "+1 555 201 0001 │          │ 2024-02-15 │       │ 1 notices │",
+        "Bo              │    0 (0) │            │       │           │          1",
+        "+1 555 201 0001 │          │            │       │           │",
+        "Left out: 2 a",
+        "Left out: 1 b",
+        "Not understood: [b]f.txt, line 1: x",
+    ]
+    other.unreadable = 3
+    assert "Not understood: 2 more in [b]f.txt\n" in printed(survey)
+    assert printed(Survey()) == ""
+
+
+def test_row_counts_each_entry() -> None:
+    at = datetime(2024, 2, 15, tzinfo=UTC)
+    row = Row("f.txt", "Title", "c1", "Ada", NUMBER)
+    large = (5, 6, 52_428_801)
+    for entry in (
+        *(Message("1", at, is_mine=is_mine) for is_mine in (True, True, False)),
+        *(Message("2", at, is_mine=False, kind="image", file=File(Path("a/b.jpg"), None, each)) for each in large),
+        Message("3", at, is_mine=False, kind="image"),
+        *[Update("1", "deleted", at)] * 2,
+        *[LeftOut("calls")] * 2,
+        *(Unreadable(f"line {number}", "x") for number in range(52)),
+    ):
+        row.add(entry)
+    assert (row.messages, row.outbound, row.updates, row.unreadable, len(row.shown)) == (7, 2, 2, 52, 50)
+    assert (row.kinds, row.left_out) == ({"text": 3, "image": 4}, {"calls": 2})
+    assert (row.files, row.bytes, row.without_file, row.too_large) == (2, 11, 1, ["b.jpg"])
+
+
+def test_row_for_programs_has_all_fields() -> None:
+    early, at = datetime(2024, 2, 14, tzinfo=UTC), datetime(2024, 2, 15, tzinfo=UTC)
+    row = Row("f.txt", "Title", "c1", "Ada", NUMBER, 9, 8, updates=7, unreadable=6, first=early, last=at)
+    row.files, row.bytes, row.without_file, row.too_large = 5, 4, 3, ["v.mp4"]
+    row.kinds.update({"text": 2, "image": 1})
+    row.left_out.update({"calls": 1})
+    row.add(Unreadable("line 1", "x" * 201))
+    survey = Survey([row], refusals=[Refusal("g.txt", "No")])
+    survey.left_out.update({"chats": 2})
+    found = render(survey, None, is_ok=False)
+    assert found["conversations"] == [{
+        "file": "f.txt", "format": "Title", "external_conversation_id": "c1", "participant_name": "Ada",
+        "participant_identifier": NUMBER, "messages": 9, "outbound": 8, "updates": 7, "kinds": {"text": 2, "image": 1},
+        "left_out": {"calls": 1}, "files": 5, "file_bytes": 4, "without_file": 3, "too_large": ["v.mp4"],
+        "unreadable": 7, "unreadable_entries": [{"where": "line 1", "text": "x" * 200}],
+        "first": early.isoformat(), "last": at.isoformat(),
+    }]  # fmt: skip
+    assert list(found["conversations"][0]["kinds"]) == ["image", "text"]
+    assert {name: found[name] for name in ("ok", "left_out", "refused", "sent")} == {
+        "ok": False, "left_out": {"chats": 2}, "refused": [{"where": "g.txt", "reason": "No"}], "sent": None,
+    }  # fmt: skip
+
+
 def test_outcome_says_what_the_server_stored() -> None:
     plain = printed(Outcome(messages=3, added=3))
     assert plain == "Added 3 of 3 messages.\n"
@@ -77,7 +146,9 @@ def test_outcome_says_what_the_server_stored() -> None:
     )
     assert "Uploaded 0 files (0 bytes). 8 were there already." in printed(Outcome(files_known=8))
     assert "were stored already" not in printed(Outcome(messages=3, added=2, errors=["No"]))
-    assert "Refused by the server: No" in printed(Outcome(messages=3, added=2, errors=["No"]))
+    refused = printed(Outcome(messages=3, added=2, changed=1, errors=["No\x1b"]))
+    assert "1 are stored with other content" in refused
+    assert "Refused by the server: No\ufffd\n" in refused
     assert render(Survey(), whole, is_ok=True)["sent"] == {
         "requests": 2, "messages": 3, "added": 2, "skipped": 4, "changed": 5, "files": 6, "file_bytes": 7000,
         "files_known": 8, "errors": [],
@@ -92,7 +163,9 @@ def test_file_that_cannot_be_read_is_refused_alone(tmp_path: Path) -> None:
         "The file cannot be read", f"{tmp_path}/odd.txt is in no format that the importer knows (telegram, jsonl, "
         "signal-export, signal-cli, signal-desktop, wechatmsg, chatlab, weflow, chatlog, whatsapp). It begins with",
     ]  # fmt: skip
-    assert ([row.messages for row in survey.rows], survey.platforms) == ([2], {"whatsapp"})
+    assert [(row.name, row.participant, row.messages) for row in survey.rows] == [("Alice", NUMBER, 2)]
+    assert survey.platforms == {"whatsapp"}
+    assert [found.name for found in conversations(files, shop(), None, survey)] == ["Alice"]
 
 
 class Twice:

@@ -1,5 +1,7 @@
 """How conversations are cut into requests, and how long a server is asked again."""
 
+import zipfile
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -46,13 +48,24 @@ def test_request_holds_a_bounded_number_of_entries(monkeypatch: pytest.MonkeyPat
     ]
     [alone] = batches([conversation("a", update)])
     assert (alone.messages, alone.updates) == (0, 1)
+    monkeypatch.setattr(send, "MOST_MESSAGES", 4)
+    parts = list(batches([conversation("a", message(1), update, update, message(2), message(3))]))
+    shown = [batch.conversations[0] for batch in parts]
+    assert [(len(each["messages"]), len(each.get("updates", []))) for each in shown] == [(2, 2), (1, 0)]
 
 
 def test_request_holds_a_bounded_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     size = 200 + sum(len(str(value)) for value in render_message(message(1)).values()) * 2
     monkeypatch.setattr(send, "MOST_BYTES", 3 * size)
     assert sizes(batches([conversation("a", *map(message, range(4)))])) == [[3], [1]]
-    assert sizes(batches([conversation("a", message(1, text="x" * size), message(2))])) == [[1], [1]]
+    for large in ("x" * size, "x" * 3 * size):
+        assert sizes(batches([conversation("a", message(1, text=large), message(2))])) == [[1], [1]]
+    edits = [Update(str(number), "edited", AT, {"content": "x" * size}) for number in range(2)]
+    assert [batch.updates for batch in batches([conversation("a", *edits)])] == [1, 1]
+
+
+def test_request_has_at_most_four_million_bytes() -> None:
+    assert sizes(batches([conversation("a", *(message(n, text="x" * 900_000) for n in range(3)))])) == [[2], [1]]
 
 
 def test_request_names_a_conversation_once() -> None:
@@ -68,8 +81,15 @@ def test_request_holds_files_for_one_answer(monkeypatch: pytest.MonkeyPatch) -> 
     lost = [message(number, "image") for number in range(4)]
     assert sizes(batches([conversation("a", *lost)])) == [[4]]
     assert sizes(batches([conversation("a", *lost[:2], message(5), photos[3])])) == [[3], [1]]
+    assert sizes(batches([conversation("a", *photos[:2], lost[2])])) == [[2], [1]]
     large = message(1, "image", file=File(Path("a"), None, 52_428_801)), message(2, "text", file=FILE)
     assert [batch.files for batch in batches([conversation("a", *large)])] == [{}]
+
+
+def test_only_media_have_a_file() -> None:
+    kinds = ["image", "audio", "video", "animation", "file", "sticker", "text", "location", "contact", "poll"]
+    [found] = batches([conversation("a", *(message(place, kind, file=FILE) for place, kind in enumerate(kinds)))])
+    assert [kinds[int(key[1])] for key in found.files] == kinds[:6]
 
 
 def test_files_of_a_group_are_known_by_their_sender() -> None:
@@ -92,6 +112,7 @@ def test_wire_has_the_fields_of_the_contract() -> None:
         "author": "Ada", "sender": "u1", "reply_to": "0", "id": "1", "direction": "inbound", "type": "video",
         "content": "", "sent_at": "2024-02-15T09:00:00.000Z",
     }  # fmt: skip
+    assert render_message(message(1, wire={"id": "2"})) == {"id": "2"}
     later = AT.replace(microsecond=987_654).astimezone(timezone(timedelta(hours=5)))
     given = (Reaction("Bo", later, "👍"), Reaction("Bo", AT, "🚲"), Reaction("Cy", AT, "👍"))
     assert render_updates(message(1, sender="u1", reactions=given)) == [
@@ -112,6 +133,15 @@ def sender(endpoint: Endpoint) -> Iterator[Sender]:
 def batch_of(*entries: object) -> Batch:
     [found] = batches([conversation("a", *entries)])
     return found
+
+
+def test_sender_waits_a_minute_and_closes_what_it_opens() -> None:
+    with Sender("http://x", "key", "whatsapp", "wa_1", Journal("u", "c"), print) as sender:
+        assert sender._client.timeout == httpx.Timeout(60, connect=15)
+    assert (sender._client.is_closed, sender._uploader._client.is_closed) == (True, True)
+    for url in ("ftp://x", "httpx", "x"):
+        with pytest.raises(ImportRefusedError, match="--url has to start with"):
+            Sender(url, "key", "whatsapp", "wa_1", Journal("u", "c"), print)
 
 
 def test_key_is_sent_without_the_spaces_around_it(endpoint: Endpoint, sender: Sender) -> None:
@@ -183,6 +213,7 @@ def test_file_that_gets_no_place_is_an_error(endpoint: Endpoint, sender: Sender)
     offers = [
         (result(uploads=[{"message_id": "1", "path": "p", "url": None}]), "The server gave no URL for a file."),
         ({"status": "updated", "conversation_id": "c"}, "The server takes no files. Update it"),
+        ({"status": "error: no", "conversation_id": None}, "+1 555 201 0001: error: no"),
         (result(uploads_refused=1), "The workspace has no room for more files."),
     ]
     for given, reason in offers:
@@ -193,6 +224,30 @@ def test_file_that_gets_no_place_is_an_error(endpoint: Endpoint, sender: Sender)
     endpoint.answers = [(200, {}, {"results": [result(conflicting_message_ids=["1", "2"], messages_added=0)]})]
     sender.send(photo)
     assert (sender.outcome.files_known, sender.outcome.changed, sender.outcome.added) == (1, 2, 2)
+
+
+def test_error_of_a_conversation_stays_beside_others(endpoint: Endpoint, sender: Sender) -> None:
+    [both] = batches([conversation(name, message(1, "image", file=FILE)) for name in ("a", "b")])
+    refused, old = {"status": "error: no", "conversation_id": None}, {"status": "updated", "conversation_id": "c"}
+    for given in ([refused, old], [result(), result()]):
+        endpoint.answers = [(200, {}, {"results": given})]
+        sender.send(both)
+    assert [error.split(".")[0] for error in sender.outcome.errors] == [
+        "+1 555 201 0001: error: no", "The server takes no files",
+    ]  # fmt: skip
+
+
+def test_files_that_storage_loses_are_errors_each(endpoint: Endpoint, sender: Sender, tmp_path: Path) -> None:
+    photos = [message(number, "image", file=File(tmp_path / f"{number}.jpg", None, 5)) for number in (1, 2)]
+    for photo in photos:
+        photo.file.path.write_bytes(b"photo")
+    offers = [{"message_id": name, "path": "p", "url": f"{endpoint.url}/{name}"} for name in ("1", "2")]
+    endpoint.answers = [(200, {}, {"results": given}) for given in ([result(), result(uploads=offers)],) * 2]
+    endpoint.answers[1][2]["results"] = [result(uploads=offers)]
+    [both] = batches([conversation("a", message(1)), conversation("b", *photos)])
+    sender.send(both)
+    assert sender.outcome.errors == [f"Storage did not keep {name}.jpg. Run the command again." for name in "12"]
+    assert [len(body["conversations"]) for body in endpoint.bodies] == [2, 1]
 
 
 def test_file_that_storage_loses_is_an_error(endpoint: Endpoint, sender: Sender, tmp_path: Path) -> None:
@@ -211,25 +266,26 @@ def test_only_own_files_matter(endpoint: Endpoint, sender: Sender, tmp_path: Pat
     endpoint.answers = [(200, {}, {"results": [result(uploads=[each, *others])]}) for each in (own, others[0])]
     update = Update("1", "deleted", AT)
     sender.send(batch_of(message(1, "image", file=File(tmp_path / "a.jpg", None, 5)), message(2, "image"), update))
-    assert (sender.outcome.errors, len(endpoint.puts)) == ([], 1)
+    assert (sender.outcome.errors, len(endpoint.puts), sender.outcome.files_known) == ([], 1, 0)
     assert [len(body["conversations"][0]["updates"]) for body in endpoint.bodies] == [1, 0]
     assert len(Journal("u", "c")._done) == 1
 
 
 def test_message_with_another_file_is_sent_again(endpoint: Endpoint, sender: Sender) -> None:
-    for size, sent in ((5, 1), (5, 1), (6, 2)):
+    for name, size, sent in (("a.jpg", 5, 1), ("a.jpg", 5, 1), ("a.jpg", 6, 2), ("b.jpg", 6, 3)):
         endpoint.answers = [(200, {}, {"results": [result(conflicting_message_ids=["1"])]})]
-        sender.send(batch_of(message(1, "image", file=File(Path("a.jpg"), None, size))))
+        sender.send(batch_of(message(1, "image", file=File(Path(name), None, size))))
         sender._journal = Journal("u", "c")
         assert len(endpoint.requests) == sent
-    assert sender.outcome.changed == 2
+    assert (sender.outcome.changed, sender.outcome.files_known) == (3, 4)
 
 
 def test_file_that_cannot_be_read_is_named_once(
     endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[int] = []
-    for failure, reason in ((EOFError(), "EOFError"), (OSError("gone"), "gone"), (RuntimeError("locked"), "locked")):
+    failures = [EOFError(""), OSError("gone"), RuntimeError("locked"), zipfile.BadZipFile("bad"), zlib.error("cut")]
+    for failure, reason in zip(failures, ("EOFError", "gone", "locked", "bad", "cut"), strict=True):
 
         def fail(*_: object, failure: Exception = failure) -> None:
             raise failure
@@ -239,7 +295,15 @@ def test_file_that_cannot_be_read_is_named_once(
         endpoint.answers = [(200, {}, {"results": [result(uploads=[offer])]})]
         sender.send(batch_of(message(1, "image", file=FILE)), told.append)
         assert sender.outcome.errors.pop() == f"a.jpg cannot be read: {reason}."
-    assert told == [5, 5, 5]
+    assert (told, sender.outcome.files, sender.outcome.file_bytes) == ([5] * 5, 0, 0)
+
+
+def test_journal_is_in_the_home_without_another_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", "")
+    Journal("u", "c").add("one")
+    assert [file.parent for file in tmp_path.rglob("*.done")] == [tmp_path / ".local/state/threadline/import"]
 
 
 def test_journal_knows_one_connection(endpoint: Endpoint) -> None:

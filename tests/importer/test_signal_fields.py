@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from threadline_import.model import Options
 from threadline_import.signal import SignalDesktop, SignalExport
 from threadline_import.signal_cli import SignalCli
+from threadline_import.sources import Source
 from threadline_import.wire import render_update
 
 from tests.importer.reading import NUMBER, UTC, fields, lines, read, refused
@@ -40,6 +42,9 @@ EXPORTED = [
     (said("Ada", "", attachments=[{"contentType": "audio/aac"}]), {"kind": "audio"}),
     (said("Ada", "", attachments=[{"content_type": "video/mp4", "contentType": "x"}]), {"kind": "video"}),
     (said("Ada", "", attachments=[{"path": "no name"}]), {"kind": "file"}),
+    (said("Ada", "half \ud83d"), {"text": "half \ud83d"}),
+    (said("Ada", "yes", quote="> > a", reactions=None), {"text": "yes", "quote": "> a"}),
+    (said("Ada", "hi", deleted=True, attachments=[{"name": "a.png"}]), "- deleted messages"),
     ({"sender": "Ada"}, "? line 1"),
     (said("Ada", "soon", date="soon"), "? line 1"),
     ("broken", "? line 1"),
@@ -66,6 +71,9 @@ def test_second_file_of_a_message_is_a_message_of_its_own(tmp_path: Path) -> Non
 def test_group_of_signal_export_is_read_with_its_authors(tmp_path: Path) -> None:
     file = write_export(tmp_path, said("Ada", "a"), said("Bo", "b"), said("Maya", "c"), said("No-Sender", "d"))
     assert refused(SignalExport(), file, SIGNAL) == "Say which of these names is yours with --me: Ada, Bo, Maya."
+    two = write_export(tmp_path, said("Ada", "a"), said("Bo", "b"))
+    assert refused(SignalExport(), two, SIGNAL) == "Say which of these names is yours with --me: Ada, Bo."
+    write_export(tmp_path, said("Ada", "a"), said("Bo", "b"), said("Maya", "c"), said("No-Sender", "d"))
     _, [team] = read(file, Options(me="Maya", zone=UTC), SignalExport())
     assert (team.id, team.participant, team.name, team.is_group) == ("signal-export:group:Ada", "Ada", "Ada", True)
     assert [(entry.author, entry.is_mine) for entry in team.entries[:3]] == [
@@ -74,6 +82,25 @@ def test_group_of_signal_export_is_read_with_its_authors(tmp_path: Path) -> None
     named = Options(me="Ada", group="Team", conversation="t1", zone=UTC)
     [small] = read(write_export(tmp_path, said("Ada", "a"), said("Bo", "b")), named, SignalExport())[1]
     assert (small.id, small.participant, small.name, small.is_group) == ("t1", "Team", "Team", True)
+
+
+def test_wall_clock_of_signal_export_is_in_the_zone(tmp_path: Path) -> None:
+    options = Options(participants={None: NUMBER}, zone=ZoneInfo("Asia/Kolkata"))
+    [found] = read(write_export(tmp_path, said("Ada", "a")), options, SignalExport())[1]
+    assert fields(found.entries[0])["at"] == "03:30:00.000"
+
+
+def test_form_of_signal_is_known_by_its_fields(tmp_path: Path) -> None:
+    def knows(reader: object, row: dict, without: str = "", start: str = "") -> bool:
+        kept = json.dumps({name: value for name, value in row.items() if name != without})
+        return reader.recognizes(Source(write_export(tmp_path, start + kept)))
+
+    for reader, row in ((SignalExport(), said("Ada", "a")), (SignalDesktop(), desktop())):
+        needed = {name for name in row if not knows(reader, row, name)}
+        assert needed == (
+            {"date", "sender", "body", "attachments"} if "date" in row else {"conversationId", "sent_at", "body"}
+        )
+        assert knows(reader, row, start="\n ")
 
 
 def test_number_of_the_name_comes_before_the_other(tmp_path: Path) -> None:
@@ -98,6 +125,8 @@ ROWS = [
     (desktop(quote={"text": "when?"}), {"text": "hi", "quote": "when?"}),
     (desktop(source=NUMBER, sourceServiceId="s", sourceUuid="u"), {"text": "hi", "author": NUMBER}),
     (desktop(sourceServiceId="s", sourceUuid="u"), {"text": "hi", "author": "s"}),
+    (desktop(source=NUMBER), {"text": "hi"}),
+    (desktop(body="", sticker={"packId": "p"}, hasAttachments=1), {"kind": "sticker"}),
     (desktop(sourceUuid="u"), {"text": "hi", "author": "u"}),
     (desktop(attachments=[{"contentType": "image/png", "fileName": "a.png"}], body="look"),
      {"kind": "image", "text": "look", "file_name": "a.png"}),
@@ -111,7 +140,7 @@ def test_row_of_signal_desktop_is_read(tmp_path: Path, row: dict, right: dict | 
     file = tmp_path / "messages.json"
     is_group = isinstance(right, dict) and "author" in right
     about = {"id": "c1", "type": "group" if is_group else "private", "e164": NUMBER}
-    file.write_text(json.dumps({"conversations": [about], "messages": [row, desktop(conversationId="c2")]}))
+    file.write_text(json.dumps({"conversations": ["odd", about], "messages": [row, desktop(conversationId="c2")]}))
     _, [conversation, _other] = read(file, Options(), SignalDesktop())
     [found] = map(fields, conversation.entries)
     base = {"id": "m1", "at": "09:00:00.000", "kind": "text"}
@@ -133,14 +162,16 @@ def test_signal_desktop_names_the_other_side(tmp_path: Path, about: dict, partic
     file.write_text(json.dumps({"conversations": [{"id": "c1", **about}], "messages": [desktop()]}))
     _, [found] = read(file, Options(), SignalDesktop())
     assert (found.id, found.participant, found.name) == ("signal-desktop:c1", participant, name)
+    assert not found.is_group
     given = Options(participants={"c1": "+1 555 201 0009"})
     assert read(file, given, SignalDesktop())[1][0].participant == about.get("e164", "+1 555 201 0009")
 
 
 def test_array_of_signal_desktop_is_read(tmp_path: Path) -> None:
     file = tmp_path / "messages.json"
-    file.write_text(json.dumps([desktop(), "no row", desktop(id="m2")]))
-    _, [found] = read(file, Options())
+    file.write_text(json.dumps([desktop(), "no row", desktop(id="m2"), desktop(conversationId=5)]))
+    _, [found, numbered] = read(file, Options())
+    assert (numbered.id, len(numbered.entries)) == ("signal-desktop:5", 1)
     assert [entry.id for entry in found.entries] == ["m1", "m2"]
     assert [entry.at.microsecond for entry in found.entries] == [0, 1000]
 
@@ -157,6 +188,8 @@ LINES = [
     (envelope({"message": "hi", "quote": {"id": 5, "authorUuid": "77"}}), {"text": "hi", "reply_to": "77-5"}),
     (envelope({"message": "hi", **GROUP}), {"text": "hi", "author": "Ada"}),
     (envelope({"message": "hi", **GROUP}, sourceName=""), {"text": "hi", "author": NUMBER}),
+    (envelope({"message": "hi", "quote": None}), {"text": "hi"}),
+    (envelope({"sticker": {"packId": "p"}, "message": "look"}), {"kind": "sticker", "text": "look"}),
     (envelope({"message": None}), "- empty messages"),
     (envelope({"sticker": {"packId": "p"}}), {"kind": "sticker"}),
     (envelope({"pollCreate": {"question": "When?"}}), {"kind": "poll", "text": "Poll: When? ()"}),
@@ -194,10 +227,13 @@ def test_update_of_signal_cli_is_read(tmp_path: Path, data: dict, right: dict) -
 
 
 def test_edit_of_signal_cli_has_its_new_text(tmp_path: Path) -> None:
-    edit = {"targetSentTimestamp": 5, "dataMessage": {"timestamp": AT, "message": "hi!"}}
-    _, [conversation] = read(write_export(tmp_path, envelope(None, editMessage=edit)), Options(), SignalCli())
-    [update] = conversation.entries
-    assert (update.message_id, update.fields) == (f"{NUMBER}-5", {"content": "hi!"})
+    texts = ("hi!", None)
+    edits = [{"targetSentTimestamp": 5, "dataMessage": {"timestamp": AT, "message": text}} for text in texts]
+    file = write_export(tmp_path, *(envelope(None, editMessage=edit) for edit in edits))
+    _, [conversation] = read(file, Options(), SignalCli())
+    assert [(one.message_id, one.fields) for one in conversation.entries] == [
+        (f"{NUMBER}-5", {"content": "hi!"}), (f"{NUMBER}-5", {"content": ""}),
+    ]  # fmt: skip
 
 
 def test_peers_of_signal_cli_stay_apart(tmp_path: Path) -> None:
@@ -213,6 +249,9 @@ def test_peers_of_signal_cli_stay_apart(tmp_path: Path) -> None:
         envelope(None, typingMessage={"action": "STARTED"}),
         envelope({"message": "?"}, sourceNumber=None, sourceUuid=None, source="legacy"),
         "broken",
+        {"envelope": "odd", "params": 5, "result": []},
+        envelope({"message": "?"}, sourceNumber=None, sourceUuid=None),
+        envelope({"message": "hi"}, sourceNumber="+1 555 201 0007", sourceName=None, syncMessage=None),
     )
     others, found = read(file, Options(), SignalCli())
     assert [(one.id, one.participant, one.name, one.is_group) for one in found] == [
@@ -220,7 +259,9 @@ def test_peers_of_signal_cli_stay_apart(tmp_path: Path) -> None:
         ("signal:5f1c", "5f1c", "", False),
         ("signal:group:Zm9v", "signal:group:Zm9v", "", True),
         ("signal:legacy", "legacy", "Ada", False),
+        ("signal:+1 555 201 0007", "+1 555 201 0007", "", False),
     ]
     assert [line[22:] for line in lines(found[0])] == ["", "text: to a uuid", "text: hi", "text: later"]
-    assert lines(found[0])[0] == "? line 9"
-    assert len(others) == 2
+    assert [one for each in found for one in lines(each) if one[0] == "?"] == ["? line 9"]
+    assert [entry.at.microsecond for entry in found[0].entries[1:]] == [0, 1000, 2000]
+    assert len(others) == 4

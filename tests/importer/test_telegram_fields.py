@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from threadline_import.model import Options
+from threadline_import.sources import Source
 from threadline_import.telegram import Telegram
 
 from tests.importer.reading import fields, read, refused
@@ -39,6 +40,8 @@ MESSAGES = [
     (message(from_id=None, **{"from": "Maya"}), {"mine": True}),
     (message([{"type": "bold", "text": "a"}, "b"]), {"text": "ab"}),
     (message("", photo="photos/1.jpg"), {"text": "", "kind": "image", "file": "1.jpg"}),
+    (message("look", photo="photos/1.jpg"), {"text": "look", "kind": "image", "file": "1.jpg"}),
+    (message("", file="files/plan (File 1).pdf"), {"text": "", "kind": "file", "file_name": "plan (File 1).pdf"}),
     (message("", file="files/a.mp3", media_type="audio_file"), {"text": "", "kind": "audio", "file_name": "a.mp3"}),
     (message("", file="files/a.mp4", media_type="video_file"), {"text": "", "kind": "video", "file_name": "a.mp4"}),
     (message("", file="files/a", mime_type="audio/ogg"), {"text": "", "kind": "audio", "file_name": "a"}),
@@ -49,12 +52,18 @@ MESSAGES = [
     (message("", location_information={"latitude": 1, "longitude": 2}, place_name="Bar", address="Herrengasse"),
      {"kind": "location", "text": "Bar, Herrengasse, 1,2"}),
     (message("here", place_name="Bar"), {"kind": "location", "text": "here"}),
-    (message("", invoice_information={"title": "Bike"}), {"text": "Invoice: Bike"}),
+    (message("", poll={"question": ["Wh", {"text": "en?"}], "answers": [{"text": ["te", "n"]}, {"text": "one"}]}),
+     {"kind": "poll", "text": "Poll: When? (ten / one)"}),
+    (message("", invoice_information={"title": ["Bi", "ke"]}), {"text": "Invoice: Bike"}),
+    (message("", invoice_information={"currency": "CHF"}), {"text": "Invoice: "}),
     (message("pay", invoice_information={"title": "Bike"}), {"text": "pay"}),
     (message("", game_title="Chess"), {"text": "Game: Chess"}),
     (message("play", game_title="Chess"), {"text": "play"}),
     (message(edited="2024-02-15T10:00:00"), {"edited": True}),
     (message(edited="1970-01-01T00:00:00"), {}),
+    (message(edited_unixtime=str(AT)), {"edited_at": "2024-02-15T09:00:00.000Z"}),
+    (message([{"type": "link", "text": "a", "href": ""}]), {"text": "a"}),
+    (message(reactions=[{"emoji": "👍", "recent": None}]), {}),
     (message(reply_to_message_id=3), {"reply_to": "3"}),
     (message(via_bot="@gif"), {"via_bot": "@gif"}),
     (message(forwarded_from=None), {"forwarded": True}),
@@ -152,9 +161,12 @@ def test_owner_is_found_in_a_chat_of_two(tmp_path: Path) -> None:
     )
     others, _ = read(account(tmp_path, nameless), Options(), Telegram())
     assert others[0].reason.endswith("one of: deleted account (unknown), deleted account (user33).")
-    file = account(tmp_path, group, two, broken)
+    file = account(tmp_path, group, two, broken, personal_information={"user_id": 0})
     _, found = read(file, Options(), Telegram())
     assert [[entry.is_mine for entry in one.entries] for one in found] == [[True, False], [False, True]]
+    alone = chat(11, message(from_id=None, **{"from": None}), message())
+    others, _ = read(account(tmp_path, group, alone, contacts=[]), Options(), Telegram())
+    assert others[0].reason.startswith("A group exported alone does not say who you are.")
     crowd = chat(11, message(), message(from_id="user22"), message(from_id="user33"))
     others, _ = read(account(tmp_path, group, crowd), Options(), Telegram())
     assert others[1].where.endswith("result.json, Chat 11")
@@ -178,6 +190,8 @@ def test_chat_is_chosen_by_its_name_or_number(tmp_path: Path) -> None:
         assert (found.name, found.entries[0].text) == ("Chat 12", "b")
     assert "no chat with the name or id 13" in refused(Telegram(), file, Options(chat="13"))
     assert "has no chat." in refused(Telegram(), account(tmp_path), Options())
+    (tmp_path / "result.json").write_text('{"name": "Ann", "type": "personal_chat", "id": 11, "messages": {}}')
+    assert "has no chat." in refused(Telegram(), tmp_path / "result.json", Options())
 
 
 def test_contacts_without_a_number_are_left(tmp_path: Path) -> None:
@@ -192,8 +206,6 @@ def test_contacts_without_a_number_are_left(tmp_path: Path) -> None:
 
 
 def test_conversation_that_is_not_read_does_not_shift_the_next(tmp_path: Path) -> None:
-    from threadline_import.sources import Source
-
     bare = {"name": "Chat 10", "type": "personal_chat", "id": 10}  # without a list of messages
     file = account(tmp_path, bare, chat(11, message("a"), message("b")), chat(12, message("c", from_id="user12")))
     found = Telegram().read(Source(file), Options())
@@ -205,3 +217,43 @@ def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path, message())
     file.write_bytes(file.read_bytes().replace(b"Ann", b"\xff"))
     assert "is not UTF-8 text" in refused(Telegram(), file, Options())
+
+
+HEADS = [
+    ('{"personal_information": {}', True),
+    ('{"frequent_contacts": {}', True),
+    ('\n {"left_chats": {}', True),
+    ('{"name": "Ann", "type": "personal_chat"', True),
+    ('{"type":"private_supergroup"', True),
+    ('{"type": "public_channel"', True),
+    ('{"type": "saved_messages"', True),
+    ('{"type": "saved"', False),
+    ('[{"type": "personal_chat"', False),
+    ('{"chatlab": {}, "type": "private_group"', False),
+]
+
+
+@pytest.mark.parametrize(("head", "right"), HEADS, ids=range(len(HEADS)))
+def test_export_of_telegram_is_known_by_its_head(tmp_path: Path, head: str, right: bool) -> None:
+    (tmp_path / "result.json").write_text(head)
+    assert Telegram().recognizes(Source(tmp_path / "result.json")) is right
+
+
+def test_messages_of_one_second_keep_their_order(tmp_path: Path) -> None:
+    _, [found] = read(write(tmp_path, message("a"), message("b", id=8)), Options(), Telegram())
+    assert [entry.at.microsecond for entry in found.entries] == [0, 1000]
+
+
+def test_large_group_names_twenty_of_its_people(tmp_path: Path) -> None:
+    said = [message(from_id=f"user{number}") for number in range(30, 51)]
+    gone = message(from_id="user30", **{"from": None})
+    reason = refused(Telegram(), write(tmp_path, *said, gone, type="private_group"), Options())
+    assert (reason[-13:], "one of: Ann (user30), " in reason) == ("Ann (user49).", True)
+
+
+def test_writer_without_an_id_is_left_out_beside_others(tmp_path: Path) -> None:
+    unknown = message(from_id=None, **{"from": None})
+    _, [found] = read(write(tmp_path, unknown, message(), message(from_id="user22")), Options(), Telegram())
+    assert [entry.is_mine for entry in found.entries] == [False, False, True]
+    reason = refused(Telegram(), write(tmp_path, message(), unknown, type="private_group"), Options())
+    assert reason.endswith("one of: Ann (user11).")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from threadline_import.chatlab import ChatLab
 from threadline_import.model import Options
+from threadline_import.sources import Source
 from threadline_import.wechat import ChatLog, WeChatMsg, WeFlow
 
 from tests.importer.reading import fields, lines, read, refused
@@ -118,6 +119,8 @@ WEFLOW_ROWS = [
     (weflow("动画表情", "[笑]"), {"kind": "sticker"}),
     (weflow("位置消息", "a/b.txt"), {"kind": "location", "text": "a/b.txt"}),
     (weflow("文件消息", "here is the plan"), {"kind": "file", "text": "here is the plan"}),
+    (weflow("文件消息", "list.pdf"), {"kind": "file", "file": "list.pdf", "file_name": "list.pdf"}),
+    (weflow("文件消息", "see files/a.pdf for more"), {"kind": "file", "text": "see files/a.pdf for more"}),
     (weflow("文件消息", "files/plan.pdf"), {"kind": "file", "file": "plan.pdf", "file_name": "plan.pdf"}),
     (weflow("文件消息", "the plan", mediaPath="files/plan.pdf"), {"kind": "file", "file": "plan.pdf",
                                                                 "file_name": "plan.pdf"}),
@@ -138,6 +141,7 @@ WEFLOW_ROWS = [
 def test_row_of_weflow_is_read(tmp_path: Path, row: dict, right: dict | str) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "plan.pdf").write_bytes(b"plan")
+    (tmp_path / "list.pdf").write_bytes(b"list")
     file = write_json(tmp_path, {"session": {"wxid": "wxid_ming"}, "messages": [row, "no row"]})
     _, [conversation] = read(file, Options(), WeFlow())
     check(fields(conversation.entries[0]), right, id="77")
@@ -186,6 +190,8 @@ LOG_ROWS = [
     (logged(49), "- empty messages"),
     (logged(10002), "- deleted messages"),
     (logged("x"), "? row 1"),
+    (logged(contents=["x"]), "? row 1"),
+    (logged(content="hi", time=None), "? row 1"),
 ]
 
 
@@ -195,6 +201,12 @@ def test_row_of_chatlog_is_read(tmp_path: Path, row: dict, right: dict | str) ->
         _, [conversation] = read(write_json(tmp_path, export), Options(), ChatLog())
         check(fields(conversation.entries[0]), right, id="9")
         assert conversation.is_group is row["isChatRoom"]
+
+
+def test_times_of_chatlog_can_be_compared(tmp_path: Path) -> None:
+    rows = [logged(content="a"), logged(content="b", time="2024-02-16T09:00:00")]
+    first, second = read(write_json(tmp_path, rows), Options(), ChatLog())[1][0].entries
+    assert first.at < second.at
 
 
 def test_talkers_of_chatlog_stay_apart(tmp_path: Path) -> None:
@@ -250,6 +262,19 @@ def test_row_of_chatlab_is_read(tmp_path: Path, row: dict, right: dict | str) ->
     assert (conversation.id, conversation.participant) == ("wechat:wxid_ming", "wxid_ming")
 
 
+def test_chat_of_chatlab_may_say_little(tmp_path: Path) -> None:
+    about = {"platform": "wechat", "ownerId": "wxid_me", "groupId": "g"}
+    rows = [chatlab(0, "hi"), chatlab(0, "ho", sender="wxid_me")]
+    for people in ([], None, ["odd"]):
+        export = {"chatlab": {}, "meta": about, "members": people, "messages": rows}
+        _, [found] = read(write_json(tmp_path, export), Options(me="wxid_ming"), ChatLab())
+        assert (found.id, found.name, found.is_group) == ("wechat:None", "", False)
+        assert [entry.is_mine for entry in found.entries] == [True, False]
+    for text in ('{"chatlab": {}, "meta": 5, "messages": []}', '{"_type": "header", "chatlab": {}}\n'):
+        (tmp_path / "export.json").write_text(text)
+        assert "is a chat of None" in refused(ChatLab(), tmp_path / "export.json", Options())
+
+
 def test_group_of_chatlab_has_its_authors(tmp_path: Path) -> None:
     rows = [
         chatlab(0, "a", groupNickname="M", accountName="Ming"),
@@ -274,3 +299,35 @@ def test_lines_of_chatlab_ask_who_you_are(tmp_path: Path) -> None:
     file.write_text("\n".join(map(json.dumps, rows)))
     assert refused(ChatLab(), file, Options()) == "The file does not say who you are. Say it with --me, one of: a, b."
     assert read(file, Options(me="b"), ChatLab())[1][0].id == "wechat:a"
+
+
+FORMS = [
+    (WeFlow(), {"session": {"wxid": "w"}, "messages": []}),
+    (ChatLog(), {"talker": "w", "isSelf": 1, "isChatRoom": 0}),
+    (ChatLab(), {"chatlab": {}, "meta": {}}),
+]
+
+
+@pytest.mark.parametrize(("reader", "form"), FORMS, ids=range(3))
+def test_form_of_wechat_is_known_by_its_fields(tmp_path: Path, reader: object, form: dict) -> None:
+    def knows(text: str) -> bool:
+        (tmp_path / "export.json").write_text(text)
+        return reader.recognizes(Source(tmp_path / "export.json"))
+
+    whole = json.dumps(form)
+    assert (knows(f"\n {whole}"), knows(f"x{whole}")) == (True, False)
+    assert knows(f"[{whole}]") is isinstance(reader, ChatLog)
+    for name in ("session", "wxid", "messages", "talker", "isSelf", "isChatRoom", "chatlab", "meta"):
+        assert knows(whole.replace(f'"{name}"', '"other"')) is (f'"{name}"' not in whole)
+
+
+def test_csv_of_wechat_is_known_by_its_first_line(tmp_path: Path) -> None:
+    def knows(*names: str) -> bool:
+        (tmp_path / "a.csv").write_text(",".join(names))
+        return WeChatMsg().recognizes(Source(tmp_path / "a.csv"))
+
+    needed = ["IsSender", "CreateTime", "StrContent", "Type"]
+    assert knows(*needed)
+    assert not knows("\n", *needed)
+    for name in needed:
+        assert not knows(*(each for each in needed if each != name))

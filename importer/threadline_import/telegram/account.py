@@ -154,7 +154,7 @@ def _document(source: Source) -> Iterator[JSONStream]:
 def guess_owner(account: Account) -> str | None:
     """Find the owner of an export: in a chat of two, the other sender is the owner."""
     for chat in account.chats:
-        if not chat.is_group and str(chat.fields.get("type")) in PEERS:
+        if not chat.is_group:
             own = [sender for sender in chat.senders if sender not in (chat.peer, "unknown")]
             if len(own) == 1:
                 return own[0]

@@ -93,7 +93,7 @@ class Reading:
         if isinstance(body, LeftOut):
             yield body
             return
-        key = f"{at:%Y%m%dT%H%M%SZ}-{hashlib.sha256(body.identity.encode('utf-8', 'replace')).hexdigest()[:12]}"
+        key = f"{at:%Y%m%dT%H%M%SZ}-{hashlib.sha256(body.identity.encode()).hexdigest()[:12]}"
         yield Message(
             id=f"{key}-{self._equals.add(key) + 1}",
             at=self._spread.apart(at),
@@ -142,7 +142,7 @@ def choose_order(found: Scan, wanted: str | None, today: date) -> str:
         return wanted
     best = max(fits.values())
     possible = [order for order, count in fits.items() if count == best]
-    if best < total * 0.95 or best == 0:
+    if best < total * 0.95:
         raise ImportRefusedError(
             f"No order of day, month and year suits the dates of the file; the first is {example}. Choose one with "
             f"--date-order; the table then lists the lines with other dates."
@@ -151,7 +151,7 @@ def choose_order(found: Scan, wanted: str | None, today: date) -> str:
     if len(possible) > 1 and "ydm" in possible:
         possible.remove("ydm")
     # No language writes the month first and a full stop behind it; the name of a month stands behind the day.
-    if found.layouts[0][2] in (".", " ") and "dmy" in possible and "mdy" in possible:
+    if found.layouts[0][1] in (".", " ") and "dmy" in possible and "mdy" in possible:
         possible.remove("mdy")
     if "ymd" in possible and len(possible) > 1:
         possible = _by_variety(dates, possible)

@@ -62,7 +62,6 @@ class Header:
     second: int
     rest: int
     is_marked: bool
-    has_bracket: bool
 
 
 class UnknownTimeError(ValueError):
@@ -93,7 +92,7 @@ def flatten(text: str) -> str:
 def _flat(character: str) -> str:
     if ord(character) in _PLAIN:
         return _PLAIN[ord(character)]
-    if not character.isascii() and character.isdecimal():
+    if character.isdecimal():
         return str(unicodedata.decimal(character))
     return character
 
@@ -118,7 +117,6 @@ def find_header(line: str) -> Header | None:
         rest += 1
     layout = (
         found.re is not DATE_FIRST,
-        found["bracket"] is not None,
         found["s1"],
         found["second"] is not None,
         bool(words[0]),
@@ -133,7 +131,6 @@ def find_header(line: str) -> Header | None:
         int(found["second"] or 0),
         rest,
         MARK in found["mark"],
-        found["bracket"] is not None,
     )
 
 
@@ -170,7 +167,7 @@ def _understand(text: str) -> tuple[tuple[int, ...], str] | None:
         return (), ""
     parts = [part for part in re.split(r"[ ,]+", text) if part.strip(".-")]
     # "p. m." and "μ. μ." are one word, "г., в" are two.
-    for candidate in [(tuple(parts),), tuple((part,) for part in parts), (tuple(parts[:1]), tuple(parts[1:]))]:
+    for candidate in [(tuple(parts),), (tuple(parts[:1]), tuple(parts[1:])), tuple((part,) for part in parts)]:
         period: tuple[int, ...] = ()
         era = ""
         for group in candidate:

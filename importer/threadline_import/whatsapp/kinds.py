@@ -129,7 +129,7 @@ def _media(text: str, *, is_line_marked: bool, is_edited: bool) -> Body | None:
     noun = media_noun(plain(label))
     if noun is None and is_line_marked and label and len(label) < 60 and label != text:
         noun = any_noun(plain(label)) or "document"
-    if noun is None or (label == text and before):
+    if noun is None:
         return None
     caption = before.strip(f"{MARKS}{SPACES} \n")
     file_name = caption if noun == "document" and re.search(r"\.\w{1,8}$", caption) else None
@@ -176,7 +176,7 @@ def _is_place(content: str) -> bool:
         return False
     label = lines[-1][: found.start()].strip(f"{MARKS}{SPACES} ")
     # A place is a label and a link, or two lines and a link; a sentence with a link is a text.
-    return not label or (label.endswith((":", "：")) and (plain(label[:-1]) in phrases("location") or len(label) <= 24))
+    return not label or (label.endswith((":", "：")) and len(label) <= 24)
 
 
 def _is_poll(content: str) -> bool:

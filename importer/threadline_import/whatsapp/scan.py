@@ -133,7 +133,7 @@ def scan(source: Source, options: Options) -> Scan:
 
 def _is_alike(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
     # All but seconds and the word for the time of day.
-    return one != other and (one[:3], one[5:]) == (other[:3], other[5:])
+    return one != other and (one[:2], one[4:]) == (other[:2], other[4:])
 
 
 def _names(usual: _Layout, options: Options) -> frozenset[str]:

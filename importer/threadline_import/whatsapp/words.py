@@ -75,7 +75,7 @@ def _media_words() -> list[tuple[list[str], dict[str, str]]]:
 @cache
 def _any_stem() -> re.Pattern[str]:
     stems = {stem for known, _ in _media_words() for stem in known}
-    return re.compile("|".join(map(re.escape, sorted(stems, key=len, reverse=True))))
+    return re.compile("|".join(map(re.escape, sorted(stems))))
 
 
 def media_noun(label: str) -> str | None:
