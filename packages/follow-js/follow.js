@@ -124,8 +124,9 @@ class Follower {
 
   #lost(error) {
     this.#isJoined = false;
+    if (this.#readLog) this.#mustRead = true; // a former member learns it from the log
     this.#tell("offline", { error });
-    this.#work(); // a former member learns it from the log
+    this.#work();
   }
 
   #read() {

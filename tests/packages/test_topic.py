@@ -4,6 +4,7 @@ import asyncio
 import sys
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.schema import ROOT
@@ -11,8 +12,10 @@ from tests.support.schema import ROOT
 sys.path.append(str(ROOT / "packages" / "follow-py"))
 
 from realtime import RealtimeSubscribeStates as States
+from realtime.exceptions import NotConnectedError
 from threadline_follow import topic
 from threadline_follow.topic import Topic, fresh_token
+from websockets.exceptions import WebSocketException
 
 
 class Channel:
@@ -61,6 +64,8 @@ class Socket:
         return []
 
     async def close(self) -> None:
+        for _ in range(3):
+            await SLEEP(0)
         self.is_closed = True
 
 
@@ -97,7 +102,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         found.append(seconds)
 
     monkeypatch.setattr(topic, "AsyncRealtimeClient", Socket)
-    monkeypatch.setattr(topic.random, "uniform", lambda low, high: (low + high) / 2)
+    monkeypatch.setattr(topic.random, "uniform", lambda low, high: {(0.75, 1.25): 1}[low, high])
     monkeypatch.setattr(topic.asyncio, "sleep", sleep)
     return found
 
@@ -121,7 +126,8 @@ def test_topic_is_joined_again_after_longer_pauses(monkeypatch: pytest.MonkeyPat
             last.notice(States.CHANNEL_ERROR, error and OSError(error))
             last.notice(States.CLOSED, OSError("a second one"))
             await settle()
-        Socket.failures = [OSError("away")]
+        away = [OSError("away"), WebSocketException("cut"), NotConnectedError("join"), httpx.ConnectError("no line")]
+        Socket.failures = away[::-1]
         joined.renew()
         await settle()
         assert [each.is_closed for each in Socket.made] == [True] * (len(Socket.made) - 1) + [False]
@@ -129,12 +135,13 @@ def test_topic_is_joined_again_after_longer_pauses(monkeypatch: pytest.MonkeyPat
         staying.cancel()
         await asyncio.wait([staying])
         await joined.leave()
+        assert all(each.is_closed for each in Socket.made)
+        assert told.said == ["lost None"] * 7 + [
+            "lost Too many joins", "lost RateLimitReached", "lost None", *[f"lost {error}" for error in away],
+        ]  # fmt: skip
 
     asyncio.run(run())
-    assert pauses == [0.5, 1, 2, 3, 3, 0.5, 1, 20, 20, 3, 3]
-    assert told.said == ["lost None"] * 7 + [
-        "lost Too many joins", "lost RateLimitReached", "lost None", "lost away",
-    ]  # fmt: skip
+    assert pauses == [0.5, 1, 2, 3, 3, 0.5, 1, 20, 20, 3, *[3] * 4]
 
 
 def test_turn_is_taken_beside_the_topic(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
