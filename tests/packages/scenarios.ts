@@ -75,8 +75,8 @@ async function play(place, { topic, since, log, steps, failing, isConnected = tr
   let leaving = 0;
   const next = () => {
     const { data, error, thrown, takes = 0 } = answers.shift() ?? { data: { data: [], meta: { last_seq: 1e6 } } };
-    place.clock += takes * 1000;
-    return thrown ? Promise.reject(Error(thrown)) : Promise.resolve({ data, error });
+    const come = takes ? new Promise((resolve) => setTimeout(resolve, takes * 1000)) : Promise.resolve();
+    return come.then(() => thrown ? Promise.reject(Error(thrown)) : { data, error });
   };
   const only = (right) => (...given) => {
     if (JSON.stringify(given) !== JSON.stringify(right)) throw Error(`This is wrong: ${JSON.stringify(given)}`);
@@ -135,7 +135,7 @@ async function play(place, { topic, since, log, steps, failing, isConnected = tr
   const onState = async (state, { reason, error }) => {
     if (state === "reload") {
       reloads.push(following.seq);
-      for (let turn = 0; turn < 5; turn++) await Promise.resolve();
+      for (let turn = 0; turn < 20; turn++) await Promise.resolve();
     }
     said.push(reason ? [state, reason] : [state]);
     if (error) errors.push(error.message);
@@ -183,12 +183,12 @@ async function play(place, { topic, since, log, steps, failing, isConnected = tr
 // A follower that says nothing of its state.
 async function keepQuiet() {
   const events = [];
-  const answer = { data: [{ event: "e", payload: { seq: 1, prev_seq: 0 } }], meta: { last_seq: 1 } };
+  const answer = { data: [{ event: "e", payload: { seq: 5, prev_seq: 4 } }], meta: { is_incomplete: true } };
   const client = {
     rpc: () => ({ abortSignal: () => Promise.resolve({ data: answer }) }),
     realtime: { setAuth: () => new Promise(() => {}) },
   };
-  const following = follow(client, { topic: "user:u", since: 9, onEvent: (event) => events.push(event) });
+  const following = follow(client, { topic: "user:u", since: 2, onEvent: (event) => events.push(event) });
   await settle();
   await following.stop();
   return [events, following.seq];

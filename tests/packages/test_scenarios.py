@@ -99,7 +99,7 @@ SCENARIOS: dict[str, tuple[Any, ...]] = {
         [log(3, "list_user_events"), log(4, "list_user_events")], 5,
     ),
     "deleted": (
-        CHANNEL, 0, [page(event(1), event(2, "channel.deleted"), event(3), last=3)], [],
+        CHANNEL, 0, [page(event(1), event(2, "channel.deleted"), event(3), last=3, has_more=True)], [],
         [*said(1), ["channel.deleted", 2], ["ended", "deleted"]], [log(0)], 2,
     ),
     "member left": (
@@ -192,6 +192,32 @@ SCENARIOS: dict[str, tuple[Any, ...]] = {
         CHANNEL, 0, [page(), page(), page(event(1), last=1), page(event(2), last=2)],
         [JOINED, ["wait", 29], ["wait", 1], ["wait", 29], ["wait", 1]], [LIVE, *said(1, 2)], None, 2,
     ),
+    "checked": (
+        CHANNEL, 0, [page()] * 9, [JOINED, ["wait", 20], JOINED, ["wait", 29], ["wait", 1]], [LIVE], None, 0,
+    ),
+    "joined in a read": (
+        CHANNEL, 0, [{**page(), "takes": 1}, page(event(1), last=1)], [JOINED, ["wait", 1]], [*said(1), LIVE],
+        [log(0)] * 2, 1,
+    ),
+    "joined before the end is found": (
+        CHANNEL, "now", [{**page(last=6), "takes": 1}, page(event(7), last=7)], [JOINED, ["wait", 1]],
+        [RELOAD, *said(7), LIVE], [log(NOW), log(6)], 7,
+    ),
+    "inbox joined in a read": (
+        INBOX, "k0", [{**changes(), "takes": 1}, changes(changed("a", 1), cursor="k2"), changes(cursor="k2")],
+        [JOINED, ["wait", 1]],
+        [["conversation.changed", "a"], LIVE], None, "k2",
+    ),
+    "gone in an outage": (
+        CHANNEL, 0, [refused("PT404"), refused("PT500")], [], [["ended", "gone"]], [log(0), DEPARTURE], 0,
+    ),
+    "now in an outage": (
+        CHANNEL, "now", [refused("PT500"), page(last=3)], [["wait", 1]], [OFFLINE, RELOAD], [log(NOW)] * 2, 3,
+    ),
+    "gap in an outage": (
+        CHANNEL, 0, [page(), page(), refused("PT500"), page(event(1), event(2), last=2)],
+        [JOINED, sent(2), ["wait", 0], ["wait", 1]], [LIVE, OFFLINE, *said(1, 2), LIVE], None, 2,
+    ),
     "twin check": (TWIN, 0, [], [JOINED, ["wait", 31]], [RELOAD, LIVE], [], None),
     "twin many": (
         TWIN, 0, [], [JOINED, ["many", 600]], [RELOAD, LIVE, *[["twin.changed", each + 1] for each in range(600)]],
@@ -261,8 +287,9 @@ PAGES: dict[str, tuple[Any, ...]] = {
                               [RELOAD, ["conversation.changed", "a"], ["ended", "stopped"]], {"counts": [2]}),
     "no token": (CHANNEL, [{"thrown": "No token"}, page(event(1), last=1)], [["wait", 1]], None,
                  [OFFLINE, *said(1)], {"errors": ["No token"]}),
-    "slow refusal": (CHANNEL, [{**refused("PT500"), "takes": 0.6}, page()], [["sleep", 0.3], ["wait", 0],
-                     ["sleep", 0.1], ["wait", 0]], None, [OFFLINE], {"counts": [1, 2]}),
+    "slow refusal": (CHANNEL, [{**refused("PT500"), "takes": 0.6}, page()],
+                     [["sleep", 0.6], ["sleep", 0.3], ["wait", 0], ["sleep", 0.1], ["wait", 0]], None,
+                     [OFFLINE], {"counts": [1, 2]}),
     "member left in a page": (CHANNEL, [page(event(1, "member.left"), last=1), page(last=1)], [["wait", 0]], None,
                               [["member.left", 1]], {"counts": [2]}),
     "next turn": (CHANNEL, [page()] * 9, [JOINED, *SEALED, sent(1, truncated=True, topic="channel:c:2")], None,
@@ -279,6 +306,8 @@ COUNTS = {
     "pauses": [2, 2, 3, 3, 4, 4, 5, 5, 6],
     "short pause": [2, 4, 5],
     "check": [2, 3, 3, 4],
+    "checked": [2, 3, 4],
+    "gap in an outage": [3, 4],
     "twin check": [0],
     "inbox held": [3, 5],
     "workspace sealed later": [3, 5],
@@ -324,13 +353,17 @@ class Turns:
         self.turn_name: str | None = None
         self.is_on_turn = False
         self.left = self.renewed = 0
-        self.is_over = False
+        self.is_over = self.has_stayed = False
 
     async def stay(self) -> None:
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            self.has_stayed = True
 
     async def leave(self) -> None:
-        self.is_over = True
+        self.is_over = self.has_stayed
 
     def renew(self) -> None:
         self.renewed += 1
@@ -354,7 +387,7 @@ async def run(topic: str, since: int | str, answers: list[Any], steps: list[list
     left = list(answers)
     clock = [0.0]
 
-    def respond(request: httpx.Request) -> httpx.Response:
+    async def respond(request: httpx.Request) -> httpx.Response:
         assert request.url.path.startswith("/rest/v1/")
         assert (request.headers["apikey"], request.headers["authorization"]) == ("key", "Bearer token")
         if request.method == "GET":
@@ -367,6 +400,7 @@ async def run(topic: str, since: int | str, answers: list[Any], steps: list[list
         else:
             asked.append([request.url.path.rpartition("/")[2], json.loads(request.content)])
         answer = left.pop(0) if left else page(last=10**6)
+        await asyncio.sleep(answer.get("takes", 0))
         return (
             httpx.Response(400, json=answer["error"]) if "error" in answer else httpx.Response(200, json=answer["data"])
         )
@@ -613,7 +647,7 @@ def test_javascript_forgets_the_oldest_changes(javascript: dict[str, Any]) -> No
 
 
 def test_javascript_follower_needs_no_state_handler(javascript: dict[str, Any]) -> None:
-    assert javascript["quiet"] == [[], 1]
+    assert javascript["quiet"] == [["e"], 5]
 
 
 def test_javascript_remembers_which_changes_were_handed_over(javascript: dict[str, Any]) -> None:
