@@ -294,6 +294,8 @@ PAGES: dict[str, tuple[Any, ...]] = {
                               [["member.left", 1]], {"counts": [2]}),
     "next turn": (CHANNEL, [page()] * 9, [JOINED, *SEALED, sent(1, truncated=True, topic="channel:c:2")], None,
                   [LIVE], {"turns": ["join:c", "join:1", "leave:1", "join:2"]}),
+    "sealed again": (CHANNEL, [page()] * 9, [JOINED, *SEALED, sent(2), sent(3, truncated=True, topic=TURN)], None,
+                     [LIVE], {"turns": ["join:c", "join:1", "leave:1", "join:1"]}),
     "refused turn": (CHANNEL, [page()] * 9, [JOINED, *SEALED, ["turn refused", None]], None,
                      [LIVE], {"turns": ["join:c", "join:1", "leave:1"]}),
     "closed turn": (CHANNEL, [page()] * 9,

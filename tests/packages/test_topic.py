@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -24,6 +25,9 @@ class Channel:
     def __init__(self, name: str, config: dict[str, Any]) -> None:
         self.name, self.config = name, config
         self.is_left = False
+        self.ended: list[str] = []
+        self.join_push = SimpleNamespace(destroy=lambda: self.ended.append("push"))
+        self.rejoin_timer = SimpleNamespace(reset=lambda: self.ended.append("timer"))
 
     def on_system(self, take: Any) -> None:
         self.system = take
@@ -61,7 +65,7 @@ class Socket:
         return self.channels[-1]
 
     def get_channels(self) -> list[Channel]:
-        return []
+        return self.channels
 
     async def close(self) -> None:
         for _ in range(3):
@@ -136,6 +140,9 @@ def test_topic_is_joined_again_after_longer_pauses(monkeypatch: pytest.MonkeyPat
         await asyncio.wait([staying])
         await joined.leave()
         assert all(each.is_closed for each in Socket.made)
+        await settle()
+        assert not joined._tasks
+        assert all(each.ended == ["push", "timer"] for socket in Socket.made for each in socket.channels)
         assert told.said == ["lost None"] * 7 + [
             "lost Too many joins", "lost RateLimitReached", "lost None", *[f"lost {error}" for error in away],
         ]  # fmt: skip
@@ -146,10 +153,16 @@ def test_topic_is_joined_again_after_longer_pauses(monkeypatch: pytest.MonkeyPat
 
 def test_turn_is_taken_beside_the_topic(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
     told = Told()
-    monkeypatch.setattr(topic, "READY_SECONDS", 0)
+    monkeypatch.setattr(topic, "READY_SECONDS", 0.05)
+    monkeypatch.setattr(topic, "CLOSE_SECONDS", 0.01)
+    errors: list[Any] = []
 
     async def run() -> None:
+        pause = asyncio.Event()
+        monkeypatch.setattr(topic.asyncio, "sleep", lambda _: pause.wait())
+        asyncio.get_running_loop().set_exception_handler(lambda _, error: errors.append(error))
         joined = Topic("http://x", "key", "token", "channel:c", told)
+        joined.renew()
         staying = asyncio.create_task(joined.stay())
         await settle()
         [socket] = Socket.made
@@ -160,7 +173,12 @@ def test_turn_is_taken_beside_the_topic(monkeypatch: pytest.MonkeyPatch, pauses:
         }  # fmt: skip
         assert channel.name == "channel:c"
         channel.notice(States.SUBSCRIBED, None)
-        await settle()
+        await SLEEP(0)
+        await SLEEP(0)
+        assert told.said == []
+        for _ in range(1000):
+            if not told.said:
+                await SLEEP(0.001)
         channel.system({})
         channel.broadcast({"event": "e", "payload": {"seq": 1}})
         assert told.said == ["joined", ("e", {"seq": 1}, False)]
@@ -183,16 +201,33 @@ def test_turn_is_taken_beside_the_topic(monkeypatch: pytest.MonkeyPatch, pauses:
         await settle()
         assert (joined.turn_name, socket.channels[2].is_left) == (None, True)
         joined.take_turn("channel:c:3")
+        await settle()
+        socket.channels[3].notice(States.SUBSCRIBED, None)
         channel.notice(States.CLOSED, None)
         await settle()
         assert (joined.turn_name, joined.is_on_turn, told.said[-1]) == (None, False, "lost None")
         channel.system({})
         channel.notice(States.CLOSED, None)
         assert told.said[-1] == "lost None"
+        joined.take_turn("channel:c:4")
+        await settle()
+        assert (len(socket.channels), socket.channels[3].is_left) == (4, False)
+        pause.set()
+        await settle()
+        [_, second] = Socket.made
+        channel.notice(States.CLOSED, None)
+        channel.system({})
+        await settle()
+        assert (told.said[-1], len(Socket.made)) == ("lost None", 2)
+        second.channels[0].system({})
+        assert told.said[-1] == "joined"
+        monkeypatch.setattr(Socket, "close", lambda _: asyncio.Event().wait())  # never
         staying.cancel()
         await asyncio.wait([staying])
+        await asyncio.wait_for(joined.leave(), 1)
 
     asyncio.run(run())
+    assert errors == []
 
 
 def test_token_is_given_or_asked_for() -> None:
