@@ -5,6 +5,11 @@ import { Changes } from "../../packages/follow-js/changes.js";
 import { follow, listen } from "../../packages/follow-js/follow.js";
 
 const { setTimeout: later } = globalThis;
+const unhandled = [];
+globalThis.addEventListener("unhandledrejection", (event) => {
+  event.preventDefault();
+  unhandled.push(String(event.reason));
+});
 const settle = async () => {
   for (let turn = 0; turn < 60; turn++) await Promise.resolve();
   await new Promise((resolve) => later(resolve, 0));
@@ -317,6 +322,11 @@ async function join() {
   await step("a new one", () => left.push(listen(client, "user:u", listener("c"))));
   await step("left again", () => left[1]());
   await step("beside it", () => left.push(listen(client, "user:u", listener("d"))));
+  await step("almost ready", () => last().notice("SUBSCRIBED"));
+  await step("all leave", () => Promise.all([left[2](), left[3]()]));
+  await step("the last one", () => left.push(listen(client, "user:u", listener("e"))));
+  await step("lost", () => last().notice("CLOSED"));
+  await step("it leaves", () => left[4]());
   Object.assign(globalThis, { setTimeout: later, clearTimeout: forget });
   Math.random = random;
   Date.now = now;
@@ -331,5 +341,6 @@ const told = {
   scenarios: found, changes: await attempt(async () => change(changes)), joins: await attempt(join),
   forgotten: await attempt(async () => forget()), quiet: await attempt(keepQuiet),
 };
-console.log(JSON.stringify(told));
+await settle();
+console.log(JSON.stringify({ ...told, unhandled }));
 Deno.exit();

@@ -693,11 +693,17 @@ JOINS = [
     ["a new one", ["auth"], []],
     ["left again", [], []],
     ["beside it", [], []],
+    ["almost ready", [], [3000]],
+    ["all leave", ["remove", "removed"], []],
+    ["the last one", ["auth"], []],
+    ["lost", ["e lost undefined false"], [500]],
+    ["it leaves", ["remove", "removed"], []],
 ]
 
 
 def test_javascript_joins_again_after_a_pause(javascript: dict[str, Any]) -> None:
     joins = javascript["joins"]
     assert joins["steps"] == JOINS
+    assert javascript["unhandled"] == []
     assert joins["config"] == {"private": True, "broadcast": {"replication_ready": True}}
-    assert (joins["name"], joins["channels"]) == ("user:u", 13)
+    assert (joins["name"], joins["channels"]) == ("user:u", 14)
