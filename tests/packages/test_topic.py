@@ -179,6 +179,7 @@ def test_turn_is_taken_beside_the_topic(monkeypatch: pytest.MonkeyPatch, pauses:
         for _ in range(1000):
             if not told.said:
                 await SLEEP(0.001)
+        assert told.said == ["joined"]
         channel.system({})
         channel.broadcast({"event": "e", "payload": {"seq": 1}})
         assert told.said == ["joined", ("e", {"seq": 1}, False)]
