@@ -216,7 +216,7 @@ class Stream:
         self.current_message_snapshot = SimpleNamespace(usage=usage, stop_reason=self._stop, content=content, model="m")
         yield "an event"
         if self._stop == "never":
-            await asyncio.Event().wait()
+            await asyncio.sleep(1)
 
 
 def summarize(
