@@ -124,8 +124,9 @@ class Follower {
 
   #lost(error) {
     this.#isJoined = false;
+    if (this.#readLog) this.#mustRead = true; // a former member learns it from the log
     this.#tell("offline", { error });
-    this.#work(); // a former member learns it from the log
+    this.#work();
   }
 
   #read() {
@@ -136,7 +137,7 @@ class Follower {
   }
 
   #readLater() {
-    if (this.#readLog) setTimeout(() => this.#state !== "ended" && this.#read(), HELD_SECONDS * 1000);
+    if (this.#readLog) setTimeout(() => this.#read(), HELD_SECONDS * 1000);
   }
 
   // All work is done here, one piece after the other, so that the handler never runs twice at once.

@@ -190,14 +190,19 @@ def test_each_failure_of_the_model_has_its_code() -> None:
 
 
 class Stream:
-    """An answer of the model that ends as told."""
+    """Answers of the model that end as told, the first one otherwise if that is given; or none in time."""
 
-    def __init__(self, stop: str | None, text: str, asked: list[dict]) -> None:
-        self._stop, self._text, self._asked = stop, text, asked
+    def __init__(self, stop: str | None, text: str, asked: list[dict], first: str | None = None) -> None:
+        self._stop, self._text, self._asked, self._first = stop, text, asked, first
 
     def stream(self, **request: object) -> "Stream":
         self._asked.append(request)
-        return self
+        is_merge = request["messages"][0]["content"][1]["text"] == summarizer.MERGE_TASK
+        stop = self._first if self._first and len(self._asked) == 1 else self._stop
+        # The last answer rests on the second part.
+        answering = type(self)(stop, self._text, self._asked)
+        answering.place = (1, 2) if is_merge else (0, 1)
+        return answering
 
     async def __aenter__(self) -> "Stream":
         return self
@@ -207,15 +212,22 @@ class Stream:
 
     async def __aiter__(self):
         usage = SimpleNamespace(input_tokens=1, output_tokens=1)
-        content = [piece(self._text, (0, 1))]
+        content = [piece(self._text, self.place)]
         self.current_message_snapshot = SimpleNamespace(usage=usage, stop_reason=self._stop, content=content, model="m")
         yield "an event"
+        if self._stop == "never":
+            await asyncio.sleep(1)
 
 
-def summarize(*messages: dict, stop: str | None = "end_turn", text: str = "Fine.") -> tuple[Summary, list[dict]]:
-    made, asked = Summarizer(Settings(NO_DATABASE, summary_window=10_000)), []
-    made._client = SimpleNamespace(messages=Stream(stop, text, asked))
+def summarize(
+    *messages: dict, stop: str | None = "end_turn", text: str = "Fine.", first: str | None = None, **more: object
+) -> tuple[Summary, list[dict]]:
+    made, asked = Summarizer(Settings(NO_DATABASE, summary_window=10_000, **more)), []
+    made._client = SimpleNamespace(messages=Stream(stop, text, asked, first))
     return asyncio.run(made.summarize(messages)), asked
+
+
+LONG = [{**said(name), "content": "x" * 9000} for name in "abc"]
 
 
 def test_model_is_asked_as_documented() -> None:
@@ -226,14 +238,19 @@ def test_model_is_asked_as_documented() -> None:
     assert (request["max_tokens"], request["model"], request["system"]) == (4096, "claude-haiku-5-5", summarizer.PROMPT)
     assert (document["type"], task) == ("document", {"type": "text", "text": "Summarise these messages."})
     assert request["messages"][0]["role"] == "user"
-    long = [{**said(name), "content": "x" * 9000} for name in "abc"]
-    summary, requests = summarize(*long, stop="max_tokens")
+    assert (request["thinking"], request.get("output_config")) == ({"type": "disabled"}, None)
+    _, [other] = summarize(said("a"), summary_model="claude-sonnet-5-5")
+    assert (other.get("thinking"), other["output_config"]) == (None, {"effort": "low"})
+    summary, requests = summarize(*LONG, stop="max_tokens")
     tasks = [each["messages"][0]["content"][1]["text"] for each in requests]
     assert tasks == [
         *[f"These messages are part {number} of 3 of a longer conversation. Summarise them." for number in (1, 2, 3)],
         summarizer.MERGE_TASK,
     ]
-    assert (summary.is_cut, summary.citations) == (True, ["a"])
+    assert (summary.is_cut, summary.citations) == (True, ["b"])
+    assert summarize(*LONG, first="max_tokens")[0].is_cut
+    assert summarize(*LONG, stop="max_tokens", first="end_turn")[0].is_cut
+    assert not summarize(*LONG)[0].is_cut
 
 
 @pytest.mark.parametrize(
@@ -244,6 +261,15 @@ def test_answer_without_a_summary_is_paid(stop: str | None, text: str, code: str
     with pytest.raises(SummaryFailedError) as failed:
         summarize(said("a"), stop=stop, text=text)
     assert (failed.value.code, failed.value.is_paid) == (code, True)
+    with pytest.raises(SummaryFailedError) as failed:
+        summarize(*LONG, stop=stop, text=text)
+    assert (failed.value.code, failed.value.is_paid) == (code, True)
+
+
+def test_model_that_never_ends_takes_too_long() -> None:
+    with pytest.raises(SummaryFailedError) as failed:
+        summarize(said("a"), stop="never", summary_timeout=0.05)
+    assert (failed.value.status, failed.value.code, failed.value.is_paid) == (504, "summary_timeout", True)
 
 
 def test_call_without_an_answer_is_not_paid() -> None:

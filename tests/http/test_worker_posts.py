@@ -29,8 +29,8 @@ class Outbox:
         return answer
 
 
-def post(reply: bytes | Exception, url: str = "http://hook.example/x?y=1", *, private: bool = True) -> Any:
-    """Post to a webhook that answers with these bytes; return the outcome and what was sent."""
+def post(reply: bytes | Exception | None, url: str = "http://hook.example/x?y=1", *, private: bool = True) -> Any:
+    """Post to a webhook that answers with these bytes, or never; return the outcome and what was sent."""
     sent: list[bytes] = []
 
     class Network(httpcore.AsyncNetworkStream):
@@ -38,6 +38,8 @@ def post(reply: bytes | Exception, url: str = "http://hook.example/x?y=1", *, pr
             nonlocal reply
             if isinstance(reply, Exception):
                 raise reply
+            if reply is None:
+                await asyncio.sleep(1)
             part, reply = reply[:max_bytes], reply[max_bytes:]
             return part
 
@@ -57,7 +59,9 @@ def post(reply: bytes | Exception, url: str = "http://hook.example/x?y=1", *, pr
             return Network()
 
     async def run() -> Any:
-        made = Worker(Outbox(), Settings("", webhook_allow_private=private, webhook_timeout=5))
+        made = Worker(
+            Outbox(), Settings("", webhook_allow_private=private, webhook_timeout=0.05 if reply is None else 5)
+        )
         made._http = httpcore.AsyncConnectionPool(network_backend=worker.BoundedNetwork(Backend()))
         return await made._post(url, {"content-type": "application/json"}, '{"é": 1}')
 
@@ -86,12 +90,13 @@ OUTCOMES = [
     (OSError("x"), (None, "The webhook could not be reached.")),
     (httpcore.ReadTimeout("x"), (None, "The webhook did not answer in time.")),
     (TimeoutError("x"), (None, "The webhook did not answer in time.")),
+    (None, (None, "The webhook did not answer in time.")),
     (worker.PrivateAddressError(), (None, "The webhook has a private address. Use a public one.")),
 ]
 
 
 @pytest.mark.parametrize(("reply", "outcome"), OUTCOMES, ids=range(len(OUTCOMES)))
-def test_outcome_of_a_delivery_is_named(reply: bytes | Exception, outcome: tuple) -> None:
+def test_outcome_of_a_delivery_is_named(reply: bytes | Exception | None, outcome: tuple) -> None:
     assert post(reply)[0] == outcome
 
 
@@ -106,6 +111,14 @@ def test_each_request_of_a_connection_begins_a_new_count() -> None:
         async def start_tls(self, *_: Any) -> httpcore.AsyncNetworkStream:
             return self
 
+        async def aclose(self) -> None:
+            closed.append(self)
+
+        def get_extra_info(self, info: str) -> str:
+            return f"the {info}"
+
+    closed: list[Endless] = []
+
     async def read_all(stream: httpcore.AsyncNetworkStream) -> int:
         read = 0
         with suppress(worker.LongAnswerError):
@@ -118,6 +131,9 @@ def test_each_request_of_a_connection_begins_a_new_count() -> None:
         for _ in range(2):
             await stream.write(b"a request")
             assert await read_all(stream) == worker.READ_MAX_BYTES
+        assert stream.get_extra_info("socket") == "the socket"
+        await stream.aclose()
+        assert len(closed) == 1
 
     asyncio.run(run())
 
@@ -174,9 +190,12 @@ def test_worker_ends_its_deliveries_when_it_stops(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(worker, "GRACE", 0.01)
     delivery = {"id": "d", "lease": "l", "url": "http://x/", "headers": {}, "body": ""}
     ended: list[str] = []
+    errors: list[Any] = []
 
     async def run(seconds: float) -> None:
-        made = Worker(Outbox([delivery]), Settings("", webhook_allow_private=True))
+        asyncio.get_running_loop().set_exception_handler(lambda _, error: errors.append(error))
+        outbox = Outbox([delivery])
+        made = Worker(outbox, Settings("", webhook_allow_private=True))
 
         async def deliver(_: dict[str, Any]) -> None:
             try:
@@ -188,14 +207,32 @@ def test_worker_ends_its_deliveries_when_it_stops(monkeypatch: pytest.MonkeyPatc
 
         made._deliver = deliver
         running = asyncio.create_task(made.run())
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        for _ in range(3 if seconds == 0.001 else 50):
+            await asyncio.sleep(0)
+        # An end makes it look again, and once.
+        assert len(outbox.asked) == {0: 2, 60: 1}.get(seconds, len(outbox.asked))
         made.stop()
         await asyncio.wait_for(running, 5)
 
-    asyncio.run(run(0.001))
-    asyncio.run(run(60))
-    assert ended == ["done", "cancelled"]
+    for seconds in (0, 0.001, 60):
+        asyncio.run(run(seconds))
+    assert (ended, errors) == (["done", "done", "cancelled"], [])
+
+
+def test_worker_that_waits_for_the_database_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "POLL", 0)
+    outbox = Outbox(ValueError("x"))
+
+    async def run() -> None:
+        made = Worker(outbox, Settings(""))
+        running = asyncio.create_task(made.run())
+        for _ in range(30):
+            await asyncio.sleep(0)
+        made.stop()
+        await asyncio.wait_for(running, 1)
+
+    asyncio.run(run())
+    assert len(outbox.asked) == 1
 
 
 @pytest.mark.parametrize(

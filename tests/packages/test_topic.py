@@ -2,8 +2,10 @@
 
 import asyncio
 import sys
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.schema import ROOT
@@ -11,8 +13,10 @@ from tests.support.schema import ROOT
 sys.path.append(str(ROOT / "packages" / "follow-py"))
 
 from realtime import RealtimeSubscribeStates as States
+from realtime.exceptions import NotConnectedError
 from threadline_follow import topic
 from threadline_follow.topic import Topic, fresh_token
+from websockets.exceptions import WebSocketException
 
 
 class Channel:
@@ -21,6 +25,9 @@ class Channel:
     def __init__(self, name: str, config: dict[str, Any]) -> None:
         self.name, self.config = name, config
         self.is_left = False
+        self.ended: list[str] = []
+        self.join_push = SimpleNamespace(destroy=lambda: self.ended.append("push"))
+        self.rejoin_timer = SimpleNamespace(reset=lambda: self.ended.append("timer"))
 
     def on_system(self, take: Any) -> None:
         self.system = take
@@ -58,9 +65,11 @@ class Socket:
         return self.channels[-1]
 
     def get_channels(self) -> list[Channel]:
-        return []
+        return self.channels
 
     async def close(self) -> None:
+        for _ in range(3):
+            await SLEEP(0)
         self.is_closed = True
 
 
@@ -97,7 +106,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         found.append(seconds)
 
     monkeypatch.setattr(topic, "AsyncRealtimeClient", Socket)
-    monkeypatch.setattr(topic.random, "uniform", lambda low, high: (low + high) / 2)
+    monkeypatch.setattr(topic.random, "uniform", lambda low, high: {(0.75, 1.25): 1}[low, high])
     monkeypatch.setattr(topic.asyncio, "sleep", sleep)
     return found
 
@@ -121,7 +130,8 @@ def test_topic_is_joined_again_after_longer_pauses(monkeypatch: pytest.MonkeyPat
             last.notice(States.CHANNEL_ERROR, error and OSError(error))
             last.notice(States.CLOSED, OSError("a second one"))
             await settle()
-        Socket.failures = [OSError("away")]
+        away = [OSError("away"), WebSocketException("cut"), NotConnectedError("join"), httpx.ConnectError("no line")]
+        Socket.failures = away[::-1]
         joined.renew()
         await settle()
         assert [each.is_closed for each in Socket.made] == [True] * (len(Socket.made) - 1) + [False]
@@ -129,20 +139,30 @@ def test_topic_is_joined_again_after_longer_pauses(monkeypatch: pytest.MonkeyPat
         staying.cancel()
         await asyncio.wait([staying])
         await joined.leave()
+        assert all(each.is_closed for each in Socket.made)
+        await settle()
+        assert not joined._tasks
+        assert all(each.ended == ["push", "timer"] for socket in Socket.made for each in socket.channels)
+        assert told.said == ["lost None"] * 7 + [
+            "lost Too many joins", "lost RateLimitReached", "lost None", *[f"lost {error}" for error in away],
+        ]  # fmt: skip
 
     asyncio.run(run())
-    assert pauses == [0.5, 1, 2, 3, 3, 0.5, 1, 20, 20, 3, 3]
-    assert told.said == ["lost None"] * 7 + [
-        "lost Too many joins", "lost RateLimitReached", "lost None", "lost away",
-    ]  # fmt: skip
+    assert pauses == [0.5, 1, 2, 3, 3, 0.5, 1, 20, 20, 3, *[3] * 4]
 
 
 def test_turn_is_taken_beside_the_topic(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
     told = Told()
-    monkeypatch.setattr(topic, "READY_SECONDS", 0)
+    monkeypatch.setattr(topic, "READY_SECONDS", 0.05)
+    monkeypatch.setattr(topic, "CLOSE_SECONDS", 0.01)
+    errors: list[Any] = []
 
     async def run() -> None:
+        pause = asyncio.Event()
+        monkeypatch.setattr(topic.asyncio, "sleep", lambda _: pause.wait())
+        asyncio.get_running_loop().set_exception_handler(lambda _, error: errors.append(error))
         joined = Topic("http://x", "key", "token", "channel:c", told)
+        joined.renew()
         staying = asyncio.create_task(joined.stay())
         await settle()
         [socket] = Socket.made
@@ -153,7 +173,13 @@ def test_turn_is_taken_beside_the_topic(monkeypatch: pytest.MonkeyPatch, pauses:
         }  # fmt: skip
         assert channel.name == "channel:c"
         channel.notice(States.SUBSCRIBED, None)
-        await settle()
+        await SLEEP(0)
+        await SLEEP(0)
+        assert told.said == []
+        for _ in range(1000):
+            if not told.said:
+                await SLEEP(0.001)
+        assert told.said == ["joined"]
         channel.system({})
         channel.broadcast({"event": "e", "payload": {"seq": 1}})
         assert told.said == ["joined", ("e", {"seq": 1}, False)]
@@ -176,16 +202,33 @@ def test_turn_is_taken_beside_the_topic(monkeypatch: pytest.MonkeyPatch, pauses:
         await settle()
         assert (joined.turn_name, socket.channels[2].is_left) == (None, True)
         joined.take_turn("channel:c:3")
+        await settle()
+        socket.channels[3].notice(States.SUBSCRIBED, None)
         channel.notice(States.CLOSED, None)
         await settle()
         assert (joined.turn_name, joined.is_on_turn, told.said[-1]) == (None, False, "lost None")
         channel.system({})
         channel.notice(States.CLOSED, None)
         assert told.said[-1] == "lost None"
+        joined.take_turn("channel:c:4")
+        await settle()
+        assert (len(socket.channels), socket.channels[3].is_left) == (4, False)
+        pause.set()
+        await settle()
+        [_, second] = Socket.made
+        channel.notice(States.CLOSED, None)
+        channel.system({})
+        await settle()
+        assert (told.said[-1], len(Socket.made)) == ("lost None", 2)
+        second.channels[0].system({})
+        assert told.said[-1] == "joined"
+        monkeypatch.setattr(Socket, "close", lambda _: asyncio.Event().wait())  # never
         staying.cancel()
         await asyncio.wait([staying])
+        await asyncio.wait_for(joined.leave(), 1)
 
     asyncio.run(run())
+    assert errors == []
 
 
 def test_token_is_given_or_asked_for() -> None:

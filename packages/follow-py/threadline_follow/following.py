@@ -331,7 +331,6 @@ class Following:
         if now - before > 3 * TICK_SECONDS:  # timers stood still: the machine slept
             self._topic.renew()
         elif now - self._checked >= self._check_seconds:
-            self._checked = now
             self._must_read = self._must_read or self._log is not None
 
     async def _reload(self) -> None:
