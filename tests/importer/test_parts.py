@@ -230,6 +230,12 @@ def test_file_has_the_type_of_its_name() -> None:
     assert guess_type("A.TGS") == "application/gzip"
     kinds = {"image/png": "image", "audio/ogg": "audio", "video/mp4": "video", "text/plain": "file", None: "file"}
     assert {kind: kind_of_type(kind) for kind in kinds} == kinds
+
+
+@pytest.mark.parametrize("named", ["image/svg", "text/x-html", "text/xml", "application/rss+xml", "text/xsl"])
+def test_type_of_the_machine_that_runs_scripts_is_bytes(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    monkeypatch.setattr("mimetypes.guess_type", lambda _: (named, None))
+    assert File(Path("a.odd"), None, 1).content_type == "application/octet-stream"
     assert [File(Path("a"), None, size).is_too_large for size in (52_428_800, 52_428_801)] == [False, True]
 
 
