@@ -27,14 +27,24 @@ function firstMessage(connection) {
   return { platform: connection.platform, connection_id: connection.connection_id, conversations: [conversation] };
 }
 
+// The newest conversation, when the newest key of a connection has brought a message.
+async function findArrived({ connection_id: name, platform }, space) {
+  const { keys } = await table("messaging_connections").select("keys").eq("connection_id", name).single();
+  const lines = await table("ingest_log").select("id").eq("workspace_id", space.id).eq("key_id", keys.at(-1).id)
+    .filter("messages_added", "gt", 0).limit(1);
+  if (!lines.length) return undefined;
+  const [newest] = await table("conversations").select("*").eq("workspace_id", space.id).eq("platform", platform)
+    .order("updated_at", { ascending: false }).limit(1);
+  return newest;
+}
+
 function Secret({ connection, space, user, onClose }) {
-  const [arrived, setArrived] = useState();
+  const { data: arrived, reload } = useLoad(() => findArrived(connection, space), [connection.api_secret]);
   const [curl] = useState(() => `curl -sS -w "\\n" ${config.url}/functions/v1/messaging-ingest \\
   -H 'Content-Type: application/json' -H 'x-api-key: ${connection.api_secret}' \\
   -d '${JSON.stringify(firstMessage(connection))}'`);
-  useInbox(space, user, (_, { conversation, messages_added: added }) => {
-    if (added && conversation.platform === connection.platform) setArrived(conversation);
-  });
+  const look = () => arrived ?? reload();
+  useInbox(space, user, look, look);
   return html`<${Dialog} title=${`Secret of ${connection.connection_id}`} onClose=${onClose}>
     <${Once} text=${connection.api_secret} label="Copy secret">Copy the secret now. It is shown only once; the database
       keeps only its hash.</${Once}>
@@ -94,7 +104,7 @@ export function Connections({ space, user }) {
     .eq("workspace_id", space.id).order("created_at", { ascending: false }), [space.id]);
   const log = useLoad(() => table("ingest_log").select("*").eq("workspace_id", space.id)
     .order("id", { ascending: false }).limit(LINES), [space.id]);
-  useInbox(space, user, log.reload);
+  useInbox(space, user, log.reload, log.reload);
   const reload = () => Promise.all([connections.reload(), log.reload()]);
   const create = async ({ platform, connection_id: name, is_apart: apart }) => {
     const made = await call("create_messaging_connection", {

@@ -216,17 +216,33 @@ Object.assign(tables.messaging_connections[0], { keys: [{ id: 1, created_at: at(
   { id: 2, created_at: at(-120), last_used_at: null, expires_at: at(60) }, { id: 3, created_at: at(-180),
     last_used_at: null, expires_at: at(0) }] });
 const line = (number, status, more) => tables.ingest_log.push({ id: number, workspace_id: PERSONAL, at: at(-number),
-  connection_id: "wa_1", status, requests: 1, conversations: 2,
+  connection_id: "wa_1", status, requests: 1, conversations: 2, key_id: 1,
   messages_added: 3, errors: null, ...more });
 line(1, 200); line(2, 401, { requests: 4 }); line(3, 422, { errors: ["one", "two"], conversations: 0 }); line(4,
   200, { workspace_id: ATELIER }); line(5, 429);
 for (const name of ["revoke_messaging_key"]) answers[name] = {};
 answers.create_messaging_connection = ({ connection_id = "made", ...body }) => {
-  tables.messaging_connections.push(connection(9, { connection_id, platform: body.platform, created_at: at(1) }));
+  tables.messaging_connections.push(connection(9, { connection_id, platform: body.platform, created_at: at(1),
+    keys: [{ id: 8, created_at: at(0), last_used_at: null, expires_at: at(1) },
+      { id: 9, created_at: at(1), last_used_at: null, expires_at: null }] }));
   return { ...body, connection_id, api_secret: "s3cret" };
 };
 project.line = line;
-answers.rotate_messaging_key = { api_secret: "n3w" };
+project.arrive = (number, more) => {
+  line(100 + number, 200, { key_id: 9, messages_added: 1, ...more });
+  const about = { id: id(700 + number), workspace_id: PERSONAL, participant_name: `Ada ${number}`, updated_at: at(number) };
+  tables.conversations.push(project.talk(number, { platform: "telegram", ...about }));
+  return about;
+};
+project.tell = (...given) =>
+  project.change_of(`inbox:${MATTY}`, "conversation.updated", { conversation: project.arrive(...given) });
+tables.conversations.forEach((each) => each.updated_at = at(500));
+tables.conversations.push(talk(9, { workspace_id: ATELIER, platform: "telegram", updated_at: at(600) }));
+answers.rotate_messaging_key = ({ connection_id: name }) => {
+  tables.messaging_connections.find((each) => each.connection_id === name).keys = [{ id: 4, created_at: at(-60),
+    last_used_at: null, expires_at: null }];
+  return { api_secret: "n3w" };
+};
 """
 
 
@@ -304,16 +320,15 @@ def test_new_connection_shows_its_secret_and_waits(desk: Desk) -> None:
     assert '"sent_at":"2026-06-15T12:00:00.000Z"' in command
     waiting = "Waiting for the first message …"
     assert waiting in desk.shown("dialog")[0]
-    about = {"id": "c1", "workspace_id": PERSONAL, "participant_name": "Ada", "participant_identifier": "+1"}
-    for platform, added, shown in (
-        ("whatsapp", 1, waiting),
-        ("telegram", 0, waiting),
-        ("telegram", 1, "It arrived. Open Ada"),
-    ):
-        change = {"conversation": {**about, "platform": platform}, "messages_added": added}
-        desk.run("given => project.change_of(...given)", [f"inbox:{MATTY}", "conversation.updated", change])
-        assert shown in desk.shown("dialog")[0]
-    assert page.get_by_role("link", name="Open Ada").get_attribute("href") == "#/inbox/c1"
+    for line in ({"key_id": 8}, {"messages_added": 0}, {"workspace_id": TEAM}):
+        desk.run("line => project.tell(1, line)", line)
+        assert waiting in desk.shown("dialog")[0]
+    desk.run("() => project.tell(3)")
+    assert "It arrived. Open Ada 3" in desk.shown("dialog")[0]
+    desk.calls()
+    desk.run("() => project.tell(4)")
+    assert "GET conversations" not in {key for key, _ in desk.calls()}
+    assert page.get_by_role("link", name="Open Ada 3").get_attribute("href") == "#/inbox/00000000-0000-4000-8000-000000000703"
     desk.press("Close", "dialog")
     page.get_by_label("Name", exact=True).fill("my.name")
     page.get_by_label("Keep its conversations apart").check()
@@ -329,3 +344,16 @@ def test_new_connection_shows_its_secret_and_waits(desk: Desk) -> None:
     assert page.locator(".card button, [aria-label='Ingest log'], .keys").count() == 0
     desk.open("import", before="localStorage.setItem('threadline.workspace', TEAM)")
     assert desk.shown(".empty") == ["No connections"]
+
+
+def test_message_before_the_first_event_is_noticed(desk: Desk) -> None:
+    page = desk.open("import", before=f"{KEYS} project.hold('POST rpc/list_inbox_changes');")
+    assert desk.shown("tbody tr")[0] == "15 Jun 2026, 20:55 wa_1 429 2 3"
+    desk.run("() => { project.line(6, 200); project.release('POST rpc/list_inbox_changes'); }")
+    assert desk.shown("tbody tr")[0] == "15 Jun 2026, 20:54 wa_1 200 2 3"
+    page.get_by_label("Platform").select_option("Telegram")
+    desk.run("() => project.hold('POST rpc/list_inbox_changes')")
+    desk.press("Create")
+    assert "Waiting for the first message" in desk.shown("dialog")[0]
+    desk.run("() => { project.arrive(1); project.release('POST rpc/list_inbox_changes'); }")
+    assert "It arrived. Open Ada 1" in desk.shown("dialog")[0]
