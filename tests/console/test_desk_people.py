@@ -230,8 +230,8 @@ answers.create_messaging_connection = ({ connection_id = "made", ...body }) => {
 project.line = line;
 project.arrive = (number, more) => {
   line(100 + number, 200, { key_id: 9, messages_added: 1, ...more });
-  const about = { id: id(700 + number), workspace_id: PERSONAL, participant_name: `Ada ${number}`, updated_at: at(number) };
-  tables.conversations.push(project.talk(number, { platform: "telegram", ...about }));
+  const about = { id: id(700 + number), workspace_id: PERSONAL, participant_name: `Ada ${number}` };
+  tables.conversations.push(project.talk(number, { platform: "telegram", updated_at: at(number), ...about }));
   return about;
 };
 project.tell = (...given) =>
@@ -328,7 +328,8 @@ def test_new_connection_shows_its_secret_and_waits(desk: Desk) -> None:
     desk.calls()
     desk.run("() => project.tell(4)")
     assert "GET conversations" not in {key for key, _ in desk.calls()}
-    assert page.get_by_role("link", name="Open Ada 3").get_attribute("href") == "#/inbox/00000000-0000-4000-8000-000000000703"
+    link = page.get_by_role("link", name="Open Ada 3")
+    assert link.get_attribute("href") == "#/inbox/00000000-0000-4000-8000-000000000703"
     desk.press("Close", "dialog")
     page.get_by_label("Name", exact=True).fill("my.name")
     page.get_by_label("Keep its conversations apart").check()
