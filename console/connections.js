@@ -28,13 +28,13 @@ function firstMessage(connection) {
 }
 
 // The newest conversation, when the newest key of a connection has brought a message.
-async function findArrived({ connection_id: name, platform }, space) {
-  const { keys } = await table("messaging_connections").select("keys").eq("connection_id", name).single();
-  const lines = await table("ingest_log").select("id").eq("workspace_id", space.id).eq("key_id", keys.at(-1).id)
+async function findArrived({ connection_id, platform }, space) {
+  const within = { workspace_id: space.id };
+  const { keys } = await table("messaging_connections").select("keys").match({ connection_id }).single();
+  const [line] = await table("ingest_log").select("id").match({ ...within, key_id: keys.at(-1).id })
     .filter("messages_added", "gt", 0).limit(1);
-  if (!lines.length) return undefined;
-  const [newest] = await table("conversations").select("*").eq("workspace_id", space.id).eq("platform", platform)
-    .order("updated_at", { ascending: false }).limit(1);
+  const [newest] = line ? await table("conversations").select("*").match({ ...within, platform })
+    .order("updated_at", { ascending: false }).limit(1) : [];
   return newest;
 }
 

@@ -24,7 +24,7 @@ from tests.support.stack import RunningStack
 NOWHERE = "postgresql://authenticator:postgres@127.0.0.1:1/postgres"
 OURS = sorted((ROOT / "console").glob("*.*"))
 PROJECT = {"url": "https://ref.supabase.co", "key": "sb_publishable_x"}
-MOST = 83_000  # bytes of all files, each compressed (decision 0018); the libraries are 23,000 of them
+MOST = 83_500  # bytes of all files, each compressed (decision 0018); the libraries are 23,000 of them
 
 
 def test_libraries_are_those_of_the_list() -> None:
