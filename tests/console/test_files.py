@@ -42,7 +42,7 @@ def test_console_stays_small() -> None:
     assert sum(sizes.values()) <= MOST, sizes
     lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in OURS if path.suffix == ".js"}
     assert max(lines.values()) <= 250, lines
-    assert sum(lines.values()) <= 2_550
+    assert sum(lines.values()) <= 2_570
 
 
 @pytest.mark.parametrize("file", [path for path in OURS if path.suffix == ".js"], ids=lambda path: path.name)
