@@ -30,7 +30,7 @@ from threadline_devstack import keys
 
 from tests.support import contract
 from tests.support.cluster import free_port
-from tests.support.database import add_channel
+from tests.support.database import add_channel, keep_minute
 from tests.support.service import Service, serving
 from tests.support.sessions import session
 from tests.support.stack import RunningStack
@@ -471,6 +471,7 @@ def test_refused_upload_stores_no_byte(
     with psycopg.connect(stack.database_url(), autocommit=True) as connection, uploader.client:
         if who == "limited":
             connection.execute("update private.settings set requests_per_minute = 1")
+            keep_minute(connection, sub)
             uploader.client.get("/api/v2/messages/attachments/x/url")
         try:
             form = SlowForm(uploader, small_service)
@@ -492,6 +493,8 @@ def test_fields_may_stand_anywhere_and_count_once(bob: Uploader, order: str) -> 
         "between": [files[0], *fields, files[1]],
         "changed": [*fields, *files, ("conversation_type", (None, "channel"))],
     }[order]
+    with session(bob.stack.database_url()) as connection:
+        keep_minute(connection, BOB)
     before = int(bob.client.get("/api/v2/messages/attachments/x/url").headers["ratelimit-remaining"])
     answer = bob.client.post(PATH, files=form)
     assert [file["name"] for file in answer.json()["data"]["files"]] == ["a", "b"]

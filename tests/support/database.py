@@ -71,6 +71,16 @@ def lift_request_limit(db: Db) -> None:
     db.execute("update private.settings set requests_per_minute = 1000000")
 
 
+def keep_minute(db: Db, user_id: str) -> None:
+    """Count the requests of a user for the next minute already, so that the count goes on when this minute ends."""
+    db.execute(
+        "insert into private.request_counts (user_id, minute, used)"
+        " values (%s, date_trunc('minute', now()) + interval '1 minute', 0)"
+        " on conflict (user_id) do update set minute = excluded.minute",
+        (user_id,),
+    )
+
+
 def add_channel(db: Db, name: str, user_ids: list[str]) -> str:
     """Create a channel whose owner is the first user and whose members are the others. Return its id."""
     statement = "insert into public.channels (name, created_by) values (%s, %s) returning id::text"

@@ -11,7 +11,7 @@ import httpx
 import psycopg
 
 from tests.support.cluster import TestCluster
-from tests.support.database import add_channel, lift_request_limit, rows
+from tests.support.database import add_channel, keep_minute, lift_request_limit, rows
 from tests.support.event_log import inconsistencies
 from tests.support.service import Service, serving
 from tests.support.sessions import session
@@ -70,6 +70,11 @@ class Team:
         """Run a statement as role postgres and commit it."""
         with session(self.database_url) as db:
             return rows(db, statement, *parameters)
+
+    def keep_minute(self) -> None:
+        """Let the count of the owner's requests go on when this minute ends."""
+        with session(self.database_url) as db:
+            keep_minute(db, self.user_ids[0])
 
     def inconsistencies(self) -> list[str]:
         """Return the damage in the channel's log and counters."""
