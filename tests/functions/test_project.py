@@ -40,21 +40,7 @@ def test_cli_reads_settings_and_migrations(stack: RunningStack, tmp_path: Path) 
     for name in ("supabase", "sql"):  # the CLI writes into its working folder
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns(".*"))
     shutil.copy(ROOT / "seed.sql", tmp_path)
-    result = subprocess.run(
-        [
-            tools.supabase_cli(),
-            "migration",
-            "list",
-            f"--remote={stack.database_url()}?sslmode=disable",
-            "--output-format=json",
-        ],
-        cwd=tmp_path,
-        env={"HOME": str(tmp_path), "PATH": os.environ["PATH"], "DO_NOT_TRACK": "1", "NO_COLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = tools.supabase(tmp_path, "migration", "list", "--output-format=json", url=stack.database_url())
     assert result.returncode == 0, result.stderr
     assert "WARN" not in result.stderr  # the words with which the CLI reports an unknown setting
     for migration in MIGRATIONS.glob("*.sql"):

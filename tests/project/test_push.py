@@ -1,7 +1,5 @@
 """A user adds Threadline, upgrades it and removes it with the real Supabase CLI, in a project with a database."""
 
-import os
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -52,22 +50,9 @@ def database(cluster: TestCluster) -> str:
     return name
 
 
-def supabase(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [tools.supabase_cli(), *command],
-        cwd=folder,
-        env={"HOME": str(folder), "PATH": os.environ["PATH"], "DO_NOT_TRACK": "1", "NO_COLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def push(folder: Path, url: str) -> str:
     """Push the migrations; return '' if that worked, or else what the CLI said."""
-    result = supabase(folder, "db", "push", f"--remote={url}?sslmode=disable", "--yes")
+    result = tools.supabase(folder, "db", "push", "--yes", url=url)
     return result.stdout + result.stderr if result.returncode else ""
 
 
@@ -85,11 +70,11 @@ def assert_same(before: tuple[str, Any], after: tuple[str, Any]) -> None:
 
 def test_empty_project_is_added_to_and_left_as_before(cluster: TestCluster, database: str, tmp_path: Path) -> None:
     url = cluster.url(database, "postgres")
-    assert supabase(tmp_path, "init", "--yes").returncode == 0
+    assert tools.supabase(tmp_path, "init", "--yes").returncode == 0
     files, before = read_files(tmp_path), snapshot(cluster, database)
     succeed(tmp_path, "add", "--database-url", url)
     assert push(tmp_path, url) == ""
-    assert supabase(tmp_path, "migration", "list", f"--remote={url}?sslmode=disable").returncode == 0
+    assert tools.supabase(tmp_path, "migration", "list", url=url).returncode == 0
     loaded = cluster.create()
     cluster.install_platform(loaded)
     schema.load(cluster.url(loaded, "postgres"), schema.SQL)

@@ -1,9 +1,7 @@
 """The platform's own checks of the schema: `supabase db advisors` and `supabase db lint`."""
 
 import json
-import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +29,7 @@ def is_argued(advice: dict[str, Any]) -> bool:
 
 def check(folder: Path, url: str, *command: str) -> list[dict[str, Any]]:
     """Return the findings of a CLI check in a database."""
-    result = subprocess.run(
-        [tools.supabase_cli(), "db", *command, f"--remote={url}?sslmode=disable", "--output-format=json"],
-        cwd=folder,
-        env={"HOME": str(folder), "PATH": os.environ["PATH"], "DO_NOT_TRACK": "1", "NO_COLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    result = tools.supabase(folder, "db", *command, "--output-format=json", url=url)
     assert result.returncode == 0, result.stdout + result.stderr
     return json.loads(result.stdout)["results"]
 

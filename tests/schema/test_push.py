@@ -1,8 +1,6 @@
 """The Supabase CLI applies the migrations as `postgres`, which is not a superuser."""
 
-import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Literal
 
@@ -25,18 +23,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def supabase(folder: Path, url: str, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [tools.supabase_cli(), *command, f"--remote={url}?sslmode=disable", "--yes"],
-        cwd=folder,
-        env={"HOME": str(folder), "PATH": os.environ["PATH"], "DO_NOT_TRACK": "1", "NO_COLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def project(cluster: TestCluster, mode: Literal["explicit", "legacy"] = "explicit") -> str:
     """Create a database like that of a new project."""
     database = cluster.create()
@@ -53,7 +39,7 @@ def applied(url: str) -> list[str]:
 def test_pushed_migrations_equal_sql(cluster: TestCluster, template: str, folder: Path) -> None:
     pushed = project(cluster)
     url = cluster.url(pushed, "postgres")
-    result = supabase(folder, url, "db", "push")
+    result = tools.supabase(folder, "db", "push", "--yes", url=url)
     assert result.returncode == 0, result.stderr
     assert applied(url) == VERSIONS
     dumps = [schema.dump(cluster.url(name), cluster.binaries) for name in (pushed, template)]
@@ -63,7 +49,7 @@ def test_pushed_migrations_equal_sql(cluster: TestCluster, template: str, folder
 def test_command_up_applies_what_is_left(cluster: TestCluster, folder: Path) -> None:
     url = cluster.url(project(cluster, "legacy"), "postgres")
     for _ in range(2):
-        result = supabase(folder, url, "migration", "up")
+        result = tools.supabase(folder, "migration", "up", "--yes", url=url)
         assert result.returncode == 0, result.stderr
         assert applied(url) == VERSIONS
 
@@ -76,7 +62,7 @@ def test_database_with_name_conflicts_stays_unchanged(cluster: TestCluster, fold
         db.execute("create view public.channels as select 1 as id")
         db.execute("create schema private")
     before = schema.dump_all(cluster.url(database), cluster.binaries)
-    result = supabase(folder, url, "db", "push")
+    result = tools.supabase(folder, "db", "push", "--yes", url=url)
     assert result.returncode == 1
     names = "public.channels, public.messages, the schema private"
     assert f"has changed nothing: {names}. Rename those, or" in result.stderr + result.stdout

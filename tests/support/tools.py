@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import os
 import shutil
 import subprocess
 from functools import cache
@@ -28,6 +29,25 @@ def postgrest() -> Path | None:
 def supabase_cli() -> Path | None:
     """Return the path of the Supabase CLI, or None."""
     return find("supabase")
+
+
+def supabase(folder: Path | str, *command: str, url: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the Supabase CLI in a folder, on the database of a URL, and return its status and output.
+
+    The folder is its home too, so that it reads no settings of this machine.
+    """
+    remote = [f"--remote={url}?sslmode=disable"] if url else []
+    environment = {"HOME": str(folder), "PATH": os.environ["PATH"], "DO_NOT_TRACK": "1", "NO_COLOR": "1"}
+    return subprocess.run(
+        [supabase_cli(), *command, *remote],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def node() -> Path | None:

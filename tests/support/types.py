@@ -25,22 +25,30 @@ def generate(url: str) -> dict[str, str]:
 
 
 def _run_cli(url: str, language: str) -> str:
-    command = [tools.supabase_cli(), "gen", "types", f"--lang={language}", "--schema=public"]
     with tempfile.TemporaryDirectory() as folder:
-        return _run([*command, f"--remote={url}?sslmode=disable"], folder)
+        return _output(tools.supabase(folder, "gen", "types", f"--lang={language}", "--schema=public", url=url))
 
 
 def _format(code: str) -> str:
     """Format the output of the CLI like the Edge Function."""
+    command = [tools.deno(), "fmt", "--line-width=120", "--ext=ts", "-"]
     with tempfile.TemporaryDirectory() as folder:
-        return _run([tools.deno(), "fmt", "--line-width=120", "--ext=ts", "-"], folder, code)
+        environment = {"HOME": folder, "PATH": os.environ["PATH"], "DO_NOT_TRACK": "1", "NO_COLOR": "1"}
+        return _output(
+            subprocess.run(
+                command,
+                cwd=folder,
+                env=environment,
+                input=code,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+        )
 
 
-def _run(command: list[str | Path | None], folder: str, given: str = "") -> str:
-    environment = {"HOME": folder, "PATH": os.environ["PATH"], "DO_NOT_TRACK": "1", "NO_COLOR": "1"}
-    result = subprocess.run(
-        command, cwd=folder, env=environment, input=given, capture_output=True, text=True, timeout=60, check=False
-    )
+def _output(result: subprocess.CompletedProcess[str]) -> str:
     if result.returncode:
         raise RuntimeError(result.stderr)
     return result.stdout
