@@ -38,6 +38,7 @@ AGAIN = (
     " select id, channel_id, 'x' from public.messages order by id limit 1"
 )
 JOIN = f"insert into public.channel_twins (channel_id, ai_twin_id) values ('{LOW}', '{HIGH}')"
+MOVE = f"update public.channel_members set channel_id = '{LOW}' where (channel_id, user_id) = ('{CHANNEL}', '{BOB}')"
 SUMMARY = "private.finish_summary(to_jsonb(known)) from private.summaries as known"
 LEASED = "(select lease from private.twin_queues where lease is not null), 200, null"
 # Statement, table, its key, and the lock.
@@ -63,6 +64,7 @@ CASES = {
         f"private.rotate_twin_secret('{LOW}', '1 hour')", "public.twin_webhooks", "ai_twin_id", "no key update",
     ),
     "joining twin": (JOIN, "private.channel_counters", f"channel_id <> '{LOW}'", "no key update"),
+    "moved member": (MOVE, "private.channel_counters", f"channel_id <> '{CHANNEL}'", "no key update"),
     "finished summary": (SUMMARY, "public.conversations", "id", "no key update"),
     "replay": (f"private.replay_twin_deliveries('{TWIN}', null)", "private.twin_queues", "channel_id", "update"),
     "finish": (f"private.finish_delivery(null, {LEASED})", "private.twin_queues", "lease is null, lease", "update"),

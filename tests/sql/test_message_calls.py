@@ -383,6 +383,7 @@ def test_deleted_message_id_works_as_a_cursor(db: Db, ten: list[str]) -> None:
         ({"before": "seq_99999999999999999999"}, (400, "invalid_field", "before")),
         ({"after": UNKNOWN_ID}, (400, "invalid_cursor", "after")),
         ({"before": "seq_1", "after": "seq_1"}, (400, "invalid_cursor", "after")),
+        ({"before": "seq_3", "after": "seq_1"}, (400, "invalid_cursor", "after")),
     ],
 )
 def test_invalid_history_request_names_the_field(
