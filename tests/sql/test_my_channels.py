@@ -108,6 +108,8 @@ def test_non_member_cannot_mark(db: Db) -> None:
         assert refused(db, "select public.mark_read(%s, 1)", channel_id, by=psycopg.Error).sqlstate == "PT404"
     for seq in (None, -1):
         assert refused(db, "select public.mark_read(%s, %s)", CHANNEL, seq, by=psycopg.Error).sqlstate == "PT400"
+    become_postgres(db)
+    assert call(db, "mark_read", BOB, channel_id=CHANNEL).error == (400, "missing_field", "seq")
 
 
 def test_unread_counts_end_at_100(db: Db) -> None:
