@@ -272,7 +272,10 @@ def test_joined_member_is_in_the_audit_log_without_an_old_role(db: Db) -> None:
     ((who, _, details, _),) = audited(db, "invitation.accepted")
     assert (who, details) == (MALLORY, {"role": "member"})
     invite(db, workspace_id=None, channel_id=CHANNEL)
-    assert [details for _, _, details, _ in audited(db, "invitation.created")] == [{"role": "member"}, {"role": "guest"}]
+    assert [details for _, _, details, _ in audited(db, "invitation.created")] == [
+        {"role": "member"},
+        {"role": "guest"},
+    ]
 
 
 def test_data_api_lists_user_events_from_the_first(db: Db) -> None:

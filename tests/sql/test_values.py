@@ -1,4 +1,4 @@
-"""sql/015 to sql/310: functions that only compute, each with values at the edges of what it takes."""
+"""sql/015 to sql/340: functions that only compute, each with values at the edges of what it takes."""
 
 from typing import Any
 
@@ -269,6 +269,32 @@ VALUES: dict[str, dict[str, Any]] = {
     "numbers of events": {
         f"private.parse_number('{{\"a\": {given}}}', 'a', {default})": found
         for given, default, found in [(9, "null", 9), ("9" * 18, "null", int("9" * 18)), ("null", "'3'", 3)]
+    },
+    "errors": {
+        **{
+            f"array[status::text, body::json #>> '{{error,code}}', body::json #>> '{{error,field}}']"
+            f" from private.render_failure('{state}', '', '{detail}', '{field}', '')": found
+            for state, detail, field, found in [
+                ("PT503", "off", "", ["503", "off", None]), ("PT404", "", "id", ["404", "refused", "id"]),
+                ("42501", "owner_required", "", ["403", "owner_required", None]),
+                ("42501", "workspace_member_required", "", ["403", "workspace_member_required", None]),
+                ("42501", "other", "", ["403", "forbidden", None]),
+                ("23505", "", "", ["409", "conflict", None]), ("23503", "", "", ["409", "conflict", None]),
+                ("23514", "", "", ["400", "invalid_value", None]), ("23502", "", "", ["400", "invalid_value", None]),
+                ("22003", "", "", ["400", "invalid_value", None]), ("40001", "", "", [None, None, None]),
+            ]
+        },
+        **{
+            f"private.retry_after({status}, '{code}', '{{\"ratelimit-reset\": \"7\"}}')": found
+            for status, code, found in [
+                (429, "rate_limited", {"retry-after": "7"}), (429, "too_many_at_once", {"retry-after": "5"}),
+                (503, "summaries_not_configured", {"retry-after": "5"}), (409, "last_owner", {}),
+            ]
+        },
+    },
+    "languages": {
+        f"private.search_language('{tag}')": found
+        for tag, found in {"pt-BR": "portuguese", "nn": "norwegian", "de-Latn-AT": "german", "ja": None}.items()
     },
 }  # fmt: skip
 

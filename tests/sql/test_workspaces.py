@@ -237,6 +237,7 @@ def test_invitations_and_workspaces_have_limits(db: Db) -> None:
         "workspaces_per_user_per_day = 2"
     )
     assert [sent(name) for name in ("a", "b", "b", "c")] == [201, 201, 201, "409 too_many_open_invitations"]
+    assert answer("create_invitation", channel_id=CHANNEL) == "409 too_many_open_invitations"
     other = call(db, "create_workspace", MATTY, name="Other").data["id"]
     become(db, MATTY)
     db.execute("delete from public.workspaces where id = %s", (other,))
@@ -323,6 +324,9 @@ def test_change_of_a_name_keeps_retention(db: Db) -> None:
     assert (changed["conversation_days"], changed["channel_days"]) == (8, 9)
     changed = call(db, "update_workspace", workspace_id=WORKSPACE, conversation_days=7).data
     assert (changed["conversation_days"], changed["channel_days"]) == (7, 9)
+    for column in ("conversation_days", "channel_days"):
+        for days, status in ((0, 400), (36500, 200), (36501, 400)):
+            assert call(db, "update_workspace", workspace_id=WORKSPACE, **{column: days}).status == status
 
 
 @pytest.mark.parametrize(
@@ -606,6 +610,8 @@ def test_pages_of_one_export_share_an_audit_line(db: Db) -> None:
     db.execute("update public.audit_log set at = at - interval '61 minutes'")
     call(db, "export_conversation", BOB, conversation_id=result["conversation_id"], **after)
     assert exports(db) == before + 5  # another hour
+    pages = [call(db, "export_conversation", conversation_id=result["conversation_id"], limit=most) for most in (4, 5)]
+    assert [page.meta["next_cursor"] for page in pages] == ["3", None]
 
 
 def test_admin_who_expels_over_http_hands_over(db: Db) -> None:
