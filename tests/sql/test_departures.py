@@ -303,7 +303,7 @@ def test_first_guest_of_the_highest_role_gets_the_channel(db: Db, roles: list[st
     become(db, leaver)
     own = value(db, "insert into public.channels (name) values ('own') returning id::text")
     become_postgres(db)
-    guests = [MATTY, BOB, CAROL][: len(roles)]
+    guests = [CAROL, BOB, MATTY][: len(roles)]
     for place, (who, role) in enumerate(zip(guests, roles, strict=True)):
         db.execute(
             "insert into public.channel_members (channel_id, user_id, role, created_at)"
