@@ -185,6 +185,16 @@ def test_stored_file_cannot_be_replaced(db: Db, user_id: str, is_known: bool) ->
     assert upload(db, BOB)["id"] != file["id"]
 
 
+def test_file_in_another_folder_replaces_none(db: Db) -> None:
+    file = upload(db, BOB)
+    become_postgres(db)
+    path = f"{add_channel(db, 'other', [BOB])}/{file['id']}"
+    db.execute(STORE, (path, BOB, METADATA))
+    db.execute("update storage.objects set version = 'x' where name = %s", (path,))
+    become(db, BOB)
+    assert rows(db, "select name from storage.objects where name = %s", path) == [path]
+
+
 def test_open_policies_affect_other_buckets_only(db: Db) -> None:
     file = upload(db, BOB)
     become_postgres(db)

@@ -79,6 +79,11 @@ def test_answer_is_kept_until_the_conversation_changes(db: Db) -> None:
     db.execute("update public.conversations set version = version + 1")
     assert begin(db).status == 201
     assert used(db) == 2
+    assert poll(db, task).data == ANSWER
+    db.execute("update private.summaries set finished_at = now() - interval '6 minutes' where answer is not null")
+    db.execute("update public.conversations set version = version + 1")
+    assert begin(db).status == 201
+    assert poll(db, task).status == 404
 
 
 def test_edited_text_outdates_a_summary_under_way(db: Db) -> None:

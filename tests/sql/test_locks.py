@@ -26,6 +26,8 @@ insert into public.channel_twins (channel_id, ai_twin_id)
 values ('{CHANNEL}', '{HIGH}'), ('{CHANNEL}', '{LOW}'), ('{HIGH}', '{TWIN}'), ('{LOW}', '{TWIN}');
 insert into private.summaries (conversation_id, last_seq, requested_count, model, prompt_version, lease_expires_at)
 values ('{LOW}', 1, 0, 'x', 1, now());
+insert into public.message_reactions (message_id, user_id, emoji) values ('{MESSAGE}', '{MATTY}', 'fire');
+insert into public.message_pins (message_id, pinned_by) values ('{MESSAGE}', '{MATTY}');
 """
 MESSAGES = """
 insert into public.conversation_messages (conversation_id, workspace_id, external_id, sent_at, message)
@@ -38,6 +40,10 @@ AGAIN = (
     " select id, channel_id, 'x' from public.messages order by id limit 1"
 )
 JOIN = f"insert into public.channel_twins (channel_id, ai_twin_id) values ('{LOW}', '{HIGH}')"
+MOVE = f"update public.channel_members set channel_id = '{LOW}' where (channel_id, user_id) = ('{CHANNEL}', '{BOB}')"
+COUNTERS = "private.channel_counters", f"channel_id <> '{CHANNEL}'", "no key update"
+FIRE = f"""private.set_reaction('{{"id": "{MESSAGE}", "emoji": "fire"}}', 'remove')"""
+UNPIN = f"""public.unpin_message('{{"id": "{MESSAGE}"}}'::jsonb)"""
 SUMMARY = "private.finish_summary(to_jsonb(known)) from private.summaries as known"
 LEASED = "(select lease from private.twin_queues where lease is not null), 200, null"
 # Statement, table, its key, and the lock.
@@ -63,6 +69,9 @@ CASES = {
         f"private.rotate_twin_secret('{LOW}', '1 hour')", "public.twin_webhooks", "ai_twin_id", "no key update",
     ),
     "joining twin": (JOIN, "private.channel_counters", f"channel_id <> '{LOW}'", "no key update"),
+    "moved member": (MOVE, *COUNTERS),
+    "removed reaction": (FIRE, *COUNTERS),
+    "removed pin": (UNPIN, *COUNTERS),
     "finished summary": (SUMMARY, "public.conversations", "id", "no key update"),
     "replay": (f"private.replay_twin_deliveries('{TWIN}', null)", "private.twin_queues", "channel_id", "update"),
     "finish": (f"private.finish_delivery(null, {LEASED})", "private.twin_queues", "lease is null, lease", "update"),

@@ -209,6 +209,10 @@ def test_workspace_needs_a_user(db: Db) -> None:
 def test_non_member_locks_no_channel(db: Db) -> None:
     locked = "select xmax::text from private.channel_counters where channel_id = %s"
     before = value(db, locked, CHANNEL)
+    twin = value(db, "insert into public.ai_twins (user_id, display_name) values (%s, 'x') returning id", MALLORY)
+    become(db, MALLORY)
+    refused(db, "insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", CHANNEL, twin)
+    become_postgres(db)
     for who, is_same in ((MALLORY, True), (BOB, False)):
         become(db, who)
         db.execute("select private.lock_my_channel(%s)", (CHANNEL,))
@@ -267,6 +271,11 @@ def test_joined_member_is_in_the_audit_log_without_an_old_role(db: Db) -> None:
     assert audited(db, "member.joined") == [(MALLORY, MALLORY, {"role": "member"}, None)]
     ((who, _, details, _),) = audited(db, "invitation.accepted")
     assert (who, details) == (MALLORY, {"role": "member"})
+    invite(db, workspace_id=None, channel_id=CHANNEL)
+    assert [details for _, _, details, _ in audited(db, "invitation.created")] == [
+        {"role": "member"},
+        {"role": "guest"},
+    ]
 
 
 def test_data_api_lists_user_events_from_the_first(db: Db) -> None:

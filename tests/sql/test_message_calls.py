@@ -383,6 +383,7 @@ def test_deleted_message_id_works_as_a_cursor(db: Db, ten: list[str]) -> None:
         ({"before": "seq_99999999999999999999"}, (400, "invalid_field", "before")),
         ({"after": UNKNOWN_ID}, (400, "invalid_cursor", "after")),
         ({"before": "seq_1", "after": "seq_1"}, (400, "invalid_cursor", "after")),
+        ({"before": "seq_3", "after": "seq_1"}, (400, "invalid_cursor", "after")),
     ],
 )
 def test_invalid_history_request_names_the_field(
@@ -597,11 +598,12 @@ def test_react_toggles_and_reports_the_result(db: Db) -> None:
 
 
 def test_adding_and_removing_a_reaction_are_idempotent(db: Db) -> None:
-    actions = [
-        call(db, function, id=MESSAGE, emoji="fire").meta["action"]
+    replies = [
+        call(db, function, id=MESSAGE, emoji="fire")
         for function in ("add_reaction", "add_reaction", "remove_reaction", "remove_reaction")
     ]
-    assert actions == ["added", "unchanged", "removed", "unchanged"]
+    assert [reply.meta["action"] for reply in replies] == ["added", "unchanged", "removed", "unchanged"]
+    assert replies[0].data == replies[1].data == replies[2].data
     assert call(db, "remove_reaction", id=MESSAGE, emoji="fire").data is None
 
 

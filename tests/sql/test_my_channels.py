@@ -108,6 +108,8 @@ def test_non_member_cannot_mark(db: Db) -> None:
         assert refused(db, "select public.mark_read(%s, 1)", channel_id, by=psycopg.Error).sqlstate == "PT404"
     for seq in (None, -1):
         assert refused(db, "select public.mark_read(%s, %s)", CHANNEL, seq, by=psycopg.Error).sqlstate == "PT400"
+    become_postgres(db)
+    assert call(db, "mark_read", BOB, channel_id=CHANNEL).error == (400, "missing_field", "seq")
 
 
 def test_unread_counts_end_at_100(db: Db) -> None:
@@ -312,7 +314,18 @@ def test_each_change_of_the_user_is_an_event(db: Db) -> None:
     db.execute("update public.channels set name = 'other crowd' where id = %s", (CHANNEL,))
     db.execute(f"delete from public.channel_members {member}", (channel_id, BOB))
     assert last_event(db, BOB) == ("channel.left", {"channel_id": channel_id})
+    add = (
+        "insert into realtime.messages (topic, extension, event, payload, private)"
+        " values (%s, %s, 'channel.renamed', jsonb_build_object('channel_id', %s::text, 'name', 'of another'), %s)"
+    )
+    for topic, extension, private in (
+        ("app", "broadcast", True),
+        ("user:1", "broadcast", False),
+        ("user:1", "x", True),
+    ):
+        db.execute(add, (topic, extension, channel_id, private))
     db.execute("delete from public.channels where id = %s", (channel_id,))
+    assert value(db, "select count(*) from realtime.messages where payload ->> 'name' = 'of another'") == 3
     for table in ("public.user_events", "realtime.messages"):
         kept = " ".join(rows(db, f"select each::text from {table} as each"))
         assert ("crew" in kept, "other crowd" in kept) == (False, True)

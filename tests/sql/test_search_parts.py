@@ -33,6 +33,7 @@ WORDS = {
     " ".join(f"w{n}" for n in range(66)): " & ".join(f"'w{n}'" for n in range(64)),
     " ".join(f"from:x{n}" for n in range(12)): " & ".join(f"'from' <-> 'x{n}'" for n in range(10)),
     " ".join(f"p{n}*" for n in range(10)): " & ".join(f"'p{n}':*" for n in range(8)),
+    " ".join(map(chr, range(0x4E00, 0x4E0A))): " & ".join(f"'{chr(n)}':*" for n in range(0x4E00, 0x4E08)),
 }
 
 

@@ -417,6 +417,14 @@ def test_edit_before_the_request_does_not_outdate_it(db: Db) -> None:
     assert poll(db, task).status == 200
 
 
+@pytest.mark.parametrize("change", ["edit_message", "delete_message"])
+def test_changed_text_outdates_a_summary_under_way(db: Db, change: str) -> None:
+    task = begin(db).data
+    call(db, change, id=MESSAGE, content="Never mind.")
+    finish(db, task, answer=ANSWER)
+    assert poll(db, task).error == (409, "summary_outdated", None)
+
+
 def test_outdated_summary_is_removed_after_waiters_read_it(db: Db) -> None:
     finish(db, begin(db).data, answer=ANSWER)
     send(db)

@@ -1,4 +1,4 @@
-"""sql/015 to sql/104: functions that only compute, each with values at the edges of what it takes."""
+"""sql/015 to sql/340: functions that only compute, each with values at the edges of what it takes."""
 
 from typing import Any
 
@@ -210,6 +210,91 @@ VALUES: dict[str, dict[str, Any]] = {
         "private.plain_digits('signal', '15551234567')": None,
         "array(select extension from unnest(private.list_match_keys('signal', "
         "row('phone', '+49 4333 633333 x5', '')::private.identifier, null, false)) group by 1)": ["5"],
+    },
+    "emoji": {
+        **{
+            f"private.normalize_emoji(e'{given}')": found
+            for given, found in {
+                "\\u2764": "\u2764\ufe0f", "\\u2764\\ufe0e": "\u2764\ufe0f", "\\u2764\\ufe0f": "\u2764\ufe0f",
+                "\\u261d\\U0001f3fd": "\u261d\U0001f3fd", "#\\u20e3": "#\ufe0f\u20e3", "A\\u20e3": None,
+                "\\U0001f1e9\\U0001f1ea": "\U0001f1e9\U0001f1ea", "\\U0001f1e9": None, "\\U0001f44d\\U0001f44d": None,
+                "\\U0001f441\\u200d\\U0001f5e8": "\U0001f441\ufe0f\u200d\U0001f5e8\ufe0f",
+                "\\U0001f468\\u200d\\U0001f469\\u200d\\U0001f467": "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+                "caf\\u0065\\u0301": "caf\xe9", ":+1:": "+1", "+1:": "+1", ":a:b:": None, "a b": None,
+            }.items()
+        },
+    },
+    "webhooks": {
+        **{
+            f"private.is_webhook_url('{url}')": is_url
+            for url, is_url in {
+                "http://a:1": True, "http://a:0": False, "http://a:65535": True, "http://a:65536": False,
+                "http://[::1]": True, "http://[1.2.3.4]": False, "http://1.2.3.4": True, "http://1.2.3.0004": False,
+                "http://1.2.3.256": False, f"http://{'a' * 63}": True, f"http://{'a' * 64}": False,
+                "http://" + "a." * 126 + "a": True, "http://" + "a." * 126 + "aa": False,
+            }.items()
+        },
+    },
+    "sign-up": {
+        "private.choose_display_name('{\"full_name\": \" \", \"name\": \" Ann \"}', 'b@x.example')": "Ann",
+        "private.choose_display_name('{\"name\": \" \"}', '@x.example')": "User",
+        "private.choose_display_name(null, 'bob@x.example')": "bob",
+        "private.choose_display_name(null, null)": "User",
+        "private.choose_avatar_url('{\"avatar_url\": \"https://b\", \"picture\": \"https://a\"}')": "https://b",
+        **{
+            f"private.choose_avatar_url(jsonb_build_object('picture', 'https://' || repeat('a', {count})))": found
+            for count, found in {1992: "https://" + "a" * 1992, 1993: None}.items()
+        },
+    },
+    "snippets": {
+        **{
+            f"private.render_snippet(repeat('a', {before}) || ' hit', 'hit')": found
+            for before, found in {
+                59: "a" * 59 + " <mark>hit</mark>",
+                60: "\u2026" + "a" * 59 + " <mark>hit</mark>",
+            }.items()
+        },
+        **{
+            f"private.render_snippet(repeat('a', {length}), null)": "a" * min(length, 240) + "\u2026" * (length > 240)
+            for length in (240, 241)
+        },
+        "private.render_snippet('<a> \"hit\" hit', 'hit')":
+            "&lt;a&gt; &quot;<mark>hit</mark>&quot; <mark>hit</mark>",
+        "private.render_snippet('hithit', 'hit')": "<mark>hithit</mark>",
+        "private.render_snippet('one hit', 'hit')": "one <mark>hit</mark>",
+        # A message goes on after the 4,000 characters that a snippet looks at.
+        "private.render_snippet(repeat('a ', 1990) || 'hit' || repeat(' b', 100), 'hit')":
+            "\u2026" + "a " * 29 + "<mark>hit</mark>" + " b" * 8 + " \u2026",
+    },
+    "numbers of events": {
+        f"private.parse_number('{{\"a\": {given}}}', 'a', {default})": found
+        for given, default, found in [(9, "null", 9), ("9" * 18, "null", int("9" * 18)), ("null", "'3'", 3)]
+    },
+    "errors": {
+        **{
+            f"array[status::text, body::json #>> '{{error,code}}', body::json #>> '{{error,field}}']"
+            f" from private.render_failure('{state}', '', '{detail}', '{field}', '')": found
+            for state, detail, field, found in [
+                ("PT503", "off", "", ["503", "off", None]), ("PT404", "", "id", ["404", "refused", "id"]),
+                ("42501", "owner_required", "", ["403", "owner_required", None]),
+                ("42501", "workspace_member_required", "", ["403", "workspace_member_required", None]),
+                ("42501", "other", "", ["403", "forbidden", None]),
+                ("23505", "", "", ["409", "conflict", None]), ("23503", "", "", ["409", "conflict", None]),
+                ("23514", "", "", ["400", "invalid_value", None]), ("23502", "", "", ["400", "invalid_value", None]),
+                ("22003", "", "", ["400", "invalid_value", None]), ("40001", "", "", [None, None, None]),
+            ]
+        },
+        **{
+            f"private.retry_after({status}, '{code}', '{{\"ratelimit-reset\": \"7\"}}')": found
+            for status, code, found in [
+                (429, "rate_limited", {"retry-after": "7"}), (429, "too_many_at_once", {"retry-after": "5"}),
+                (503, "summaries_not_configured", {"retry-after": "5"}), (409, "last_owner", {}),
+            ]
+        },
+    },
+    "languages": {
+        f"private.search_language('{tag}')": found
+        for tag, found in {"pt-BR": "portuguese", "nn": "norwegian", "de-Latn-AT": "german", "ja": None}.items()
     },
 }  # fmt: skip
 

@@ -205,7 +205,8 @@ def test_new_invitation_revokes_the_open_one_of_the_address(db: Db) -> None:
     other = invite(db, email="other@example.com")
     first = invite(db, email="mallory@example.com", role="admin")
     second = invite(db, email="Mallory@example.com")
-    assert actions(db)[-3:] == ["invitation.created", "invitation.revoked", "invitation.created"]
+    sent = [action for action in actions(db) if action.startswith("invitation")]
+    assert sent == [*["invitation.created"] * 2, "invitation.revoked", "invitation.created"]
     guest = {"workspace_id": None, "channel_id": CHANNEL, "email": "mallory@example.com"}
     invite(db, **guest)
     third = invite(db, **guest)
@@ -236,6 +237,7 @@ def test_invitations_and_workspaces_have_limits(db: Db) -> None:
         "workspaces_per_user_per_day = 2"
     )
     assert [sent(name) for name in ("a", "b", "b", "c")] == [201, 201, 201, "409 too_many_open_invitations"]
+    assert answer("create_invitation", channel_id=CHANNEL) == "409 too_many_open_invitations"
     other = call(db, "create_workspace", MATTY, name="Other").data["id"]
     become(db, MATTY)
     db.execute("delete from public.workspaces where id = %s", (other,))
@@ -322,6 +324,9 @@ def test_change_of_a_name_keeps_retention(db: Db) -> None:
     assert (changed["conversation_days"], changed["channel_days"]) == (8, 9)
     changed = call(db, "update_workspace", workspace_id=WORKSPACE, conversation_days=7).data
     assert (changed["conversation_days"], changed["channel_days"]) == (7, 9)
+    for column in ("conversation_days", "channel_days"):
+        for days, status in ((0, 400), (36500, 200), (36501, 400)):
+            assert call(db, "update_workspace", workspace_id=WORKSPACE, **{column: days}).status == status
 
 
 @pytest.mark.parametrize(
@@ -599,6 +604,14 @@ def test_pages_of_one_export_share_an_audit_line(db: Db) -> None:
     assert exports(db) == before + 2  # a second export
     call(db, "export_conversation", MATTY, conversation_id=result["conversation_id"], **after)
     assert exports(db) == before + 3  # another user
+    (other,) = push(db, new_connection(db, name="other"), conversation(message("0"), external_id="other"))
+    call(db, "export_conversation", BOB, conversation_id=other["conversation_id"], after="0")
+    assert exports(db) == before + 4  # another conversation
+    db.execute("update public.audit_log set at = at - interval '61 minutes'")
+    call(db, "export_conversation", BOB, conversation_id=result["conversation_id"], **after)
+    assert exports(db) == before + 5  # another hour
+    pages = [call(db, "export_conversation", conversation_id=result["conversation_id"], limit=most) for most in (4, 5)]
+    assert [page.meta["next_cursor"] for page in pages] == ["3", None]
 
 
 def test_admin_who_expels_over_http_hands_over(db: Db) -> None:
