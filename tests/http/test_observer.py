@@ -16,7 +16,7 @@ import psutil
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from threadline import housekeeper, observer
+from threadline import housekeeper, metrics, observer
 from threadline.__main__ import application
 
 from tests.support.calls import send
@@ -161,6 +161,25 @@ def test_metrics_need_the_token(watched: tuple[Service, Team, Sender], service: 
 )
 def test_outcome_follows_the_status(status: int | None, outcome: str) -> None:
     assert observer._outcome(status) == outcome
+
+
+def test_request_is_logged_by_its_template(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "threadline.requests")
+    methods = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
+    for method in (*methods, "PROPFIND"):
+        observer._record({"method": method, "path_template": "/a/{id:str}"}, 200, 0.01234)
+    for template in ("/health", "/metrics", None):
+        observer._record({"method": "GET", "path_template": template}, None, 0.01234)
+    assert metrics.REQUESTS.labels("other", "/a/{id}", 200)._value.get() == 1
+    assert metrics.REQUESTS.labels("GET", "/metrics", "none")._value.get() == 1
+    assert metrics.REQUEST_SECONDS.labels("/a/{id}")._sum.get() == pytest.approx(8 * 0.01234)
+    assert {record.fields["duration_ms"] for record in caplog.records} == {12.34}
+    assert [f"{record.levelname} {record.getMessage()}" for record in caplog.records] == [
+        *[f"INFO {name} /a/{{id}} 200" for name in (*methods, "other")],
+        "DEBUG GET /health None",
+        "DEBUG GET /metrics None",
+        "INFO GET unmatched None",
+    ]
 
 
 @pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")
