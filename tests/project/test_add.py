@@ -1,14 +1,19 @@
 """`threadline add`, `remove` and `sql` on the files of a project."""
 
+import asyncio
 import tomllib
 from datetime import datetime, tzinfo
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
+from click import ClickException
 from click.testing import CliRunner
 from threadline.__main__ import main
 from threadline.project import folder as folder_module
 from threadline.project import shipped
+from threadline.project.database import list_taken_names
 
 from tests.support.own_project import (
     CONFIG,
@@ -39,6 +44,9 @@ def test_add_writes_its_files_and_no_others(tmp_path: Path) -> None:
     migrations = {path for path in changed if "migrations" in path}
     assert (changed - migrations, before.keys() - after.keys()) == (OURS, set())
     assert list_migrations(folder) == ["own.sql", "threadline_initial.sql", "threadline_policies.sql"]
+    for path in migrations:
+        assert after[path].startswith(b"-- Threadline ")
+        assert b"by `make migration`; change it there." not in after[path]
     assert all(f"  {'change' if path in before else 'create'}  {path}" in said for path in changed)
     assert "  npx supabase@3 db push --remote\n  npx supabase@3 functions deploy messaging-ingest\n" in said
     assert tomllib.loads(after["supabase/config.toml"].decode())["functions"]["messaging-ingest"] == {
@@ -74,6 +82,7 @@ def test_plan_without_consent_writes_nothing(
     result = threadline(folder, command, *options, answer=answer)
     assert (result.exit_code, "  change  supabase/config.toml: " in result.output) == (status, True)
     assert sentence in result.output.splitlines()
+    assert "Done." not in result.output
     assert read_files(folder) == before
 
 
@@ -204,10 +213,10 @@ def test_upgrade_adds_what_is_missing_after_own_files(tmp_path: Path, monkeypatc
 
 
 def test_upgrade_may_look_into_the_database_that_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def list_taken_names(_: str) -> set[str]:
+    async def list_names(_: str) -> set[str]:
         return {"Threadline", "the Storage bucket attachments"}
 
-    monkeypatch.setattr("threadline.project.database.list_taken_names", list_taken_names)
+    monkeypatch.setattr("threadline.project.database.list_taken_names", list_names)
     folder = make_project(tmp_path)
     refused = threadline(folder, "add", "--yes", "--database-url", "postgresql://x").output
     assert "The database has Threadline already, but supabase/migrations does not" in refused
@@ -224,11 +233,40 @@ def test_upgrade_refuses_a_name_that_became_the_users(tmp_path: Path, monkeypatc
     assert "names that Threadline needs: public.next;" in threadline(folder, "add", "--yes").output
 
 
+def test_names_are_read_from_the_given_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+    ended: list[bool] = []
+
+    class Connection:
+        async def fetch(self, _: str) -> list[tuple[str]]:
+            return [("public.people",), ("Threadline",)]
+
+        def terminate(self) -> None:
+            ended.append(True)
+
+    async def connect(**options: Any) -> Connection:
+        asked.append(options)
+        if error:
+            raise error
+        return Connection()
+
+    monkeypatch.setattr(asyncpg, "connect", connect)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://x@127.0.0.1/service")
+    given = "postgresql://x@127.0.0.1/given"
+    error = None
+    assert asyncio.run(list_taken_names(given)) == {"public.people", "Threadline"}
+    wanted = {"dsn": given, "ssl": False, "timeout": 10, "command_timeout": 30, "statement_cache_size": 0}
+    assert (asked, ended) == ([wanted], [True])
+    for error in (OSError("x"), TimeoutError(), ValueError("x"), asyncpg.PostgresError(), asyncpg.InterfaceError("x")):
+        with pytest.raises(ClickException, match=f"cannot be read \\({type(error).__name__}\\)"):
+            asyncio.run(list_taken_names(given))
+
+
 def test_upgrade_refuses_a_name_of_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def list_taken_names(_: str) -> set[str]:
+    async def list_names(_: str) -> set[str]:
         return {"Threadline", "public.next", "public.other"}
 
-    monkeypatch.setattr("threadline.project.database.list_taken_names", list_taken_names)
+    monkeypatch.setattr("threadline.project.database.list_taken_names", list_names)
     folder = make_project(tmp_path)
     succeed(folder, "add")
     ship_another(monkeypatch, "create table public.next ();\n")
@@ -297,6 +335,7 @@ def test_remove_drops_data_only_by_the_project_name(tmp_path: Path) -> None:
     succeed(folder, "remove", "--drop-data", "shop")
     (path,) = (folder / "supabase" / "migrations").glob("*_threadline_remove.sql")
     assert "have rows" not in path.read_text()
+    assert "\nset lock_timeout = '5s';\n" in path.read_text()
 
 
 def test_remove_needs_the_version_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
