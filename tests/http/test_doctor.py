@@ -107,7 +107,7 @@ VARIANTS = [
     (NO_KEYS, {KEYS_PATH: Answer(200, {})}),
     (NO_KEYS, {KEYS_PATH: Answer(200, [])}),
     (NO_KEYS, {KEYS_PATH: Answer(404, {"keys": [{}]})}),
-    ("90 seconds apart", {KEYS_PATH: Answer(200, {"keys": [{}]}, seconds=-90)}),
+    ("seconds apart; set the time", {KEYS_PATH: Answer(200, {"keys": [{}]}, seconds=-90)}),
     (REFUSED, {DATA_API: Answer(401, {"message": "Invalid API key"})}),
     (REFUSED, {STORAGE: Answer(401)}),
     (REFUSED, {STORAGE: Answer(401, [])}),
