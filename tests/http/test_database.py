@@ -15,7 +15,7 @@ import httpx
 import psycopg
 import pytest
 from threadline import connections
-from threadline.database import Database, DatabaseUnavailableError
+from threadline.database import Database, DatabaseUnavailableError, Reply
 from threadline.routes import http
 from threadline.settings import Settings
 from threadline.tokens import Caller
@@ -174,6 +174,9 @@ def test_request_locked_once_succeeds(sender: Sender, impatient: Service) -> Non
         (asyncpg.UniqueViolationError, 2, 2),
         (asyncpg.ForeignKeyViolationError, 2, 2),
         (asyncpg.AdminShutdownError, 2, 1),
+        (asyncpg.ConnectionDoesNotExistError, 2, 1),
+        (asyncpg.LockNotAvailableError, 2, 1),
+        (asyncpg.InternalClientError, 2, 1),
         (asyncpg.TooManyConnectionsError, 2, 1),
         (asyncpg.ReadOnlySQLTransactionError, 2, 1),
         (asyncpg.InterfaceError, 2, 1),
@@ -203,6 +206,62 @@ def test_call_is_repeated_once_if_that_is_harmless(
         asyncio.run(call())
     count = calls_if_repeatable if is_repeatable else calls_if_not
     assert calls == ["x"] * count + ["spend_failed_request"]
+
+
+@pytest.mark.parametrize("status", [201, 202, 404, 500])
+def test_call_of_the_service_needs_a_200(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    async def reply(*_: object) -> Reply:
+        return Reply(status, {}, b'{"data": []}')
+
+    async def ask() -> None:
+        await Database(Settings("postgresql://nowhere")).ask("clean_up")
+
+    monkeypatch.setattr(Database, "_call", reply)
+    with pytest.raises(DatabaseUnavailableError, match=f"^clean_up answered {status}$"):
+        asyncio.run(ask())
+
+
+def test_health_and_metrics_ask_postgres_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way, most, asked = 0, 0, []
+
+    async def measure(database: Database, pool: object, arguments: tuple[str, ...]) -> Reply:
+        nonlocal under_way, most
+        asked.append((arguments[0], pool is database._own_pool))
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+        return Reply(200, {}, b'{"data": [1]}')
+
+    async def check(_: Database) -> bool:
+        asked.append(("check", True))
+        await asyncio.sleep(0.01)
+        return True
+
+    async def ask() -> list[Any]:
+        database = Database(Settings("postgresql://nowhere"))
+        gone, *left = [asyncio.create_task(database.is_answering()) for _ in range(3)]
+        await asyncio.sleep(0)
+        gone.cancel()
+        return await asyncio.gather(*left, database.read_metrics(), database.read_metrics())
+
+    monkeypatch.setattr(Database, "_call", measure)
+    monkeypatch.setattr(Database, "_is_answering", check)
+    assert asyncio.run(ask()) == [True, True, [1], [1]]
+    assert (sorted(asked), most) == ([("check", True), *[("read_metrics", True)] * 2], 1)
+
+
+@pytest.mark.parametrize(("is_pooler", "statements"), [(True, 0), (False, 100)])
+def test_connection_has_its_limits(is_pooler: bool, statements: int) -> None:
+    settings = Settings("postgresql://x@127.0.0.1/x", transaction_pooler=is_pooler)
+
+    async def options() -> dict[str, Any]:
+        return connections.Connections(settings, 3)._pool._connect_kwargs
+
+    wanted = {"timeout": 3, "command_timeout": 30, "statement_cache_size": statements}
+    given = asyncio.run(options())
+    assert {name: given[name] for name in wanted} == wanted
+    assert given["server_settings"] == {"application_name": "threadline"}
 
 
 @pytest.mark.parametrize(
@@ -295,10 +354,12 @@ def test_free_connection_serves_the_next_call(settings: Settings) -> None:
         first = await pid(pool)
         assert (await pid(pool), pool._pool.get_idle_size()) == (first, 0)
         assert pool._timer.when() > asyncio.get_running_loop().time()
+        timer = pool._timer
         pool._let_go()  # as the timer does it
         await pool._leaving
         assert pool._pool.get_idle_size() == 1
         assert await pid(pool) == first
+        assert pool._timer is not timer
 
     lend(settings, use)
 

@@ -1,12 +1,16 @@
 """`threadline doctor` finds no fault in a sound project, and names each fault in others."""
 
+import asyncio
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 
+import asyncpg
 import psycopg
 import pytest
 from click.testing import CliRunner
+from threadline import doctor
 from threadline.__main__ import main
 from threadline.project.shipped import newest_version
 from threadline_devstack.keys import ANON_KEY, PUBLISHABLE_KEY, SECRET_KEY, SERVICE_ROLE_KEY
@@ -96,7 +100,27 @@ OUTSIDE = {
 }
 
 
-@pytest.mark.parametrize(("sentence", "faults"), OUTSIDE.items(), ids=list(OUTSIDE))
+KEYS_PATH, STORAGE, DATA_API = "/auth/v1/.well-known/jwks.json", "/storage/v1/bucket", "/rest/v1/settings"
+NO_KEYS, REFUSED = "Auth does not publish its signing keys", "refuses the key in SUPABASE_PUBLISHABLE_KEY"
+VARIANTS = [
+    (NO_KEYS, {KEYS_PATH: Answer(200)}),
+    (NO_KEYS, {KEYS_PATH: Answer(200, {})}),
+    (NO_KEYS, {KEYS_PATH: Answer(200, [])}),
+    (NO_KEYS, {KEYS_PATH: Answer(404, {"keys": [{}]})}),
+    ("seconds apart; set the time", {KEYS_PATH: Answer(200, {"keys": [{}]}, seconds=-90)}),
+    (REFUSED, {DATA_API: Answer(401, {"message": "Invalid API key"})}),
+    (REFUSED, {STORAGE: Answer(401)}),
+    (REFUSED, {STORAGE: Answer(401, [])}),
+    (REFUSED, {STORAGE: Answer(400, {"statusCode": 401})}),
+    ("Storage does not work: it answers 400", {STORAGE: Answer(400, {"statusCode": "500"})}),
+    ("Storage does not work: it answers 404", {STORAGE: Answer(404)}),
+    ("The Data API does not work: it answers 500", {DATA_API: Answer(500)}),
+]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "faults"), [*OUTSIDE.items(), *VARIANTS], ids=[*OUTSIDE, *map(str, range(len(VARIANTS)))]
+)
 def test_doctor_names_a_fault_of_the_platform(
     environment: dict[str, str], project: Project, sentence: str, faults: dict[str, Answer]
 ) -> None:
@@ -180,6 +204,44 @@ def test_doctor_names_a_fault_of_the_environment(
     assert sentence in finding
     for value in (*changed.values(), "wrong"):
         assert value.startswith("http") or not value or value not in finding
+
+
+@pytest.mark.parametrize(
+    ("change", "findings"),
+    [
+        ({"SUPABASE_PUBLISHABLE_KEY": "", "SUPABASE_ANON_KEY": ANON_KEY}, []),
+        (
+            {"SUPABASE_PUBLISHABLE_KEY": "", "SUPABASE_URL": ""},
+            ["SUPABASE_PUBLISHABLE_KEY is not", "SUPABASE_URL is not"],
+        ),
+        ({"SUPABASE_SECRET_KEY": "secret"}, ["SUPABASE_SECRET_KEY is not an API key"]),
+        ({"JWT_SECRET": "x" * 32}, []),
+    ],
+    ids=["legacy key", "two settings", "no key", "legacy secret"],
+)
+def test_doctor_names_each_fault_once(
+    environment: dict[str, str], project: Project, change: dict[str, str], findings: list[str]
+) -> None:
+    project.refused.add("secret")
+    if "JWT_SECRET" in change:
+        project.faults[KEYS_PATH] = Answer(200, {"keys": []})
+    found = diagnose({**environment, **change}, bool(findings)).splitlines()
+    wanted = findings or ["Nothing is missing or wrong."]
+    assert len(found) == len(wanted)
+    assert all(line.startswith(start) for line, start in zip(found, wanted, strict=True)), found
+
+
+def test_doctor_reports_missing_migrations() -> None:
+    class Connection:
+        transaction = nullcontext
+
+        async def fetchval(self, _: str) -> None:
+            raise failures.pop()
+
+    failures = [asyncpg.InvalidSchemaNameError(), asyncpg.UndefinedFunctionError()]
+    while failures:
+        (finding,) = asyncio.run(doctor._diagnose(Connection()))
+        assert finding.startswith("The migrations have not been applied")
 
 
 def test_doctor_accepts_the_documented_login(

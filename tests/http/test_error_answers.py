@@ -4,6 +4,7 @@ import json
 import logging
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 from litestar.exceptions import HTTPException
@@ -19,16 +20,23 @@ from threadline.tokens import InvalidTokenError
 
 
 def told(error: Exception, path: str) -> tuple[int, dict, dict]:
-    request = SimpleNamespace(url=SimpleNamespace(path=path), method="POST", scope={"type": "http", "path": path})
+    scope = {"type": "http", "path": path, "path_template": "/found/{id:str}"}
+    request = SimpleNamespace(url=SimpleNamespace(path=path), method="POST", scope=scope)
     response = errors.answer(request, error)
     return response.status_code, response.content, dict(response.headers)
+
+
+class FailedError(ValueError):
+    """An error of the driver."""
+
+    sqlstate = "XX000"
 
 
 API, ELSEWHERE = "/api/v2/messages", "/functions/v1/messaging-ingest"
 ANSWERS = [
     (HTTPException("No", status_code=400), 400, "invalid_request"),
     (HTTPException("No", status_code=404), 404, "not_found"),
-    (HTTPException("No", status_code=405), 405, "method_not_allowed"),
+    (HTTPException("No", status_code=405, headers={"allow": "POST"}), 405, "method_not_allowed"),
     (HTTPException("No", status_code=408), 408, "body_too_slow"),
     (HTTPException("No", status_code=413), 413, "body_too_large"),
     (HTTPException("No", status_code=415), 415, "unsupported_media_type"),
@@ -42,18 +50,20 @@ ANSWERS = [
     (StorageRefusedError(413), 413, "file_too_large"),
     (StorageRefusedError(400), 403, "storage_refused"),
     (StorageUnavailableError(), 503, "storage_unavailable"),
-    (ValueError("canary"), 500, "internal_error"),
+    (FailedError("canary"), 500, "internal_error"),
 ]
 
 
 @pytest.mark.parametrize(("error", "status", "code"), ANSWERS, ids=range(len(ANSWERS)))
-def test_error_becomes_an_answer(error: Exception, status: int, code: str) -> None:
+def test_error_becomes_an_answer(caplog: pytest.LogCaptureFixture, error: Exception, status: int, code: str) -> None:
     found, content, headers = told(error, API)
     described = content["error"]
     assert (found, described["code"], content["success"]) == (status, code, False)
     assert described.get("field") == ("files" if code == "too_many_files" else None)
     assert headers.get("retry-after") == ("5" if status in {429, 503} else None)
     assert headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
+    assert headers.get("allow") == ("POST" if status == 405 else None)
+    assert caplog.messages == (["POST /found/{id} failed: FailedError XX000"] if status == 500 else [])
     assert content["meta"]["timestamp"].endswith("Z")
     assert len(content["meta"]["timestamp"]) == len("2024-02-15T09:00:00.000Z")
     message = described["message"]
@@ -80,6 +90,9 @@ def test_log_line_is_json_for_programs_and_text_for_people() -> None:
     }  # fmt: skip
     clock = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
     assert logs.TextFormatter().format(record) == f"{clock}  WARNING é x  13 ms"
+    record.exc_info = None, None, None
+    assert "error" not in json.loads(logs.JsonFormatter().format(record))
+    assert logs.TextFormatter().format(record) == f"{clock}  WARNING é x  13 ms"
     try:
         raise ValueError("canary")
     except ValueError as error:
@@ -92,3 +105,7 @@ def test_log_line_is_json_for_programs_and_text_for_people() -> None:
     assert "canary" not in text + json.dumps(found)
     assert [logs.choose_request_id(given) for given in ("a.B_9-", "x" * 50)] == ["a.B_9-", "x" * 50]
     assert len(logs.choose_request_id("x" * 51)) == len(logs.choose_request_id(None)) == 36
+    assert UUID(logs.choose_request_id(None)).version == 4
+    levels = {name: known["level"] for name, known in logs.CONFIG["loggers"].items()}
+    assert levels == {"httpx": "WARNING", "httpcore": "WARNING"}
+    assert (logs.CONFIG["root"]["level"], logs.CONFIG["disable_existing_loggers"]) == ("INFO", False)

@@ -257,6 +257,41 @@ def test_stranger_holds_no_turn_of_a_channel(monkeypatch: pytest.MonkeyPatch) ->
     asyncio.run(attack_all())
 
 
+CHANNEL = body_for(ONE)
+TURNS = [
+    (("create_message", "known", "{}", CHANNEL), ONE, ("known", ONE)),
+    (("create_message", "new", "{}", CHANNEL), ("new", ONE), ("new", ONE)),
+    (("create_message", None, "{}", CHANNEL), ONE, None),
+    (("create_message", None, "{}", b"{}"), None, None),
+    (("reply_to_message", "known", "{}", CHANNEL), None, None),
+    *[
+        (("create_message", "known", parameters, body), ("known", ""), None)
+        for parameters, body in (
+            ('{"channel_id": "x"}', CHANNEL), ("{}", b""), ("{}", b"{}"), ("{}", body_for(ONE + "x")),
+            ("{}", b'{"x": ' + b"[" * 100_000), ("{}", b'{"channel_id": "\xff"}'), ("{}", b'{"channel_id": 5}'),
+        )
+    ],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "key", "writer"), TURNS, ids=range(len(TURNS)))
+def test_turn_is_taken_for_the_channel_of_a_body(call: tuple, key: object, writer: object) -> None:
+    queues = turns.Turns()
+    queues.note(("known", ONE), has_written=True)
+    turn = queues.wait(*call)
+    assert (turn._key, turn._writer) == (key, writer)
+
+
+def test_writer_that_wrote_longest_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "KNOWN", 2)
+    queues = turns.Turns()
+    for name in "abac":
+        queues.note((name, ONE), has_written=True)
+    assert list(queues._known) == [("a", ONE), ("c", ONE)]
+    queues.note(("a", ONE), has_written=False)
+    assert list(queues._known) == [("c", ONE)]
+
+
 def test_health_and_metrics_answer_while_the_pool_is_full(running: Running, attacker: Team) -> None:
     # A token of service_role has no share, and replies have no turns, so they can fill the pool.
     path = f"{BASE}/{attacker.sent_id('parent')}/thread"

@@ -2,17 +2,23 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 from litestar.exceptions import HTTPException
 from multipart import MultipartError
-from threadline import forms, shares, spool
+from threadline import forms, metrics, shares, spool
+from threadline.database import Reply
 from threadline.forms import read_form
+from threadline.protocol import IS_WHOLE
+from threadline.routes import ingest
+from threadline.routes.http import Chunks
 from threadline.settings import Settings
 from threadline.shares import INGEST, Shares, TooManyAtOnceError
 from threadline.spool import Spool
@@ -26,6 +32,7 @@ from threadline.storage import (
     image_size,
 )
 
+ONE = "00000000-0000-4000-8000-000000000001"
 UTF_8, BYTES = "text/plain; charset=utf-8", "application/octet-stream"
 
 
@@ -43,6 +50,8 @@ UTF_8, BYTES = "text/plain; charset=utf-8", "application/octet-stream"
         (b"BM\0\0\0\0", "image/bmp"),
         (b"\x1f\x8b\x08", "application/gzip"),
         (b"MZ\x90\0", "application/x-msdownload"),
+        (b"%!PS", "application/postscript"),
+        (b"{\\rtf1}", "application/rtf"),
     ],
 )
 def test_type_of_a_file_follows_its_first_bytes(head: bytes, kind: str) -> None:
@@ -64,6 +73,7 @@ JPEG = b"\xff\xd8\xff\xe0\x00\x02"
         (b"RIFF\0\0\0\0WEBPVP8 " + bytes(7) + b"\x9d\x01\x2a\x01\xc0\x02\x80", (1, 2)),
         (b"RIFF\0\0\0\0WEBPVP8 " + bytes(7) + b"\x9d\x01\x2b\x01\x00\x02\x00", None),
         (b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2e\x7f\xc2\x77\x00", None),
+        (b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2f" + (1 | 2 << 14 | 1 << 28).to_bytes(4, "little"), (2, 3)),
         (b"RIFF\0\0\0\0WEBPVP8X" + bytes(8) + b"\x01\x02\x03\0\0\0", (197122, 1)),
         (b"RIFF\0\0\0\0WEBPVP8X" + bytes(8) + b"\x01\x02\x03\0\0", None),
         (b"RIFF\0\0\0\0WEBPVP9 " + bytes(14), None),
@@ -76,7 +86,7 @@ JPEG = b"\xff\xd8\xff\xe0\x00\x02"
         (b"\xff\xd8" + b"\xff\xe0\x00\x02" * 99 + b"\xff\xc0\x00\x11\x08\x00\x01\x00\x02", (2, 1)),
         (b"\xff\xd8" + b"\xff\xe0\x00\x02" * 100 + b"\xff\xc0\x00\x11\x08\x00\x01\x00\x02", None),
     ],
-    ids=range(20),
+    ids=range(21),
 )
 def test_size_of_an_image_is_read_or_left_out(content: bytes, size: tuple[int, int] | None) -> None:
     file = BytesIO(content)
@@ -147,11 +157,18 @@ def problem(status: int, **body: object) -> httpx.Response:
         (httpx.Response(502, text="<html>"), "unavailable"),
         (httpx.ConnectError("x"), "unavailable"),
         (httpx.ReadTimeout("x"), "unavailable"),
+        (httpx.DecodingError("m"), "unavailable"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
-def test_refusal_of_storage_is_no_failure(reply: httpx.Response | Exception, outcome: object) -> None:
+def test_refusal_of_storage_is_no_failure(
+    caplog: pytest.LogCaptureFixture, reply: httpx.Response | Exception, outcome: object
+) -> None:
     assert ask_storage(reply, lambda made: made.acting_for("t").upload("f", BytesIO(b"x")))[0] == outcome
+    is_answer = isinstance(reply, httpx.Response) and reply.status_code != 502
+    failed = type(reply).__name__ if isinstance(reply, Exception) else "JSONDecodeError"
+    [said] = caplog.messages
+    assert re.fullmatch("Storage answers [0-9od]+ e" if is_answer else f"Storage failed with {failed}", said)
     if outcome in (404, "unavailable"):
         assert ask_storage(reply, lambda made: made.acting_for_itself().remove(["f"]))[0] == outcome
 
@@ -189,11 +206,38 @@ def test_uploads_are_signed_with_the_secret_key() -> None:
     for setting in ("supabase_url", "supabase_key"):
         assert not Storage(Settings("x", **{**PROJECT, setting: None})).is_configured
     assert Storage(Settings("x", **PROJECT)).is_configured
+    assert [Storage(Settings("x", supabase_url=f"http://{host}"))._client.trust_env for host in ("x", "localhost")] == [
+        True, False,
+    ]  # fmt: skip
 
 
-def send_form(*parts: bytes, boundary: str = "b", kind: str = "multipart/form-data", pieces: int = 1) -> Any:
+def test_ten_uploads_are_signed_at_once() -> None:
+    under_way = most = 0
+
+    async def sign_upload(path: str) -> str:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+        return path
+
+    made = Storage(Settings("x", **PROJECT))
+    made.acting_for_itself = lambda: SimpleNamespace(sign_upload=sign_upload)
+    paths = [str(number) for number in range(30)]
+    assert (asyncio.run(made.sign_uploads(paths)), most) == (paths, 10)
+
+
+def send_form(
+    *parts: bytes,
+    boundary: str = "b",
+    kind: str = "multipart/form-data",
+    pieces: int = 1,
+    max_bytes: int = 1000,
+    after: int = 0,
+) -> Any:
     """Read a form; return its fields, its files, and what was asked for."""
-    body = b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
+    body = b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n" + bytes(after)
     asked: list[object] = []
 
     async def stream() -> AsyncIterator[bytes]:
@@ -207,7 +251,7 @@ def send_form(*parts: bytes, boundary: str = "b", kind: str = "multipart/form-da
     async def run() -> Any:
         with ExitStack() as opened:
             fields, files = await read_form(
-                opened, stream(), f"{kind}; boundary={boundary}", max_files=2, max_bytes=1000, admit=admit,
+                opened, stream(), f"{kind}; boundary={boundary}", max_files=2, max_bytes=max_bytes, admit=admit,
                 make_room=asked.append,
             )  # fmt: skip
             for file in files:
@@ -233,7 +277,15 @@ def test_form_is_read_in_the_order_of_its_parts() -> None:
         assert files == [("x", 2, b"xy"), ("", 0, b"")]
         assert asked[0] == {"a": "1"}
         assert sum(asked[1:]) == 2
+    assert send_form(file_part("x", b"y" * 1000), pieces=9)[1] == [("x", 1000, b"y" * 1000)]
     assert send_form(field("a", b"x" * 10_000), *[field(str(number), b"") for number in range(19)])[2] == []
+
+
+def test_bytes_outside_of_contents_are_limited() -> None:
+    assert send_form(file_part("x", b"y" * 1_100_000), max_bytes=1_100_000, pieces=3)[1][0][1] == 1_100_000
+    assert send_form(field("a", b"1"), after=999_000)[0] == {"a": "1"}
+    with pytest.raises(MultipartError, match=r"^Too many bytes"):
+        send_form(field("a", b"1"), after=1_000_001)
 
 
 TOO_MUCH = [
@@ -263,13 +315,14 @@ def test_other_media_type_is_no_form() -> None:
 
 
 def test_uploads_of_a_user_and_of_all_are_limited() -> None:
-    limited = Spool(Settings("", upload_max_files=1, upload_max_bytes=10))
+    limited = Spool(Settings("", upload_max_files=2, upload_max_bytes=5))
     with ExitStack() as opened:
         for _ in range(spool.USER_UPLOADS):
             mine = opened.enter_context(limited.open("me"))
         with pytest.raises(TooManyAtOnceError):
             limited.open("me").__enter__()
-        mine.add(10)
+        mine.add(4)
+        mine.add(6)
         with pytest.raises(TooManyAtOnceError):
             mine.add(1)
         for number in range(spool.PROCESS_UPLOADS - spool.USER_UPLOADS):
@@ -279,7 +332,94 @@ def test_uploads_of_a_user_and_of_all_are_limited() -> None:
                 limited.open(user).__enter__()
             assert (refused.value.status_code, refused.value.extra) == (503, {"code": "unavailable"})
     assert (limited._uploads, limited._bytes) == ({}, {})
+    with limited.open(None) as trusted, limited.open("me") as mine, limited.open("you") as yours:
+        trusted.add(30)
+        mine.add(10)
+        for each in (trusted, yours):
+            with pytest.raises(HTTPException):
+                each.add(1)
+    assert (limited._uploads, limited._bytes) == ({}, {})
     assert (spool.USER_UPLOADS, spool.PROCESS_UPLOADS, spool.ROOM) == (4, 64, 4)
+
+
+def read_chunks(*messages: tuple[float, bytes], is_whole: bool = False) -> list[bytes] | tuple[int, str | None]:
+    """Return the pieces of a body whose messages come after so many seconds, or how it is refused."""
+
+    async def receive() -> dict[str, Any]:
+        if not (left := list(waiting)):
+            return {"type": "http.disconnect"}
+        seconds, body = waiting.pop(0)
+        await asyncio.sleep(seconds)
+        return {"type": "http.request", "body": body, "more_body": len(left) > 1 or seconds < 0}
+
+    async def run() -> list[bytes]:
+        app = SimpleNamespace(state=SimpleNamespace(settings=Settings("", body_timeout=0.1)))
+        scope = {IS_WHOLE: True} if is_whole else {}
+        async with asyncio.timeout(1):
+            return [chunk async for chunk in Chunks(SimpleNamespace(app=app, scope=scope, receive=receive))]
+
+    waiting = list(messages)
+    try:
+        return asyncio.run(run())
+    except HTTPException as error:
+        return error.status_code, (error.headers or {}).get("connection")
+
+
+def test_body_must_come_without_pauses_and_not_too_slowly() -> None:
+    assert read_chunks((0, b"a"), (0, b""), (0, b"b"), (0, b"")) == [b"a", b"b"]
+    assert read_chunks((-1, b"a")) == (500, None)
+    assert read_chunks(*[(0.01, b"a")] * 20) == (408, "close")
+    assert read_chunks(*[(0.01, b"a" * 500)] * 15) == [b"a" * 500] * 15
+    assert read_chunks((0, b"a" * 5000), (2, b"b")) == (408, "close")
+    assert read_chunks((0.15, b"a"), is_whole=True) == [b"a"]
+
+
+def test_ingest_takes_the_share_of_its_key() -> None:
+    asked: list[dict[str, Any]] = []
+    marks = [f"conversations/{ONE}/{digit * 64}" for digit in "ab"]
+    stored = {
+        "results": [{"status": f"{status}", "messages_added": 2} for status in ("created", "error: x", "created")]
+    }
+    uploads = ",".join(f'{{"url":"sign:{mark}"}}' for mark in marks)
+
+    async def call(function: str, **options: Any) -> Reply:
+        asked.append({"function": function, **options})
+        return Reply(200, {"x-of-postgres": "1"}, f'{json.dumps(stored)[:-1]},"uploads":[{uploads}]}}'.encode())
+
+    async def sign_uploads(paths: list[str]) -> list[str | None]:
+        assert paths == marks
+        return ["http://x/a", None]
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"{}"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        state = SimpleNamespace(
+            settings=Settings(""),
+            database=SimpleNamespace(call=call),
+            storage=SimpleNamespace(sign_uploads=sign_uploads),
+        )
+        headers = [(b"content-type", b"application/json"), (b"x-api-key", b"k")]
+        request = SimpleNamespace(
+            method="POST", scope={"headers": headers, IS_WHOLE: True}, app=SimpleNamespace(state=state), receive=receive
+        )
+        await (await ingest._ingest(request))({}, receive, send)
+
+    def counted() -> list[float]:
+        kinds = [metrics.CONVERSATIONS.labels(outcome) for outcome in ("created", "error")]
+        return [each._value.get() for each in (*kinds, metrics.MESSAGES)]
+
+    sent: list[dict[str, Any]] = []
+    before = counted()
+    asyncio.run(run())
+    assert [after - then for after, then in zip(counted(), before, strict=True)] == [2, 1, 6]
+    [(of_key, of_all)] = [call["owners"] for call in asked]
+    assert (of_key.startswith("key "), "k" in of_key[4:], of_all) == (True, False, INGEST)
+    assert [each["url"] for each in json.loads(sent[1]["body"])["uploads"]] == ["http://x/a", None]
+    assert (b"access-control-allow-origin", b"*") in sent[0]["headers"]
 
 
 def test_owner_holds_a_share_and_ingest_the_half(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,8 +464,32 @@ def test_owner_holds_a_share_and_ingest_the_half(monkeypatch: pytest.MonkeyPatch
         pool = Shares(4)
         await pool.take("b")
         with pytest.raises(TooManyAtOnceError):
-            await pool.take("a", "b")
-        return [pool._places.count(owner) for owner in ("a", "b")]
+            await pool.take("a", "c", "b")
+        return [pool._places.count(owner) for owner in "abc"]
 
     monkeypatch.setattr(shares, "PATIENCE", 0)
-    assert asyncio.run(take_none()) == [0, 1]
+    assert asyncio.run(take_none()) == [0, 1, 0]
+
+
+def test_caller_who_leaves_gives_its_places_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares, "PATIENCE", 1)
+
+    async def leave() -> list[int]:
+        pool = Shares(4)
+        await pool.take("a")
+        waiting = asyncio.create_task(pool.take("b", "a"))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        return [pool._places.count(owner) for owner in "ab"]
+
+    async def take_again() -> int:
+        pool = Shares(8)
+        for _ in range(2):
+            await pool.take("a")
+        pool.give_back("a")
+        await pool.take("a")
+        return pool._places.count("a")
+
+    assert asyncio.run(leave()) == [1, 0]
+    assert asyncio.run(take_again()) == 2

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import logging
+import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import psutil
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from threadline import housekeeper, observer
+from threadline import housekeeper, metrics, observer
 from threadline.__main__ import application
 
 from tests.support.calls import send
@@ -163,6 +164,47 @@ def test_outcome_follows_the_status(status: int | None, outcome: str) -> None:
     assert observer._outcome(status) == outcome
 
 
+def test_measured_metrics_share_a_family() -> None:
+    measured = [
+        {"name": "x", "help": "X.", "labels": {"b": "2", "a": "1"}, "value": 3},
+        {"name": "x", "help": "X.", "labels": {"a": "4", "b": "5"}, "value": 6},
+        {"name": "y", "help": "Y.", "labels": {}, "value": 7},
+    ]
+    lines = metrics.render(measured).decode().splitlines()
+    assert lines[-7:] == [
+        "# HELP x X.", "# TYPE x gauge", 'x{a="1",b="2"} 3.0', 'x{a="4",b="5"} 6.0',
+        "# HELP y Y.", "# TYPE y gauge", "y 7.0",
+    ]  # fmt: skip
+
+
+def test_gauges_of_dead_processes_are_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone: list[int] = []
+    monkeypatch.setattr(metrics, "mark_process_dead", gone.append)
+    for name in (f"gauge_livesum_{os.getpid()}", "gauge_livesum_99999999", "counter_99999998"):
+        (tmp_path / f"{name}.db").touch()
+    metrics._forget_the_dead(str(tmp_path))
+    assert gone == [99999999]
+
+
+def test_request_is_logged_by_its_template(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "threadline.requests")
+    methods = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
+    for method in (*methods, "PROPFIND"):
+        observer._record({"method": method, "path_template": "/a/{id:str}"}, 200, 0.01234)
+    for template in ("/health", "/metrics", None):
+        observer._record({"method": "GET", "path_template": template}, None, 0.01234)
+    assert metrics.REQUESTS.labels("other", "/a/{id}", 200)._value.get() == 1
+    assert metrics.REQUESTS.labels("GET", "/metrics", "none")._value.get() == 1
+    assert metrics.REQUEST_SECONDS.labels("/a/{id}")._sum.get() == pytest.approx(8 * 0.01234)
+    assert {record.fields["duration_ms"] for record in caplog.records} == {12.34}
+    assert [f"{record.levelname} {record.getMessage()}" for record in caplog.records] == [
+        *[f"INFO {name} /a/{{id}} 200" for name in (*methods, "other")],
+        "DEBUG GET /health None",
+        "DEBUG GET /metrics None",
+        "INFO GET unmatched None",
+    ]
+
+
 @pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")
 def test_warning_of_python_is_a_line_of_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -182,13 +224,13 @@ def test_warning_of_python_is_a_line_of_the_log(
 def test_full_round_of_clean_up_is_followed_at_once() -> None:
     def pause_after(removed: int) -> float:
         async def ask(_: str, **options: int) -> dict[str, int]:
-            return {"ingest_log": 0, "summaries": removed}
+            return {"ingest_log": 1, "summaries": removed}
 
         return asyncio.run(housekeeper.clean(SimpleNamespace(ask=ask)))
 
     assert pause_after(housekeeper.LIMIT) == 1
     assert pause_after(housekeeper.LIMIT + 1) == 1
-    assert pause_after(housekeeper.LIMIT - 1) == housekeeper.CLEAN_PAUSE
+    assert pause_after(housekeeper.LIMIT - 1) == 300
 
 
 def test_round_that_indexed_again_is_followed_at_once() -> None:
@@ -199,7 +241,7 @@ def test_round_that_indexed_again_is_followed_at_once() -> None:
         return asyncio.run(housekeeper.index(SimpleNamespace(ask=ask)))
 
     assert pause_after(0, 1) == pause_after(housekeeper.INDEX_LIMIT, 0) == 0.1
-    assert pause_after(housekeeper.INDEX_LIMIT - 1, 0) == housekeeper.INDEX_PAUSE
+    assert pause_after(housekeeper.INDEX_LIMIT - 1, 0) == 2
 
 
 def test_metrics_count_requests_ingest_and_summaries(watched: tuple[Service, Team, Sender]) -> None:

@@ -9,11 +9,17 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import asyncpg
 import httpx
+import jwt
 import psutil
 import psycopg
 import pytest
+from threadline import start
+from threadline.settings import Settings, SettingsError
 from threadline_devstack import keys
 
 from tests.support import forking
@@ -170,6 +176,67 @@ def test_wrong_setting_stops_serve_with_its_name(
     url = cluster.url(shared_database, "authenticator").replace(*change)
     result = serve(DATABASE_URL=url, **environment)
     assert (result.returncode, result.stdout, result.stderr) == (1, "", f"Error: {sentence}\n")
+
+
+def legacy_key(secret: str, algorithm: str = "HS256") -> str:
+    """Return a legacy API key that has expired."""
+    return jwt.encode({"role": "anon", "exp": 1}, secret, algorithm=algorithm)
+
+
+def test_tokens_need_the_keys_of_one_project() -> None:
+    own, other = "o" * 64, "x" * 64
+    for given in (
+        {"jwks_url": "http://x"},
+        {"jwt_secret": own},
+        {"jwt_secret": own, "supabase_key": legacy_key(own), "supabase_secret_key": legacy_key(own)},
+        {"jwt_secret": own, "supabase_key": "eyJ.x", "supabase_secret_key": legacy_key(own, "HS512")},
+        {"jwt_secret": own, "supabase_key": "sb_publishable_x"},
+        {"jwks_url": "http://x", "supabase_key": legacy_key(other)},
+    ):
+        start.check_tokens(Settings("", **given))
+    for given, name in (
+        ({}, "Set SUPABASE_URL"),
+        ({"supabase_key": legacy_key(other)}, "JWT_SECRET has not signed SUPABASE_ANON_KEY"),
+        ({"supabase_secret_key": legacy_key(other)}, "JWT_SECRET has not signed SUPABASE_SERVICE_ROLE_KEY"),
+    ):
+        with pytest.raises(SettingsError, match=f"^{name}"):
+            start.check_tokens(Settings("", **({"jwt_secret": own, **given} if given else {})))
+
+
+def test_refusal_of_postgres_stops_serve_and_silence_does_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended: list[bool] = []
+    failures: list[Exception] = []
+
+    async def connect(**options: Any) -> Any:
+        assert (options["dsn"], options["timeout"]) == (url, 3)
+        if failures:
+            raise failures[-1]
+        return SimpleNamespace(terminate=lambda: ended.append(True))
+
+    url = "postgresql://x@127.0.0.1/x"
+    monkeypatch.setattr(asyncpg, "connect", connect)
+    start.check_database(Settings(url))
+    assert ended == [True]
+    for error, sentence in (
+        (asyncpg.InvalidPasswordError("canary"), "Postgres refuses the user or the password"),
+        (asyncpg.InvalidCatalogNameError("canary"), "Postgres has no database"),
+        (asyncpg.InternalServerError("Tenant canary not found"), "The pooler of DATABASE_URL does not know the user"),
+        (asyncpg.InternalServerError("tenant canary not found"), "The pooler of DATABASE_URL does not know the user"),
+    ):
+        failures.append(error)
+        with pytest.raises(SettingsError, match=f"^{sentence}"):
+            start.check_database(Settings(url))
+    assert caplog.messages == []
+    for error in (asyncpg.PostgresError("canary"), asyncpg.InterfaceError("canary"), OSError("canary"), TimeoutError()):
+        failures.append(error)
+        start.check_database(Settings(url))
+        assert f"is out of reach ({type(error).__name__})" in caplog.messages[-1]
+    assert "canary" not in caplog.text
+    failures.append(asyncpg.InternalServerError("another"))
+    with pytest.raises(asyncpg.InternalServerError):
+        start.check_database(Settings(url))
 
 
 def test_impossible_port_stops_serve() -> None:

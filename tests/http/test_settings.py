@@ -41,6 +41,10 @@ def test_environment_overrides_the_defaults() -> None:
         ),
         ({"SUPABASE_ANON_KEY": "legacy"}, {"supabase_key": "legacy"}),
         ({"SUPABASE_PUBLISHABLE_KEY": "new", "SUPABASE_ANON_KEY": "legacy"}, {"supabase_key": "new"}),
+        (
+            {"SUPABASE_SECRET_KEY": "sb_secret_x", "SUPABASE_SERVICE_ROLE_KEY": "legacy"},
+            {"supabase_secret_key": "sb_secret_x"},
+        ),
         ({"SUPABASE_SECRET_KEY": "sb_secret_x"}, {"supabase_secret_key": "sb_secret_x"}),
         ({"SUPABASE_SERVICE_ROLE_KEY": "legacy"}, {"supabase_secret_key": "legacy"}),
         ({"JWT_SECRET": "a secret"}, {"jwt_secret": "a secret"}),
@@ -78,8 +82,8 @@ def test_settings_are_all_tested_and_hide_secrets() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     names = [NAMES.get(each.name, (f"THREADLINE_{each.name.upper()}",)) for each in dataclasses.fields(Settings)]
     assert [name for some in names for name in some if f'"{name}"' not in text] == []
-    secret = Settings("canary", anthropic_api_key="canary", supabase_secret_key="canary", jwt_secret="canary")
-    assert "canary" not in repr(secret)
+    hidden = ("anthropic_api_key", "supabase_secret_key", "jwt_secret", "metrics_token")
+    assert "canary" not in repr(Settings("canary", **dict.fromkeys(hidden, "canary")))
 
 
 @pytest.mark.parametrize(
@@ -94,6 +98,7 @@ def test_settings_are_all_tested_and_hide_secrets() -> None:
         ("postgresql:///postgres?host=/run/postgresql", "", False),
         ("postgresql://one:5432,two:5432/postgres", "", False),
         ("postgresql://one:6543,two:5432/postgres", "", False),
+        ("postgres://one:6543/postgres", "", True),
     ],
 )
 def test_port_6543_means_a_transaction_pooler_by_default(url: str, setting: str, is_pooler: bool) -> None:
@@ -120,10 +125,36 @@ def test_missing_database_url_raises_settings_error(environment: dict[str, str])
         "THREADLINE_SUMMARY_TIMEOUT",
     ],
 )
-@pytest.mark.parametrize("value", ["0", "-1", "1.5", "ten", " "])
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "ten", " ", "\u00b2"])
 def test_number_must_be_positive_and_whole(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"^{name} must be a positive whole number\.$"):
         Settings.from_environment({"DATABASE_URL": DIRECT, name: value})
+
+
+@pytest.mark.parametrize("price", ["-1", "1,5", "1.", ".5", "1e3", "1" * 10, "0." + "1" * 10])
+def test_price_must_be_in_dollars(price: str) -> None:
+    with pytest.raises(SettingsError, match=r"^THREADLINE_SUMMARY_INPUT_PRICE must be a price in dollars"):
+        Settings.from_environment({"DATABASE_URL": DIRECT, "THREADLINE_SUMMARY_INPUT_PRICE": price})
+
+
+def test_wrong_certificate_is_named_by_its_setting(tmp_path: Path) -> None:
+    for path in (str(tmp_path), str(tmp_path / "missing"), __file__):
+        for environment, name in (
+            ({"DATABASE_URL": DIRECT, "THREADLINE_DATABASE_CA": path}, "THREADLINE_DATABASE_CA"),
+            ({"DATABASE_URL": f"{DIRECT}?sslrootcert={path}"}, "sslrootcert or sslcert in DATABASE_URL"),
+        ):
+            with pytest.raises(SettingsError, match=f"^{name} must be a readable file"):
+                Settings.from_environment(environment)
+
+
+def test_proxies_serve_projects_elsewhere_only() -> None:
+    urls = (None, "https://ref.supabase.co", "http://127.0.0.1:54321", "http://localhost:54321")
+    assert [Settings(DIRECT, supabase_url=url).trusts_proxies for url in urls] == [True, True, False, False]
+
+
+def test_price_keeps_nine_digits() -> None:
+    environment = {"DATABASE_URL": DIRECT, "THREADLINE_SUMMARY_INPUT_PRICE": f"{'1' * 9}.{'1' * 9}"}
+    assert Settings.from_environment(environment).summary_input_price == float(f"{'1' * 9}.{'1' * 9}")
 
 
 def test_flag_must_be_on_or_off() -> None:

@@ -43,7 +43,8 @@ class Issuer:
             def do_GET(self) -> None:
                 issuer.fetches += 1
                 time.sleep(0.05)  # long enough for other requests to overlap
-                if issuer.mode == "silent":
+                if issuer.mode in {"silent", "babbling"}:
+                    self.wfile.write(b"220 mail\r\n" if issuer.mode == "babbling" else b"")
                     self.close_connection = True
                     return
                 listed = {"keys": [key.public for key in issuer.keys.values()]}
@@ -398,7 +399,7 @@ def test_token_cache_is_bounded(own: tuple[Issuer, Verifier], monkeypatch: pytes
     assert len(verifier._verified) <= 2
 
 
-@pytest.mark.parametrize("mode", ["silent", "empty", "garbled"])
+@pytest.mark.parametrize("mode", ["silent", "babbling", "empty", "garbled"])
 def test_failing_issuer_is_asked_once_and_tokens_are_refused(own: tuple[Issuer, Verifier], mode: str) -> None:
     issuer, verifier = own
     issuer.mode = mode
@@ -406,6 +407,36 @@ def test_failing_issuer_is_asked_once_and_tokens_are_refused(own: tuple[Issuer, 
     assert found == [False] * 10 + [True]
     assert accepted(verifier, issuer.keys["ec"].sign()) == [False]
     assert issuer.fetches == 1
+
+
+def test_caller_is_named_as_postgres_names_users() -> None:
+    def caller(**claims: Any) -> tuple[str, str | None]:
+        found = asyncio.run(Verifier(Settings("", jwt_secret=JWT_SECRET)).verify(f"Bearer {sign(claims_of(**claims))}"))
+        return found.role, found.user_id
+
+    assert caller(sub=MATTY.upper()) == ("authenticated", MATTY)
+    assert caller(role="service_role") == caller(role="service_role", sub=None) == ("service_role", None)
+
+
+def test_refusal_says_what_to_send(caplog: pytest.LogCaptureFixture) -> None:
+    secret = JWT_SECRET * 2  # as long as HS512 wants it
+    verifier = Verifier(Settings("", jwt_secret=secret))
+    other = jwt.encode(claims_of(), secret, algorithm="HS512")
+    foreign = sign(claims_of(), "another-secret-of-thirty-two-characters")
+    for header, sentence in (
+        (None, "The access token is missing"),
+        ("Basic x", "The access token is missing"),
+        ("Bearer sb_publishable_x", "This is an API key"),
+        (f"Bearer {other}", "The access token is invalid or has expired"),
+        (f"Bearer {foreign}", "The access token is invalid or has expired"),
+        (f"Bearer {foreign}", "The access token is invalid or has expired"),
+        (f"Bearer {sign(claims_of(role='anon'), secret)}", "The access token does not belong to a signed-in user"),
+        (f"Bearer {sign(claims_of(sub=None), secret)}", "The access token has no user id"),
+    ):
+        with pytest.raises(InvalidTokenError, match=f"^{sentence}"):
+            asyncio.run(verifier.verify(header))
+    # One warning a minute, because anyone can send such tokens.
+    assert caplog.messages == ["An access token has another signature than JWT_SECRET gives"]
 
 
 def test_unreachable_issuer_refuses_tokens() -> None:

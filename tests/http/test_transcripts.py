@@ -47,6 +47,7 @@ def test_replies_stand_with_the_root_of_their_thread() -> None:
     ]
     assert lines[0] == {"n": 1, "at": "t", "from": "Ada", "text": "<a>"}
     assert "<" not in threads[0][0].text
+    assert "\u00e9" in list_threads([said("\u00e9")])[0][0].text
     assert render_document(threads[1]) == {
         "type": "document",
         "source": {"type": "content", "content": [{"type": "text", "text": threads[1][0].text}]},
@@ -63,6 +64,7 @@ def test_only_a_thread_longer_than_a_part_is_divided() -> None:
     assert parts(10, ["aaaa"], ["bbbb"], ["c"]) == [["aaaa", "bbbb"], ["c"]]
     assert parts(9, ["aaaa"], ["bbbb"]) == [["aaaa"], ["bbbb"]]
     assert parts(10, ["aaaa", "bbbb"]) == [["aaaa", "bbbb"]]
+    assert parts(10, ["x"], ["aaaa", "bbbb"]) == [["x"], ["aaaa", "bbbb"]]
     assert parts(10, ["x"], ["aaaa", "bbbb", "c"], ["d"]) == [["x", "aaaa"], ["bbbb", "c", "d"]]
     assert parts(10, ["\u00e9\u00e9\u00e9\u00e9"], ["bb"]) == [["\u00e9\u00e9\u00e9\u00e9"], ["bb"]]
     assert parts(5, ["x"], ["aaaa\u00e9\u20acb"]) == [["x"], ["aaaa"], ["\u00e9"], ["\u20acb"]]
@@ -82,9 +84,9 @@ BLOCKS = [Block("0", ["a", "b"]), Block("1", ["b", "c"]), Block("2", ["d"])]
 
 
 def test_statement_cites_each_message_of_its_blocks_once() -> None:
-    thinking = SimpleNamespace(type="thinking", text="hm")
+    thoughts = [SimpleNamespace(type=kind, text="hm") for kind in ("thinking", "redacted_thinking")]
     found = read_statements(
-        answer(piece("x", (0, 2)), thinking, piece("y", (2, 3), (0, 1)), piece("z", (0, 1), kind="char")), BLOCKS
+        answer(piece("x", (0, 2)), *thoughts, piece("y", (2, 3), (0, 1)), piece("z", (0, 1), kind="char")), BLOCKS
     )
     assert found == [Statement("x", ["a", "b", "c"]), Statement("y", ["d", "a", "b"]), Statement("z", [])]
     merged = list(
@@ -114,7 +116,7 @@ def test_markup_is_broken_and_other_text_stays(texts: list[str], right: list[str
 
 
 def test_white_space_is_removed_at_both_ends_only() -> None:
-    given = [Statement(text, [text]) for text in (" ", " a ", "\n", " b ", "\t")]
+    given = [Statement(text, [text]) for text in (" ", "\n", " a ", "\n", " b ", "\t", " ")]
     assert strip_ends(given) == [Statement("a ", [" a "]), Statement("\n", ["\n"]), Statement(" b", [" b "])]
     assert strip_ends([Statement(" a ", [])]) == [Statement("a", [])]
     assert strip_ends([Statement(" ", [])]) == []
@@ -141,7 +143,8 @@ def test_one_long_price_replaces_both_above_the_step() -> None:
     plain = Settings(NO_DATABASE, summary_model="counted", **prices)
     assert count(plain, 10, 1) == pytest.approx(15)
     assert count(plain, 11, 1) == pytest.approx(16)
-    assert count(Settings(NO_DATABASE, summary_long_output_price=7.0, **prices), 11, 1) == pytest.approx(7)
+    both = Settings(NO_DATABASE, summary_long_output_price=7.0, **prices)
+    assert [count(both, read, 1) for read in (10, 11)] == [pytest.approx(15), pytest.approx(7)]
     assert count(plain, 0, 0) == 0
     count(plain, 1, 1, None)
     outcomes = {
@@ -161,7 +164,8 @@ def failures() -> list[tuple[Exception, str]]:
 
     def refusal(status: int, kind: str | None = None) -> Exception:
         body = {"error": {"type": kind}} if kind else None
-        return anthropic.APIStatusError("x", response=httpx2.Response(status, request=asked), body=body)
+        answered = httpx2.Response(status, request=asked, headers={"request-id": "r7"})
+        return anthropic.APIStatusError("x", response=answered, body=body)
 
     return [
         (anthropic.APITimeoutError(asked), "summary_timeout"),
@@ -181,12 +185,13 @@ def failures() -> list[tuple[Exception, str]]:
     ]
 
 
-def test_each_failure_of_the_model_has_its_code() -> None:
+def test_each_failure_of_the_model_has_its_code(caplog: pytest.LogCaptureFixture) -> None:
     statuses = {"summary_timeout": 504, "summary_unavailable": 503, "summary_failed": 502}
     for error, code in failures():
         failure = summarizer._failure(error)
         found = (failure.code, failure.status, str(failure))
         assert found == (code, statuses[code], failure.message), repr(error)
+    assert "The model failed: APIStatusError rate_limit_error r7" in caplog.messages
 
 
 class Stream:
@@ -257,10 +262,13 @@ def test_model_is_asked_as_documented() -> None:
     ("stop", "text", "code"),
     [("refusal", "x", "summary_refused"), (None, "x", "summary_unavailable"), ("end_turn", " ", "summary_failed")],
 )
-def test_answer_without_a_summary_is_paid(stop: str | None, text: str, code: str) -> None:
+def test_answer_without_a_summary_is_paid(
+    caplog: pytest.LogCaptureFixture, stop: str | None, text: str, code: str
+) -> None:
     with pytest.raises(SummaryFailedError) as failed:
         summarize(said("a"), stop=stop, text=text)
     assert (failed.value.code, failed.value.is_paid) == (code, True)
+    assert caplog.messages == ([] if stop else ["The model's answer broke off; the caller gets a 503"])
     with pytest.raises(SummaryFailedError) as failed:
         summarize(*LONG, stop=stop, text=text)
     assert (failed.value.code, failed.value.is_paid) == (code, True)
@@ -272,18 +280,26 @@ def test_model_that_never_ends_takes_too_long() -> None:
     assert (failed.value.status, failed.value.code, failed.value.is_paid) == (504, "summary_timeout", True)
 
 
-def test_call_without_an_answer_is_not_paid() -> None:
+def test_call_without_an_answer_is_not_paid(caplog: pytest.LogCaptureFixture) -> None:
+    import anthropic
     import httpx2
 
     class Away(Stream):
         async def __aenter__(self) -> "Stream":
-            raise httpx2.ConnectError("away")
+            raise error
 
     made = Summarizer(Settings(NO_DATABASE))
     made._client = SimpleNamespace(messages=Away(None, "", []))
-    with pytest.raises(SummaryFailedError) as failed:
-        asyncio.run(made.summarize([said("a")]))
-    assert (failed.value.code, failed.value.is_paid) == ("summary_unavailable", False)
+    for error, code in (
+        (httpx2.ConnectError("canary"), "summary_unavailable"),
+        (ValueError("canary"), "summary_failed"),
+        (anthropic.AnthropicError("canary"), "summary_failed"),
+    ):
+        with pytest.raises(SummaryFailedError) as failed:
+            asyncio.run(made.summarize([said("a")]))
+        assert (failed.value.code, failed.value.is_paid) == (code, False)
+        assert caplog.messages[-1].startswith(f"The model failed: {type(error).__name__} ")
+    assert "canary" not in caplog.text
 
 
 def test_summarizer_without_a_key_is_not_configured() -> None:
@@ -296,6 +312,7 @@ def test_summarizer_without_a_key_is_not_configured() -> None:
         assert logging.getLogger(name).level == logging.WARNING
     assert (given._client.api_key, str(given._client.base_url).rstrip("/")) == ("k", "http://x")
     assert (given._client.timeout.read, given._client.timeout.connect, given.timeout) == (7, 5, 7)
+    assert not given._client._open_telemetry["traces"]["enabled"]
     asyncio.run(given.aclose())
     assert given._client.is_closed()
     patient = Summarizer(Settings(NO_DATABASE, anthropic_api_key="k"))

@@ -371,10 +371,11 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def resolves_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     """Make every name resolve to these addresses."""
 
-    async def getaddrinfo(*_: object, **__: object) -> list[Any]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443)) for address in addresses]
+    async def getaddrinfo(*_: object, type: int = 0) -> list[Any]:  # noqa: A002 - of the base class
+        kinds = [type] if type else [socket.SOCK_STREAM, socket.SOCK_DGRAM]  # each address comes once for each kind
+        return [(socket.AF_INET, kind, 6, "", (address, 443)) for address in addresses for kind in kinds]
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", lambda self, *_, **__: getaddrinfo())
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
 
 
 def test_worker_connects_only_to_checked_addresses(monkeypatch: pytest.MonkeyPatch, connected: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
@@ -235,14 +236,56 @@ def test_worker_that_waits_for_the_database_stops(monkeypatch: pytest.MonkeyPatc
     assert len(outbox.asked) == 1
 
 
+def test_answer_is_read_only_to_its_bound() -> None:
+    read = 0
+
+    async def stream() -> AsyncIterator[bytes]:
+        nonlocal read
+        for _ in range(100):
+            read += 1024
+            yield bytes(1024)
+
+    asyncio.run(worker._skim(SimpleNamespace(aiter_stream=stream)))
+    assert read == 16_384 + 1024
+
+
+@pytest.mark.parametrize(("private", "backend"), [(True, httpcore.AnyIOBackend), (False, worker.PublicNetwork)])
+def test_worker_connects_as_the_settings_say(private: bool, backend: type) -> None:
+    pool = Worker(Outbox(), Settings("", webhook_allow_private=private))._http
+    assert type(pool._network_backend) is worker.BoundedNetwork
+    assert type(pool._network_backend._backend) is backend
+    assert (pool._max_connections, pool._keepalive_expiry) == (20, 30)
+
+
+@pytest.mark.parametrize("deliver", [True, False])
+def test_service_waits_for_its_own_worker_only(monkeypatch: pytest.MonkeyPatch, deliver: bool) -> None:
+    ended: list[str] = []
+
+    async def run(made: Worker) -> None:
+        await made._wake.wait()
+        await asyncio.sleep(0)
+        ended.append("worker")
+
+    async def serve() -> None:
+        async with worker.delivering(Outbox(), Settings("", deliver=deliver)):
+            await asyncio.sleep(0)
+            ended.append("block")
+
+    monkeypatch.setattr(Worker, "run", run)
+    asyncio.run(serve())
+    assert ended == (["block", "worker"] if deliver else ["block"])
+
+
 @pytest.mark.parametrize(
-    ("deliver", "secret", "jobs"), [(True, "s", 3), (True, None, 2), (False, "s", 0)], ids=["all", "no key", "none"]
+    ("deliver", "secret", "url", "jobs"),
+    [(True, "s", "http://x", 3), (True, None, "http://x", 2), (True, "s", None, 2), (False, "s", "http://x", 0)],
+    ids=["all", "no key", "no project", "none"],
 )
 def test_process_that_delivers_cleans_up(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, deliver: bool, secret: str | None, jobs: int
+    caplog: pytest.LogCaptureFixture, deliver: bool, secret: str | None, url: str | None, jobs: int
 ) -> None:
     outbox = Outbox(ValueError("canary"))
-    settings = Settings("", deliver=deliver, supabase_url="http://x", supabase_secret_key=secret)
+    settings = Settings("", deliver=deliver, supabase_url=url, supabase_secret_key=secret)
 
     async def run() -> None:
         async with housekeeper.housekeeping(outbox, SimpleNamespace(), settings):
@@ -264,6 +307,7 @@ def test_unused_files_are_removed_only_if_there_are_any() -> None:
         removed.append(paths)
 
     bucket = SimpleNamespace(acting_for_itself=lambda: SimpleNamespace(remove=remove))
-    for paths in ([], ["a"]):
+    many = [str(number) for number in range(1000)]
+    for paths in ([], many):
         assert asyncio.run(housekeeper.sweep(Outbox({"paths": paths}), bucket)) == 3600
-    assert removed == [["a"]]
+    assert removed == [many]

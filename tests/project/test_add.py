@@ -1,14 +1,19 @@
 """`threadline add`, `remove` and `sql` on the files of a project."""
 
+import asyncio
 import tomllib
 from datetime import datetime, tzinfo
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
+from click import ClickException
 from click.testing import CliRunner
 from threadline.__main__ import main
 from threadline.project import folder as folder_module
 from threadline.project import shipped
+from threadline.project.database import list_taken_names
 
 from tests.support.own_project import (
     CONFIG,
@@ -39,7 +44,10 @@ def test_add_writes_its_files_and_no_others(tmp_path: Path) -> None:
     migrations = {path for path in changed if "migrations" in path}
     assert (changed - migrations, before.keys() - after.keys()) == (OURS, set())
     assert list_migrations(folder) == ["own.sql", "threadline_initial.sql", "threadline_policies.sql"]
-    assert all(path in said for path in changed)
+    for path in migrations:
+        assert after[path].startswith(b"-- Threadline ")
+        assert b"by `make migration`; change it there." not in after[path]
+    assert all(f"  {'change' if path in before else 'create'}  {path}" in said for path in changed)
     assert "  npx supabase@3 db push --remote\n  npx supabase@3 functions deploy messaging-ingest\n" in said
     assert tomllib.loads(after["supabase/config.toml"].decode())["functions"]["messaging-ingest"] == {
         "verify_jwt": False
@@ -74,6 +82,7 @@ def test_plan_without_consent_writes_nothing(
     result = threadline(folder, command, *options, answer=answer)
     assert (result.exit_code, "  change  supabase/config.toml: " in result.output) == (status, True)
     assert sentence in result.output.splitlines()
+    assert "Done." not in result.output
     assert read_files(folder) == before
 
 
@@ -96,8 +105,9 @@ def test_project_is_found_from_a_folder_below(tmp_path: Path) -> None:
         ("20991231235957", "20991231235958", "20991231235959"),
         ("20991231235958", "20991231235959", "21000101000000"),
         ("20991231235960", "20991231235961", "20991231235962"),
+        ("99991231235959", "99991231235960", "99991231235961"),
     ],
-    ids=["one minute", "two minutes", "no time"],
+    ids=["one minute", "two minutes", "no time", "the last time"],
 )
 def test_new_files_are_newer_than_every_other(tmp_path: Path, newest: str, initial: str, policies: str) -> None:
     folder = make_project(tmp_path, {f"{newest}_late.sql": "", "notes.txt": ""})
@@ -151,6 +161,8 @@ def test_add_refuses_to_replace_a_function_of_the_user(tmp_path: Path) -> None:
     before = read_files(folder)
     assert "is a function of your own" in threadline(folder, "add", "--yes").output
     assert read_files(folder) == before
+    (own / "index.ts").write_bytes(b"\xff")
+    assert "messaging-ingest/index.ts cannot be read (it is not UTF-8)" in threadline(folder, "add", "--yes").output
 
 
 @pytest.mark.parametrize(
@@ -190,7 +202,7 @@ def test_upgrade_adds_what_is_missing_after_own_files(tmp_path: Path, monkeypatc
     (folder / "supabase" / "migrations" / "20991231000000_own.sql").write_text("create table shops ();")
     (folder / "supabase" / "functions" / "messaging-ingest" / "index.ts").write_text("// an older release\n")
     before = read_files(folder)
-    ship_another(monkeypatch, "create table public.next ();\n")
+    ship_another(monkeypatch, "create table public.next ();\ncreate view public.messages as select 1;\n")
     said = succeed(folder, "add")
     assert "replace supabase/functions/messaging-ingest/index.ts" in said
     assert list_migrations(folder)[-2:] == ["own.sql", "threadline_next.sql"]
@@ -201,10 +213,10 @@ def test_upgrade_adds_what_is_missing_after_own_files(tmp_path: Path, monkeypatc
 
 
 def test_upgrade_may_look_into_the_database_that_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def list_taken_names(_: str) -> set[str]:
-        return {"Threadline"}
+    async def list_names(_: str) -> set[str]:
+        return {"Threadline", "the Storage bucket attachments"}
 
-    monkeypatch.setattr("threadline.project.database.list_taken_names", list_taken_names)
+    monkeypatch.setattr("threadline.project.database.list_taken_names", list_names)
     folder = make_project(tmp_path)
     refused = threadline(folder, "add", "--yes", "--database-url", "postgresql://x").output
     assert "The database has Threadline already, but supabase/migrations does not" in refused
@@ -219,6 +231,47 @@ def test_upgrade_refuses_a_name_that_became_the_users(tmp_path: Path, monkeypatc
     succeed(folder, "add")
     ship_another(monkeypatch, "create table public.next ();\n")
     assert "names that Threadline needs: public.next;" in threadline(folder, "add", "--yes").output
+
+
+def test_names_are_read_from_the_given_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+    ended: list[bool] = []
+
+    class Connection:
+        async def fetch(self, _: str) -> list[tuple[str]]:
+            return [("public.people",), ("Threadline",)]
+
+        def terminate(self) -> None:
+            ended.append(True)
+
+    async def connect(**options: Any) -> Connection:
+        asked.append(options)
+        if error:
+            raise error
+        return Connection()
+
+    monkeypatch.setattr(asyncpg, "connect", connect)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://x@127.0.0.1/service")
+    given = "postgresql://x@127.0.0.1/given"
+    error = None
+    assert asyncio.run(list_taken_names(given)) == {"public.people", "Threadline"}
+    wanted = {"dsn": given, "ssl": False, "timeout": 10, "command_timeout": 30, "statement_cache_size": 0}
+    assert (asked, ended) == ([wanted], [True])
+    for error in (OSError("x"), TimeoutError(), ValueError("x"), asyncpg.PostgresError(), asyncpg.InterfaceError("x")):
+        with pytest.raises(ClickException, match=f"cannot be read \\({type(error).__name__}\\)"):
+            asyncio.run(list_taken_names(given))
+
+
+def test_upgrade_refuses_a_name_of_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def list_names(_: str) -> set[str]:
+        return {"Threadline", "public.next", "public.other"}
+
+    monkeypatch.setattr("threadline.project.database.list_taken_names", list_names)
+    folder = make_project(tmp_path)
+    succeed(folder, "add")
+    ship_another(monkeypatch, "create table public.next ();\n")
+    refused = threadline(folder, "add", "--yes", "--database-url", "postgresql://x").output
+    assert "names that Threadline needs: public.next;" in refused
 
 
 def test_add_completes_what_a_failure_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,6 +307,9 @@ def test_remove_takes_the_files_out_and_keeps_the_history(tmp_path: Path) -> Non
         "own.sql", "threadline_initial.sql", "threadline_policies.sql", "threadline_remove.sql"
     ]  # fmt: skip
     assert not [path for path in after if "functions" in path]
+    assert not (folder / "supabase" / "functions" / "messaging-ingest").exists()
+    (path,) = [path for path in after if path.endswith("_threadline_remove.sql")]
+    assert b"have rows" in after[path]
     assert "  npx supabase@3 functions delete messaging-ingest\n" in said
     assert succeed(folder, "remove") == "Threadline is not in the migrations of this project.\n"
     succeed(folder, "add")
@@ -272,18 +328,23 @@ def test_remove_keeps_a_changed_function_file(tmp_path: Path) -> None:
 def test_remove_drops_data_only_by_the_project_name(tmp_path: Path) -> None:
     folder = make_project(tmp_path)
     succeed(folder, "add")
-    refused = threadline(folder, "remove", "--yes", "--drop-data", "other")
-    assert (refused.exit_code, '--drop-data must name this project, which is "shop"' in refused.output) == (1, True)
+    for name in ("other", ""):
+        refused = threadline(folder, "remove", "--yes", "--drop-data", name)
+        assert (refused.exit_code, '--drop-data must name this project, which is "shop"' in refused.output) == (1, True)
     assert "threadline_remove.sql" not in list_migrations(folder)
     succeed(folder, "remove", "--drop-data", "shop")
     (path,) = (folder / "supabase" / "migrations").glob("*_threadline_remove.sql")
     assert "have rows" not in path.read_text()
+    assert "\nset lock_timeout = '5s';\n" in path.read_text()
 
 
 def test_remove_needs_the_version_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_project(tmp_path)
     succeed(folder, "add")
     ship_another(monkeypatch, "")
+    assert "bring the project to it first" in threadline(folder, "remove", "--yes").output
+    succeed(folder, "add")
+    monkeypatch.undo()
     assert "bring the project to it first" in threadline(folder, "remove", "--yes").output
 
 
@@ -300,7 +361,8 @@ def test_sql_prints_what_add_writes(tmp_path: Path) -> None:
         (["--from", last], []),
     ):
         assert run_sql(*options) == (0, "\n".join(texts))
-    assert run_sql("--from", "1")[1] == f"Error: There is no schema version 1; there is {first}, {last}.\n"
+    for option in ("--from", "--to"):
+        assert run_sql(option, "1")[1] == f"Error: There is no schema version 1; there is {first}, {last}.\n"
 
 
 def run_sql(*options: str) -> tuple[int, str]:

@@ -3,8 +3,9 @@
 import tomllib
 
 import pytest
+import tomlkit
 from click import ClickException
-from threadline.project.config import with_function, without_function
+from threadline.project.config import read_project_id, with_function, without_function
 
 from tests.support.own_project import CONFIG
 
@@ -40,6 +41,14 @@ def test_own_block_keeps_its_comments() -> None:
     assert with_function(text) == text.replace("true # why", "false # why")
 
 
-def test_unsafe_form_is_refused() -> None:
+def test_unsafe_form_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ClickException, match="has a form that cannot be edited safely"):
         with_function("functions = { checkout = { verify_jwt = true } }\n")
+    dumps = tomlkit.dumps
+    monkeypatch.setattr(tomlkit, "dumps", lambda document: dumps(document) + "[more]\n")
+    with pytest.raises(ClickException, match="has a form that cannot be edited safely"):
+        with_function(CONFIG)
+
+
+def test_project_without_an_id_has_an_empty_one() -> None:
+    assert [read_project_id(text) for text in (CONFIG, "", "project_id = 5")] == ["shop", "", "5"]
