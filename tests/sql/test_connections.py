@@ -229,6 +229,10 @@ def test_owner_sees_key_age_but_not_the_secret(db: Db) -> None:
     old, new = value(db, "select c.keys from public.messaging_connections as c")
     assert set(old) == set(new) == {"id", "created_at", "expires_at", "last_used_at"}
     assert [key["expires_at"] is None for key in (old, new)] == [False, True]
+    for _ in range(6):
+        rotate(db, made["connection_id"])
+    _, *same_age = value(db, "select c.keys from public.messaging_connections as c")
+    assert same_age == sorted(same_age, key=lambda key: key["id"])
 
 
 def test_revoked_key_shows_its_end_and_its_last_use(db: Db) -> None:

@@ -138,6 +138,14 @@ def test_changes_come_in_order_with_their_messages(db: Db, read: Read) -> None:
     assert read() == []
 
 
+def test_page_without_a_limit_has_100_conversations(db: Db) -> None:
+    since = ask(db).meta["next_cursor"]
+    ingest(db, *(conversation(message(), external_id=f"c{place}") for place in range(101)))
+    db.commit()
+    reply = ask(db, since=since)
+    assert (len(reply.data), reply.meta["has_more"]) == (100, True)
+
+
 def test_pages_of_one_are_the_same_as_one_page(db: Db, read: Read) -> None:
     since = ask(db).meta["next_cursor"]
     ingest(db, *(conversation(message(), external_id=f"c{place}") for place in range(5)))

@@ -28,8 +28,9 @@ def lines(db: Db, *columns: str) -> list[Any]:
 def test_request_writes_one_line_of_counts(db: Db) -> None:
     ingest(db, conversation(message("a"), message("b"), external_id="one"), conversation(external_id="two"))
     ingest(db, conversation(message("b"), message("c"), external_id="one"))
+    ingest(db)
     numbers = ("status", "requests", "conversations", "conversations_created", "messages", "messages_added")
-    assert lines(db, *numbers) == [(200, 1, 2, 2, 3, 2), (200, 1, 1, 0, 2, 1)]
+    assert lines(db, *numbers) == [(200, 1, 2, 2, 3, 2), (200, 1, 1, 0, 2, 1), (200, 1, 0, 0, 0, 0)]
     assert set(lines(db, "user_id::text", "connection_id", "errors")) == {(MATTY, "wa_business_123", None)}
 
 

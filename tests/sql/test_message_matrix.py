@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from tests.support.database import Db, value
-from tests.support.matrix import Group, group, read_cells, run
+from tests.support.matrix import Group, group, list_blind_writes, read_cells, run
 from tests.support.schema import SQL
 
 CALLERS = ["owner", "admin", "member", "former", "mallory", "twin_owner", "anon", "service"]
@@ -386,6 +386,10 @@ def test_each_role_may_do_exactly_this(world: Db, cells: Group) -> None:
     me = cells.caller if cells.caller in USERS else "owner"
     names = {**ROWS, "me": USERS[me], "mine": ROWS[f"{me}_said"], "my_twin": ROWS[f"{me}_twin"]}
     assert run(world, cells.cells, names, USERS.get(cells.caller)) == cells.outcomes
+
+
+def test_mallory_writes_no_row_that_is_hidden(world: Db) -> None:
+    assert list_blind_writes(world, USERS["mallory"]) == []
 
 
 def test_matrix_has_every_table_and_verb() -> None:

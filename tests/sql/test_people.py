@@ -7,7 +7,7 @@ from tests.support.calls import ingest
 from tests.support.database import Db, become, become_postgres, become_service, refused, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation, add_person, person_of
-from tests.support.world import BOB, MATTY
+from tests.support.world import BOB, MATTY, WORKSPACE
 
 
 def test_user_manages_own_people(db: Db) -> None:
@@ -201,3 +201,36 @@ def test_people_of_one_statement_match_their_conversations(db: Db) -> None:
         "insert into public.people (full_name, phone) select 'P', '01512345678' || d from generate_series(0, 2) d"
     )
     assert len({person_of(db, found) for found in threads} - {None}) == 3
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"insert into public.people (user_id, workspace_id, full_name) values ('{BOB}', '{WORKSPACE}', 'Bo')",
+        "update public.people set phone = '+49 30 1234567' where full_name = 'Ann'",
+        "insert into public.person_identifiers (person_id, kind, value)"
+        " select id, 'email', 'ann@new.example' from public.people where full_name = 'Ann'",
+        f"update public.workspaces set home_country = 'FR' where id = '{WORKSPACE}'",
+        "select private.lock_conversation(id) from public.conversations where external_conversation_id = 'locked'",
+    ],
+    ids=["person", "number", "identifier", "country", "conversation"],
+)
+def test_service_that_changes_people_locks_their_workspace(db: Db, statement: str) -> None:
+    # Its triggers take the lock, too.
+    db.execute("alter table public.people disable trigger user")
+    db.execute("insert into public.people (user_id, workspace_id, full_name) values (%s, %s, 'Ann')", (BOB, WORKSPACE))
+    db.execute("alter table public.people enable trigger user")
+    db.execute(
+        "insert into public.conversations"
+        " (user_id, workspace_id, platform, external_conversation_id, participant_identifier)"
+        " values (%s, %s, 'signal', 'locked', '@locked')",
+        (MATTY, WORKSPACE),
+    )
+    become_service(db)
+    db.execute("reset role")
+    db.execute(statement)
+    held = """
+        select (classid::bigint << 32) | objid::bigint from pg_locks
+        where locktype = 'advisory' and mode = 'ExclusiveLock' and pid = pg_backend_pid()
+    """
+    assert value(db, "select private.matching_lock(%s)", WORKSPACE) in rows(db, held)

@@ -390,14 +390,22 @@ def test_file_of_a_message_moves_with_it(db: Db) -> None:
 
 def test_separated_group_keeps_messages_and_participants(db: Db) -> None:
     group = {"kind": "group", "participant_identifier": "1@g.us"}
-    ingest(db, chat(OLD, message("1", sender="@ann"), message("2", sender="@bob")) | group)
+    phone = f"+{OLD}"  # of a person
+    given = [message("1", sender="@ann"), message("2", sender="@bob"), message("3", sender=phone)]
+    left = {"identifier": "@ann", "state": "left", "at": "2026-09-01T00:00:00Z"}
+    ingest(db, chat(OLD, *given, participants=[left]) | group)
     ingest(db, chat(NEW, message("1", sender="@bob")) | group)
     ingest(db, JOIN | group)
     separate(db)
     senders = {name: [line["sender"] for line in read_conversation(db, name)["messages"]] for name in (OLD, NEW)}
-    assert senders == {OLD: ["@ann", "@bob"], NEW: ["@bob"]}
+    assert senders == {OLD: ["@ann", "@bob", phone], NEW: ["@bob"]}
     assert [read_conversation(db, name)["kind"] for name in (OLD, NEW)] == ["group"] * 2
-    known = (
-        "select array_agg(identifier order by identifier) from private.group_participants where conversation_id = %s"
-    )
-    assert [value(db, known, id_of(db, name)) for name in (OLD, NEW)] == [["@ann", "@bob"]] * 2
+    known = """
+        select jsonb_agg(to_jsonb(known) - 'conversation_id' order by identifier)
+        from private.group_participants as known where conversation_id = %s
+    """
+    old, new = (value(db, known, id_of(db, name)) for name in (OLD, NEW))
+    assert old == new
+    assert [(line["identifier"], line["matched_by"], line["has_left"]) for line in new] == [
+        (phone, "phone", False), ("@ann", None, True), ("@bob", None, False),
+    ]  # fmt: skip

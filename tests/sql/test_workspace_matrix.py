@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.support.database import Db
-from tests.support.matrix import Group, group, read_cells, run
+from tests.support.matrix import Group, group, list_blind_writes, read_cells, run
 from tests.support.schema import SQL
 
 CALLERS = ["owner", "admin", "member", "guest", "former", "rival", "anon", "service"]
@@ -246,6 +246,10 @@ def world(postgres_url: str) -> Iterator[Db]:
 def test_each_workspace_role_may_do_exactly_this(world: Db, cells: Group) -> None:
     me = USERS[cells.caller if cells.caller in USERS else "owner"]
     assert run(world, cells.cells, {**ROWS, "me": me}, USERS.get(cells.caller)) == cells.outcomes
+
+
+def test_rival_writes_no_row_that_is_hidden(world: Db) -> None:
+    assert list_blind_writes(world, USERS["rival"]) == []
 
 
 def test_workspace_matrix_has_every_table_and_verb() -> None:

@@ -171,6 +171,9 @@ def test_revoked_key_is_refused(db: Db) -> None:
     reply = ingest(db, connection=("signal", TEAM), key=made["api_secret"])
     assert reply.status == 401
     assert actions(db)[-3:] == ["connection.created", "key.created", "key.revoked"]
+    created = "select details from public.audit_log where action = 'key.created' and subject_id = %s"
+    details = rows(db, created, key["id"])
+    assert details == [{"connection_id": made["id"], "overlap": "00:00:00"}]
 
 
 def test_departures_and_deletions_are_in_the_audit_log(db: Db) -> None:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import psycopg
 from psycopg.errors import InsufficientPrivilege, NotNullViolation, UniqueViolation
 
-from tests.support.database import Db, become, become_anon, become_service
+from tests.support.database import Db, become, become_anon, become_service, rows
+from tests.support.realtime import fire_deferred_triggers
 
 
 class Cell(NamedTuple):
@@ -82,3 +83,49 @@ def _try(db: Db, statement: str) -> str:
         if error.sqlstate not in {"PT404", "PT409"}:
             raise
         return "gone" if error.sqlstate == "PT404" else "last"
+
+
+# What an UPDATE without a condition sets in each table that users may change.
+CHANGES = {
+    "ai_twins": "display_name = 'x'", "channel_members": "role = 'member'", "channels": "name = 'x'",
+    "member_states": "is_muted = true", "messages": "content = 'x'", "messaging_connections": "is_active = false",
+    "people": "full_name = 'x'", "user_profiles": "display_name = 'x'", "workspace_members": "role = 'member'",
+    "workspaces": "name = 'x'",
+}  # fmt: skip
+# Rows of tables that are empty otherwise, in all channels and for all twins.
+FILES = """
+insert into attachments (channel_id, file_name, size, content_type) select id, 'x', 0, 'x' from channels;
+insert into twin_webhooks (ai_twin_id, url) select id, 'https://twin.example' from ai_twins on conflict do nothing
+"""
+POLICIES = """
+select tablename, cmd from pg_policies where schemaname = 'public' and cmd in ('DELETE', 'UPDATE') order by 1, 2
+"""
+
+
+def list_blind_writes(db: Db, user_id: str) -> list[str]:
+    """Return the statements that touch more rows, as a user, than the same ones with a condition.
+
+    A condition reads the rows, so Postgres applies the SELECT policy too, and a wrong policy of the verb does not show.
+    """
+    fire_deferred_triggers(db)
+    policies = rows(db, POLICIES)
+    with db.transaction(force_rollback=True):
+        # Else a rule of ownership may reject the rows before they are counted.
+        db.execute(";".join(f"alter table public.{table} disable trigger user" for table, _ in policies))
+        # An author may write a deleted message as far as the policy goes.
+        db.execute("delete from messages where deleted_at is not null")
+        db.execute(FILES)
+        become(db, user_id)
+        starts = [
+            f"delete from {table}" if verb == "DELETE" else f"update {table} set {CHANGES[table]}"
+            for table, verb in policies
+        ]
+        return [start for start in starts if _count(db, start) != _count(db, f"{start} where ctid is not null")]
+
+
+def _count(db: Db, statement: str) -> int:
+    try:
+        with db.transaction(force_rollback=True):
+            return db.execute(statement).rowcount
+    except InsufficientPrivilege:
+        return -1
