@@ -180,6 +180,10 @@ def test_rights_decide_what_a_message_offers(desk: Desk) -> None:
     desk.press("Delete")
     assert desk.calls("POST rpc/delete") == [["POST rpc/delete_message", {"id": message(130), "admin": True}]]
     assert desk.page.evaluate("project.alerts") == ["Delete this message?", "Delete this message?"]
+    desk.run("project.failOnce('POST rpc/toggle_reaction')")
+    desk.press("React with 🎉")
+    assert "out of reach" in desk.shown(".tools-of [role=alert]")[0]
+    desk.calls()
     desk.press("React with ❤️")
     assert desk.calls("POST rpc") == [["POST rpc/toggle_reaction", {"id": message(130), "emoji": "❤️"}]]
     assert desk.shown(".tools-of") == []

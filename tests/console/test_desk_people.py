@@ -25,7 +25,7 @@ Object.assign(tables.conversations[1], { person_id: id(301), platform: "wechat",
 tables.conversations.push(talk(4, { person_id: id(302) }), talk(5, { workspace_id: ATELIER, person_id: id(301) }),
   talk(6, { kind: "group" }),
   talk(7, { participant_identifier: "someone", participant_name: null, platform: "telegram" }), talk(8), talk(9,
-    { workspace_id: ATELIER }), talk(10, { participant_identifier: "x", platform: "wechat" }));
+    { workspace_id: ATELIER }), talk(10, { participant_identifier: "x", platform: "signal" }));
 """
 
 
@@ -145,6 +145,10 @@ def test_person_shows_only_its_own_rows(desk: Desk) -> None:
         "No phone number phone Undo the last change",
         "ann@x email Remove",
     ]
+    desk.go(f"people/{person(5)}")
+    assert desk.shown("[aria-label=Conversations]") == ["Conversations No conversation matches."]
+    desk.open(f"people/{person(1)}", before=f"{PEOPLE} tables.people.length = 1")
+    assert desk.shown("[aria-label=Merge] form") == []
 
 
 def test_conversations_without_a_person_get_one(desk: Desk) -> None:
@@ -152,14 +156,15 @@ def test_conversations_without_a_person_get_one(desk: Desk) -> None:
     const told = (number, kind, value, app) =>
       tables.conversation_identifiers.push({{ conversation_id: id(100 + number), kind, value, app: app ?? null }});
     told(8, "phone", "+49 8"); told(8, "whatsapp_lid", "8@lid"); told(8, "phone_national", "8"); told(1, "email",
-      "other");
+      "other"); told(10, "phone_last_ten", "1");
     """
     page = desk.open("people/unmatched", before=before)
+    assert desk.shown("[aria-current=true]") == ["Conversations without a person"]
     cards = ".detail .rows > li"
     assert [text.split(" Give")[0] for text in desk.shown(cards)] == [
         "someone 20:53 Telegram",
         "Person 8 20:52 WhatsApp",
-        "Person 10 20:50 WeChat",
+        "Person 10 20:50 Signal",
     ]
     card = page.locator(cards)
     card.nth(1).get_by_text("Give it a person").click()
@@ -208,6 +213,10 @@ def test_conversations_without_a_person_get_one(desk: Desk) -> None:
     desk.run("project.tables.conversations.length = 0")
     desk.go("people/unmatched")
     assert desk.shown(".detail .empty") == ["Every conversation has its person"]
+    refusals = "for (const name of ['people', 'conversations']) project.refusals[`GET ${name}`] = null"
+    desk.open("people/unmatched", before=refusals)
+    assert (desk.shown(".empty"), len(desk.shown(".list [role=alert]"))) == ([], 1)
+    assert len(desk.shown(".detail [role=alert]")) == 1
 
 
 KEYS = """
