@@ -89,7 +89,7 @@ function withLink(file, link) {
 
 function useFiles(items) {
   const [files, setFiles] = useState(new Map());
-  const ids = [...new Set(items.flatMap((row) => row.attachments ?? []).map((each) => each?.id ?? each?.attachment_id))]
+  const ids = [...new Set(items.flatMap((row) => row.attachments).map((each) => each?.id ?? each?.attachment_id))]
     .filter((id) => /^[0-9a-f-]{36}$/i.test(id ?? "") && !files.has(id));
   useEffect(() => {
     if (!ids.length) return;

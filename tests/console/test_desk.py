@@ -144,6 +144,9 @@ def test_late_list_of_channels_is_dropped(desk: Desk) -> None:
     desk.run("project.release('POST rpc/list_my_channels')")
     assert len(desk.shown(".list .row")) == 1
     assert desk.page.title() == "(3) Threadline"
+    desk.open("channels", before="project.hold('POST rpc/list_user_events')")
+    desk.run("project.channels[project.id(1)].splice(1), project.release('POST rpc/list_user_events')")
+    assert len(desk.shown(".list .row")) == 1  # it changed before the first event could come
 
 
 def test_many_events_read_the_list_once(desk: Desk) -> None:

@@ -342,11 +342,22 @@ def test_members_of_a_channel_and_their_rights(desk: Desk) -> None:
         desk.press("Members (", exact=False)
         assert page.locator("dialog li select, dialog h3:has-text('Invite a guest')").count() == 0
         assert desk.calls("POST rpc/list_workspace_members") == []
-    desk.open(IN_GENERAL, before="project.channels[MATTY][0].role = 'member'")
+    twins = """
+    project.channels[MATTY][0].role = 'member';
+    tables.channel_twins.push({ ...tables.channel_twins[0], channel_id: PLANS },
+      { channel_id: GENERAL, ai_twin_id: id(29), ai_twins: null });
+    """
+    desk.open(IN_GENERAL, before=twins)
     desk.press("Members (3)")
-    assert sorted(desk.shown("dialog h3 + ul li")) == ["Aide Remove", "Bob's"]
+    assert sorted(desk.shown("dialog h3 + ul li")) == ["A twin", "Aide Remove", "Bob's"]
     desk.press("Remove", "dialog")
-    assert page.evaluate("project.tables.channel_twins.map((each) => each.channel_id + each.ai_twin_id).length") == 2
+    assert page.evaluate("project.tables.channel_twins.map((each) => each.channel_id + each.ai_twin_id).length") == 4
+    # An admin who is a guest of the workspace may not see its members.
+    admin = "project.channels[MATTY][0].role = 'admin'; project.refusals['POST rpc/list_workspace_members'] = null;"
+    desk.open(IN_GENERAL, before=admin)
+    desk.press("Members (3)")
+    assert (len(desk.shown(members)), desk.shown("dialog [role=alert]")) == (3, [])
+    assert "Invite a guest" in desk.shown("dialog h3")
 
 
 def test_summary_cites_what_can_be_opened(desk: Desk) -> None:
@@ -373,8 +384,19 @@ def test_summary_cites_what_can_be_opened(desk: Desk) -> None:
     assert links == [(f"Message {n}", f"#/{IN_GENERAL}/{seq}") for n, seq in ((3, 9), (1, 7), (3, 9))]
     desk.press("Close", "dialog")
     desk.run(
-        "given => { project.answers['service/messages/summarize'] = { data: given } }", {**summary, "omittedCount": 5}
+        "given => { project.answers['service/messages/summarize'] = { data: given } }",
+        {**summary, "omittedCount": 5, "citations": [*summary["citations"], *["gone"] * 98]},
     )
     page.get_by_text("More", exact=True).click()
+    desk.calls()
     desk.press("Summarize")
     assert desk.shown("dialog p")[1] == "Of 12 messages. 5 older ones were left out."
+    ((_, query),) = desk.calls("GET messages")
+    assert len(query.partition("in.(")[2].split(",")) == 100
+    page.locator("dialog sup a").first.click()
+    desk.settle()
+    assert (desk.shown("dialog"), desk.shown(".found .text")) == ([], ["Number 9"])
+    desk.run("project.refusals['POST service/messages/summarize'] = { status: 429, body: { message: 'Too many' } }")
+    page.get_by_text("More", exact=True).click()
+    desk.press("Summarize")
+    assert desk.shown("dialog [role=alert]") == ["Too many"]

@@ -200,3 +200,6 @@ def test_events_reach_their_conversation_alone(desk: Desk) -> None:
     desk.settle()
     assert f"workspace:{ATELIER}" in page.evaluate("project.topics()")
     assert TOPIC not in page.evaluate("project.topics()")
+    desk.open("inbox", before="project.hold('POST rpc/list_inbox_changes');")
+    desk.run("project.tables.conversations.push(project.talk(9)), project.release('POST rpc/list_inbox_changes')")
+    assert names(desk) == [1, 2, 9]

@@ -34,6 +34,8 @@ def test_days_and_heads_part_messages(desk: Desk) -> None:
     ]
     labels = [each.get_attribute("aria-label") for each in desk.page.locator(COLUMN).all()]
     assert labels[3:5] == ["Message of Bob", "Message of Matty"]
+    desk.open(IN_GENERAL, before=f"{before} project.refusals['GET user_profiles'] = null;")
+    assert desk.shown(COLUMN)[0] == "… … 23:58 Number 1 ⋯"
 
 
 def test_reaction_of_a_former_member_has_a_name(desk: Desk) -> None:
@@ -90,7 +92,8 @@ def test_each_event_changes_its_message_alone(desk: Desk) -> None:
     happen(desk, "message.created", **created(200, "Number 131 again"))
     happen(desk, "message.created", **created(201, "Number 132"), deleted=True)
     happen(desk, "message.created", PLANS, **created(202, "Number of another channel"))
-    happen(desk, "message.created", **created(203, "Number 133"), metadata={"pinned": True})
+    pinned = {**created(203, "Number 133"), "attachments": None}
+    happen(desk, "message.created", **pinned, metadata={"pinned": True})
     assert numbers(desk) == ["129b", "130", "131", "133"]
     assert ["Pinned" in text for text in desk.shown(COLUMN)] == [False, False, False, True]
     desk.press("fire, 2")
@@ -241,6 +244,8 @@ def test_sent_message_is_stored_once(desk: Desk) -> None:
     )
     desk.settle()
     assert (desk.calls("POST messages"), box.get_attribute("rows")) == ([], "2")
+    box.fill("x\n" * 20)
+    assert box.get_attribute("rows") == "8"
     box.fill(" One ")
     desk.run("project.refusals['POST messages'] = { status: 500, body: { message: 'Later' } }")
     box.press("Enter")
@@ -300,6 +305,12 @@ def test_texts_wait_for_the_one_under_way(desk: Desk) -> None:
     desk.run("project.refusals['POST messages'] = { status: 500, body: { message: 'Later' } }")
     assert send("One", "Two") == []
     assert (desk.shown(".composer [role=alert]"), box.input_value()) == (["Later"], "One\nTwo\nDraft")
+    desk.run("project.hold('POST messages')")
+    box.press("Enter")
+    page.locator("input[type=file]").set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"x"})
+    desk.settle()
+    desk.run("project.release('POST messages')")
+    assert (desk.shown(".chips bdi"), box.input_value()) == (["a.txt"], "One\nTwo\nDraft")
 
 
 def test_files_wait_with_their_message(desk: Desk) -> None:
@@ -350,6 +361,7 @@ def test_files_are_attached_in_their_order(desk: Desk) -> None:
     assert desk.shown(".chips bdi") == ["a.txt", "c.txt"]
     stored = [sent for key, sent in desk.calls() if key == "POST attachments"]
     assert [(each["channel_id"], each["file_name"]) for each in stored] == [(GENERAL, f"{n}.txt") for n in "abc"]
+    page.get_by_role("textbox", name="Message", exact=True).fill("  ")
     desk.press("Send")
     ((_, sent),) = desk.calls("POST messages")
     assert (sent["content"], sent["attachments"]) == (
@@ -358,6 +370,10 @@ def test_files_are_attached_in_their_order(desk: Desk) -> None:
     )
     assert desk.shown(".chips") == []
     assert page.locator("input[type=file]").input_value() == ""
+    page.locator("input[type=file]").set_input_files({**files[0], "name": f"{'n' * 300}.txt"})
+    desk.settle()
+    assert [sent["file_name"] for _, sent in desk.calls("POST attachments")] == [f"{'n' * 251}.txt"]
+    desk.press("Remove", ".chips", exact=False)
     desk.run("project.refusals['POST attachments'] = { status: 403, body: { message: 'Too large' } }")
     page.locator("input[type=file]").set_input_files(files[0])
     desk.settle()
@@ -387,5 +403,7 @@ def test_files_of_messages_are_shown_by_their_kind(desk: Desk) -> None:
         "content: 'With a file', created_at: project.at(0), updated_at: project.at(0), attachments: [{ id: "
         "project.id(704) }] })"
     )
-    assert "Open e.html" in desk.shown(COLUMN)[-1]
+    assert page.get_by_role("link", name="Open e.html").get_attribute("href").endswith("&download=e.html")
     assert [sent["paths"] for _, sent in desk.calls("POST storage")] == [["p/704"]]
+    desk.open(IN_GENERAL, before=f"{before} project.refusals['GET attachments'] = null;")
+    assert len(desk.shown(COLUMN)) == 3

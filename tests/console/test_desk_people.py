@@ -120,9 +120,13 @@ def test_person_shows_only_its_own_rows(desk: Desk) -> None:
     assert sent(desk, "POST person_identifiers") == [
         {"person_id": person(1), "kind": "email", "value": "i@x", "app": ""}
     ]
+    desk.run("""void (project.answers.change_number = ({ person_id: id, phone }) => {
+      project.tables.people.find((each) => each.id === id).phone = phone;
+    })""")
     form(desk, "Identifiers", New_number="+5")
     desk.press("Change the number")
     assert sent(desk, "POST rpc/change") == [{"person_id": person(1), "phone": "+5"}]
+    assert desk.shown("[aria-current=true]") == ["Z Zoe +5"]
     desk.press("Undo", "[aria-label=Merge]")
     assert sent(desk, "POST rpc/unmerge") == [{"person_id": person(3)}]
     desk.calls()
@@ -288,7 +292,9 @@ def test_connections_show_their_keys_and_states(desk: Desk) -> None:
     desk.calls()
     page.locator(".keys li").nth(1).get_by_role("button", name="Revoke").click()
     desk.settle()
-    assert sent(desk, "POST rpc/revoke") == [{"key_id": 2}]
+    calls = desk.calls()
+    assert calls[0] == ["POST rpc/revoke_messaging_key", {"key_id": 2}]
+    assert "GET messaging_connections" in [key for key, _ in calls]
     page.locator(".card").nth(2).get_by_role("button", name="Activate").click()
     desk.settle()
     assert page.evaluate("project.tables.messaging_connections.map((each) => each.is_active)") == [
@@ -307,6 +313,13 @@ def test_connections_show_their_keys_and_states(desk: Desk) -> None:
     assert sent(desk, "POST rpc/rotate") == [{"connection_id": "apart", "overlap": "24 hours"}]
     assert desk.shown("dialog h2") == ["Secret of apart"]
     assert desk.shown("dialog .secret code") == ["n3w"]
+    assert desk.shown(".card:nth-child(4) .keys li") == ["Key of 15 Jun 2026, 20:00, never used Revoke"]
+    desk.press("Close", "dialog")
+    desk.run("project.tables.messaging_connections[0].only = 'another'")  # a policy hides it
+    desk.press("Deactivate", ".card:nth-child(1)")
+    assert desk.shown(".card [role=alert]") == ["Cannot coerce the result to a single JSON object"]
+    desk.open("import", before="project.refusals['GET messaging_connections'] = null")
+    assert desk.shown(".empty") == ["Nothing came in yet"]
 
 
 def test_new_connection_shows_its_secret_and_waits(desk: Desk) -> None:

@@ -93,6 +93,8 @@ def test_twins_show_their_own_channels_and_deliveries(desk: Desk) -> None:
     page.get_by_label("Name").fill("New")
     desk.press("Add", ".add")
     assert desk.shown(".detail h2") == ["New"]
+    desk.open(f"twins/{TWIN}", before="project.channels[MATTY].splice(1)")
+    assert desk.shown("[aria-label='Channels of the twin'] form") == []
 
 
 def test_twins_of_others_are_not_listed(desk: Desk) -> None:
