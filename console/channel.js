@@ -96,9 +96,9 @@ function useFiles(items) {
     setFiles((old) => new Map([...old, ...ids.map((id) => [id, null])]));
     (async () => {
       const rows = await table("attachments").select("*").in("id", ids);
-      if (!rows.length) return;
-      const urlOf = await signLinks(rows.map((row) => row.path));
-      setFiles((old) => new Map([...old, ...rows.map((row) => [row.id, withLink(row, urlOf.get(row.path))])]));
+      const urlOf = rows.length && await signLinks(rows.map((row) => row.path));
+      const found = rows.map((row) => [row.id, withLink(row, urlOf.get(row.path))]);
+      setFiles((old) => new Map([...old, ...ids.map((id) => [id]), ...found])); // those without a row are gone
     })().catch(() => {});
   }, [ids.join()]);
   return files;

@@ -17,7 +17,7 @@ def test_days_and_heads_part_messages(desk: Desk) -> None:
     said(6, "2026-06-14T15:10:00Z", { user_id: null, ai_twin_id: TWIN });
     said(7, "2026-06-14T15:10:00Z", { user_id: null, ai_twin_id: SCOUT });
     said(8, "2026-06-14T15:10:00Z", { user_id: GONE });
-    said(9, "2026-06-14T15:10:00Z", { user_id: null });
+    said(9, "2026-06-14T15:10:00Z", { user_id: null, content: `For <@${MATTY}>` });
     """
     desk.open(IN_GENERAL, before=before)
     assert [day.replace(",", "") for day in desk.shown(".day")] == ["Sunday 14 June 2026", "Monday 15 June 2026"]
@@ -30,7 +30,7 @@ def test_days_and_heads_part_messages(desk: Desk) -> None:
         "A Aide Twin 00:10 Number 6 ⋯",
         "S Scout Twin 00:10 Number 7 ⋯",
         "FM Former member 00:10 Number 8 ⋯",
-        "DU Deleted user 00:10 Number 9 ⋯",
+        "DU Deleted user 00:10 For @Matty ⋯",
     ]
     labels = [each.get_attribute("aria-label") for each in desk.page.locator(COLUMN).all()]
     assert labels[3:5] == ["Message of Bob", "Message of Matty"]
@@ -196,6 +196,12 @@ def test_rights_decide_what_a_message_offers(desk: Desk) -> None:
     assert desk.calls("POST rpc/delete") == [["POST rpc/delete_message", {"id": message(129)}]]
     desk.press("Message actions")
     assert offered(1) == "Reply Pin"
+    desk.open(IN_GENERAL, before=f"{before} project.channels[MATTY][0].role = 'admin'")
+    assert offered(1) == "Reply Pin Delete"
+    desk.press("Message actions", f"{COLUMN}:has-text('Number 130')")
+    assert offered(0) == "Reply Unpin Edit Delete"
+    desk.press("Delete")
+    assert desk.calls("POST rpc/delete") == [["POST rpc/delete_message", {"id": message(129)}]]
 
 
 def test_message_is_edited_and_its_versions_shown(desk: Desk) -> None:
@@ -218,6 +224,8 @@ def test_message_is_edited_and_its_versions_shown(desk: Desk) -> None:
         text.fill("Other")
         desk.press(name)
         assert text.count() == (name == "Save")  # it fails
+        assert len(desk.calls("POST rpc/edit")) == text.count()
+    assert text.get_attribute("maxlength") == "40000"
     assert len(desk.shown(".edit [role=alert]")) == 1
     desk.run("project.answers.edit_message = {}")
     desk.calls()
@@ -245,7 +253,7 @@ def test_sent_message_is_stored_once(desk: Desk) -> None:
     desk.settle()
     assert (desk.calls("POST messages"), box.get_attribute("rows")) == ([], "2")
     box.fill("x\n" * 20)
-    assert box.get_attribute("rows") == "8"
+    assert (box.get_attribute("rows"), box.get_attribute("maxlength")) == ("8", "40000")
     box.fill(" One ")
     desk.run("project.refusals['POST messages'] = { status: 500, body: { message: 'Later' } }")
     box.press("Enter")
@@ -395,8 +403,10 @@ def test_files_of_messages_are_shown_by_their_kind(desk: Desk) -> None:
     assert "a.png" in desk.shown(COLUMN)[0] or page.locator(f"{COLUMN} img").get_attribute("alt") == "a.png"
     link = page.get_by_role("link", name="Open b & c.svg")
     assert link.get_attribute("href").endswith("/p/702?token=x&download=b%20%26%20c.svg")
-    assert "This file is no longer available." in desk.shown(COLUMN)[2]
-    asked = [sent for key, sent in desk.calls("POST storage")]
+    assert ["This file is no longer available." in text for text in desk.shown(COLUMN)] == [False, True, True]
+    calls = desk.calls()
+    asked = [sent for key, sent in calls if key.startswith("POST storage")]
+    assert "nonsense" not in str(calls)  # one such id would fail the query for all
     assert [sorted(each["paths"]) for each in asked] == [["p/701", "p/702", "p/703"]]
     desk.run(
         "project.happen(project.id(31), 'message.created', { id: project.id(1131), user_id: project.id(2), "
@@ -405,5 +415,9 @@ def test_files_of_messages_are_shown_by_their_kind(desk: Desk) -> None:
     )
     assert page.get_by_role("link", name="Open e.html").get_attribute("href").endswith("&download=e.html")
     assert [sent["paths"] for _, sent in desk.calls("POST storage")] == [["p/704"]]
+    gone = {**created(132, "Gone"), "attachments": [{"id": "00000000-0000-4000-8000-000000000710"}]}
+    happen(desk, "message.created", **gone)
+    assert "This file is no longer available." in desk.shown(COLUMN)[-1]
+    assert desk.calls("POST storage") == []
     desk.open(IN_GENERAL, before=f"{before} project.refusals['GET attachments'] = null;")
     assert len(desk.shown(COLUMN)) == 3
