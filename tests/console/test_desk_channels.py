@@ -51,6 +51,9 @@ def test_search_of_messages_shows_where_each_is(desk: Desk) -> None:
     search.fill("needles")
     desk.settle()
     assert len(desk.shown(".list .row")) == 2
+    search.press("Enter")
+    desk.settle()
+    assert desk.calls("POST rpc/search") == [["POST rpc/search_messages", {"query": "needles", "limit": 50}]]
     search.fill("")
     desk.settle()
     assert len(desk.shown(".list .row")) == 5
@@ -101,6 +104,10 @@ def test_new_channel_is_made_where_it_was_chosen(desk: Desk) -> None:
         ["Too many"],
         "again",
     )
+    desk.run("project.refusals['POST rpc/list_workspace_members'] = null")
+    space.select_option("Team")
+    desk.settle()
+    assert "out of reach" in desk.shown("dialog [role=alert]")[-1]
 
 
 def test_pages_of_a_channel_follow_the_user(desk: Desk) -> None:
@@ -131,6 +138,8 @@ def test_pages_of_a_channel_follow_the_user(desk: Desk) -> None:
     desk.go(f"{IN_GENERAL}/125")
     assert {"66", "126", "While away"} <= set(numbers(desk))
     assert desk.shown(".found .text") == ["Number 125"]
+    desk.go(f"{IN_GENERAL}/x")
+    assert numbers(desk)[-1] == "Two"
 
 
 def test_missed_events_keep_the_place(desk: Desk) -> None:
@@ -277,7 +286,9 @@ def test_menu_changes_only_this_channel(desk: Desk) -> None:
         desk.press(name)
         query = page.evaluate("key => project.sent.findLast((each) => each[0] === key)[1]", key)
         assert query == "&".join(f"{name}={value}" for name, value in row.items())
-        return [sent for found, sent in desk.calls() if found == key]
+        calls = desk.calls()
+        assert "POST rpc/list_my_channels" in [found for found, _ in calls]
+        return [sent for found, sent in calls if found == key]
 
     assert use("Mute", "PATCH member_states") == [{"is_muted": True}]
     assert use("Keep at the top", "PATCH member_states") == [{"is_pinned": True}]
@@ -343,12 +354,12 @@ def test_members_of_a_channel_and_their_rights(desk: Desk) -> None:
         assert page.locator("dialog li select, dialog h3:has-text('Invite a guest')").count() == 0
         assert desk.calls("POST rpc/list_workspace_members") == []
     twins = """
-    project.channels[MATTY][0].role = 'member';
+    Object.assign(project.channels[MATTY][0], { role: "member", member_count: 300 });
     tables.channel_twins.push({ ...tables.channel_twins[0], channel_id: PLANS },
       { channel_id: GENERAL, ai_twin_id: id(29), ai_twins: null });
     """
     desk.open(IN_GENERAL, before=twins)
-    desk.press("Members (3)")
+    desk.press("Members (300)")
     assert sorted(desk.shown("dialog h3 + ul li")) == ["A twin", "Aide Remove", "Bob's"]
     desk.press("Remove", "dialog")
     assert page.evaluate("project.tables.channel_twins.map((each) => each.channel_id + each.ai_twin_id).length") == 4

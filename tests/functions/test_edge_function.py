@@ -217,7 +217,9 @@ def test_log_contains_no_user_data(function: EdgeFunction, data_api: Upstream) -
 
 
 @pytest.mark.parametrize(
-    ("given", "is_kept"), [("integrator-7.42_x", True), ("x" * 50, True), ("x" * 51, False), ("not sane", False)]
+    ("given", "is_kept"),
+    [("integrator-7.42_x", True), ("x" * 50, True), ("x" * 51, False), ("not sane", False)],
+    ids=["sane", "longest", "too-long", "not-sane"],
 )
 def test_request_keeps_one_id_from_end_to_end(
     given: str, is_kept: bool, function: EdgeFunction, data_api: Upstream
