@@ -71,8 +71,8 @@ async function loadSpaces(userId) {
   return spaces.map((each) => ({
     ...each,
     name: each.is_personal ? "Personal" : each.name,
-    role: roleOf.get(each.id) ?? (each.is_personal ? "owner" : "guest"),
-    isManager: each.is_personal || ["owner", "admin"].includes(roleOf.get(each.id)),
+    role: roleOf.get(each.id) ?? "guest",
+    isManager: ["owner", "admin"].includes(roleOf.get(each.id)),
   }));
 }
 

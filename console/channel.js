@@ -89,16 +89,16 @@ function withLink(file, link) {
 
 function useFiles(items) {
   const [files, setFiles] = useState(new Map());
-  const ids = [...new Set(items.flatMap((row) => row.attachments ?? []).map((each) => each?.id ?? each?.attachment_id))]
+  const ids = [...new Set(items.flatMap((row) => row.attachments).map((each) => each?.id ?? each?.attachment_id))]
     .filter((id) => /^[0-9a-f-]{36}$/i.test(id ?? "") && !files.has(id));
   useEffect(() => {
     if (!ids.length) return;
     setFiles((old) => new Map([...old, ...ids.map((id) => [id, null])]));
     (async () => {
       const rows = await table("attachments").select("*").in("id", ids);
-      if (!rows.length) return;
-      const urlOf = await signLinks(rows.map((row) => row.path));
-      setFiles((old) => new Map([...old, ...rows.map((row) => [row.id, withLink(row, urlOf.get(row.path))])]));
+      const urlOf = rows.length && await signLinks(rows.map((row) => row.path));
+      const found = rows.map((row) => [row.id, withLink(row, urlOf.get(row.path))]);
+      setFiles((old) => new Map([...old, ...ids.map((id) => [id]), ...found])); // those without a row are gone
     })().catch(() => {});
   }, [ids.join()]);
   return files;

@@ -24,7 +24,7 @@ async function attach(channelId, file) {
 async function send(channelId, parentId, { id, text, files }) {
   try {
     await table("messages").insert({
-      id, channel_id: channelId, parent_message_id: parentId ?? null,
+      id, channel_id: channelId, parent_message_id: parentId,
       content: text.trim() ? text : files.map((each) => each.name).join(", "),
       ...files.length && { attachments: files.map((each) => ({ id: each.id })) },
     });

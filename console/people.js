@@ -101,7 +101,7 @@ function Unmatched({ space, people, conversationId, reload }) {
     <div class="body"><${Loading} ...${found} />
     ${found.data?.length === 0 && html`<${Empty} title="Every conversation has its person" />`}
     ${found.data && html`<${Conversations} rows=${found.data}>${(row) => html`<details
-      open=${row.id === conversationId}>
+      open=${conversationId}>
       <summary>Give it a person</summary>
       <${Form} action="Save" class="inline" onSend=${(values) => add(row, values)}>
         <${Field} label="Person" name="person_id" options=${[["", "A new person"],

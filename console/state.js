@@ -14,7 +14,7 @@ export function store(value) {
     get: () => value,
     set(next) {
       value = next;
-      for (const each of [...listeners]) each(next);
+      for (const each of listeners) each(next);
     },
     use() {
       const [, show] = useState(value);

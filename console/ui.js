@@ -71,8 +71,7 @@ export function Field({ label, hint, options, ...given }) {
   const id = useId();
   const rest = hint ? { ...given, "aria-describedby": id } : given;
   const control = options
-    ? html`<select ...${rest}>${options.map(([value, text]) => html`<option value=${value}
-        selected=${value === rest.value}>${text}</option>`)}</select>`
+    ? html`<select ...${rest}>${options.map(([value, text]) => html`<option value=${value}>${text}</option>`)}</select>`
     : html`<input autocomplete="off" ...${rest} />`;
   if (rest.type === "checkbox") return html`<label class="check">${control}<span>${label}</span></label>`;
   return html`<div class="field"><label><span>${label}</span>${control}</label>

@@ -76,7 +76,7 @@ function Settings({ space, reloadSpaces }) {
       conversation_days: number(values.conversation_days), channel_days: number(values.channel_days),
     };
     await table("workspaces").update({
-      ...!space.is_personal && { name: values.name }, home_country: values.home_country.toUpperCase() || null, ...days,
+      name: values.name, home_country: values.home_country.toUpperCase() || null, ...days,
     }).eq("id", space.id).select("id").single();
     await reloadSpaces();
   };

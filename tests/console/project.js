@@ -220,6 +220,15 @@ function respond(key, name, method, query, headers, body) {
 const PLACES = { "/rest/v1/": "", "/auth/v1/": "auth/", "/storage/v1/": "storage/", "/api/v2/": "service/" };
 const held = new Map();
 
+/** Breaks the connection of the next call alone. */
+project.failOnce = (key) => Object.defineProperty(project.refusals, key, {
+  configurable: true,
+  get() {
+    delete project.refusals[key];
+    return null;
+  },
+});
+
 globalThis.fetch = async (url, { method = "GET", headers = {}, body } = {}) => {
   const { origin, pathname, searchParams } = new URL(url, location.href);
   if (origin === location.origin) return answer(project.config ? 200 : 503, project.config ?? { error: "Not configured." });

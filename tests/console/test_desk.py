@@ -74,8 +74,9 @@ def test_workspace_is_chosen_and_kept(desk: Desk) -> None:
 def test_what_cannot_be_loaded_says_why(desk: Desk) -> None:
     desk.open(before="project.refusals['GET workspaces'] = { status: 500, body: { message: 'No workspaces' } }")
     assert desk.shown("main [role=alert]") == ["No workspaces"]
-    desk.open("channels", before="project.refusals['POST rpc/list_my_channels'] = null")
-    assert "out of reach" in desk.shown("main [role=alert]")[0]
+    desk.open(GENERAL, before="project.refusals['POST rpc/list_my_channels'] = null")
+    (said,) = desk.shown("main [role=alert]")
+    assert ("out of reach" in said, desk.shown(".empty")) == (True, ["Choose a channel"])
     desk.run(
         "delete project.refusals['POST rpc/list_my_channels'], project.broadcast('user:' + project.id(1), 'x', { "
         "seq: 1, prev_seq: 0 })"
@@ -144,6 +145,9 @@ def test_late_list_of_channels_is_dropped(desk: Desk) -> None:
     desk.run("project.release('POST rpc/list_my_channels')")
     assert len(desk.shown(".list .row")) == 1
     assert desk.page.title() == "(3) Threadline"
+    desk.open("channels", before="project.hold('POST rpc/list_user_events')")
+    desk.run("project.channels[project.id(1)].splice(1), project.release('POST rpc/list_user_events')")
+    assert len(desk.shown(".list .row")) == 1  # it changed before the first event could come
 
 
 def test_many_events_read_the_list_once(desk: Desk) -> None:

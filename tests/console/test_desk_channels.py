@@ -51,6 +51,9 @@ def test_search_of_messages_shows_where_each_is(desk: Desk) -> None:
     search.fill("needles")
     desk.settle()
     assert len(desk.shown(".list .row")) == 2
+    search.press("Enter")
+    desk.settle()
+    assert desk.calls("POST rpc/search") == [["POST rpc/search_messages", {"query": "needles", "limit": 50}]]
     search.fill("")
     desk.settle()
     assert len(desk.shown(".list .row")) == 5
@@ -101,6 +104,10 @@ def test_new_channel_is_made_where_it_was_chosen(desk: Desk) -> None:
         ["Too many"],
         "again",
     )
+    desk.run("project.refusals['POST rpc/list_workspace_members'] = null")
+    space.select_option("Team")
+    desk.settle()
+    assert "out of reach" in desk.shown("dialog [role=alert]")[-1]
 
 
 def test_pages_of_a_channel_follow_the_user(desk: Desk) -> None:
@@ -131,6 +138,8 @@ def test_pages_of_a_channel_follow_the_user(desk: Desk) -> None:
     desk.go(f"{IN_GENERAL}/125")
     assert {"66", "126", "While away"} <= set(numbers(desk))
     assert desk.shown(".found .text") == ["Number 125"]
+    desk.go(f"{IN_GENERAL}/x")
+    assert numbers(desk)[-1] == "Two"
 
 
 def test_missed_events_keep_the_place(desk: Desk) -> None:
@@ -277,7 +286,9 @@ def test_menu_changes_only_this_channel(desk: Desk) -> None:
         desk.press(name)
         query = page.evaluate("key => project.sent.findLast((each) => each[0] === key)[1]", key)
         assert query == "&".join(f"{name}={value}" for name, value in row.items())
-        return [sent for found, sent in desk.calls() if found == key]
+        calls = desk.calls()
+        assert "POST rpc/list_my_channels" in [found for found, _ in calls]
+        return [sent for found, sent in calls if found == key]
 
     assert use("Mute", "PATCH member_states") == [{"is_muted": True}]
     assert use("Keep at the top", "PATCH member_states") == [{"is_pinned": True}]
@@ -342,11 +353,22 @@ def test_members_of_a_channel_and_their_rights(desk: Desk) -> None:
         desk.press("Members (", exact=False)
         assert page.locator("dialog li select, dialog h3:has-text('Invite a guest')").count() == 0
         assert desk.calls("POST rpc/list_workspace_members") == []
-    desk.open(IN_GENERAL, before="project.channels[MATTY][0].role = 'member'")
-    desk.press("Members (3)")
-    assert sorted(desk.shown("dialog h3 + ul li")) == ["Aide Remove", "Bob's"]
+    twins = """
+    Object.assign(project.channels[MATTY][0], { role: "member", member_count: 300 });
+    tables.channel_twins.push({ ...tables.channel_twins[0], channel_id: PLANS },
+      { channel_id: GENERAL, ai_twin_id: id(29), ai_twins: null });
+    """
+    desk.open(IN_GENERAL, before=twins)
+    desk.press("Members (300)")
+    assert sorted(desk.shown("dialog h3 + ul li")) == ["A twin", "Aide Remove", "Bob's"]
     desk.press("Remove", "dialog")
-    assert page.evaluate("project.tables.channel_twins.map((each) => each.channel_id + each.ai_twin_id).length") == 2
+    assert page.evaluate("project.tables.channel_twins.map((each) => each.channel_id + each.ai_twin_id).length") == 4
+    # An admin who is a guest of the workspace may not see its members.
+    admin = "project.channels[MATTY][0].role = 'admin'; project.refusals['POST rpc/list_workspace_members'] = null;"
+    desk.open(IN_GENERAL, before=admin)
+    desk.press("Members (3)")
+    assert (len(desk.shown(members)), desk.shown("dialog [role=alert]")) == (3, [])
+    assert "Invite a guest" in desk.shown("dialog h3")
 
 
 def test_summary_cites_what_can_be_opened(desk: Desk) -> None:
@@ -373,8 +395,19 @@ def test_summary_cites_what_can_be_opened(desk: Desk) -> None:
     assert links == [(f"Message {n}", f"#/{IN_GENERAL}/{seq}") for n, seq in ((3, 9), (1, 7), (3, 9))]
     desk.press("Close", "dialog")
     desk.run(
-        "given => { project.answers['service/messages/summarize'] = { data: given } }", {**summary, "omittedCount": 5}
+        "given => { project.answers['service/messages/summarize'] = { data: given } }",
+        {**summary, "omittedCount": 5, "citations": [*summary["citations"], *["gone"] * 98]},
     )
     page.get_by_text("More", exact=True).click()
+    desk.calls()
     desk.press("Summarize")
     assert desk.shown("dialog p")[1] == "Of 12 messages. 5 older ones were left out."
+    ((_, query),) = desk.calls("GET messages")
+    assert len(query.partition("in.(")[2].split(",")) == 100
+    page.locator("dialog sup a").first.click()
+    desk.settle()
+    assert (desk.shown("dialog"), desk.shown(".found .text")) == ([], ["Number 9"])
+    desk.run("project.refusals['POST service/messages/summarize'] = { status: 429, body: { message: 'Too many' } }")
+    page.get_by_text("More", exact=True).click()
+    desk.press("Summarize")
+    assert desk.shown("dialog [role=alert]") == ["Too many"]

@@ -17,9 +17,9 @@ def test_entry_shows_the_state_of_its_conversation(desk: Desk) -> None:
     before = """
     Object.assign(tables.conversations[0], { people: { id: id(301), full_name: "Ann Own", phone: null },
       platform: "signal", last_message_at: "2026-06-14T12:00:00Z" });
-    tables.conversations.push(talk(4, { kind: "group", participant_name: "\\u202eClub", last_message_preview: null,
-      last_message_at: null }),
-      talk(5, { participant_name: "", participant_identifier: "+1 5" }), talk(6, { participant_name: "\\u2066",
+    tables.conversations.push(talk(4, { kind: "group", participant_name: "\\u202e\\u200fClub\\u2069",
+      last_message_preview: null, last_message_at: null }),
+      talk(5, { participant_name: "", participant_identifier: "+1 5" }), talk(6, { participant_name: "\\u2066 ",
         platform: "fax", unread_count: 100 }));
     """
     page = desk.open("inbox", before=before)
@@ -200,3 +200,6 @@ def test_events_reach_their_conversation_alone(desk: Desk) -> None:
     desk.settle()
     assert f"workspace:{ATELIER}" in page.evaluate("project.topics()")
     assert TOPIC not in page.evaluate("project.topics()")
+    desk.open("inbox", before="project.hold('POST rpc/list_inbox_changes');")
+    desk.run("project.tables.conversations.push(project.talk(9)), project.release('POST rpc/list_inbox_changes')")
+    assert names(desk) == [1, 2, 9]

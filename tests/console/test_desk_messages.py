@@ -17,7 +17,7 @@ def test_days_and_heads_part_messages(desk: Desk) -> None:
     said(6, "2026-06-14T15:10:00Z", { user_id: null, ai_twin_id: TWIN });
     said(7, "2026-06-14T15:10:00Z", { user_id: null, ai_twin_id: SCOUT });
     said(8, "2026-06-14T15:10:00Z", { user_id: GONE });
-    said(9, "2026-06-14T15:10:00Z", { user_id: null });
+    said(9, "2026-06-14T15:10:00Z", { user_id: null, content: `For <@${MATTY}>` });
     """
     desk.open(IN_GENERAL, before=before)
     assert [day.replace(",", "") for day in desk.shown(".day")] == ["Sunday 14 June 2026", "Monday 15 June 2026"]
@@ -30,10 +30,12 @@ def test_days_and_heads_part_messages(desk: Desk) -> None:
         "A Aide Twin 00:10 Number 6 ⋯",
         "S Scout Twin 00:10 Number 7 ⋯",
         "FM Former member 00:10 Number 8 ⋯",
-        "DU Deleted user 00:10 Number 9 ⋯",
+        "DU Deleted user 00:10 For @Matty ⋯",
     ]
     labels = [each.get_attribute("aria-label") for each in desk.page.locator(COLUMN).all()]
     assert labels[3:5] == ["Message of Bob", "Message of Matty"]
+    desk.open(IN_GENERAL, before=f"{before} project.refusals['GET user_profiles'] = null;")
+    assert desk.shown(COLUMN)[0] == "… … 23:58 Number 1 ⋯"
 
 
 def test_reaction_of_a_former_member_has_a_name(desk: Desk) -> None:
@@ -90,7 +92,8 @@ def test_each_event_changes_its_message_alone(desk: Desk) -> None:
     happen(desk, "message.created", **created(200, "Number 131 again"))
     happen(desk, "message.created", **created(201, "Number 132"), deleted=True)
     happen(desk, "message.created", PLANS, **created(202, "Number of another channel"))
-    happen(desk, "message.created", **created(203, "Number 133"), metadata={"pinned": True})
+    pinned = {**created(203, "Number 133"), "attachments": None}
+    happen(desk, "message.created", **pinned, metadata={"pinned": True})
     assert numbers(desk) == ["129b", "130", "131", "133"]
     assert ["Pinned" in text for text in desk.shown(COLUMN)] == [False, False, False, True]
     desk.press("fire, 2")
@@ -180,6 +183,10 @@ def test_rights_decide_what_a_message_offers(desk: Desk) -> None:
     desk.press("Delete")
     assert desk.calls("POST rpc/delete") == [["POST rpc/delete_message", {"id": message(130), "admin": True}]]
     assert desk.page.evaluate("project.alerts") == ["Delete this message?", "Delete this message?"]
+    desk.run("project.failOnce('POST rpc/toggle_reaction')")
+    desk.press("React with 🎉")
+    assert "out of reach" in desk.shown(".tools-of [role=alert]")[0]
+    desk.calls()
     desk.press("React with ❤️")
     assert desk.calls("POST rpc") == [["POST rpc/toggle_reaction", {"id": message(130), "emoji": "❤️"}]]
     assert desk.shown(".tools-of") == []
@@ -189,6 +196,12 @@ def test_rights_decide_what_a_message_offers(desk: Desk) -> None:
     assert desk.calls("POST rpc/delete") == [["POST rpc/delete_message", {"id": message(129)}]]
     desk.press("Message actions")
     assert offered(1) == "Reply Pin"
+    desk.open(IN_GENERAL, before=f"{before} project.channels[MATTY][0].role = 'admin'")
+    assert offered(1) == "Reply Pin Delete"
+    desk.press("Message actions", f"{COLUMN}:has-text('Number 130')")
+    assert offered(0) == "Reply Unpin Edit Delete"
+    desk.press("Delete")
+    assert desk.calls("POST rpc/delete") == [["POST rpc/delete_message", {"id": message(129)}]]
 
 
 def test_message_is_edited_and_its_versions_shown(desk: Desk) -> None:
@@ -211,6 +224,8 @@ def test_message_is_edited_and_its_versions_shown(desk: Desk) -> None:
         text.fill("Other")
         desk.press(name)
         assert text.count() == (name == "Save")  # it fails
+        assert len(desk.calls("POST rpc/edit")) == text.count()
+    assert text.get_attribute("maxlength") == "40000"
     assert len(desk.shown(".edit [role=alert]")) == 1
     desk.run("project.answers.edit_message = {}")
     desk.calls()
@@ -237,6 +252,8 @@ def test_sent_message_is_stored_once(desk: Desk) -> None:
     )
     desk.settle()
     assert (desk.calls("POST messages"), box.get_attribute("rows")) == ([], "2")
+    box.fill("x\n" * 20)
+    assert (box.get_attribute("rows"), box.get_attribute("maxlength")) == ("8", "40000")
     box.fill(" One ")
     desk.run("project.refusals['POST messages'] = { status: 500, body: { message: 'Later' } }")
     box.press("Enter")
@@ -296,6 +313,12 @@ def test_texts_wait_for_the_one_under_way(desk: Desk) -> None:
     desk.run("project.refusals['POST messages'] = { status: 500, body: { message: 'Later' } }")
     assert send("One", "Two") == []
     assert (desk.shown(".composer [role=alert]"), box.input_value()) == (["Later"], "One\nTwo\nDraft")
+    desk.run("project.hold('POST messages')")
+    box.press("Enter")
+    page.locator("input[type=file]").set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"x"})
+    desk.settle()
+    desk.run("project.release('POST messages')")
+    assert (desk.shown(".chips bdi"), box.input_value()) == (["a.txt"], "One\nTwo\nDraft")
 
 
 def test_files_wait_with_their_message(desk: Desk) -> None:
@@ -346,6 +369,7 @@ def test_files_are_attached_in_their_order(desk: Desk) -> None:
     assert desk.shown(".chips bdi") == ["a.txt", "c.txt"]
     stored = [sent for key, sent in desk.calls() if key == "POST attachments"]
     assert [(each["channel_id"], each["file_name"]) for each in stored] == [(GENERAL, f"{n}.txt") for n in "abc"]
+    page.get_by_role("textbox", name="Message", exact=True).fill("  ")
     desk.press("Send")
     ((_, sent),) = desk.calls("POST messages")
     assert (sent["content"], sent["attachments"]) == (
@@ -354,6 +378,10 @@ def test_files_are_attached_in_their_order(desk: Desk) -> None:
     )
     assert desk.shown(".chips") == []
     assert page.locator("input[type=file]").input_value() == ""
+    page.locator("input[type=file]").set_input_files({**files[0], "name": f"{'n' * 300}.txt"})
+    desk.settle()
+    assert [sent["file_name"] for _, sent in desk.calls("POST attachments")] == [f"{'n' * 251}.txt"]
+    desk.press("Remove", ".chips", exact=False)
     desk.run("project.refusals['POST attachments'] = { status: 403, body: { message: 'Too large' } }")
     page.locator("input[type=file]").set_input_files(files[0])
     desk.settle()
@@ -375,13 +403,21 @@ def test_files_of_messages_are_shown_by_their_kind(desk: Desk) -> None:
     assert "a.png" in desk.shown(COLUMN)[0] or page.locator(f"{COLUMN} img").get_attribute("alt") == "a.png"
     link = page.get_by_role("link", name="Open b & c.svg")
     assert link.get_attribute("href").endswith("/p/702?token=x&download=b%20%26%20c.svg")
-    assert "This file is no longer available." in desk.shown(COLUMN)[2]
-    asked = [sent for key, sent in desk.calls("POST storage")]
+    assert ["This file is no longer available." in text for text in desk.shown(COLUMN)] == [False, True, True]
+    calls = desk.calls()
+    asked = [sent for key, sent in calls if key.startswith("POST storage")]
+    assert "nonsense" not in str(calls)  # one such id would fail the query for all
     assert [sorted(each["paths"]) for each in asked] == [["p/701", "p/702", "p/703"]]
     desk.run(
         "project.happen(project.id(31), 'message.created', { id: project.id(1131), user_id: project.id(2), "
         "content: 'With a file', created_at: project.at(0), updated_at: project.at(0), attachments: [{ id: "
         "project.id(704) }] })"
     )
-    assert "Open e.html" in desk.shown(COLUMN)[-1]
+    assert page.get_by_role("link", name="Open e.html").get_attribute("href").endswith("&download=e.html")
     assert [sent["paths"] for _, sent in desk.calls("POST storage")] == [["p/704"]]
+    gone = {**created(132, "Gone"), "attachments": [{"id": "00000000-0000-4000-8000-000000000710"}]}
+    happen(desk, "message.created", **gone)
+    assert "This file is no longer available." in desk.shown(COLUMN)[-1]
+    assert desk.calls("POST storage") == []
+    desk.open(IN_GENERAL, before=f"{before} project.refusals['GET attachments'] = null;")
+    assert len(desk.shown(COLUMN)) == 3

@@ -25,7 +25,7 @@ Object.assign(tables.conversations[1], { person_id: id(301), platform: "wechat",
 tables.conversations.push(talk(4, { person_id: id(302) }), talk(5, { workspace_id: ATELIER, person_id: id(301) }),
   talk(6, { kind: "group" }),
   talk(7, { participant_identifier: "someone", participant_name: null, platform: "telegram" }), talk(8), talk(9,
-    { workspace_id: ATELIER }), talk(10, { participant_identifier: "x", platform: "wechat" }));
+    { workspace_id: ATELIER }), talk(10, { participant_identifier: "x", platform: "signal" }));
 """
 
 
@@ -120,9 +120,13 @@ def test_person_shows_only_its_own_rows(desk: Desk) -> None:
     assert sent(desk, "POST person_identifiers") == [
         {"person_id": person(1), "kind": "email", "value": "i@x", "app": ""}
     ]
+    desk.run("""void (project.answers.change_number = ({ person_id: id, phone }) => {
+      project.tables.people.find((each) => each.id === id).phone = phone;
+    })""")
     form(desk, "Identifiers", New_number="+5")
     desk.press("Change the number")
     assert sent(desk, "POST rpc/change") == [{"person_id": person(1), "phone": "+5"}]
+    assert desk.shown("[aria-current=true]") == ["Z Zoe +5"]
     desk.press("Undo", "[aria-label=Merge]")
     assert sent(desk, "POST rpc/unmerge") == [{"person_id": person(3)}]
     desk.calls()
@@ -145,6 +149,10 @@ def test_person_shows_only_its_own_rows(desk: Desk) -> None:
         "No phone number phone Undo the last change",
         "ann@x email Remove",
     ]
+    desk.go(f"people/{person(5)}")
+    assert desk.shown("[aria-label=Conversations]") == ["Conversations No conversation matches."]
+    desk.open(f"people/{person(1)}", before=f"{PEOPLE} tables.people.length = 1")
+    assert desk.shown("[aria-label=Merge] form") == []
 
 
 def test_conversations_without_a_person_get_one(desk: Desk) -> None:
@@ -152,14 +160,15 @@ def test_conversations_without_a_person_get_one(desk: Desk) -> None:
     const told = (number, kind, value, app) =>
       tables.conversation_identifiers.push({{ conversation_id: id(100 + number), kind, value, app: app ?? null }});
     told(8, "phone", "+49 8"); told(8, "whatsapp_lid", "8@lid"); told(8, "phone_national", "8"); told(1, "email",
-      "other");
+      "other"); told(10, "phone_last_ten", "1");
     """
     page = desk.open("people/unmatched", before=before)
+    assert desk.shown("[aria-current=true]") == ["Conversations without a person"]
     cards = ".detail .rows > li"
     assert [text.split(" Give")[0] for text in desk.shown(cards)] == [
         "someone 20:53 Telegram",
         "Person 8 20:52 WhatsApp",
-        "Person 10 20:50 WeChat",
+        "Person 10 20:50 Signal",
     ]
     card = page.locator(cards)
     card.nth(1).get_by_text("Give it a person").click()
@@ -208,6 +217,10 @@ def test_conversations_without_a_person_get_one(desk: Desk) -> None:
     desk.run("project.tables.conversations.length = 0")
     desk.go("people/unmatched")
     assert desk.shown(".detail .empty") == ["Every conversation has its person"]
+    refusals = "for (const name of ['people', 'conversations']) project.refusals[`GET ${name}`] = null"
+    desk.open("people/unmatched", before=refusals)
+    assert (desk.shown(".empty"), len(desk.shown(".list [role=alert]"))) == ([], 1)
+    assert len(desk.shown(".detail [role=alert]")) == 1
 
 
 KEYS = """
@@ -279,7 +292,9 @@ def test_connections_show_their_keys_and_states(desk: Desk) -> None:
     desk.calls()
     page.locator(".keys li").nth(1).get_by_role("button", name="Revoke").click()
     desk.settle()
-    assert sent(desk, "POST rpc/revoke") == [{"key_id": 2}]
+    calls = desk.calls()
+    assert calls[0] == ["POST rpc/revoke_messaging_key", {"key_id": 2}]
+    assert "GET messaging_connections" in [key for key, _ in calls]
     page.locator(".card").nth(2).get_by_role("button", name="Activate").click()
     desk.settle()
     assert page.evaluate("project.tables.messaging_connections.map((each) => each.is_active)") == [
@@ -298,6 +313,13 @@ def test_connections_show_their_keys_and_states(desk: Desk) -> None:
     assert sent(desk, "POST rpc/rotate") == [{"connection_id": "apart", "overlap": "24 hours"}]
     assert desk.shown("dialog h2") == ["Secret of apart"]
     assert desk.shown("dialog .secret code") == ["n3w"]
+    assert desk.shown(".card:nth-child(4) .keys li") == ["Key of 15 Jun 2026, 20:00, never used Revoke"]
+    desk.press("Close", "dialog")
+    desk.run("project.tables.messaging_connections[0].only = 'another'")  # a policy hides it
+    desk.press("Deactivate", ".card:nth-child(1)")
+    assert desk.shown(".card [role=alert]") == ["Cannot coerce the result to a single JSON object"]
+    desk.open("import", before="project.refusals['GET messaging_connections'] = null")
+    assert desk.shown(".empty") == ["Nothing came in yet"]
 
 
 def test_new_connection_shows_its_secret_and_waits(desk: Desk) -> None:

@@ -10,31 +10,42 @@ def test_thread_pages_keep_messages_of_one_moment(desk: Desk) -> None:
     for (const n of range(350, (each) => each)) say(1, String(n).padStart(3, "0"),
       n > 50 && n <= 300 ? at(-100) : at(n - 400),
       {{ sequence: n > 100 && n <= 250 ? 1 : n > 250 && n <= 300 ? 2 : 0,
-        received_at: n > 150 && n <= 200 ? at(1) : at(0) }});
+        received_at: n > 130 && n <= 180 ? at(1) : at(0) }});
     """
     page = desk.open(f"inbox/{talk(1)}", before=before)
-    moved = [*range(1, 151), *range(201, 251), *range(151, 201), *range(251, 351)]  # received later
+    moved = [*range(1, 131), *range(181, 251), *range(131, 181), *range(251, 351)]  # received later
 
     def shown() -> list[int]:
         return [int(text.removeprefix("Line ")) for text in lines(desk)]
 
     assert shown() == moved[-100:]
     box = page.locator(".scroll")
-    for _ in range(3):
+    for right in (moved[-200:], moved[-300:], moved[:300]):
         box.evaluate("box => box.scrollTop = 0")
         desk.settle()
         desk.settle()
-    assert shown() == moved[:300]
+        assert shown() == right
     box.evaluate("box => box.scrollTop = box.scrollHeight")
     desk.settle()
     assert shown() == moved[50:]
+
+
+def test_messages_of_one_moment_have_an_order(desk: Desk) -> None:
+    before = f"""{SAY}
+    const moment = (n, micros, sequence, received, sender) => say(1, n, `2026-06-15T11:50:00.000${{micros}}Z`,
+      {{ sequence, received_at: at(received), sender }}, {{ content: `${{n}} ${{sender}}`, reply_to: sender }});
+    moment("b", 200, 1, 2, "c"); moment("b", 200, 1, 2, "b"); moment("b", 200, 1, 2, "a"); moment("a", 200, 1, 2, "");
+    moment("z", 200, 1, 1, ""); moment("y", 200, 0, 3, ""); moment("z", 100, 0, 4, "x");
+    """
+    desk.open(f"inbox/{talk(1)}", before=before)
+    assert lines(desk) == ["z x", "y", "z", "a", "b a", "b b", "b c"]
 
 
 def test_first_message_and_a_found_one_are_reached(desk: Desk) -> None:
     before = f"""{SAY} tables.conversations[0].message_count = 250;
     for (const n of range(250, (each) => each)) say(1, n, at(n - 300), {{ sender: "" }},
       n === 100 ? {{ id: "m 0/%" }} : {{}});
-    tables.conversation_messages[99].external_id = "m 0/%"; say(2, 100, at(-1));
+    tables.conversation_messages[99].external_id = "m 0/%"; say(2, 100, at(-1), {{ external_id: "m 0/%" }});
     """
     page = desk.open(f"inbox/{talk(1)}/m%200%2F%25", before=before)
     assert desk.shown(".found .text") == ["Line 100"]
@@ -51,37 +62,42 @@ def test_first_message_and_a_found_one_are_reached(desk: Desk) -> None:
     desk.go(f"inbox/{talk(2)}")
     assert lines(desk) == ["Line 100"]
     assert desk.shown(".menu") == []
+    desk.open(f"inbox/{talk(1)}/m%200%2F%25", before=f"{before} project.failOnce('GET conversation_messages');")
+    assert (lines(desk)[-1], desk.shown(".scroll [role=status]")) == ("Line 250", [])
 
 
 def test_messages_of_a_conversation_show_all_they_have(desk: Desk) -> None:
     before = f"""{SAY}
     tables.conversations.push(talk(7, {{ kind: "group", participant_name: "Club", message_count: 12345 }}));
     const group = (n, sender, more, message) => say(7, n, at(n - 60 * 24), {{ sender, ...more }}, message);
+    group(0, "zed", {{}}, {{ content: 7, media_url: {{}}, reply_to: [1], status: "sent", status_at: {{}}, failure: {{}},
+      forwarded: "x", pinned: 1, reactions: {{ length: 3 }} }});
     group(1, "ann"); group(2, "ann", {{}}, {{ reply_to: "m1", forwarded: true, pinned: true }}); group(3, "ben",
       {{}}, {{ reply_to: 2 }});
     group(4, "me", {{}}, {{ direction: "outbound", status: "failed", failure: "Full", status_at: at(-1),
       content: "" }});
     group(5, "ben", {{}}, {{ deleted: true, edited_at: at(-1), reply_to: "m99" }}); group(6, "ben", {{}},
-      {{ type: "system", content: "", reactions: [] }});
+      {{ type: "system", content: "", reactions: [], reply_to: "m4" }});
     group(7, "ann", {{ stated_at: at(60) }}, {{ status: "read", status_at: at(-1), reactions: [{{ emoji: "👍",
       by: "Cy" }}, {{ emoji: "👍" }}, {{ emoji: "🎉", by: "Di" }}] }});
     """
     page = desk.open(f"inbox/{talk(7)}", before=before)
     assert desk.shown(".bubble") == [
+        "zed 7 21:00 sent",
         "ann Line 1 21:01",
         "Forwarded Reply to: Line 1 Line 2 Pinned 21:02",
         "ben Reply to an earlier message Line 3 21:03",
         "text without text 21:04 failed: Full",
         "ben Reply to an earlier message This message was deleted. 21:05",
-        "system without text 21:06",
+        "Reply to: text system without text 21:06",
         "ann Line 7 👍 2 🎉 Wrong clock 22:00 read",
     ]
     classes = [each.get_attribute("class").split() for each in page.locator(".bubble").all()]
-    assert classes[3:6] == [["bubble", "out"], ["bubble", "in"], ["bubble", "in", "system"]]
+    assert classes[4:7] == [["bubble", "out"], ["bubble", "in"], ["bubble", "in", "system"]]
     labels = [each.get_attribute("aria-label") for each in page.locator(".bubble").all()]
-    assert labels[3:6] == ["Sent text", "Received text", "Received system"]
+    assert labels[4:7] == ["Sent text", "Received text", "Received system"]
     assert [each.get_attribute("title") for each in page.locator(".reaction").all()] == ["Cy, the participant", "Di"]
-    assert page.locator(".bubble .bad").count() == 1
+    assert page.locator(".bubble .bad").get_attribute("title") == "15/06/2026, 20:59:00"
     assert [day.replace(",", "") for day in desk.shown(".day")] == ["Sunday 14 June 2026", "Monday 15 June 2026"]
     assert desk.shown(".about summary") == ["Group"]
     page.locator(".about summary").click()
@@ -99,13 +115,15 @@ def test_messages_of_a_conversation_show_all_they_have(desk: Desk) -> None:
         messages_added=0,
         messages=[{"id": "m3", "sender": "ben", "type": "text", "content": "Right one"}],
     )
-    assert lines(desk)[2] == "Right one"
+    assert lines(desk)[3] == "Right one"
     desk.run(
         "project.tables.conversation_messages.at(-1).connection_id = project.id(203), "
-        "project.tables.conversation_messages.at(-2).connection_id = project.id(204)"
+        "project.tables.conversation_messages.at(-2).connection_id = project.id(204), "
+        "project.tables.conversation_messages.at(-3).connection_id = project.id(299)"
     )
     desk.go("inbox")
     desk.go(f"inbox/{talk(7)}")
+    assert "another connection" in desk.shown(".bubble .meta")[-3]
     assert "apart" in desk.shown(".bubble .meta")[-2]
     assert "sig" in desk.shown(".bubble .meta")[-1]
     assert "wa_1" in desk.shown(".bubble .meta")[0]
@@ -122,8 +140,12 @@ def test_versions_of_a_message_are_in_their_order(desk: Desk) -> None:
     edit(1, -10, "Three"); edit(1, -30, "Two"); edit(2, -20, "Other"); edit(1, -25, "Of another",
       {{ sender: "x" }}); edit(1, -15, "👍", {{ type: "reaction" }});
     edit(1, -14, "Another", {{ external_id: "m2" }});
+    say(1, 3, at(-5), {{}}, {{ edited_at: at(-1) }}); edit(1, -4, "Only this", {{ external_id: "m3" }});
     """
     desk.open(f"inbox/{talk(1)}", before=before)
+    desk.press("Edited", ".bubble[aria-label]:has-text('Line 3')")
+    assert desk.shown(".versions li") == ["15 Jun 2026, 20:56 Only this"]
+    desk.press("Close", "dialog")
     desk.press("Edited")
     assert desk.shown(".versions li") == [
         "15 Jun 2026, 20:00 One",
@@ -149,7 +171,13 @@ def test_conversation_says_why_it_has_its_person(desk: Desk) -> None:
         "+49 1 77@lid whatsapp_lid",
     ]
     assert page.locator(".facts a").get_attribute("href") == "#/people/00000000-0000-4000-8000-000000000301"
+    desk.run("project.tables.conversations[0].people.full_name = 'Anna'")
+    change(desk, conversation={"id": talk(1), "workspace_id": PERSONAL}, messages_added=0)
+    assert desk.shown(".about summary") == ["Matched to Anna"]
+    desk.run("project.hold('GET conversations')")
     desk.go(f"inbox/{talk(2)}")
+    assert (desk.shown(".detail [role=alert]"), desk.shown(".detail [role=status]")) == ([], ["Loading …"])
+    desk.run("project.release('GET conversations')")
     assert desk.shown(".about summary") == ["Matched to no person"]
     summary.click()
     assert desk.shown(".facts dd")[0] == "No person fits, or two fit equally well. Add a person"
@@ -175,7 +203,7 @@ def test_conversation_is_read_once_seen(desk: Desk) -> None:
         "delete project.refusals['POST rpc/mark_conversation_read'], "
         "document.querySelector('.scroll').dispatchEvent(new Event('scroll'))"
     )
-    assert len(desk.calls("POST rpc/mark")) == 1
+    assert [key for key, _ in desk.calls()] == ["POST rpc/mark_conversation_read", "GET conversations"]
     desk.go("inbox")
     assert "unread" not in " ".join(desk.shown(".list .rows .row"))
     desk.open(f"inbox/{talk(1)}/m3", before=before)
@@ -202,8 +230,14 @@ def test_stored_files_have_signed_links(desk: Desk) -> None:
         page.get_by_role("link", name="Open the file").get_attribute("href")
         == "https://project.test/storage/v1/object/sign/a/doc?token=x&download="
     )
+    addresses = page.evaluate("[...document.querySelectorAll('audio, a.file')].map((each) => each.src || each.href)")
+    assert addresses[-1].endswith("/a/voice?token=x")  # an element, or a link once it has failed
     asked = sorted(path for _, sent in desk.calls("POST storage") for path in sent["paths"])
     assert asked == ["a/doc", "a/gone", "a/voice"]
+    desk.press("Show photo from x.test")
+    other = {"id": "m3", "type": "image", "media_url": "https://y.test/p.png"}
+    change(desk, conversation={"id": talk(1), "workspace_id": PERSONAL}, messages_added=0, messages=[other])
+    assert desk.shown(".bubble")[2].startswith("Show photo from y.test")
 
 
 def test_summary_of_a_conversation_links_to_its_messages(desk: Desk) -> None:

@@ -93,6 +93,8 @@ def test_twins_show_their_own_channels_and_deliveries(desk: Desk) -> None:
     page.get_by_label("Name").fill("New")
     desk.press("Add", ".add")
     assert desk.shown(".detail h2") == ["New"]
+    desk.open(f"twins/{TWIN}", before="project.channels[MATTY].splice(1)")
+    assert desk.shown("[aria-label='Channels of the twin'] form") == []
 
 
 def test_twins_of_others_are_not_listed(desk: Desk) -> None:
@@ -111,7 +113,8 @@ invitation(6, 60, { workspace_id: TEAM }); invitation(7, 60, { channels: { name:
 const line = (number, action, more) => tables.audit_log.push({ id: number, workspace_id: ATELIER, at: at(number),
   action, actor_id: BOB, subject_id: null, details: {}, ...more });
 line(1, "member.role_changed", { subject_id: CAROL, details: { from_role: "member", to_role: "admin", empty: null } });
-line(2, "connection.rotated", { actor_id: null, subject_id: id(205) }); line(3, "channel.created",
+line(2, "connection.rotated", { actor_id: null, subject_id: id(205),
+  details: { is_active: false, days_of_overlap: 0 } }); line(3, "channel.created",
   { subject_id: GENERAL, details: { by: MATTY } }); line(4, "x", { workspace_id: TEAM });
 line(5, "user.erased", { subject_id: id(4), actor_id: MATTY }); line(6, "channel_member.added", { subject_id: BOB,
   details: { channel_id: id(33) } });
@@ -170,6 +173,7 @@ def test_workspace_shows_members_and_open_invitations(desk: Desk) -> None:
     assert desk.shown("nav option") == ["Personal", "Atelier"]
     assert desk.shown("h1") == ["Personal"]
     assert desk.shown("[aria-label=Members] tbody tr") == ["Matty owner 2 Jan"]
+    assert page.locator("[aria-label=Invitations]").count() == 0
 
 
 def test_audit_log_names_whom_it_is_about(desk: Desk) -> None:
@@ -178,7 +182,7 @@ def test_audit_log_names_whom_it_is_about(desk: Desk) -> None:
         "15 Jun 2026, 21:06 Bob channel_member.added Bob channel id: Bob, Carol",
         "15 Jun 2026, 21:05 Matty user.erased Former member",
         "15 Jun 2026, 21:03 Bob channel.created general by: Matty",
-        "15 Jun 2026, 21:02 The system connection.rotated elsewhere",
+        "15 Jun 2026, 21:02 The system connection.rotated elsewhere is active: false, days of overlap: 0",
         "15 Jun 2026, 21:01 Bob member.role_changed Carol from role: member, to role: admin",
     ]
     desk.run("project.tables.audit_log.length = 0")
@@ -205,6 +209,7 @@ def test_settings_change_only_what_a_role_may(desk: Desk) -> None:
         {"name": "Atelier", "home_country": "DE", "conversation_days": None, "channel_days": 7},
     ]
     assert [key for key, _ in calls[1:3]] == ["GET workspaces", "GET workspace_members"]
+    assert values() == ["Atelier", "de", "", "7"]
     assert page.evaluate("project.tables.workspaces.filter((each) => each.channel_days === 7).length") == 1
     page.locator(".account select").select_option("Personal")
     desk.settle()
@@ -221,6 +226,10 @@ def test_settings_change_only_what_a_role_may(desk: Desk) -> None:
     assert values() == ["Team", "US"]
     desk.press("Save")
     assert desk.calls("PATCH") == [["PATCH workspaces", {"name": "Team", "home_country": "US"}]]
+    desk.run("project.tables.workspaces.find((each) => each.name === 'Team').only = 'another'")  # a policy hides it
+    desk.press("Save")
+    assert desk.shown("[aria-label=Settings] [role=alert]") == ["Cannot coerce the result to a single JSON object"]
+    desk.run("delete project.tables.workspaces.find((each) => each.name === 'Team').only")
     assert page.locator("[aria-label='Audit log']").count() == 0
     page.get_by_label("Name of the team").fill("Garden")
     desk.run("""void (project.answers.create_workspace = ({ name }) => {
@@ -255,3 +264,5 @@ def test_invitation_leads_to_its_place(desk: Desk) -> None:
     assert desk.shown(f"{region} p") == ["Bob invites you to Team as admin."]
     desk.press("Accept", region)
     assert (desk.shown("h1"), desk.shown(region), page.url.endswith("#/workspace")) == (["Team"], [], True)
+    desk.go("workspace/x")
+    assert desk.shown("[aria-label=Invitation]") == []

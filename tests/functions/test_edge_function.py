@@ -80,6 +80,9 @@ TEMPORARY = {
     "statement-timeout": refusal(500, "57014"),
     "terminated": refusal(503, "57P01"),
     "lock-timeout": refusal(500, "55P03"),
+    "limit-of-the-configuration": refusal(500, "53400"),
+    "foreign-key-violation": refusal(409, "23503"),
+    "read-only": refusal(405, "25006"),
     "no-connection": refusal(503, "PGRST000"),
     "lost-connection": refusal(503, "PGRST001"),
     "no-schema-yet": refusal(503, "PGRST002"),
@@ -152,7 +155,7 @@ def test_data_api_receives_only_body_key_and_id(function: EdgeFunction, data_api
     [
         ({"SUPABASE_SECRET_KEYS": json.dumps({"default": SECRET_KEY})}, SECRET_KEY, None),
         ({"SUPABASE_SECRET_KEYS": json.dumps({"other": "x"})}, LEGACY_KEY, f"Bearer {LEGACY_KEY}"),
-        ({"SUPABASE_SECRET_KEYS": ""}, LEGACY_KEY, f"Bearer {LEGACY_KEY}"),
+        ({"SUPABASE_SECRET_KEYS": "", "INGEST_MAX_BYTES": ""}, LEGACY_KEY, f"Bearer {LEGACY_KEY}"),
         ({}, LEGACY_KEY, f"Bearer {LEGACY_KEY}"),
     ],
     ids=["secret-key", "no-default-secret-key", "empty-secret-keys", "legacy-key"],
@@ -188,7 +191,7 @@ def test_wrong_environment_logs_one_line(environment: dict[str, str], line: str,
 
 
 def test_size_limit_can_be_set(start: Start, data_api: Upstream) -> None:
-    variables = {"SUPABASE_URL": data_api.url, "SUPABASE_SERVICE_ROLE_KEY": SECRET_KEY, "INGEST_MAX_BYTES": "10"}
+    variables = {"SUPABASE_URL": data_api.url, "SUPABASE_SERVICE_ROLE_KEY": SECRET_KEY, "INGEST_MAX_BYTES": "010"}
     data_api.replies = [STORED]
     with start(**variables) as function:
         assert post(function, b"x" * 11) == from_http(413, "Request body too large: at most 10 bytes")
@@ -199,26 +202,55 @@ def test_log_contains_no_user_data(function: EdgeFunction, data_api: Upstream) -
     before = len(function.lines)
     ask(function, data_api, TEMPORARY["deadlock"], LASTING["check-violation"])
     ask(function, data_api, TEMPORARY["silence"], TEMPORARY["gateway-timeout"])
+    ask(function, data_api, LASTING["gateway-refuses"])
     lines = [re.fullmatch(f"(.*) {UUID}", line) for line in function.lines[before:]]
     assert [line and line[1] for line in lines] == [
         "messaging_ingest failed with 40P01",
         "messaging_ingest failed: 400 23514",
         "messaging_ingest failed with TimeoutError",
         "messaging_ingest failed with no code",
+        "messaging_ingest failed: 401 no code",
     ]
     printed = function.log.read_text()
     for secret in (SECRET, SECRET_KEY, BODY.decode()):
         assert secret not in printed
 
 
-@pytest.mark.parametrize("given", ["integrator-7.42_x", "not sane"])
-def test_request_keeps_one_id_from_end_to_end(given: str, function: EdgeFunction, data_api: Upstream) -> None:
+@pytest.mark.parametrize(
+    ("given", "is_kept"),
+    [("integrator-7.42_x", True), ("x" * 50, True), ("x" * 51, False), ("not sane", False)],
+    ids=["sane", "longest", "too-long", "not-sane"],
+)
+def test_request_keeps_one_id_from_end_to_end(
+    given: str, is_kept: bool, function: EdgeFunction, data_api: Upstream
+) -> None:
     data_api.replies, data_api.questions = [STORED], []
     headers = {**JSON, "x-api-key": SECRET, "x-request-id": given}
     answer = httpx.post(function.url + PATH, content=BODY, headers=headers, timeout=60)
     [question] = data_api.questions
     assert answer.headers["x-request-id"] == question.headers["x-request-id"]
-    assert (answer.headers["x-request-id"] == given) == (" " not in given)
+    assert (answer.headers["x-request-id"] == given) == is_kept
+
+
+SIGNING = "/object/upload/sign/attachments/"
+SIGNED = {
+    "signed": (Reply(200, f'{{"url": "{SIGNING}p?token=t"}}'), f"/storage/v1{SIGNING}p?token=t"),
+    "no-url": (Reply(200, '{"url": 7}'), None),
+    "no-json": (Reply(500, "Something went wrong"), None),
+    "silence": (Reply(200, "", is_silent=True), None),
+    "redirect": (Reply(307, "", {"location": "/elsewhere"}), None),
+}
+
+
+@pytest.mark.parametrize(("reply", "url"), SIGNED.values(), ids=SIGNED)
+def test_file_that_cannot_be_signed_has_no_url(
+    reply: Reply, url: str | None, function: EdgeFunction, data_api: Upstream
+) -> None:
+    path = f"conversations/{'0' * 8}-0000-4000-8000-{'0' * 12}/{'a' * 64}"
+    answer, (_, question) = ask(function, data_api, Reply(200, f'{{"url":"sign:{path}"}}'), reply)
+    assert json.loads(answer.body) == {"url": url and data_api.url + url}
+    assert (question.method, question.path) == ("POST", f"/storage/v1{SIGNING}{path}")
+    assert (question.headers["apikey"], question.headers["x-upsert"]) == (SECRET_KEY, "true")
 
 
 def test_router_accepts_only_the_two_paths(function: EdgeFunction) -> None:

@@ -50,7 +50,7 @@ def running() -> Iterator[Upstream]:
             upstream.questions.append(Question(self.command, self.path, headers, body))
             reply = upstream.replies.pop(0)
             if reply.is_silent:
-                at_the_end.wait(60)
+                at_the_end.wait(300)  # longer than a client waits
                 return
             content = reply.body.encode()
             self.send_response(reply.status)

@@ -327,6 +327,18 @@ async function join() {
   await step("the last one", () => left.push(listen(client, "user:u", listener("e"))));
   await step("lost", () => last().notice("CLOSED"));
   await step("it leaves", () => left[4]());
+  await step("a ready one", async () => {
+    left.push(listen(client, "user:u", listener("f")));
+    await turn();
+    last().taken.system({ status: "ok" });
+  });
+  const more = () => listen(client, "user:u", listener("i"));
+  await step("two come while it leaves", () => {
+    left[5]();
+    listen(client, "user:u", { ...listener("g"), received: more });
+    listen(client, "user:u", listener("h"));
+  });
+  await step("one brings another", () => last().taken.broadcast({ event: "e" }));
   Object.assign(globalThis, { setTimeout: later, clearTimeout: forget });
   Math.random = random;
   Date.now = now;

@@ -698,6 +698,9 @@ JOINS = [
     ["the last one", ["auth"], []],
     ["lost", ["e lost undefined false"], [500]],
     ["it leaves", ["remove", "removed"], []],
+    ["a ready one", ["auth", "f joined"], []],
+    ["two come while it leaves", ["remove", "removed", "auth"], []],
+    ["one brings another", ["h e"], []],
 ]
 
 
@@ -706,4 +709,4 @@ def test_javascript_joins_again_after_a_pause(javascript: dict[str, Any]) -> Non
     assert joins["steps"] == JOINS
     assert javascript["unhandled"] == []
     assert joins["config"] == {"private": True, "broadcast": {"replication_ready": True}}
-    assert (joins["name"], joins["channels"]) == ("user:u", 14)
+    assert (joins["name"], joins["channels"]) == ("user:u", 16)

@@ -153,14 +153,18 @@ def test_topic_is_joined_again_after_longer_pauses(monkeypatch: pytest.MonkeyPat
 
 def test_turn_is_taken_beside_the_topic(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
     told = Told()
-    monkeypatch.setattr(topic, "READY_SECONDS", 0.05)
     monkeypatch.setattr(topic, "CLOSE_SECONDS", 0.01)
     errors: list[Any] = []
 
     async def run() -> None:
         pause = asyncio.Event()
         monkeypatch.setattr(topic.asyncio, "sleep", lambda _: pause.wait())
-        asyncio.get_running_loop().set_exception_handler(lambda _, error: errors.append(error))
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, error: errors.append(error))
+        later, timers = loop.call_later, []
+        monkeypatch.setattr(
+            loop, "call_later", lambda seconds, *work: (timers.append(seconds), later(min(seconds, 0.05), *work))[1]
+        )
         joined = Topic("http://x", "key", "token", "channel:c", told)
         joined.renew()
         staying = asyncio.create_task(joined.stay())
@@ -175,7 +179,7 @@ def test_turn_is_taken_beside_the_topic(monkeypatch: pytest.MonkeyPatch, pauses:
         channel.notice(States.SUBSCRIBED, None)
         await SLEEP(0)
         await SLEEP(0)
-        assert told.said == []
+        assert (told.said, timers) == ([], [3])
         for _ in range(1000):
             if not told.said:
                 await SLEEP(0.001)

@@ -57,6 +57,21 @@ export async function many() {
   check("none of what has gone", changes, []);
   const asked = project.look("POST rpc/list_channel_events").map(([, body]) => body.channel_id).filter((id) => id === "2");
   check("the one that stays is not begun again", asked.length <= 1, true);
+  const ticks = [];
+  globalThis.setInterval = (work) => ticks.push(work);
+  await hook.show({ ids: ["1", "2", "3"], name: "b" });
+  check("one comes back", project.topics(), topics(1, 2, 3));
+  project.look();
+  for (let seconds = 12; seconds < 300; seconds += 12) {
+    project.now += 12000;
+    ticks.forEach((work) => work());
+  }
+  await project.settle();
+  check("no log is read again", project.look(), []);
+  project.now += 12000;
+  ticks.forEach((work) => work());
+  await project.settle();
+  check("after five minutes it is", project.look().map(([key]) => key), ["POST rpc/list_channel_events"]);
   await hook.end();
   check("none", project.topics(), []);
   return wrong;
@@ -104,6 +119,10 @@ export async function presence() {
   await say({ user_id: "ann" });
   await hook.show({ topic: "channel:2" });
   check("another channel", [project.topics(), state()], [["channel:2:live"], [[], []]]);
+  const { length } = hook.shown;
+  project.pass(4000);
+  await project.settle();
+  check("nothing of the first one", hook.shown.length, length);
   check("to the other one", type(true, 9)[0][0], "channel:2:live");
   await hook.end();
   check("left", [project.topics(), type(false)], [[], []]);
@@ -126,8 +145,8 @@ export async function offline() {
   check("the other one is off", seen.now, true);
   await second.end();
   check("none is followed", seen.now, false);
-  let isOn = true;
-  Object.defineProperty(navigator, "onLine", { get: () => isOn });
+  let [isOn, looks] = [true, 0];
+  Object.defineProperty(navigator, "onLine", { get: () => (looks++, isOn) });
   for (const name of ["offline", "online"]) {
     isOn = name === "online";
     dispatchEvent(new Event(name));
@@ -138,5 +157,10 @@ export async function offline() {
   const late = mount(useOffline);
   await late.show();
   check("off from the start", late.now, true);
+  await seen.end();
+  await late.end();
+  looks = 0;
+  dispatchEvent(new Event("online"));
+  check("looks no more", looks, 0);
   return wrong;
 }

@@ -98,6 +98,11 @@ export async function shared() {
   value.set(3);
   await project.settle();
   check("one left", [first.shown.at(-1), second.now, heard], [2, 3, [2]]);
+  const late = mount(() => value.use());
+  const shown = late.show();
+  value.set(4); // after it was drawn, and before it listens
+  await shown;
+  check("what came before it listened", late.now, 4);
   return wrong;
 }
 
@@ -166,6 +171,14 @@ export async function acts() {
   slow.resolve();
   await running;
   check("reloads", order, [["work", "given"], ["first", null], ["second", null]]);
+  const loading = later();
+  const ends = [];
+  const whole = reloading(step("quick"), step("last", loading))(step("work"))().then(() => ends.push("end"));
+  await project.settle();
+  check("waits for each reload", [ends, order.splice(3).map(([name]) => name)], [[], ["work", "quick"]]);
+  loading.resolve();
+  await whole;
+  check("then it ends", [ends, order.splice(3).map(([name]) => name)], [["end"], ["last"]]);
   const failing = await reloading(step("no"))(() => Promise.reject(Error("No")))().catch((error) => error.message);
   check("a failure goes on", [failing, order.length], ["No", 3]);
   return wrong;

@@ -97,6 +97,7 @@ export async function calls() {
   check("no key", await refused({ url: "https://abc.supabase.test" }), missing);
   check("no address", await refused({ key: "k" }), missing);
   check("a reason", await refused({ error: "Set both." }), "Set both.");
+  check("no service", [await refused({ url: "https://abc.supabase.test", key: "k" }), config.service], ["works", null]);
   localStorage.setItem(NAME, JSON.stringify({ ...given("token-u", 500), user: { id: "u" } }));
   project.config = { url: "https://abc.supabase.test/", key: "k", service: "../" };
   await connect();
@@ -125,7 +126,11 @@ export async function calls() {
   const links = await signLinks(["c/a b", "c/gone"]);
   check("links", [...links], [["c/a b", "https://abc.supabase.test/storage/v1/object/sign/c/a%20b?token=x"]]);
   check("asked", project.look(), [["POST storage/object/sign/attachments", { expiresIn: 3600, paths: ["c/a b", "c/gone"] }]]);
+  await db.realtime.setAuth();
+  check("token of Realtime", db.realtime.accessTokenValue, "token-u");
   await signOut();
+  await project.settle();
+  check("and without a user", db.realtime.accessTokenValue, "k");
   await table("things").select("*");
   check("without a user", last()[2], { apikey: "k", "content-type": "application/json" });
   return wrong;
@@ -164,6 +169,9 @@ export async function names() {
   check("names", known(), ["Ann", "Ben", "Former member", "Twin"]);
   await hook.show({ users: ["b", "a", "c"], twins: [] });
   check("kept", asked(), []);
+  await hook.show({ users: ["a"], twins: ["s"] });
+  check("only a twin", asked(), ["GET ai_twins?select=id:id,display_name&id=in.(s)"]);
+  await hook.show({ users: ["b", "a", "c"], twins: [] });
   session.set(null);
   await project.settle();
   check("asked anew for the next user", asked().length, 1);

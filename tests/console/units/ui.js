@@ -212,7 +212,7 @@ export async function presses() {
   const element = dialog.querySelector("dialog");
   check("modal", [element.matches(":modal"), element.getAttribute("aria-label"), element.querySelector("h2").textContent], [true, "D", "D"]);
   await press(element.querySelector("[aria-label=Close]"));
-  check("closed", closed, [1]);
+  check("closed", [closed, element.open], [[1], false]);
   return wrong;
 }
 
@@ -242,6 +242,8 @@ export async function media() {
     ["file", "data:text/html,x", undefined, null, null, "A file with an address that cannot be opened."],
     ["image", "nonsense", undefined, null, null, "A file with an address that cannot be opened."],
   ]) check(`${type} ${url}`, found(type, url, name).slice(1), right);
+  const preloads = ["audio", "video"].map((type) => found(type, ours)[0].querySelector(type).preload);
+  check("not loaded before it is played", preloads, ["metadata", "metadata"]);
   const url = `${location.origin}/icon.svg`;
   const [box] = found("image", url);
   box.querySelector("button").click();
