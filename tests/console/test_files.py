@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from threadline.app import create_app
-from threadline.routes.console import NOT_CONFIGURED, configure, headers_for, paths
+from threadline.routes.console import NOT_CONFIGURED, configure, headers_for, paths, read
 from threadline.settings import Settings
 
 from tests.support import vendor
@@ -63,11 +63,13 @@ def test_page_has_no_inline_script_and_no_other_host() -> None:
 
 
 def test_header_names_the_project_alone() -> None:
-    policy = headers_for({**PROJECT, "service": "https://chat.example/api/"})["content-security-policy"]
+    policy = headers_for({"url": "http://local:54321", "service": "https://chat.example/api/"})[
+        "content-security-policy"
+    ]
     assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy
     (calls,) = re.findall(r"connect-src ([^;]+);", policy)
     assert set(calls.split()) == {
-        *("'self'", "https://ref.supabase.co", "wss://ref.supabase.co", "https://chat.example", "wss://chat.example")
+        *("'self'", "http://local:54321", "ws://local:54321", "https://chat.example", "wss://chat.example")
     }
     assert "frame-ancestors 'none'" in policy
     assert "trusted-types 'none'" in policy
@@ -81,7 +83,9 @@ def test_service_serves_the_console_of_its_project(tmp_path: Path) -> None:
         assert (moved.status_code, moved.headers["location"]) == (302, "console/")
         page = get("/console/")
         assert page.headers["content-type"].startswith("text/html")
-        assert get("/console/config.json").json() == {**PROJECT, "service": "../"}
+        config = get("/console/config.json")
+        assert config.json() == {**PROJECT, "service": "../"}
+        assert config.headers["content-security-policy"] == page.headers["content-security-policy"]
         for name, path in paths().items():
             answer = get(f"/console/{name}")
             assert answer.content == path.read_bytes()
@@ -91,6 +95,14 @@ def test_service_serves_the_console_of_its_project(tmp_path: Path) -> None:
         for name in ("vendor/vendor.json", "..%2fapp.py", "vendor", "nothing.js"):
             assert get(f"/console/{name}").status_code == 404
         assert 'href="console/"' in get("/").text
+
+
+def test_changed_file_has_another_tag(tmp_path: Path) -> None:
+    tags = []
+    for content in ("old", "new"):
+        (tmp_path / "a.js").write_text(content)
+        tags.append(read(tmp_path / "a.js", len(tags)).tag)
+    assert len(set(tags)) == 2
 
 
 @pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")

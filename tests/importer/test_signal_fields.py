@@ -116,6 +116,7 @@ def desktop(kind: str = "incoming", **more: object) -> dict[str, object]:
 
 ROWS = [
     (desktop(), {"text": "hi"}),
+    (desktop(received_at=AT + 1), {"text": "hi"}),
     (desktop("outgoing"), {"text": "hi", "mine": True}),
     (desktop("keychange"), "- keychange entries"),
     (desktop(""), "- other entries"),

@@ -206,12 +206,12 @@ def test_changes_of_senders_and_workspaces_are_apart(db: Db, read: Read) -> None
     since = ask(db).meta["next_cursor"]
     made = new_connection(db)
     push(db, made, conversation(message("team"), external_id="team"))
-    both = [message(f"{place}", sender=sender, sequence=place) for place, sender in ((2, "@ann"), (1, "@bea"))]
-    ingest(db, conversation(*both, kind="group"))
-    ingest(db, {**update("read", "1", sender="@bea"), "kind": "group"})
+    said = [("1", "@ann", 2), ("2", "@ann", 3), ("2", "@bea", 1)]
+    ingest(db, conversation(*(message(name, sender=one, sequence=place) for name, one, place in said), kind="group"))
+    ingest(db, {**update("read", "2", sender="@bea"), "kind": "group"})
     db.commit()
     shown = [[line.get("sender", line["id"]) for line in one["messages"]] for one in read()]
-    assert shown == [["team"], ["@bea", "@ann"], ["@bea"]]
+    assert shown == [["team"], ["@bea", "@ann", "@ann"], ["@bea"]]
     for place, count in ((WORKSPACE, 1), (MATTY, 2), (None, 3)):
         assert len(ask(db, since=since, workspace_id=place).data) == count
 

@@ -8,7 +8,7 @@ from psycopg.errors import SerializationFailure
 
 from tests.sql.test_workspaces import make_admin, new_connection, push
 from tests.support.calls import ingest
-from tests.support.database import Db, refused, rows, value
+from tests.support.database import Db, locks_matching, refused, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import read_conversation
 from tests.support.world import BOB, MATTY, WHATSAPP
@@ -39,6 +39,14 @@ def test_new_number_goes_on_in_the_same_conversation(db: Db) -> None:
     assert stored["participant_identifier"] == NEW
     known = rows(db, "select value from public.conversation_identifiers where kind = 'phone'")
     assert OLD in known
+
+
+def test_new_number_waits_for_requests_of_its_workspace(db: Db) -> None:
+    ingest(db, chat(OLD, message("1")))
+    (workspace,) = rows(db, "select workspace_id::text from public.conversations")
+    assert not locks_matching(db, workspace)
+    ingest(db, chat(NEW, continues=OLD))
+    assert locks_matching(db, workspace)
 
 
 EDIT = {"message_id": "2", "type": "edited", "at": "2026-02-03T10:00:00Z", "content": "new"}

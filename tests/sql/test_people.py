@@ -4,7 +4,16 @@ import pytest
 from psycopg.errors import CheckViolation, ForeignKeyViolation
 
 from tests.support.calls import ingest
-from tests.support.database import Db, become, become_postgres, become_service, refused, rows, value
+from tests.support.database import (
+    Db,
+    become,
+    become_postgres,
+    become_service,
+    locks_matching,
+    refused,
+    rows,
+    value,
+)
 from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation, add_person, person_of
 from tests.support.world import BOB, MATTY, WORKSPACE
@@ -229,8 +238,4 @@ def test_service_that_changes_people_locks_their_workspace(db: Db, statement: st
     become_service(db)
     db.execute("reset role")
     db.execute(statement)
-    held = """
-        select (classid::bigint << 32) | objid::bigint from pg_locks
-        where locktype = 'advisory' and mode = 'ExclusiveLock' and pid = pg_backend_pid()
-    """
-    assert value(db, "select private.matching_lock(%s)", WORKSPACE) in rows(db, held)
+    assert locks_matching(db, WORKSPACE)

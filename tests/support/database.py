@@ -66,6 +66,21 @@ def refused(db: Db, statement: str, *parameters: object, by: type[Exception] = I
     return caught.value.diag
 
 
+def locks_matching(db: Db, workspace_id: str) -> bool:
+    """Tell whether this transaction holds the matching lock of a workspace, as changes of people do."""
+    return value(
+        db,
+        """
+        select exists (
+            select from pg_locks
+            where locktype = 'advisory' and mode = 'ExclusiveLock' and pid = pg_backend_pid()
+                and (classid::bigint << 32) | objid::bigint = private.matching_lock(%s)
+        )
+        """,
+        workspace_id,
+    )
+
+
 def lift_request_limit(db: Db) -> None:
     """Raise the limit of requests per minute above what any test makes."""
     db.execute("update private.settings set requests_per_minute = 1000000")
