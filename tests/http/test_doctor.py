@@ -112,6 +112,7 @@ VARIANTS = [
     (REFUSED, {STORAGE: Answer(401)}),
     (REFUSED, {STORAGE: Answer(401, [])}),
     (REFUSED, {STORAGE: Answer(400, {"statusCode": 401})}),
+    ("messaging-ingest does not work: it answers 200", {"/functions/v1/messaging-ingest": Answer(200)}),
     ("Storage does not work: it answers 400", {STORAGE: Answer(400, {"statusCode": "500"})}),
     ("Storage does not work: it answers 404", {STORAGE: Answer(404)}),
     ("The Data API does not work: it answers 500", {DATA_API: Answer(500)}),
