@@ -71,7 +71,7 @@ def test_environment_overrides_the_defaults() -> None:
         ({"THREADLINE_CONSOLE": "0"}, {"console": False}),
         ({"THREADLINE_DATABASE_CA": certifi.where()}, {"database_ca": certifi.where()}),
     ],
-    ids=lambda given: " ".join(given).removeprefix("THREADLINE_"),
+    ids=lambda given: next(iter(given), "").removeprefix("THREADLINE_"),
 )
 def test_variable_sets_its_setting(environment: dict[str, str], settings: dict[str, Any]) -> None:
     given = Settings.from_environment({"DATABASE_URL": DIRECT, **environment})
