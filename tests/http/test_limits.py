@@ -17,8 +17,7 @@ from threadline import forms, metrics, shares, spool
 from threadline.database import Reply
 from threadline.forms import read_form
 from threadline.protocol import IS_WHOLE
-from threadline.routes import ingest
-from threadline.routes.http import Chunks
+from threadline.routes import http, ingest
 from threadline.settings import Settings
 from threadline.shares import INGEST, Shares, TooManyAtOnceError
 from threadline.spool import Spool
@@ -342,6 +341,20 @@ def test_uploads_of_a_user_and_of_all_are_limited() -> None:
     assert (spool.USER_UPLOADS, spool.PROCESS_UPLOADS, spool.ROOM) == (4, 64, 4)
 
 
+class Timeless(asyncio.SelectorEventLoop):
+    """A loop in which no time passes but that of its timers, so that a busy machine cannot lengthen a pause."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+    def _run_once(self) -> None:
+        if not self._ready and self._scheduled:
+            self.now = max(self.now, self._scheduled[0].when())
+        super()._run_once()
+
+
 def read_chunks(*messages: tuple[float, bytes], is_whole: bool = False) -> list[bytes] | tuple[int, str | None]:
     """Return the pieces of a body whose messages come after so many seconds, or how it is refused."""
 
@@ -356,11 +369,13 @@ def read_chunks(*messages: tuple[float, bytes], is_whole: bool = False) -> list[
         app = SimpleNamespace(state=SimpleNamespace(settings=Settings("", body_timeout=0.1)))
         scope = {IS_WHOLE: True} if is_whole else {}
         async with asyncio.timeout(1):
-            return [chunk async for chunk in Chunks(SimpleNamespace(app=app, scope=scope, receive=receive))]
+            return [chunk async for chunk in http.Chunks(SimpleNamespace(app=app, scope=scope, receive=receive))]
 
     waiting = list(messages)
     try:
-        return asyncio.run(run())
+        with pytest.MonkeyPatch.context() as patch, asyncio.Runner(loop_factory=Timeless) as runner:
+            patch.setattr(http, "time", SimpleNamespace(monotonic=runner.get_loop().time))
+            return runner.run(run())
     except HTTPException as error:
         return error.status_code, (error.headers or {}).get("connection")
 
