@@ -200,6 +200,8 @@ def main() -> int:
     wanted, part = [*sys.argv[1:], "", ""][:2]
     number, _, of = (part or "1/1").partition("/")
     faults = [fault for fault in list_faults() if wanted in f"{fault} {fault.by}"][int(number) - 1 :: int(of)]
+    if not faults:
+        sys.exit(f"No fault contains {wanted!r}. Give a part of its file, its text or its test.")
     noticed = 0
     with (
         TemporaryDirectory(dir="/tmp", prefix="threadline-test-", ignore_cleanup_errors=True) as folder,

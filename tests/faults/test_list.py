@@ -3,7 +3,9 @@
 import subprocess
 import sys
 
-from tests.faults.__main__ import seeded_tree
+import pytest
+
+from tests.faults.__main__ import main, seeded_tree
 from tests.faults.faults import list_faults
 from tests.support.schema import ROOT
 
@@ -26,3 +28,9 @@ def test_package_with_a_fault_starts() -> None:
         program = "import threadline.app as app; print(app.__file__)"
         found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "/threadline-fault-" in found.stdout
+
+
+def test_wanted_text_that_no_fault_has_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["faults", "sql/999_nothing"])
+    with pytest.raises(SystemExit, match="No fault contains 'sql/999_nothing'"):
+        main()
