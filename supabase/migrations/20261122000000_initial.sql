@@ -13725,7 +13725,7 @@ set jit = 'off'
 as $$
 begin
     return (
-        select coalesce(array_agg(distinct (spoken.language || '_stem')::regdictionary), '{}')
+        select coalesce(array_agg((spoken.language || '_stem')::regdictionary order by spoken.language), '{}')
         from (
             select named.language
             from (
@@ -13753,7 +13753,8 @@ begin
                 group by counter.language
             ) as named
             where named.language is not null
-            order by named.channels desc, named.language
+            group by named.language
+            order by max(named.channels) desc, named.language
             limit 5
         ) as spoken
     );

@@ -170,7 +170,7 @@ def stemmers(db: Db, user_id: str | None, channel_id: str | None) -> list[str]:
 
 
 def test_search_stems_the_languages_of_most_channels(db: Db) -> None:
-    tags = ["sv", "sv", "pl", "pl", "de", "es", "fr", "it", "nl"]  # Postgres knows no word forms of Polish
+    tags = ["sv", "sv", "pl", "pl", "de", "en", "es", "fr", "it", "nl"]  # Postgres knows no word forms of Polish
     channels = [add_channel(db, tag, [MALLORY]) for tag in tags]
     for channel_id, tag in zip(channels, tags, strict=True):
         db.execute("update public.channels set language = %s where id = %s", (tag, channel_id))
