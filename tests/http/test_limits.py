@@ -269,22 +269,25 @@ def file_part(name: str, content: bytes) -> bytes:
 
 
 def test_form_is_read_in_the_order_of_its_parts() -> None:
-    parts = field("a", b"1"), file_part("x", b"xy"), field("b", b"\xe9"), file_part("", b""), field("a", b"2")
+    later = field("a", b"2"), field("c", b"1"), field("c", b"")
+    parts = field("a", b"1"), file_part("x", b"xy"), field("b", b"\xe9"), file_part("", b""), *later
     for pieces in (1, 50):
         fields, files, asked = send_form(*parts, pieces=pieces)
-        assert fields == {"a": "2", "b": "\ufffd"}
+        assert fields == {"a": "2", "b": "\ufffd", "c": ""}
         assert files == [("x", 2, b"xy"), ("", 0, b"")]
         assert asked[0] == {"a": "1"}
         assert sum(asked[1:]) == 2
-    assert send_form(file_part("x", b"y" * 1000), pieces=9)[1] == [("x", 1000, b"y" * 1000)]
+    _, files, asked = send_form(file_part("x", b"y" * 1000), pieces=9)
+    assert (files, sum(asked[1:])) == ([("x", 1000, b"y" * 1000)], 1000)
     assert send_form(field("a", b"x" * 10_000), *[field(str(number), b"") for number in range(19)])[2] == []
 
 
 def test_bytes_outside_of_contents_are_limited() -> None:
     assert send_form(file_part("x", b"y" * 1_100_000), max_bytes=1_100_000, pieces=3)[1][0][1] == 1_100_000
     assert send_form(field("a", b"1"), after=999_000)[0] == {"a": "1"}
-    with pytest.raises(MultipartError, match=r"^Too many bytes"):
-        send_form(field("a", b"1"), after=1_000_001)
+    for pieces in (1, 5):
+        with pytest.raises(MultipartError, match=r"^Too many bytes"):
+            send_form(field("a", b"1"), after=1_000_001, pieces=pieces)
 
 
 TOO_MUCH = [

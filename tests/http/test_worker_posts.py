@@ -188,6 +188,7 @@ def test_delivery_that_cannot_be_recorded_is_logged(caplog: pytest.LogCaptureFix
 
 
 def test_worker_ends_its_deliveries_when_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert worker.GRACE == 3
     monkeypatch.setattr(worker, "GRACE", 0.01)
     delivery = {"id": "d", "lease": "l", "url": "http://x/", "headers": {}, "body": ""}
     ended: list[str] = []
