@@ -1,5 +1,6 @@
 """The files of the console: unchanged libraries, no HTML from texts, strict headers, every way to serve them."""
 
+import asyncio
 import gzip
 import json
 import os
@@ -142,6 +143,8 @@ def test_changed_file_has_another_tag(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_setting_turns_the_console_off(setting: str, is_served: bool) -> None:
     app = create_app(Settings.from_environment({"DATABASE_URL": NOWHERE, "THREADLINE_CONSOLE": setting}))
     assert any(route.path.startswith("/console") for route in app.routes) == is_served
+    root = next(route for route in app.routes if route.path == "/")
+    assert ("/console/" in asyncio.run(root.route_handlers[0].fn()).content) == is_served
 
 
 @pytest.mark.parametrize("given", [{"supabase_url": PROJECT["url"]}, {"supabase_key": "k"}], ids=["no key", "no URL"])
