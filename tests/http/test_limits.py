@@ -237,6 +237,7 @@ def send_form(
     pieces: int = 1,
     max_bytes: int = 1000,
     after: int = 0,
+    make_room: Callable[[int], None] | None = None,
 ) -> Any:
     """Read a form; return its fields, its files, and what was asked for."""
     body = b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n" + bytes(after)
@@ -254,7 +255,7 @@ def send_form(
         with ExitStack() as opened:
             fields, files = await read_form(
                 opened, stream(), f"{kind}; boundary={boundary}", max_files=2, max_bytes=max_bytes, admit=admit,
-                make_room=asked.append,
+                make_room=make_room or asked.append,
             )  # fmt: skip
             for file in files:
                 file.content.seek(0)
@@ -283,6 +284,14 @@ def test_form_is_read_in_the_order_of_its_parts() -> None:
     _, files, asked = send_form(file_part("x", b"y" * 1000), pieces=9)
     assert (files, sum(asked[1:])) == ([("x", 1000, b"y" * 1000)], 1000)
     assert send_form(field("a", b"x" * 10_000), *[field(str(number), b"") for number in range(19)])[2] == []
+
+
+def test_piece_of_a_file_is_written_if_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    file, written = BytesIO(), []
+    monkeypatch.setattr(forms.tempfile, "TemporaryFile", lambda **_: file)
+    send_form(file_part("x", b"y" * 1000), pieces=9, make_room=lambda size: written.append((file.tell(), size)))
+    assert written[0][0] == 0
+    assert written[1][0] == written[0][1]
 
 
 def test_bytes_outside_of_contents_are_limited() -> None:

@@ -17,7 +17,7 @@ from threadline.protocol import IS_WHOLE
 from threadline.routes import exports, summaries, uploads
 from threadline.settings import Settings
 from threadline.spool import Spool
-from threadline.storage import StorageUnavailableError
+from threadline.storage import StorageRefusedError, StorageUnavailableError
 from threadline.summarizer import SummaryFailedError
 from threadline.tokens import Caller, InvalidTokenError
 
@@ -94,6 +94,9 @@ class World:
         self.caller: Caller | None = CALLER
         self.is_configured = True
         self.failure: BaseException | None = None
+        self.cannot_remove: Exception | None = None
+        self.seconds = 0.0  # that Storage takes
+        self.sent = b""
         self.summarizer: Any = None
 
     async def verify(self, _: str | None) -> Caller:
@@ -115,6 +118,7 @@ class World:
     async def upload(self, path: str, content: Any) -> None:
         content.seek(0)
         self.asked.append(("upload", path, content.read(), dict(self.spool._uploads), dict(self.spool._bytes)))
+        await asyncio.sleep(self.seconds)
         if self.failure:
             raise self.failure
 
@@ -127,7 +131,10 @@ class World:
         return f"http://x/{path}?download"
 
     async def remove(self, paths: list[str]) -> None:
+        await asyncio.sleep(self.seconds)
         self.asked.append(("remove", *paths))
+        if self.cannot_remove:
+            raise self.cannot_remove
 
     def request(self, body: bytes = b"", kind: str = "application/json", query: bytes = b"", **path: str) -> Request:
         """Return a request with this body, query and parameters of the path."""
@@ -157,6 +164,7 @@ class World:
 
         with asyncio.Runner(loop_factory=Timeless) as runner:
             runner.run(run())
+        self.sent = sent[1]["body"]
         headers = {name.decode(): text.decode() for name, text in sent[0]["headers"] if not name.startswith(b"content")}
         return sent[0]["status"], headers, json.loads(sent[1]["body"] or b"null")
 
@@ -193,8 +201,8 @@ def upload(world: World, *parts: bytes) -> tuple[int, dict[str, str], Any]:
 def test_upload_asks_once_if_the_form_begins_with_its_fields() -> None:
     world = World({"begin_upload": [reserved(*"ij", left=9)], "finish_upload": [finished(*"ij")]}, upload_max_files=150)
     fields = [IN_A, field("conversation_type", b"channel"), field("workspace_id", b"w"), field("other", b"o")]
-    status, headers, body = upload(world, *fields, field("workspace_id", b""), FILE, OTHER, file_part("", b""))
-    named = {"conversation_id": "a", "conversation_type": "channel"}
+    status, headers, body = upload(world, *fields, FILE, OTHER, file_part("", b""))
+    named = {"conversation_id": "a", "conversation_type": "channel", "workspace_id": "w"}
     first, second = {"id": "i", "path": "p/i", "name": "x"}, {"id": "j", "path": "p/j", "name": "y\u00e9"}
     held = {USER: 1}, {USER: 3}
     assert world.asked == [
@@ -209,6 +217,7 @@ def test_upload_asks_once_if_the_form_begins_with_its_fields() -> None:
     files = [{"id": name, **file, "url": f"http://x/p/{name}"} for name in "ij"]
     assert (status, headers) == (200, {"ratelimit-remaining": "9"})
     assert body == {"success": True, "data": {"conversation_id": "a", "files": files}, "meta": {"m": 9}}
+    assert "n\u00e9".encode() in world.sent
 
 
 LAST = {
@@ -245,7 +254,8 @@ def test_upload_that_is_refused_answers_as_the_database() -> None:
             {"admit_upload": [reply(left=7)], "begin_upload": [Reply(404, {"retry-after": "1"}, no.body)]},
             {"ratelimit-remaining": "7", "retry-after": "1"},
         ),
-        ([IN_A], {"begin_upload": [no]}, {"ratelimit-remaining": "4"}),
+        ([IN_A, file_part("", b"")], {"begin_upload": [reserved("i", left=4), no]}, {"ratelimit-remaining": "4"}),
+        ([IN_A, field("workspace_id", b"")], {"begin_upload": [no]}, {"ratelimit-remaining": "4"}),
     ):
         world = World(replies)
         assert upload(world, *parts) == (404, kept, {"error": "no"})
@@ -263,12 +273,42 @@ def test_upload_that_is_refused_answers_as_the_database() -> None:
         assert [each[0] for each in world.asked[2:]] == ["upload", "remove"]
 
 
+@pytest.mark.parametrize("failure", [StorageRefusedError(403), StorageUnavailableError("canary")])
+def test_file_that_cannot_be_removed_is_logged(caplog: pytest.LogCaptureFixture, failure: Exception) -> None:
+    world = World({"begin_upload": [reserved("i", left=9)], "finish_upload": [reply(400, error="no")]})
+    world.cannot_remove = failure
+    assert upload(world, IN_A, FILE)[0] == 400
+    name = type(failure).__name__
+    assert caplog.messages == [f"Cannot remove the files of a failed upload, the sweep will: {name}"]
+
+
+def test_upload_that_is_cancelled_twice_leaves_no_file() -> None:
+    world = World({"begin_upload": [reserved("i", left=9)]})
+    world.seconds = 2
+
+    async def run() -> None:
+        task = asyncio.create_task(uploads.upload.fn(world.request(form(IN_A, FILE), FORM)))
+        for _ in range(2):
+            await asyncio.sleep(1)
+            task.cancel()
+        await asyncio.wait([task])
+        await asyncio.sleep(2)
+
+    with asyncio.Runner(loop_factory=Timeless) as runner:
+        runner.run(run())
+    assert world.asked[-1] == ("remove", "p/i")
+
+
 def test_upload_names_and_measures_each_file() -> None:
     world = World({"begin_upload": [reserved(*"ijk", left=9)], "finish_upload": [finished(*"ijk")]})
     picture = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\2\0\0\0\3"
-    upload(world, IN_A, file_part("n" * 300, b""), file_part("", picture), file_part("c", b"x"))
+    upload(world, IN_A, file_part("n\0" * 200, b""), file_part("", picture), file_part("c", b"x"))
     long, measured, plain = world.asked[-1][2]["files"]
-    assert (long["name"], measured["name"], plain) == ("n" * 255, "file", {"id": "k", "path": "p/k", "name": "c"})
+    assert (long["name"], measured["name"], plain) == (
+        ("n_" * 200)[:255],
+        "file",
+        {"id": "k", "path": "p/k", "name": "c"},
+    )
     assert (measured["width"], measured["height"]) == (2, 3)
 
 

@@ -325,7 +325,8 @@ def test_doctor_prints_each_finding(
 def test_command_names_its_version_and_its_commands() -> None:
     for option in ("-h", "--help"):
         shown = re.findall(r"^  (\w+)", CliRunner().invoke(main, [option]).output, re.MULTILINE)
-        assert {"add", "console", "doctor", "remove", "serve", "sql", "work"} <= set(shown)
+        own = {"add", "console", "doctor", "remove", "serve", "sql", "work"}
+        assert own | {"db", "import", "status", "stop", "token", "up"} <= set(shown)
     assert CliRunner().invoke(main, ["--version"]).output == f"threadline, version {__version__}\n"
 
 
