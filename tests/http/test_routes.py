@@ -273,6 +273,18 @@ def test_upload_that_is_refused_answers_as_the_database() -> None:
         assert [each[0] for each in world.asked[2:]] == ["upload", "remove"]
 
 
+def test_upload_of_more_files_than_the_database_takes_is_413() -> None:
+    names = [str(number) for number in range(100)]
+    world = World({"begin_upload": [reserved(*names, left=9), reply(413, error="no")]}, upload_max_files=150)
+    assert upload(world, IN_A, *[FILE] * 101)[0] == 413
+    assert len(world.asked[-1][2]["files"]) == 101
+    world = World(
+        {"begin_upload": [reserved(*names, left=9)], "finish_upload": [finished(*names)]}, upload_max_files=150
+    )
+    assert len(upload(world, IN_A, *[FILE] * 100)[2]["data"]["files"]) == 100
+    assert [each[0] for each in world.asked].count("begin_upload") == 1
+
+
 @pytest.mark.parametrize("failure", [StorageRefusedError(403), StorageUnavailableError("canary")])
 def test_file_that_cannot_be_removed_is_logged(caplog: pytest.LogCaptureFixture, failure: Exception) -> None:
     world = World({"begin_upload": [reserved("i", left=9)], "finish_upload": [reply(400, error="no")]})
