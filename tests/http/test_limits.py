@@ -370,7 +370,7 @@ class Timeless(asyncio.SelectorEventLoop):
         super()._run_once()
 
 
-def read_chunks(*messages: tuple[float, bytes], is_whole: bool = False) -> list[bytes] | tuple[int, str | None]:
+def read_chunks(*messages: tuple[float, bytes], is_whole: bool = False) -> list[bytes] | tuple[int, str | None, str]:
     """Return the pieces of a body whose messages come after so many seconds, or how it is refused."""
 
     async def receive() -> dict[str, Any]:
@@ -392,15 +392,16 @@ def read_chunks(*messages: tuple[float, bytes], is_whole: bool = False) -> list[
             patch.setattr(http, "time", SimpleNamespace(monotonic=runner.get_loop().time))
             return runner.run(run())
     except HTTPException as error:
-        return error.status_code, (error.headers or {}).get("connection")
+        return error.status_code, (error.headers or {}).get("connection"), error.detail
 
 
 def test_body_must_come_without_pauses_and_not_too_slowly() -> None:
+    slow = 408, "close", "The body took too long. Send it without pauses of 0.1 seconds."
     assert read_chunks((0, b"a"), (0, b""), (0, b"b"), (0, b"")) == [b"a", b"b"]
-    assert read_chunks((-1, b"a")) == (500, None)
-    assert read_chunks(*[(0.01, b"a")] * 20) == (408, "close")
+    assert read_chunks((-1, b"a")) == (500, None, "The client has gone.")
+    assert read_chunks(*[(0.01, b"a")] * 20) == slow
     assert read_chunks(*[(0.01, b"a" * 500)] * 15) == [b"a" * 500] * 15
-    assert read_chunks((0, b"a" * 5000), (2, b"b")) == (408, "close")
+    assert read_chunks((0, b"a" * 5000), (2, b"b")) == slow
     assert read_chunks((0.15, b"a"), is_whole=True) == [b"a"]
 
 
@@ -683,6 +684,7 @@ def test_call_takes_over_what_the_request_holds() -> None:
     for kind in (b"Application/JSON", b"application/json;charset=utf-8", b"application/json ; x=y"):
         assert call_with((b"content-type", kind)) == plain
     assert call_with(method="GET", body=b"") == {**plain, "body": b"", "repeatable": True}
+    assert call_with(JSON, method="GET") == {**plain, "repeatable": True}
     assert call_with(JSON, method="DELETE") == {**plain, "repeatable": True}
     query = call_with(JSON, query=b"id=other&model=other&limit=1")
     assert query["parameters"] == {"id": "of the path", "model": "fixed", "limit": "1"}
