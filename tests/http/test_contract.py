@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from litestar.routes import HTTPRoute
 from threadline.app import create_app
+from threadline.routes import service
+from threadline.routes.calls import CALLS
 from threadline.settings import Settings
 
 from tests.support import contract
@@ -110,6 +112,7 @@ def test_schema_is_served_without_a_token(client: httpx.Client) -> None:
     reply = httpx.get(f"{client.base_url}/schema", verify=False)
     assert (reply.status_code, reply.headers["content-type"]) == (200, "application/json")
     assert reply.json() == DOCUMENT
+    assert reply.headers["access-control-allow-origin"] == "*"
     assert reply.json()["openapi"] == "3.1.0"
 
 
@@ -125,6 +128,27 @@ def test_schema_lists_exactly_the_served_routes() -> None:
     refused |= {("GET", "/"), ("GET", "/docs"), ("GET", "/docs/{name}")}
     refused |= {("GET", path) for path in ("/console", "/console/config.json", "/console/{path}")}
     assert served() - refused == operations().keys()
+
+
+# Operations that share a function.
+SHARED = {
+    "send_message": "create_message",
+    **{f"list_{kind}_invitations": "list_invitations" for kind in ("channel", "workspace")},
+    **{f"create_{kind}_invitation": "create_invitation" for kind in ("channel", "workspace")},
+}
+
+
+def test_operation_is_named_after_its_function() -> None:
+    for method, path, function in CALLS:
+        operation = operations()[method, f"/api/v2{path.replace(':str', '')}"]["operationId"]
+        name = re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", operation)
+        assert SHARED.get(name, name) == function, operation
+
+
+def test_schema_has_the_version_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "__version__", "9.8.7")
+    monkeypatch.setattr(service.yaml, "load", lambda *_, **__: {"info": {"version": "0"}})
+    assert json.loads(service.document.__wrapped__())["info"]["version"] == "9.8.7"
 
 
 def test_schema_references_match_its_components() -> None:

@@ -51,7 +51,18 @@ ANSWERS = [
     (StorageRefusedError(400), 403, "storage_refused"),
     (StorageUnavailableError(), 503, "storage_unavailable"),
     (FailedError("canary"), 500, "internal_error"),
+    (HTTPException("No", status_code=400, extra=[{"key": "x"}]), 400, "invalid_request"),
 ]
+MESSAGES = {
+    "unavailable": "Service temporarily unavailable",
+    "too_many_at_once": "You have too many requests under way. Wait for their answers.",
+    "invalid_form": "The body is not a valid form. Send multipart/form-data.",
+    "file_not_found": "The file is no longer in Storage. Upload it again.",
+    "file_too_large": "The file is too large for Storage. Upload a smaller one.",
+    "storage_refused": "Storage does not permit this. Ask the operator.",
+    "storage_unavailable": "Storage cannot be reached. Try again later.",
+    "internal_error": "Internal server error",
+}
 
 
 @pytest.mark.parametrize(("error", "status", "code"), ANSWERS, ids=range(len(ANSWERS)))
@@ -67,12 +78,14 @@ def test_error_becomes_an_answer(caplog: pytest.LogCaptureFixture, error: Except
     assert content["meta"]["timestamp"].endswith("Z")
     assert len(content["meta"]["timestamp"]) == len("2024-02-15T09:00:00.000Z")
     message = described["message"]
+    assert message == MESSAGES.get(code, "No")
     found, content, headers = told(error, ELSEWHERE)
     is_full = isinstance(error, TooManyAtOnceError)
     assert found == (503 if is_full else status)
     assert content == {"error": "Service temporarily unavailable" if is_full else message}
     assert headers["access-control-allow-origin"] == "*"
     assert "canary" not in json.dumps(content)
+    assert told(error, "/api/v2")[:2] == (found, content)
 
 
 def test_log_line_is_json_for_programs_and_text_for_people() -> None:

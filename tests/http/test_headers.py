@@ -30,10 +30,15 @@ def test_preflight_allows_every_origin(team: Team, method: str, path: str) -> No
     }
     reply = team.client.options(BASE + path, headers=asked)
     assert (reply.status_code, reply.content) == (204, b"")
-    assert reply.headers["access-control-allow-origin"] == "*"
-    assert method in reply.headers["access-control-allow-methods"].split(", ")
-    allowed = set(reply.headers["access-control-allow-headers"].split(", "))
-    assert {"authorization", "content-type", "idempotency-key"} <= allowed
+    found = {name: text for name, text in reply.headers.items() if name.startswith("access-control-")}
+    assert set(found.pop("access-control-expose-headers").split(", ")) == EXPOSED
+    assert method in found["access-control-allow-methods"]
+    assert found == {
+        "access-control-allow-origin": "*",
+        "access-control-allow-methods": "DELETE, GET, PATCH, POST, PUT",
+        "access-control-allow-headers": "authorization, x-client-info, apikey, content-type, idempotency-key",
+        "access-control-max-age": "7200",
+    }
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
@@ -53,6 +58,11 @@ def test_answers_expose_their_headers_to_browsers(team: Team) -> None:
 
 def test_only_the_api_allows_browsers(team: Team) -> None:
     assert "access-control-allow-origin" not in team.client.get("/health").headers
+    for path in ("/api/v2/workspaces", "/api/v2/nothing"):
+        assert team.client.options(path).headers["access-control-max-age"] == "7200"
+        assert team.client.get(path).headers.get_list("access-control-allow-origin") == ["*"]
+    other = team.client.options("/api/v2x")
+    assert "access-control-max-age" not in other.headers
 
 
 def test_unconfigured_feature_sends_retry_after(team: Team) -> None:

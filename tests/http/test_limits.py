@@ -1,8 +1,11 @@
 """Files, forms and shares of the service, without a service."""
 
 import asyncio
+import gzip
 import json
+import random
 import re
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from io import BytesIO
@@ -13,7 +16,7 @@ import httpx
 import pytest
 from litestar.exceptions import HTTPException
 from multipart import MultipartError
-from threadline import forms, metrics, shares, spool
+from threadline import bodies, forms, metrics, shares, spool
 from threadline.database import Reply
 from threadline.forms import read_form
 from threadline.protocol import IS_WHOLE
@@ -234,6 +237,7 @@ def send_form(
     pieces: int = 1,
     max_bytes: int = 1000,
     after: int = 0,
+    make_room: Callable[[int], None] | None = None,
 ) -> Any:
     """Read a form; return its fields, its files, and what was asked for."""
     body = b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n" + bytes(after)
@@ -251,7 +255,7 @@ def send_form(
         with ExitStack() as opened:
             fields, files = await read_form(
                 opened, stream(), f"{kind}; boundary={boundary}", max_files=2, max_bytes=max_bytes, admit=admit,
-                make_room=asked.append,
+                make_room=make_room or asked.append,
             )  # fmt: skip
             for file in files:
                 file.content.seek(0)
@@ -269,22 +273,33 @@ def file_part(name: str, content: bytes) -> bytes:
 
 
 def test_form_is_read_in_the_order_of_its_parts() -> None:
-    parts = field("a", b"1"), file_part("x", b"xy"), field("b", b"\xe9"), file_part("", b""), field("a", b"2")
+    later = field("a", b"2"), field("c", b"1"), field("c", b"")
+    parts = field("a", b"1"), file_part("x", b"xy"), field("b", b"\xe9"), file_part("", b""), *later
     for pieces in (1, 50):
         fields, files, asked = send_form(*parts, pieces=pieces)
-        assert fields == {"a": "2", "b": "\ufffd"}
+        assert fields == {"a": "2", "b": "\ufffd", "c": ""}
         assert files == [("x", 2, b"xy"), ("", 0, b"")]
         assert asked[0] == {"a": "1"}
         assert sum(asked[1:]) == 2
-    assert send_form(file_part("x", b"y" * 1000), pieces=9)[1] == [("x", 1000, b"y" * 1000)]
+    _, files, asked = send_form(file_part("x", b"y" * 1000), pieces=9)
+    assert (files, sum(asked[1:])) == ([("x", 1000, b"y" * 1000)], 1000)
     assert send_form(field("a", b"x" * 10_000), *[field(str(number), b"") for number in range(19)])[2] == []
+
+
+def test_piece_of_a_file_is_written_if_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    file, written = BytesIO(), []
+    monkeypatch.setattr(forms.tempfile, "TemporaryFile", lambda **_: file)
+    send_form(file_part("x", b"y" * 1000), pieces=9, make_room=lambda size: written.append((file.tell(), size)))
+    assert written[0][0] == 0
+    assert written[1][0] == written[0][1]
 
 
 def test_bytes_outside_of_contents_are_limited() -> None:
     assert send_form(file_part("x", b"y" * 1_100_000), max_bytes=1_100_000, pieces=3)[1][0][1] == 1_100_000
     assert send_form(field("a", b"1"), after=999_000)[0] == {"a": "1"}
-    with pytest.raises(MultipartError, match=r"^Too many bytes"):
-        send_form(field("a", b"1"), after=1_000_001)
+    for pieces in (1, 5):
+        with pytest.raises(MultipartError, match=r"^Too many bytes"):
+            send_form(field("a", b"1"), after=1_000_001, pieces=pieces)
 
 
 TOO_MUCH = [
@@ -355,7 +370,7 @@ class Timeless(asyncio.SelectorEventLoop):
         super()._run_once()
 
 
-def read_chunks(*messages: tuple[float, bytes], is_whole: bool = False) -> list[bytes] | tuple[int, str | None]:
+def read_chunks(*messages: tuple[float, bytes], is_whole: bool = False) -> list[bytes] | tuple[int, str | None, str]:
     """Return the pieces of a body whose messages come after so many seconds, or how it is refused."""
 
     async def receive() -> dict[str, Any]:
@@ -377,15 +392,16 @@ def read_chunks(*messages: tuple[float, bytes], is_whole: bool = False) -> list[
             patch.setattr(http, "time", SimpleNamespace(monotonic=runner.get_loop().time))
             return runner.run(run())
     except HTTPException as error:
-        return error.status_code, (error.headers or {}).get("connection")
+        return error.status_code, (error.headers or {}).get("connection"), error.detail
 
 
 def test_body_must_come_without_pauses_and_not_too_slowly() -> None:
+    slow = 408, "close", "The body took too long. Send it without pauses of 0.1 seconds."
     assert read_chunks((0, b"a"), (0, b""), (0, b"b"), (0, b"")) == [b"a", b"b"]
-    assert read_chunks((-1, b"a")) == (500, None)
-    assert read_chunks(*[(0.01, b"a")] * 20) == (408, "close")
+    assert read_chunks((-1, b"a")) == (500, None, "The client has gone.")
+    assert read_chunks(*[(0.01, b"a")] * 20) == slow
     assert read_chunks(*[(0.01, b"a" * 500)] * 15) == [b"a" * 500] * 15
-    assert read_chunks((0, b"a" * 5000), (2, b"b")) == (408, "close")
+    assert read_chunks((0, b"a" * 5000), (2, b"b")) == slow
     assert read_chunks((0.15, b"a"), is_whole=True) == [b"a"]
 
 
@@ -435,6 +451,124 @@ def test_ingest_takes_the_share_of_its_key() -> None:
     assert (of_key.startswith("key "), "k" in of_key[4:], of_all) == (True, False, INGEST)
     assert [each["url"] for each in json.loads(sent[1]["body"])["uploads"]] == ["http://x/a", None]
     assert (b"access-control-allow-origin", b"*") in sent[0]["headers"]
+
+
+def keys(count: int, name: str = "%d") -> bytes:
+    """Return an object with so many keys."""
+    return b"{" + b",".join(f'"{name}":1'.replace("%d", str(number)).encode() for number in range(count)) + b"}"
+
+
+def several(*parts: bytes) -> bytes:
+    """Return an array, filled up with spaces to 70,000 bytes."""
+    return (b"[" + b",".join(parts) + b"]").ljust(70_000)
+
+
+JSON = (b"content-type", b"application/json")
+KEY = (b"x-api-key", b"k")
+
+
+def ingest_with(
+    *headers: tuple[bytes, bytes], method: str = "POST", body: bytes = b"{}", reply: Reply | None = None
+) -> tuple[int, Any, dict[str, str], list[dict[str, Any]]]:
+    """Return status, body and headers of the answer to a request of ingest, and what it asks of the database."""
+    asked: list[dict[str, Any]] = []
+    sent: list[dict[str, Any]] = []
+
+    async def call(function: str, **options: Any) -> Reply:
+        asked.append({"function": function, **options})
+        return reply or Reply(200, {"x-of-postgres": "1"}, b'{"results":[]}')
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    state = SimpleNamespace(settings=Settings("", ingest_max_bytes=200_000), storage=None)
+    state.database = SimpleNamespace(call=call)
+    request = SimpleNamespace(
+        method=method, scope={"headers": list(headers), IS_WHOLE: True}, app=SimpleNamespace(state=state),
+        receive=receive,
+    )  # fmt: skip
+
+    async def run() -> None:
+        await (await ingest._ingest(request))({}, receive, send)
+
+    try:
+        asyncio.run(run())
+    except HTTPException as error:
+        return error.status_code, error.detail, dict(error.headers or {}), asked
+    names = {name.decode(): text.decode() for name, text in sent[0]["headers"]}
+    return sent[0]["status"], sent[1]["body"], names, asked
+
+
+ALLOWED = {
+    "access-control-allow-origin": "*",
+    "access-control-allow-methods": "POST, OPTIONS",
+    "access-control-allow-headers": "authorization, x-client-info, apikey, content-type, x-api-key",
+}
+
+
+def test_ingest_passes_the_request_on() -> None:
+    zipped = (b"content-encoding", b" GZIP ")
+    for plain in (b"{}", b"{}".ljust(65_800), random.Random(1).randbytes(200_000)):
+        for more, body in ((), plain), ((zipped,), gzip.compress(plain)):
+            status, answered, headers, [asked] = ingest_with(JSON, KEY, *more, body=body)
+            assert (status, answered, asked["body"]) == (200, b'{"results":[]}', plain)
+            assert headers == {"content-type": "application/json", "content-length": "14", **ALLOWED}
+            assert (asked["function"], asked["headers"]) == ("messaging_ingest", {"x-api-key": "k"})
+    assert ingest_with(JSON, KEY, (b"x-api-key", b"\xfc"))[3][0]["headers"] == {"x-api-key": "k, \xfc"}
+    assert ingest_with(JSON)[3][0]["headers"] == {"x-api-key": ""}
+    # Without a key, Postgres answers before it parses.
+    assert ingest_with(JSON, body=several(keys(5000)))[0] == 200
+    status, _, headers, asked = ingest_with(method="OPTIONS")
+    assert (status, {name: headers.get(name) for name in ALLOWED}, asked) == (204, ALLOWED, [])
+    no_mark = f'{{"results":[],"url":"sign:conversations/{ONE}/abcdef12"}}'.encode()
+    for reply in (Reply(400, {}, b'{"error":"x"}'), Reply(200, {}, no_mark)):
+        assert ingest_with(JSON, KEY, reply=reply)[:2] == (reply.status, reply.body)
+
+
+def test_body_is_read_in_pieces_up_to_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stream(*chunks: bytes) -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+        raise AssertionError
+
+    async def decompress() -> list[int]:
+        pieces = ingest._decompress(stream(gzip.compress(bytes(200_000))))
+        return [len(await anext(pieces)) for _ in range(3)]
+
+    assert asyncio.run(decompress()) == [65_536] * 3
+    with pytest.raises(HTTPException, match="413: too much"):
+        asyncio.run(http.read_body(stream(b"12", b"3"), 2, "too much"))
+    # In another thread, because it takes long.
+    monkeypatch.setattr(bodies, "_find_fault", lambda _: threading.get_ident())
+    assert asyncio.run(bodies.find_fault(several(keys(5000)))) != threading.get_ident()
+
+
+OF_INGEST = [
+    ({"method": "GET"}, (405, "Method not allowed", {"allow": "POST, OPTIONS"})),
+    ({"kind": b"application/jsonx"}, (415, "Content-Type must be application/json", {})),
+    ({"encoding": b"x-gzip"}, (415, "Content-Encoding must be gzip or identity", {})),
+    ({"encoding": b"gzip"}, (400, "Request body is not valid gzip", {})),
+    ({"body": bytes(200_001)}, (413, "Request body too large: at most 200000 bytes", {})),
+    (
+        {"encoding": b"gzip", "body": gzip.compress(bytes(200_001))},
+        (413, "Request body too large: at most 200000 bytes", {}),
+    ),
+    ({"body": b"[" * 70_000}, (400, "Request body is not valid JSON", {})),
+    (
+        {"body": json.dumps(dict.fromkeys(map(str, range(10_000)), 1)).encode()},
+        (400, "Request body has an object with more than 1000 keys", {}),
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "refusal"), OF_INGEST, ids=range(len(OF_INGEST)))
+def test_ingest_refuses_before_the_database(given: dict[str, Any], refusal: tuple[int, str, dict[str, str]]) -> None:
+    kind, encoding = given.pop("kind", b"application/json"), given.pop("encoding", b"identity")
+    headers = ((b"content-type", kind), (b"content-encoding", encoding), KEY)
+    assert ingest_with(*headers, **given) == (*refusal, [])
 
 
 def test_owner_holds_a_share_and_ingest_the_half(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -508,3 +642,115 @@ def test_caller_who_leaves_gives_its_places_back(monkeypatch: pytest.MonkeyPatch
 
     assert asyncio.run(leave()) == [1, 0]
     assert asyncio.run(take_again()) == 2
+
+
+def call_with(
+    *headers: tuple[bytes, bytes], method: str = "POST", query: bytes = b"", body: bytes = b"{}"
+) -> dict[str, Any] | tuple[int, str | None, str]:
+    """Return what `http.call` asks of the verifier and the database for such a request, or how it is refused."""
+    asked: dict[str, Any] = {"verified": 0}
+
+    async def verify(given: str | None) -> str:
+        asked.update(authorization=given, verified=asked["verified"] + 1)
+        return "the caller"
+
+    async def call(function: str, **options: Any) -> Reply:
+        asked.update(options, function=function)
+        return Reply(200, {}, b"")
+
+    async def receive() -> dict[str, Any]:
+        assert asked["verified"]  # before the body is read
+        return {"type": "http.request", "body": body}
+
+    state = SimpleNamespace(verifier=SimpleNamespace(verify=verify), database=SimpleNamespace(call=call))
+    request = SimpleNamespace(
+        app=SimpleNamespace(state=state), method=method, receive=receive, path_params={"id": "of the path"},
+        query_params=dict(pair.split("=") for pair in query.decode().split("&") if pair),
+        scope={"headers": list(headers), "query_string": query, IS_WHOLE: True},
+    )  # fmt: skip
+    try:
+        asyncio.run(http.call("a_function", request, model="fixed"))
+    except HTTPException as error:
+        return error.status_code, (error.extra or {}).get("code"), error.detail
+    return asked
+
+
+def test_call_takes_over_what_the_request_holds() -> None:
+    plain = {
+        "verified": 1, "authorization": None, "function": "a_function", "caller": "the caller", "headers": {},
+        "parameters": {"id": "of the path", "model": "fixed"}, "body": b"{}", "repeatable": False,
+    }  # fmt: skip
+    assert call_with(JSON) == plain
+    for kind in (b"Application/JSON", b"application/json;charset=utf-8", b"application/json ; x=y"):
+        assert call_with((b"content-type", kind)) == plain
+    assert call_with(method="GET", body=b"") == {**plain, "body": b"", "repeatable": True}
+    assert call_with(JSON, method="GET") == {**plain, "repeatable": True}
+    assert call_with(JSON, method="DELETE") == {**plain, "repeatable": True}
+    query = call_with(JSON, query=b"id=other&model=other&limit=1")
+    assert query["parameters"] == {"id": "of the path", "model": "fixed", "limit": "1"}
+    for key in ("", "k", "\xfc"):
+        given = call_with(JSON, (b"idempotency-key", key.encode("latin-1")), (b"idempotency-key", b"another"))
+        assert (given["headers"], given["repeatable"]) == ({"idempotency-key": key}, True)
+    tokens = [(b"authorization", f"Bearer {name}".encode()) for name in "ab"]
+    assert call_with(JSON, *tokens)["authorization"] == "Bearer a"
+
+
+REFUSED = [
+    ((b"text/plain", b"{}"), (415, None, "The body must be JSON. Set Content-Type to application/json.")),
+    ((b"application/json", bytes(1_000_001)), (413, None, "The body is too large. Send at most 1000000 bytes.")),
+    (
+        (b"application/json", json.dumps({"a": dict.fromkeys(map(str, range(10_000)), 1)}).encode()),
+        (400, "invalid_json", "An object in the request body has more than 1000 keys. Send fewer keys, or an array."),
+    ),
+    (
+        (b"application/json", b"[" * 70_000 + b"]" * 70_000),
+        (400, "invalid_json", "The request body is nested too deeply. Send fewer levels."),
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "refusal"), REFUSED, ids=range(len(REFUSED)))
+def test_body_that_no_call_takes_is_refused(given: tuple[bytes, bytes], refusal: tuple[int, str | None, str]) -> None:
+    kind, body = given
+    assert call_with((b"content-type", kind), body=body) == refusal
+
+
+def test_body_of_the_largest_size_is_taken() -> None:
+    assert call_with(JSON, body=bytes(1_000_000))["body"] == bytes(1_000_000)
+
+
+FOUND = [
+    (keys(4100).ljust(65_536), None),
+    (keys(4100).ljust(65_537), "many keys"),
+    (keys(4000).ljust(70_000), None),
+    (several(keys(2000), *[b"[]"] * 2000), "many keys"),
+    (several(*[keys(1000)] * 5), None),
+    (several(keys(1001), *[keys(1000)] * 4), "many keys"),
+    (several(keys(5000, "same")), "many keys"),
+    (several(b"9" * 5000, keys(5000)), "many keys"),
+    (b"[" * 70_000, "too deep"),
+    (b"[1]:" * 20_000, None),
+    (b"\xff" * 70_000 + b":" * 5000, None),
+]
+
+
+@pytest.mark.parametrize(("body", "fault"), FOUND, ids=range(len(FOUND)))
+def test_fault_of_a_body_is_found(body: bytes, fault: str | None) -> None:
+    assert asyncio.run(bodies.find_fault(body)) == fault
+
+
+def test_reply_is_sent_as_it_is() -> None:
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    reply = Reply(299, {"retry-after": "5"}, '{"\u00e9": 1}'.encode())
+    own = [(b"content-type", b"application/json"), (b"content-length", b"9")]
+    for given, added in ((None, [(b"retry-after", b"5")]), ({}, []), ({"a": "b"}, [(b"a", b"b")])):
+        sent.clear()
+        asyncio.run(http.answer(reply, given)({}, None, send))
+        assert sent == [
+            {"type": "http.response.start", "status": 299, "headers": own + added},
+            {"type": "http.response.body", "body": reply.body, "more_body": False},
+        ]

@@ -151,6 +151,10 @@ def test_metrics_need_the_token(watched: tuple[Service, Team, Sender], service: 
         watched[0].client.get("/metrics"),
         watched[0].client.get("/metrics", headers=bearer("scrape-you")),
         watched[0].client.get("/metrics", headers=[(b"authorization", b"Bearer \xfc")]),
+        *(
+            watched[0].client.get("/metrics", headers={"authorization": near})
+            for near in ("Bearer scrape-me2", "bearer scrape-me", "Digest scrape-me", "scrape-me")
+        ),
         service.client.get("/metrics", headers=bearer("None")),
     ]
     assert {(reply.status_code, reply.text) for reply in refusals} == {(404, '{"error":"Not Found"}')}
@@ -211,7 +215,9 @@ def test_warning_of_python_is_a_line_of_the_log(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://authenticator:postgres@127.0.0.1:1/postgres")
     try:
+        before = gc.get_freeze_count()
         application()
+        assert gc.get_freeze_count() > before
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.warn("An old call", stacklevel=1)

@@ -1,5 +1,6 @@
 """`threadline serve` answers, ends at SIGTERM, and leaves nothing behind."""
 
+import logging.config
 import os
 import pty
 import re
@@ -18,7 +19,12 @@ import jwt
 import psutil
 import psycopg
 import pytest
-from threadline import start
+import uvicorn
+from click.testing import CliRunner
+from threadline import __version__, doctor, start, worker
+from threadline.__main__ import main
+from threadline.logs import CONFIG
+from threadline.protocol import Protocol
 from threadline.settings import Settings, SettingsError
 from threadline_devstack import keys
 
@@ -239,10 +245,89 @@ def test_refusal_of_postgres_stops_serve_and_silence_does_not(
         start.check_database(Settings(url))
 
 
-def test_impossible_port_stops_serve() -> None:
-    result = serve("--port", "99999", DATABASE_URL="postgresql://localhost/x", JWT_SECRET=keys.JWT_SECRET)
-    assert result.returncode == 2
-    assert "Invalid value for '--port': 99999 is not in the range" in result.stderr
+@pytest.mark.parametrize(("option", "value"), [("--port", "99999"), ("--port", "0"), ("--workers", "0")])
+def test_impossible_number_stops_serve(option: str, value: str) -> None:
+    result = CliRunner().invoke(main, ["serve", option, value], env={"DATABASE_URL": "postgresql://localhost/x"})
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}': {value} is not in the range" in result.stderr
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """What a command does in this process, instead of doing it."""
+    done: list[tuple[str, Any]] = []
+
+    async def deliver(settings: Settings, signals: tuple[int, ...]) -> None:
+        done.append(("deliver", (settings.pool_size, signals)))
+
+    def run(application: str, **options: Any) -> None:
+        done.append((application, {**options, "folder": os.environ.get("PROMETHEUS_MULTIPROC_DIR")}))
+
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")  # so that its absence is restored, too
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://localhost/x")
+    monkeypatch.setenv("THREADLINE_BODY_TIMEOUT", "7")
+    monkeypatch.setenv("THREADLINE_POOL_SIZE", "8")
+    monkeypatch.setattr(logging.config, "dictConfig", lambda config: done.append(("log", config is CONFIG)))
+    for name in ("check_tokens", "check_port", "check_database"):
+        monkeypatch.setattr(
+            start, name, lambda *given, name=name: done.append((name, given if name == "check_port" else None))
+        )
+    monkeypatch.setattr(worker, "deliver", deliver)
+    monkeypatch.setattr(uvicorn, "run", run)
+    return done
+
+
+def test_serve_checks_its_settings_and_listens(monkeypatch: pytest.MonkeyPatch, done: list[tuple[str, Any]]) -> None:
+    def run(*options: str) -> dict[str, Any]:
+        assert CliRunner().invoke(main, ["serve", *options]).exit_code == 0
+        *before, (application, given) = done
+        checks = [("check_tokens", None), ("check_port", (given["host"], given["port"])), ("check_database", None)]
+        assert before == [("log", True), *checks]
+        assert application == "threadline.__main__:application"
+        done.clear()
+        return given
+
+    given = run()
+    protocol = given.pop("http")
+    assert (protocol.func, protocol.keywords) == (Protocol, {"patience": 7})
+    assert given == {
+        "factory": True, "host": "127.0.0.1", "port": 8000, "workers": 1, "loop": "uvloop", "log_config": CONFIG,
+        "proxy_headers": False, "access_log": False, "timeout_keep_alive": 75, "timeout_graceful_shutdown": 3,
+        "folder": None,
+    }  # fmt: skip
+    given = run("--host", "127.0.0.2", "--port", "8001", "--workers", "2")
+    assert (given["host"], given["port"], given["workers"]) == ("127.0.0.2", 8001, 2)
+    assert "threadline-metrics-" in given["folder"]
+    assert not Path(given["folder"]).exists()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "/a/folder")
+    assert run("--workers", "2")["folder"] == "/a/folder"
+
+
+def test_work_delivers_until_a_signal(done: list[tuple[str, Any]]) -> None:
+    assert CliRunner().invoke(main, ["work"]).exit_code == 0
+    assert done == [("log", True), ("deliver", (8, (signal.SIGINT, signal.SIGTERM)))]
+
+
+@pytest.mark.parametrize("findings", [[], ["Set A."], ["Set A.", "Set B."]], ids=len)
+def test_doctor_prints_each_finding(
+    monkeypatch: pytest.MonkeyPatch, done: list[tuple[str, Any]], findings: list[str]
+) -> None:
+    async def examine(_: Settings) -> list[str]:
+        return findings
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    result = CliRunner().invoke(main, ["doctor"])
+    said = "".join(f"{each}\n" for each in findings) or "Nothing is missing or wrong.\n"
+    assert (result.exit_code, result.output) == (bool(findings), said)
+
+
+def test_command_names_its_version_and_its_commands() -> None:
+    for option in ("-h", "--help"):
+        shown = re.findall(r"^  (\w+)", CliRunner().invoke(main, [option]).output, re.MULTILINE)
+        own = {"add", "console", "doctor", "remove", "serve", "sql", "work"}
+        assert own | {"db", "import", "status", "stop", "token", "up"} <= set(shown)
+    assert CliRunner().invoke(main, ["--version"]).output == f"threadline, version {__version__}\n"
 
 
 def test_terminal_gets_lines_for_people(cluster: TestCluster, shared_database: str) -> None:

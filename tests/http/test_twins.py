@@ -344,6 +344,7 @@ def test_internet_address_is_public(address: str) -> None:
         "4000::1",
         "5f00::1",
         "3fff::1",
+        "3fff:fff::1",
         "100::1",
         "2001:db8::1",
         "2002:0a00:0001::1",

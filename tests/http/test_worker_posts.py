@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -188,6 +188,7 @@ def test_delivery_that_cannot_be_recorded_is_logged(caplog: pytest.LogCaptureFix
 
 
 def test_worker_ends_its_deliveries_when_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert worker.GRACE == 3
     monkeypatch.setattr(worker, "GRACE", 0.01)
     delivery = {"id": "d", "lease": "l", "url": "http://x/", "headers": {}, "body": ""}
     ended: list[str] = []
@@ -274,6 +275,40 @@ def test_service_waits_for_its_own_worker_only(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(Worker, "run", run)
     asyncio.run(serve())
     assert ended == (["block", "worker"] if deliver else ["block"])
+
+
+def test_process_of_a_worker_ends_at_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[object] = []
+
+    @asynccontextmanager
+    async def part(name: str) -> AsyncIterator[str]:
+        done.append(f"{name} begins")
+        yield name
+        done.append(f"{name} ends")
+
+    async def close() -> None:
+        done.append("storage ends")
+
+    async def run(made: Worker) -> None:
+        await made._wake.wait()
+        done.append(made._database)
+
+    def handle(number: int, stop: Callable[[], None]) -> None:
+        done.append(number)
+        if number == 2:
+            stop()
+
+    async def deliver() -> None:
+        asyncio.get_running_loop().add_signal_handler = handle
+        await asyncio.wait_for(worker.deliver(Settings(""), (1, 2)), 5)
+
+    monkeypatch.setattr(worker, "Database", lambda _: part("database"))
+    monkeypatch.setattr(worker, "Storage", lambda _: SimpleNamespace(aclose=close))
+    monkeypatch.setattr(worker, "housekeeping", lambda *_: part("housekeeping"))
+    monkeypatch.setattr(Worker, "run", run)
+    asyncio.run(deliver())
+    begun, ended = ["database begins", "housekeeping begins"], ["housekeeping ends", "storage ends", "database ends"]
+    assert done == [*begun, 1, 2, "database", *ended]
 
 
 @pytest.mark.parametrize(

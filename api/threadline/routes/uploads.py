@@ -65,7 +65,7 @@ class Admission:
     async def begin(self, fields: dict[str, str], names: list[str]) -> dict[str, Any]:
         """Return the argument of `finish_upload`, in which each file has an id and a path; or raise RefusedError."""
         argument: dict[str, Any] = _select(fields)
-        if self.first and names and argument == self._argument:
+        if self.first and 0 < len(names) <= self._max_files and argument == self._argument:
             reserved = self.first.read()["data"]["files"]
             return {**argument, "files": [{**file, "name": name} for file, name in zip(reserved, names, strict=False)]}
         argument["files"] = [{"name": name} for name in names]
