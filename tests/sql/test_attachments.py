@@ -276,8 +276,9 @@ def test_answer_contains_the_conversation_type(db: Db) -> None:
     begun = call(db, "begin_upload", conversation_id=CHANNEL, conversation_type="channel", files=[{"name": "x"}])
     assert (begun["conversation_id"], begun["conversation_type"]) == (CHANNEL, "channel")
     direct = value(db, "select (public.open_direct(array[%s::uuid], null)) ->> 'id'", CAROL)
-    begun = call(db, "begin_upload", conversation_id=direct, files=[{"name": "x"}])
+    begun = call(db, "begin_upload", conversation_id=direct, files=[{"name": "x"}] * 100)
     assert (begun["conversation_id"], begun["conversation_type"]) == (direct, "dm")
+    assert len(begun["files"]) == 100
 
 
 POST = "insert into public.messages (channel_id, content, attachments) values (%s, 'See this', %s)"

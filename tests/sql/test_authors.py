@@ -11,7 +11,8 @@ from tests.support.database import Db, rows, value
 from tests.support.realtime import broadcasts
 from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, NAME_OF_MATTY, TWIN
 
-TWINS = {"display_name": "Matty's twin", "avatar_url": None}
+TWIN_PICTURE = "https://x.example/twin.png"
+TWINS = {"display_name": "Matty's twin", "avatar_url": TWIN_PICTURE}
 PICTURE = "https://lh3.example.com/a.png"
 NEW_USER = """
 insert into auth.users (id, aud, role, email, raw_user_meta_data)
@@ -69,6 +70,7 @@ def test_migration_keeps_name_and_picture_of_users(db: Db) -> None:
 
 
 def test_events_name_the_author(db: Db) -> None:
+    db.execute("update public.ai_twins set avatar_url = %s", (TWIN_PICTURE,))
     db.execute("delete from realtime.messages where true")
     said = send(db)
     call(db, "edit_message", MATTY, id=said, content="edited")
@@ -95,6 +97,7 @@ def test_event_of_a_deleted_user_has_no_name(db: Db) -> None:
 
 
 def test_search_hits_name_the_author(db: Db) -> None:
+    db.execute("update public.ai_twins set avatar_url = %s", (TWIN_PICTURE,))
     send(db, "zebra by Matty")
     send(db, "zebra by the twin", ai_twin_id=TWIN)
     hits = call(db, "search_messages", BOB, query="zebra").data

@@ -208,6 +208,14 @@ def test_edit_shows_a_pin_whose_event_was_deleted(db: Db) -> None:
     assert before[0][1]["metadata"]["pinned_by"] == MATTY
 
 
+def test_edit_shows_no_pin_that_came_later(db: Db) -> None:
+    sent = send(db)
+    since = last_seq(db)
+    call(db, "edit_message", id=sent, content="edited")
+    call(db, "pin_message", id=sent)
+    assert ["pinned" in payload["metadata"] for _, payload in caught_up(db, since)] == [False, True]
+
+
 def test_event_shows_the_text_of_its_time(db: Db) -> None:
     sent = send(db, "first")
     since = last_seq(db) - 1

@@ -6,7 +6,7 @@ import pytest
 
 from tests.sql.test_summaries import SERVICE, finish, poll, used
 from tests.support.calls import Reply, call, ingest
-from tests.support.database import Db, lift_request_limit
+from tests.support.database import Db, lift_request_limit, value
 from tests.support.ingest import conversation, message
 from tests.support.people import read_conversation
 from tests.support.world import BOB, MATTY
@@ -106,6 +106,21 @@ def test_other_changes_outdate_no_summary_under_way(db: Db) -> None:
     assert poll(db, task).data == ANSWER
 
 
+def test_edit_before_the_second_lease_outdates_no_summary(db: Db) -> None:
+    ingest(db, conversation(message("m1")))
+    version = "select version from public.conversations"
+    began = value(db, version)
+    begin(db)
+    ingest(db, update("edited", content="new"))
+    db.execute("update public.conversation_updates set received_at = now() - interval '2 minutes'")
+    db.execute("update public.conversations set version = %s", (began,))
+    db.execute("update private.summaries set leased_at = now() - interval '1 hour'")
+    db.execute("update private.summaries set lease_expires_at = now() - interval '1 second'")
+    task = begin(db).data
+    finish(db, task, answer=ANSWER)
+    assert poll(db, task).data == ANSWER
+
+
 def test_only_members_get_a_summary(db: Db) -> None:
     ingest(db, conversation(message("m1")))
     assert begin(db, BOB).error == (404, "conversation_not_found", "conversation_id")
@@ -120,4 +135,11 @@ def test_deleted_conversation_takes_its_summaries_along(db: Db) -> None:
     ingest(db, conversation(message("m1")))
     task = begin(db).data
     db.execute("delete from public.conversations")
+    assert poll(db, task).status == 404
+
+
+def test_deleted_row_takes_a_summary_under_way_along(db: Db) -> None:
+    ingest(db, conversation(message("m1"), message("m2")))
+    task = begin(db).data
+    db.execute("delete from public.conversation_messages where external_id = 'm1'")
     assert poll(db, task).status == 404

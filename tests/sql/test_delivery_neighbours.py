@@ -326,6 +326,17 @@ def test_queue_without_a_delivery_is_idle(yard: Yard) -> None:
     assert TWIN not in [delivery["headers"]["threadline-twin"] for delivery in claim(yard.db)]
     idle = "select lease, leased_at, due_at from private.twin_queues where ai_twin_id = %s"
     assert rows(yard.db, idle, TWIN) == [(None, None, None)] * 2
+    leased = "select leased_at = now() from private.twin_queues where lease is not null"
+    assert rows(yard.db, leased) == [True] * 2
+
+
+def test_owner_with_a_delivery_under_way_comes_later(yard: Yard) -> None:
+    other, _, second = yard.neighbours
+    take(yard.db)
+    due = "update private.twin_queues set due_at = now() - %s * interval '1m' where (ai_twin_id, channel_id) = (%s, %s)"
+    for minutes, queue in ((9, second), (1, other)):
+        yard.db.execute(due, (minutes, *queue))
+    assert [delivery["headers"]["threadline-twin"] for delivery in claim(yard.db, limit=1)] == [other[0]]
 
 
 def test_waits_of_deliveries_differ(db: Db) -> None:

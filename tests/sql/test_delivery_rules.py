@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.sql.test_deliveries import URL, add_twin, claim, drain, fail, finish, pass_time
+from tests.sql.test_deliveries import URL, add_channel, add_twin, claim, drain, fail, finish, pass_time
 from tests.support.calls import ask, call, send
 from tests.support.database import Db, rows, value
 from tests.support.event_log import last_seq
@@ -79,6 +79,12 @@ def test_replayed_delivery_has_all_its_time_again(db: Db) -> None:
     assert fail(db, claim(db)[0]) == "pending"
 
 
+def test_lease_lasts_a_minute(db: Db) -> None:
+    send(db)
+    ask(db, None, "claim_deliveries")
+    assert value(db, "select due_at - now() = interval '1 minute' from private.twin_queues")
+
+
 # 410 Gone
 
 
@@ -94,6 +100,15 @@ def test_410_unsubscribes_the_webhook(db: Db) -> None:
     ]
     assert rows(db, "select unsubscribed_at is not null from public.twin_webhooks") == [True]
     assert rows(db, "select due_at, lease from private.twin_queues") == [(None, None)]
+
+
+def test_410_ends_every_queue_of_the_twin(db: Db) -> None:
+    second = add_channel(db, BOB)
+    db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (second, TWIN))
+    send(db)
+    send(db, channel_id=second)
+    finish(db, claim(db)[0], "The webhook answered 410.", 410)
+    assert rows(db, "select due_at, lease from private.twin_queues") == [(None, None)] * 2
 
 
 def test_410_changes_nothing_that_was_delivered(db: Db) -> None:

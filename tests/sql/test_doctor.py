@@ -16,6 +16,14 @@ def set_version(version: str) -> str:
     return f"set local role postgres; {migration.SET_VERSION.format(version=version)} reset role"
 
 
+WAITING = """
+with noted as (
+    insert into private.inbox_changes (workspace_id, conversation_ids)
+    select id, '{{}}' from public.workspaces limit 2 returning id
+)
+insert into private.word_backlog (change_id, created_at)
+select id, now() - interval '{minutes} minutes' * row_number() over () / 2 from noted
+"""
 FAULTS = {
     set_version("20200101000000"): f"20200101000000 and the service needs {VERSION}; run",
     set_version("99990101000000"): f"99990101000000, newer than {VERSION} of the service",
@@ -28,6 +36,7 @@ FAULTS = {
     ),
     "alter table public.messages disable row level security": "Row-level security is off on public.messages",
     "create table public.own (id integer)": "Row-level security is off on public.own",
+    "create table public.parts (id integer) partition by list (id)": "Row-level security is off on public.parts",
     "alter table private.settings disable row level security": "Row-level security is off on private.settings",
     "alter table public.messages disable trigger messages_60_index": (
         "The trigger messages_60_index of public.messages is disabled"
@@ -37,6 +46,9 @@ FAULTS = {
     ),
     "update pg_index set indisvalid = false where indexrelid = 'public.attachments_channel_id_idx'::regclass": (
         "The index public.attachments_channel_id_idx is not valid"
+    ),
+    "update pg_index set indisvalid = false where indexrelid = 'private.inbox_changes_pkey'::regclass": (
+        "The index private.inbox_changes_pkey is not valid"
     ),
     "grant usage on schema private to anon": "have not signed in may use the schema private",
     "delete from private.settings": "private.settings has lost its row",
@@ -50,6 +62,7 @@ FAULTS = {
     ),
     "drop publication supabase_realtime": "The publication supabase_realtime is missing",
     "drop table realtime.messages_default": "Realtime has made no partition",
+    WAITING.format(minutes=16): "Search does not find messages of conversations since",
 }
 
 
@@ -88,6 +101,11 @@ def test_doctor_reports_clock_difference(admin: psycopg.Connection, seconds: int
     assert findings(admin, timedelta(seconds=seconds)) == [
         "The clocks of the service and of the database are 60 seconds apart; set the time."
     ]
+
+
+def test_doctor_gives_search_a_quarter_of_an_hour(admin: psycopg.Connection) -> None:
+    admin.execute(WAITING.format(minutes=14))
+    assert findings(admin) == []
 
 
 def test_doctor_ignores_another_bucket_that_is_public(admin: psycopg.Connection) -> None:

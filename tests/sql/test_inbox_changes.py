@@ -294,10 +294,11 @@ def test_start_of_a_log_is_its_last_deleted_transaction(db: Db) -> None:
         """
         insert into private.inbox_changes (workspace_id, xid, id, conversation_ids, created_at)
         overriding system value
-        select %s, given.xid::xid8, given.id, array[gen_random_uuid()], now() - interval '8 days'
-        from (values ('100', 2), ('101', 1)) as given (xid, id)
+        select %s, given.xid::xid8, given.id, array[%s, %s]::uuid[], now() - interval '8 days'
+        from (values ('100', 2), ('101', 1), ('99', 3)) as given (xid, id)
         """,
-        (MATTY,),
+        (MATTY, MATTY, MATTY),
     )
-    assert value(db, "select private.delete_old_changes(now() - interval '7 days', 10)") == 2
-    assert rows(db, "select xid::text, id from private.inbox_log_starts") == [("101", 1)]
+    for limit in (2, 1):
+        assert value(db, "select private.delete_old_changes(now() - interval '7 days', %s)", limit) == limit
+        assert rows(db, "select xid::text, id, place from private.inbox_log_starts") == [("101", 1, 1)]

@@ -201,7 +201,7 @@ def test_sweep_leaves_stored_files_and_forgets_invitations(db: Db) -> None:
 def test_full_workspace_gets_no_invitation(db: Db) -> None:
     (file,) = offered(db, conversation(image()))
     upload(db, file["path"], size=100)
-    offered(db, conversation(image()))
+    offered(db, conversation(image(), image("m8"), image("m9")))
     db.execute("update private.settings set workspace_media_megabytes = 0")
     given = [conversation(message("m0"), image("m2"), image("m3")), conversation(image("m1"))]
     full, stored = (post(db, json.dumps(request(one, media_uploads=True)).encode()).body["results"][0] for one in given)
@@ -209,7 +209,7 @@ def test_full_workspace_gets_no_invitation(db: Db) -> None:
     assert (stored["uploads"], "uploads_refused" in stored) == ([], False)
     measured = {one["name"]: one["value"] for one in ask(db, None, "read_metrics")}
     names = [f"threadline_media_{name}" for name in ("files", "bytes", "waiting")]
-    assert [measured[name] for name in names] == [1, 100, 0]
+    assert [measured[name] for name in names] == [1, 100, 2]
 
 
 def test_request_is_invited_to_a_hundred_files(db: Db) -> None:

@@ -9,7 +9,7 @@ from psycopg.errors import CheckViolation, InsufficientPrivilege
 from tests.support.calls import call
 from tests.support.database import Db, become, lift_request_limit, refused, rows, value
 from tests.support.event_log import inconsistencies
-from tests.support.world import BOB, CHANNEL, MATTY, MESSAGE, UNKNOWN_ID
+from tests.support.world import BOB, CHANNEL, MATTY, MESSAGE, TWIN, UNKNOWN_ID, WORKSPACE
 
 CREATE = {"channel_id": CHANNEL, "content": "once"}
 
@@ -21,6 +21,44 @@ def limit(db: Db, requests: int) -> None:
 def said(db: Db, content: str = "once") -> int:
     """Count the messages with this content."""
     return value(db, "select count(*) from public.messages where content = %s", content)
+
+
+# The least and the greatest number that a call takes in a field, who calls, and what else the call needs.
+NUMBERS: list[tuple[str, str, int, int, str | None, dict[str, str]]] = [
+    ("list_inbox_changes", "limit", 1, 100, MATTY, {}),
+    ("list_conversations", "limit", 1, 200, MATTY, {}),
+    ("list_user_events", "limit", 1, 1000, MATTY, {}),
+    ("list_messages", "limit", 1, 200, MATTY, {"channel_id": CHANNEL}),
+    ("search_messages", "limit", 1, 100, MATTY, {"query": "x"}),
+    ("search_conversations", "limit", 1, 100, MATTY, {"query": "x"}),
+    ("list_channel_events", "limit", 1, 1000, MATTY, {"channel_id": CHANNEL}),
+    ("list_twin_deliveries", "limit", 1, 200, MATTY, {"ai_twin_id": TWIN}),
+    ("rotate_twin_secret", "overlap_hours", 0, 720, MATTY, {"ai_twin_id": TWIN}),
+    ("export_channel", "limit", 1, 1000, MATTY, {"channel_id": CHANNEL}),
+    ("export_conversation", "limit", 1, 1000, MATTY, {"conversation_id": UNKNOWN_ID}),
+    ("claim_deliveries", "limit", 1, 1000, None, {}),
+    ("claim_deliveries", "lease_seconds", 1, 3600, None, {}),
+    ("finish_delivery", "status", 100, 999, None, {"id": UNKNOWN_ID, "lease": UNKNOWN_ID}),
+    ("index_conversations", "limit", 1, 1000, None, {}),
+    ("sweep_attachments", "limit", 1, 1000, None, {}),
+    ("clean_up", "limit", 1, 100_000, None, {}),
+    *(
+        (name, field, least, most, MATTY, {"workspace_id": WORKSPACE})
+        for name in ("list_workspaces", "list_workspace_members", "list_invitations", "list_my_channels")
+        for field, least, most in (("limit", 1, 1000), ("offset", 0, 999_999_999))
+    ),
+]
+
+
+def test_number_is_taken_up_to_its_bounds(db: Db) -> None:
+    lift_request_limit(db)
+    for name, field, least, most, who, names in NUMBERS:
+        replies = {
+            number: call(db, name, who, **names, **{field: number}) for number in (least - 1, least, most, most + 1)
+        }
+        wrong = [number for number, reply in replies.items() if reply.status == 400]
+        assert wrong == [least - 1, most + 1], name
+        assert {replies[number].error for number in wrong} == {(400, "invalid_field", field)}
 
 
 def test_every_answer_reports_the_remaining_requests(db: Db) -> None:

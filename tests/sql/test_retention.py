@@ -106,6 +106,25 @@ def test_round_with_a_limit_takes_the_oldest_first(db: Db) -> None:
     assert sorted(ages) == [5, 5, 15, 15, 25]
 
 
+@pytest.mark.parametrize(("kind", "limit"), [("channel_days", 10), ("conversation_days", 8)])
+def test_workspace_at_its_limit_is_not_finished(db: Db, kind: str, limit: int) -> None:
+    plant(db)
+    keep(db, **{kind: 1})
+    removed = value(db, "select private.clean_up(%s)", limit)
+    assert max(removed["messages"] * 10, removed["conversation_messages"]) == limit
+    assert rows(db, "select finished_at from private.retention_rounds") == [None]
+
+
+def test_workspace_without_a_visit_comes_first(db: Db) -> None:
+    plant(db)
+    for place in (MATTY, WORKSPACE):
+        db.execute("update public.workspaces set channel_days = 10 where id = %s", (place,))
+    seen = "insert into private.retention_rounds (workspace_id, visited_at) values (%s, now() - interval '1 hour')"
+    db.execute(seen, (WORKSPACE,))
+    value(db, "select private.clean_up(10)")  # one workspace
+    assert rows(db, "select workspace_id::text from private.retention_rounds where visited_at = now()") == [MATTY]
+
+
 def test_finished_workspace_is_visited_again_after_a_day(db: Db) -> None:
     plant(db)
     keep(db, channel_days=20)

@@ -17,7 +17,7 @@ from tests.support.database import (
     rows,
     value,
 )
-from tests.support.world import BOB, MALLORY, MATTY
+from tests.support.world import BOB, CHANNEL, MALLORY, MATTY
 
 LANGUAGES = {
     "channel": "update public.channels set language = %s",
@@ -239,10 +239,17 @@ def test_new_language_overwrites_no_edit(cluster: TestCluster, fresh_database: s
 
 def test_doctor_reports_messages_in_a_former_language(db: Db) -> None:
     become_postgres(db)
+    send(db, "of another channel", channel_id=add_channel(db, "other", [MATTY]))
+    become_postgres(db)
     db.execute("update public.channels set language = 'de'")
-    db.execute("update private.language_backlog set indexed_at = now() - interval '20 minutes'")
-    problems = value(db, "select string_agg(problem, ' ') from private.diagnose_platform() as problem")
-    assert "in a former language of their channel" in problems
+    messages = value(db, "select sum(messages) from private.language_backlog")
+    # While a process indexes, the last batch is never so old.
+    for minutes, channels, problems in ((16, "true", 1), (14, "true", 0), (16, f"channel_id = '{CHANNEL}'", 0)):
+        db.execute("update private.language_backlog set indexed_at = now()")
+        waits = f"update private.language_backlog set indexed_at = now() - interval '1 minute' * %s where {channels}"
+        db.execute(waits, (minutes,))
+        found = rows(db, "select problem from private.diagnose_platform() as problem")
+        assert [f"about {messages} messages in a former language" in problem for problem in found] == [True] * problems
 
 
 def test_exact_words_rank_before_other_forms(db: Db) -> None:
