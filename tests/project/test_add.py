@@ -158,7 +158,12 @@ def test_add_refuses_a_project_that_uses_its_names(tmp_path: Path, names: str) -
 
 
 def test_file_that_the_cli_skips_counts_for_nothing(tmp_path: Path) -> None:
-    succeed(make_project(tmp_path, {"draft.sql": "create table public.messages ();"}), "add")
+    taken = "create table public.messages ();"
+    folder = make_project(tmp_path, {"draft.sql": taken, "_draft.sql": taken})
+    below = folder / "supabase" / "migrations" / "old"
+    below.mkdir()
+    (below / "9_old.sql").write_text(taken)
+    succeed(folder, "add")
 
 
 def test_add_refuses_to_replace_a_function_of_the_user(tmp_path: Path) -> None:
