@@ -4,8 +4,10 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +16,12 @@ import asyncpg
 import httpx
 import psycopg
 import pytest
-from threadline import connections
+from threadline import connections, logs, metrics
+from threadline import database as database_module
 from threadline.database import Database, DatabaseUnavailableError, Reply
 from threadline.routes import http
 from threadline.settings import Settings
+from threadline.shares import TooManyAtOnceError
 from threadline.tokens import Caller
 
 from tests.http.wire import Wire
@@ -395,3 +399,259 @@ def test_call_without_a_connection_gives_up(settings: Settings, monkeypatch: pyt
         assert await pid(pool)
 
     lend(settings, use)
+
+
+class Lent:
+    """A connection without Postgres. Its end is known, or asyncpg tells it with an error."""
+
+    def __init__(self, end: Exception | bool = False) -> None:
+        self.end = end
+
+    def is_closed(self) -> bool:
+        if isinstance(self.end, Exception):
+            raise self.end
+        return self.end
+
+    def terminate(self) -> None:
+        self.end = True
+
+
+class Pool:
+    """A pool of asyncpg without Postgres. It keeps what is asked of it, and fails if told to."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+        self.asked: list[tuple[object, ...]] = []
+        self.failure: BaseException | None = None
+
+    def _ask(self, *asked: object) -> Lent:
+        self.asked.append(asked)
+        if self.failure:
+            raise self.failure
+        return Lent()
+
+    async def acquire(self, **options: Any) -> Lent:
+        return self._ask("acquire", options)
+
+    async def release(self, connection: Lent, **options: Any) -> None:
+        self._ask("release", connection, options)
+
+    def terminate(self) -> None:
+        self._ask("terminate")
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> connections.Connections:
+    """Two connections without Postgres."""
+    monkeypatch.setattr(asyncpg, "create_pool", Pool)
+    return connections.Connections(Settings("postgresql://x@127.0.0.1/x"), 2)
+
+
+def test_connection_that_was_used_last_is_lent_first(kept: connections.Connections) -> None:
+    async def use() -> None:
+        one, two = [await kept.take() for _ in range(2)]
+        assert kept._places.locked()
+        await kept.give_back(one, False)
+        timer = kept._timer
+        await kept.give_back(two, False)
+        assert kept._timer is timer
+        assert 59 < timer.when() - asyncio.get_running_loop().time() <= 60
+        assert [await kept.take() for _ in range(2)] == [two, one]
+        for each in (one, two):
+            await kept.give_back(each, False)
+        kept._pool.failure = OSError()
+        kept._let_go()
+        await kept._leaving
+        assert (kept._free, kept._timer) == ([], None)
+        kept._pool.failure = None
+        await kept.give_back(one, False)
+        kept.terminate()
+        assert kept._timer.cancelled()
+        assert kept._pool.asked[-3:] == [("release", one, {}), ("release", two, {}), ("terminate",)]
+
+    asyncio.run(use())
+    options = {name: kept._pool.options[name] for name in ("min_size", "max_size", "reset", "connection_class")}
+    assert options == {
+        "min_size": 0, "max_size": 2, "reset": connections._reset_nothing,
+        "connection_class": connections._Connection,
+    }  # fmt: skip
+    assert connections.PATIENCE == 10
+
+
+def test_connection_that_has_ended_is_not_lent(kept: connections.Connections) -> None:
+    async def use() -> None:
+        one = await kept.take()
+        await kept.give_back(one, False)
+        for ended in (Lent(True), Lent(asyncpg.InterfaceError("x"))):
+            kept._free.append(ended)
+            async with kept.lend() as lent:
+                assert (lent, kept._pool.asked[-1]) == (one, ("release", ended, {}))
+
+    asyncio.run(use())
+
+
+def test_connection_after_a_failure_goes_back(kept: connections.Connections) -> None:
+    used: list[Lent] = []
+
+    async def fail(error: Exception, end: Exception | bool) -> None:
+        async with kept.lend() as lent:
+            used.append(lent)
+            lent.end = end
+            raise error
+
+    async def use() -> None:
+        gone = asyncpg.InterfaceError("x")
+        for error, end, ended in (
+            (asyncpg.PostgresError("x"), False, False),
+            (asyncpg.InternalClientError("x"), False, True),
+            (asyncpg.InternalClientError("x"), gone, gone),
+        ):
+            with pytest.raises(type(error)):
+                await fail(error, end)
+            assert (used[-1].end, kept._pool.asked[-1]) == (ended, ("release", used[-1], {"timeout": 10}))
+        assert (kept._free, kept._timer) == ([], None)
+        kept._pool.failure = asyncio.CancelledError()
+        for _ in range(3):
+            with pytest.raises(asyncio.CancelledError):
+                await kept.take()
+        assert kept._pool.asked[-1] == ("acquire", {"timeout": 10})
+        kept._pool.failure = None
+        lent = [await kept.take() for _ in range(2)]
+        kept._pool.failure = TimeoutError()
+        for each in lent:
+            with pytest.raises(TimeoutError):
+                await kept.give_back(each, True)
+        assert kept._places._value == 2
+
+    asyncio.run(use())
+
+
+def test_warning_of_a_lost_broadcast_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    before = metrics.LOST_BROADCASTS._value.get()
+    for code in ("01TL1", "01000"):
+        fields = {"C": code, "D": f"the cause of {code}", "M": "canary", "H": "canary"}
+        connections._Connection._process_log_message(None, fields, "canary")
+    assert metrics.LOST_BROADCASTS._value.get() == before + 1
+    assert caplog.messages == ["A broadcast was lost; clients get it when they catch up: the cause of 01TL1"]
+
+
+USER = Caller("authenticated", '{"sub": "a user"}', "a user")
+
+
+def test_call_passes_what_the_gateway_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+    shared: list[tuple[object, ...]] = []
+    failures: list[Exception] = []
+
+    async def note(database: Database, pool: object, arguments: tuple[object, ...]) -> Reply:
+        asked.append((pool is database._pool, *arguments))
+        if failures:
+            raise failures.pop()
+        return Reply(200, {}, b'{"data": [1]}')
+
+    async def take(*owners: str) -> None:
+        shared.append(("take", *owners))
+        if "full" in owners:
+            raise TooManyAtOnceError
+
+    async def call() -> None:
+        database = Database(Settings("postgresql://nowhere", pool_size=40))
+        assert (database._pool.size, database._own_pool.size, database._shares._size) == (40, 2, 10)
+        database._shares.take = take
+        database._shares.give_back = lambda *owners: shared.append(("give back", *owners))
+        await database.call("f")
+        logs.request_id.set("r1")
+        await database.call("f", caller=USER, owners=["key"], headers={"x-request-id": "x", "a": "b"}, body={"a": 1})
+        await database.call("f", parameters={"p": "q"}, body=b"b")
+        failures.append(ValueError("x"))
+        with pytest.raises(ValueError, match="x"):
+            await database.call("f", caller=USER)
+        with pytest.raises(TooManyAtOnceError):
+            await database.call("f", owners=["full"])
+        failures.append(OSError())
+        assert await database.ask("g", limit=1) == [1]
+
+    monkeypatch.setattr(Database, "_call", note)
+    asyncio.run(call())
+    own = '{"x-request-id":"r1"}'
+    role, claims = "service_role", '{"role": "service_role"}'
+    assert asked == [
+        (True, "f", role, claims, "{}", "{}", b""),
+        (True, "f", "authenticated", USER.claims, '{"x-request-id":"r1","a":"b"}', "{}", b'{"a": 1}'),
+        (True, "f", role, claims, own, '{"p":"q"}', b"b"),
+        (True, "f", "authenticated", USER.claims, own, "{}", b""),
+        (True, "spend_failed_request", "authenticated", USER.claims, "{}", "{}", b""),
+        *[(True, "g", role, claims, own, "{}", b'{"limit": 1}')] * 2,
+    ]
+    owners = [(), ("a user", "key"), (), ("a user",)]
+    assert shared == [
+        *[(act, *each) for each in owners for act in ("take", "give back")],
+        ("take", "full"), ("take",), ("give back",),
+    ]  # fmt: skip
+
+
+def test_pools_open_and_end_with_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[tuple[str, int]] = []
+
+    async def open_pool(pool: connections.Connections) -> None:
+        said.append(("open", pool.size))
+
+    async def run() -> None:
+        async with Database(Settings("postgresql://nowhere", pool_size=7)):
+            assert metrics.POOL_SIZE._value.get() == 7
+
+    monkeypatch.setattr(connections.Connections, "open", open_pool)
+    monkeypatch.setattr(connections.Connections, "terminate", lambda pool: said.append(("end", pool.size)))
+    asyncio.run(run())
+    assert said == [("open", 7), ("open", 2), ("end", 7), ("end", 2)]
+
+
+def test_call_is_measured_also_if_it_fails(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(database_module, "time", SimpleNamespace(perf_counter=count().__next__))
+    failures: list[Exception] = []
+    under_way: list[float] = []
+
+    class Connection:
+        async def fetchrow(self, _: str, *arguments: object) -> Any:
+            under_way.append(metrics.CALLS_UNDER_WAY._value.get())
+            if failures:
+                raise failures.pop()
+            return {"status": 201, "headers": '{"a": "b"}', "body": "é"} if arguments else (True,)
+
+    @asynccontextmanager
+    async def lend() -> AsyncIterator[Connection]:
+        yield Connection()
+
+    def measured(kind: Any) -> tuple[float, float]:
+        return sum(bucket.get() for bucket in kind._buckets), kind._sum.get()
+
+    async def run() -> None:
+        database = Database(Settings("postgresql://nowhere"))
+        database._pool = database._own_pool = SimpleNamespace(lend=lend)
+        assert await database.call("measured") == Reply(201, {"a": "b"}, "é".encode())
+        for error in (asyncpg.PostgresError("canary"), OSError("canary")):
+            failures.append(error)
+            assert await database.read_metrics() == []
+            failures.append(error)
+            assert not await database.is_answering()
+            failures.extend([error] * 2)
+            await database._count_failure(USER)
+            failures.clear()
+            assert await database.is_answering()
+        failures.extend([OSError("canary")] * 2)
+        with pytest.raises(DatabaseUnavailableError):
+            await database.call("measured")
+
+    waits = measured(metrics.WAIT_SECONDS)
+    failed = metrics.CALL_FAILURES.labels("OSError")._value.get()
+    asyncio.run(run())
+    # Each look at the clock is a second after the one before.
+    assert measured(metrics.CALL_SECONDS.labels("measured")) == (3, 3)
+    assert measured(metrics.WAIT_SECONDS) == (waits[0] + 7, waits[1] + 7)
+    assert (set(under_way), metrics.CALLS_UNDER_WAY._value.get()) == ({0, 1}, 0)
+    assert metrics.CALL_FAILURES.labels("OSError")._value.get() == failed + 3
+    assert caplog.messages == [
+        "Cannot count a failed request: PostgresError",
+        "Cannot count a failed request: OSError",
+        *["measured failed with OSError"] * 2,
+    ]

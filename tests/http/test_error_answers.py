@@ -2,6 +2,9 @@
 
 import json
 import logging
+import runpy
+import sys
+import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from uuid import UUID
@@ -88,7 +91,11 @@ def test_error_becomes_an_answer(caplog: pytest.LogCaptureFixture, error: Except
     assert told(error, "/api/v2")[:2] == (found, content)
 
 
-def test_log_line_is_json_for_programs_and_text_for_people() -> None:
+def fail() -> None:
+    raise ValueError("canary")
+
+
+def test_log_line_is_json_for_programs_and_text_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     record = logging.LogRecord("a.b", logging.WARNING, "f", 1, "é %s", ("x",), None)
     record.created, record.fields = 1_707_987_600.5, {"duration_ms": 12.6, "status": 200}
     token = logs.request_id.set("r1")
@@ -97,21 +104,28 @@ def test_log_line_is_json_for_programs_and_text_for_people() -> None:
     finally:
         logs.request_id.reset(token)
     assert "é" in line
+    assert line == json.dumps(json.loads(line), ensure_ascii=False)
     assert json.loads(line) == {
         "time": "2024-02-15T09:00:00.500+00:00", "level": "warning", "logger": "a.b", "message": "é x",
         "request_id": "r1", "duration_ms": 12.6, "status": 200,
     }  # fmt: skip
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert logs.TextFormatter().format(record) == "18:00:00  WARNING é x  13 ms"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
     clock = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
-    assert logs.TextFormatter().format(record) == f"{clock}  WARNING é x  13 ms"
     record.exc_info = None, None, None
     assert "error" not in json.loads(logs.JsonFormatter().format(record))
     assert logs.TextFormatter().format(record) == f"{clock}  WARNING é x  13 ms"
     try:
-        raise ValueError("canary")
+        fail()
     except ValueError as error:
         plain = logging.LogRecord("a", logging.INFO, "f", 1, "failed", (), (ValueError, error, error.__traceback__))
     found = json.loads(logs.JsonFormatter().format(plain))
-    assert ("request_id" in found, found["error"], len(found["stack"])) == (False, "ValueError", 1)
+    assert ("request_id" in found, found["error"], len(found["stack"])) == (False, "ValueError", 2)
     assert found["stack"][0].endswith(" test_log_line_is_json_for_programs_and_text_for_people")
     text = logs.TextFormatter().format(plain)
     assert "  failed\nValueError\n  " in text
@@ -119,6 +133,25 @@ def test_log_line_is_json_for_programs_and_text_for_people() -> None:
     assert [logs.choose_request_id(given) for given in ("a.B_9-", "x" * 50)] == ["a.B_9-", "x" * 50]
     assert len(logs.choose_request_id("x" * 51)) == len(logs.choose_request_id(None)) == 36
     assert UUID(logs.choose_request_id(None)).version == 4
+    assert len({logs.choose_request_id(None)[:8] for _ in range(3)}) == 3
+    plain.fields, plain.exc_info = {"duration_ms": 0.0}, None
+    assert logs.TextFormatter().format(plain).endswith("  failed  0 ms")
     levels = {name: known["level"] for name, known in logs.CONFIG["loggers"].items()}
     assert levels == {"httpx": "WARNING", "httpcore": "WARNING"}
     assert (logs.CONFIG["root"]["level"], logs.CONFIG["disable_existing_loggers"]) == ("INFO", False)
+
+
+@pytest.mark.parametrize(
+    ("error", "output", "form"), [(None, True, "json"), (False, True, "json"), (True, False, "text")]
+)
+def test_log_goes_to_stderr_in_the_form_for_its_reader(
+    monkeypatch: pytest.MonkeyPatch, error: bool | None, output: bool, form: str
+) -> None:
+    def stream(is_terminal: bool | None) -> SimpleNamespace | None:
+        return None if is_terminal is None else SimpleNamespace(isatty=lambda: is_terminal)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stream(error))
+        patch.setattr(sys, "stdout", stream(output))
+        config = runpy.run_path(logs.__file__)["CONFIG"]
+    assert config["handlers"] == {"stderr": {"class": "logging.StreamHandler", "formatter": form}}

@@ -265,6 +265,7 @@ TURNS = [
         for parameters, body in (
             ('{"channel_id": "x"}', CHANNEL), ("{}", b""), ("{}", b"{}"), ("{}", body_for(ONE + "x")),
             ("{}", b'{"x": ' + b"[" * 100_000), ("{}", b'{"channel_id": "\xff"}'), ("{}", b'{"channel_id": 5}'),
+            ("{}", body_for(f"{ONE[:-1]}A")),
         )
     ],
 ]  # fmt: skip
@@ -275,7 +276,7 @@ def test_turn_is_taken_for_the_channel_of_a_body(call: tuple, key: object, write
     queues = turns.Turns()
     queues.note(("known", ONE), has_written=True)
     turn = queues.wait(*call)
-    assert (turn._key, turn._writer) == (key, writer)
+    assert (turn._key, turn._writer, turn.has_written) == (key, writer, False)
 
 
 def test_writer_that_wrote_longest_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,6 +287,20 @@ def test_writer_that_wrote_longest_ago_is_forgotten(monkeypatch: pytest.MonkeyPa
     assert list(queues._known) == [("a", ONE), ("c", ONE)]
     queues.note(("a", ONE), has_written=False)
     assert list(queues._known) == [("c", ONE)]
+
+
+def test_queues_have_the_chosen_limits() -> None:
+    taken: list[tuple] = []
+
+    async def take(*given: object) -> None:
+        taken.append(given)
+
+    queues = turns.Turns()
+    queues._places.take = take
+    for key in (ONE, ("a", ONE)):
+        asyncio.run(queues.enter(key))
+    assert taken == [(ONE, 3, 10), (("a", ONE), 1, 10)]
+    assert (turns.KNOWN, shares.QUEUE, shares.PATIENCE) == (10_000, 100, 10)
 
 
 def test_health_and_metrics_answer_while_the_pool_is_full(running: Running, attacker: Team) -> None:

@@ -3,11 +3,12 @@
 import asyncio
 import gzip
 import json
+import logging
 import random
 import re
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ import httpx
 import pytest
 from litestar.exceptions import HTTPException
 from multipart import MultipartError
-from threadline import bodies, forms, metrics, shares, spool
+from threadline import bodies, forms, metrics, shares, spool, storage
 from threadline.database import Reply
 from threadline.forms import read_form
 from threadline.protocol import IS_WHOLE
@@ -25,7 +26,6 @@ from threadline.settings import Settings
 from threadline.shares import INGEST, Shares, TooManyAtOnceError
 from threadline.spool import Spool
 from threadline.storage import (
-    HEAD,
     Bucket,
     Storage,
     StorageRefusedError,
@@ -48,6 +48,7 @@ UTF_8, BYTES = "text/plain; charset=utf-8", "application/octet-stream"
         *[(b"a" + bytes([control]), BYTES) for control in (0, 1, 6, 11, 14, 26, 28, 31, 127)],
         (b"\xff\xfea\0", "text/plain; charset=utf-16"),
         (b"\xfe\xff\0a", "text/plain; charset=utf-16"),
+        (b"\xff\xfe" + bytes(255) + b"ustar", "application/x-tar"),
         (b"BM in clear text", UTF_8),
         (b"BM\0\0\0\0", "image/bmp"),
         (b"\x1f\x8b\x08", "application/gzip"),
@@ -67,7 +68,9 @@ JPEG = b"\xff\xd8\xff\xe0\x00\x02"
     ("content", "size"),
     [
         (b"GIF87a\x01\x00\x02\x01\x00", (1, 258)),
+        (b"GIF89a\x03\x00\x02\x00\x00", (3, 2)),
         (b"GIF89a\x00\x00\x02\x00\x00", None),
+        (b"GIF89a\x03\x00\x02", None),
         (b"GIF88a\x01\x00\x02\x00\x00", None),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\x7f\xff\xff\xff\0\0\0\x01", (2147483647, 1)),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\x80\0\0\0\0\0\0\x01", None),
@@ -76,19 +79,20 @@ JPEG = b"\xff\xd8\xff\xe0\x00\x02"
         (b"RIFF\0\0\0\0WEBPVP8 " + bytes(7) + b"\x9d\x01\x2b\x01\x00\x02\x00", None),
         (b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2e\x7f\xc2\x77\x00", None),
         (b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2f" + (1 | 2 << 14 | 1 << 28).to_bytes(4, "little"), (2, 3)),
-        (b"RIFF\0\0\0\0WEBPVP8X" + bytes(8) + b"\x01\x02\x03\0\0\0", (197122, 1)),
+        (b"RIFF\0\0\0\0WEBPVP8X" + bytes(8) + b"\x01\x02\x03\x04\x05\0", (197122, 1285)),
         (b"RIFF\0\0\0\0WEBPVP8X" + bytes(8) + b"\x01\x02\x03\0\0", None),
         (b"RIFF\0\0\0\0WEBPVP9 " + bytes(14), None),
-        (b"RIFF\0\0\0\0WAVE" + bytes(18), None),
+        (b"RIFF\0\0\0\0WAVEVP8X" + bytes(14), None),
         (JPEG + b"\xff\xc0\x00\x11\x08\x00\x01\x01\x02", (258, 1)),
         (JPEG + b"\xff\xcf\x00\x11\x08\x00\x01\x00\x02", (2, 1)),
         (JPEG + b"\xff\xc4\x00\x02\xff\xc8\x00\x02\xff\xcc\x00\x02\xff\xc1\x00\x11\x08\x00\x01\x00\x02", (2, 1)),
+        (JPEG + b"\xff\xc0\x00\x01\x08\x00\x01\x00\x02", None),
         (JPEG + b"\xfe\xc0\x00\x11\x08\x00\x01\x00\x02", None),
         (b"\xff\xd8\xff\xe0\x00\x01\xff\xc0\x00\x11\x08\x00\x01\x00\x02", None),
         (b"\xff\xd8" + b"\xff\xe0\x00\x02" * 99 + b"\xff\xc0\x00\x11\x08\x00\x01\x00\x02", (2, 1)),
         (b"\xff\xd8" + b"\xff\xe0\x00\x02" * 100 + b"\xff\xc0\x00\x11\x08\x00\x01\x00\x02", None),
     ],
-    ids=range(21),
+    ids=range(24),
 )
 def test_size_of_an_image_is_read_or_left_out(content: bytes, size: tuple[int, int] | None) -> None:
     file = BytesIO(content)
@@ -113,6 +117,7 @@ def ask_storage(reply: httpx.Response | Exception, work: Callable[[Bucket], Any]
     async def run() -> Any:
         made = Storage(Settings("postgresql://x@127.0.0.1/x", **{**PROJECT, **more}))
         await made.aclose()
+        assert made._client.is_closed
         made._client = httpx.AsyncClient(transport=httpx.MockTransport(respond))
         try:
             return await work(made)
@@ -137,10 +142,17 @@ def test_file_is_uploaded_with_the_rights_of_the_caller() -> None:
         "content-length": str(len(content)),
     }  # fmt: skip
     assert request.headers["cache-control"] == "max-age=3600"
-    text = BytesIO(b"a" * HEAD + b"\0")
-    assert ask_storage(httpx.Response(200), lambda made: made.acting_for("t").upload("f", text))[1][0].headers[
-        "content-type"
-    ] == UTF_8  # fmt: skip
+    for size, kind in ((8192, UTF_8), (8191, BYTES)):
+        text = BytesIO(b"a" * size + b"\0")
+        _, [request] = ask_storage(httpx.Response(200), lambda made, text=text: made.acting_for("t").upload("f", text))
+        assert request.headers["content-type"] == kind
+
+
+def test_file_is_read_in_pieces() -> None:
+    async def read() -> list[int]:
+        return [len(piece) async for piece in storage._read(BytesIO(bytes(100_000)))]
+
+    assert asyncio.run(read()) == [65_536, 34_464]
 
 
 def problem(status: int, **body: object) -> httpx.Response:
@@ -152,6 +164,8 @@ def problem(status: int, **body: object) -> httpx.Response:
     [
         (problem(400, statusCode="413"), 413),
         (problem(404), 404),
+        (problem(400), 400),
+        (problem(302), "unavailable"),
         (problem(400, statusCode="399"), "unavailable"),
         (problem(499), 499),
         (problem(400, statusCode="500"), "unavailable"),
@@ -161,7 +175,7 @@ def problem(status: int, **body: object) -> httpx.Response:
         (httpx.ReadTimeout("x"), "unavailable"),
         (httpx.DecodingError("m"), "unavailable"),
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_refusal_of_storage_is_no_failure(
     caplog: pytest.LogCaptureFixture, reply: httpx.Response | Exception, outcome: object
@@ -172,7 +186,13 @@ def test_refusal_of_storage_is_no_failure(
     [said] = caplog.messages
     assert re.fullmatch("Storage answers [0-9od]+ e" if is_answer else f"Storage failed with {failed}", said)
     if outcome in (404, "unavailable"):
-        assert ask_storage(reply, lambda made: made.acting_for_itself().remove(["f"]))[0] == outcome
+        for work in (
+            lambda bucket: bucket.remove(["f"]),
+            lambda bucket: bucket.sign(["f"]),
+            lambda bucket: bucket.sign_download("f", "f"),
+            lambda bucket: bucket.sign_upload("f"),
+        ):
+            assert ask_storage(reply, lambda made, work=work: work(made.acting_for_itself()))[0] == outcome
 
 
 def test_link_to_a_file_is_signed_for_ten_minutes() -> None:
@@ -207,7 +227,10 @@ def test_uploads_are_signed_with_the_secret_key() -> None:
     assert ask_storage(offer, lambda made: made.sign_uploads(["a", "b"]), supabase_secret_key="") == ([None, None], [])
     for setting in ("supabase_url", "supabase_key"):
         assert not Storage(Settings("x", **{**PROJECT, setting: None})).is_configured
-    assert Storage(Settings("x", **PROJECT)).is_configured
+    logging.getLogger("httpx").setLevel(logging.INFO)
+    made = Storage(Settings("x", **PROJECT))
+    assert (made.is_configured, made._client.timeout.read) == (True, 60)
+    assert logging.getLogger("httpx").level == logging.WARNING
     assert [Storage(Settings("x", supabase_url=f"http://{host}"))._client.trust_env for host in ("x", "localhost")] == [
         True, False,
     ]  # fmt: skip
@@ -353,6 +376,12 @@ def test_uploads_of_a_user_and_of_all_are_limited() -> None:
             with pytest.raises(HTTPException):
                 each.add(1)
     assert (limited._uploads, limited._bytes) == ({}, {})
+    with limited.open("me") as mine:
+        mine.add(4)
+        with suppress(TooManyAtOnceError), limited.open("me") as other:
+            other.add(6)
+            other.add(1)
+        assert (limited._uploads, limited._bytes) == ({"me": 1}, {"me": 4})
     assert (spool.USER_UPLOADS, spool.PROCESS_UPLOADS, spool.ROOM) == (4, 64, 4)
 
 
@@ -630,6 +659,7 @@ def test_caller_who_leaves_gives_its_places_back(monkeypatch: pytest.MonkeyPatch
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
+        assert pool._places._queues["a"].free.locked()
         return [pool._places.count(owner) for owner in "ab"]
 
     async def take_again() -> int:

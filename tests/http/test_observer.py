@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ import psutil
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from threadline import housekeeper, metrics, observer
+from threadline import housekeeper, logs, metrics, observer
 from threadline.__main__ import application
 
 from tests.support.calls import send
@@ -184,10 +184,57 @@ def test_measured_metrics_share_a_family() -> None:
 def test_gauges_of_dead_processes_are_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone: list[int] = []
     monkeypatch.setattr(metrics, "mark_process_dead", gone.append)
-    for name in (f"gauge_livesum_{os.getpid()}", "gauge_livesum_99999999", "counter_99999998"):
+    for name in (f"gauge_livesum_{os.getpid()}", "gauge_livesum_99999999", "gauge_max_99999997", "counter_99999998"):
         (tmp_path / f"{name}.db").touch()
     metrics._forget_the_dead(str(tmp_path))
     assert gone == [99999999]
+
+
+def test_metrics_have_the_chosen_form() -> None:
+    gauges = metrics.POOL_SIZE, metrics.CALLS_UNDER_WAY
+    assert {each._multiprocess_mode for each in gauges} == {"livesum"}
+    histograms = metrics.REQUEST_SECONDS, metrics.CALL_SECONDS, metrics.WAIT_SECONDS
+    assert [(each._kwargs["buckets"][0], each._kwargs["buckets"][-1]) for each in histograms] == [
+        (0.001, 100), (0.001, 100), (0.0005, 10),
+    ]  # fmt: skip
+
+
+def test_request_is_marked_and_recorded_however_it_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "threadline.requests")
+    monkeypatch.setattr(observer, "perf_counter", iter(range(4)).__next__)
+    seen: list[object] = []
+    sent: list[dict] = []
+
+    async def app(scope: dict, _: object, send: Callable) -> None:
+        seen.append((scope["type"], logs.request_id.get()))
+        if status := scope.get("status"):
+            await send({"type": "http.response.start", "status": status, "headers": [(b"a", b"b")]})
+            await send({"type": "http.response.body", "body": b"x"})
+        if scope["type"] == "http" and not status:
+            raise ConnectionResetError
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        await observer.observe(app)({"type": "lifespan"}, None, send)
+        scope = {"type": "http", "method": "GET", "headers": [(b"x-request-id", b"r7")], "path_template": "/a"}
+        await observer.observe(app)({**scope, "status": 404}, None, send)
+        with pytest.raises(ConnectionResetError):
+            await observer.observe(app)(scope, None, send)
+
+    asyncio.run(run())
+    assert seen == [("lifespan", None), ("http", "r7"), ("http", "r7")]
+    assert sent == [
+        {"type": "http.response.start", "status": 404, "headers": [(b"a", b"b"), (b"x-request-id", b"r7")]},
+        {"type": "http.response.body", "body": b"x"},
+    ]
+    fields = {"method": "GET", "route": "/a", "duration_ms": 1000.0}
+    assert [record.fields for record in caplog.records] == [
+        {**fields, "status": 404, "outcome": "refused"}, {**fields, "status": None, "outcome": "aborted"},
+    ]  # fmt: skip
 
 
 def test_request_is_logged_by_its_template(caplog: pytest.LogCaptureFixture) -> None:

@@ -141,6 +141,15 @@ def test_taken_port_stops_the_start() -> None:
     assert result.stderr == f"Error: {sentence}\n"
 
 
+def test_port_that_was_used_just_now_is_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+        with socket.create_connection(address) as client:
+            server.accept()[0].close()
+            assert client.recv(1) == b""
+    start.check_port(*address)
+
+
 def serve(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `threadline serve` with only this environment, until it ends."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
@@ -195,7 +204,7 @@ def test_tokens_need_the_keys_of_one_project() -> None:
         {"jwks_url": "http://x"},
         {"jwt_secret": own},
         {"jwt_secret": own, "supabase_key": legacy_key(own), "supabase_secret_key": legacy_key(own)},
-        {"jwt_secret": own, "supabase_key": "eyJ.x", "supabase_secret_key": legacy_key(own, "HS512")},
+        {"jwt_secret": own, "supabase_key": "eyJ.x", "supabase_secret_key": legacy_key(other, "HS512")},
         {"jwt_secret": own, "supabase_key": "sb_publishable_x"},
         {"jwks_url": "http://x", "supabase_key": legacy_key(other)},
     ):
@@ -204,6 +213,10 @@ def test_tokens_need_the_keys_of_one_project() -> None:
         ({}, "Set SUPABASE_URL"),
         ({"supabase_key": legacy_key(other)}, "JWT_SECRET has not signed SUPABASE_ANON_KEY"),
         ({"supabase_secret_key": legacy_key(other)}, "JWT_SECRET has not signed SUPABASE_SERVICE_ROLE_KEY"),
+        (
+            {"supabase_key": "eyJ.x", "supabase_secret_key": legacy_key(other)},
+            "JWT_SECRET has not signed SUPABASE_SERVICE_ROLE_KEY",
+        ),
     ):
         with pytest.raises(SettingsError, match=f"^{name}"):
             start.check_tokens(Settings("", **({"jwt_secret": own, **given} if given else {})))
@@ -227,6 +240,7 @@ def test_refusal_of_postgres_stops_serve_and_silence_does_not(
     assert ended == [True]
     for error, sentence in (
         (asyncpg.InvalidPasswordError("canary"), "Postgres refuses the user or the password"),
+        (asyncpg.InvalidAuthorizationSpecificationError("canary"), "Postgres refuses the user or the password"),
         (asyncpg.InvalidCatalogNameError("canary"), "Postgres has no database"),
         (asyncpg.InternalServerError("Tenant canary not found"), "The pooler of DATABASE_URL does not know the user"),
         (asyncpg.InternalServerError("tenant canary not found"), "The pooler of DATABASE_URL does not know the user"),

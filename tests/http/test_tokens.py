@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -159,6 +160,7 @@ def test_bearer_is_accepted_in_any_case(client: httpx.Client) -> None:
         {"sub": 5},
         {"aud": None},
         {"aud": "anon"},
+        {"aud": "unauthenticated"},
         {"aud": ["other"]},
         {"aud": []},
         {"nbf": 4_000_000_000},
@@ -200,6 +202,8 @@ DEEP = "[" * 20_000 + "]" * 20_000
         {"email": "\ud800"},
         {"name\0": 1},
         {"role": "service_role", "sub": "matty"},
+        {"role": "service_role", "sub": ""},
+        {"email": "\\\0"},
     ],
     ids=lambda claims: ascii(claims)[:40],
 )
@@ -349,11 +353,11 @@ def test_known_keys_work_while_the_issuer_fails(own: tuple[Issuer, Verifier], mo
     issuer, verifier = own
     token = issuer.keys["ec"].sign()
     assert accepted(verifier, token) == [True]
-    issuer.mode = "garbled"
     for name in ("KEYS_PATIENCE", "KEYS_LIFETIME"):
         monkeypatch.setattr(tokens, name, 0)
-    assert accepted(verifier, token) == [True]
-    assert issuer.fetches == 2
+    for issuer.mode in ("garbled", "silent", "babbling", "empty"):
+        assert accepted(verifier, token) == [True]
+    assert issuer.fetches == 5
 
 
 def test_accepted_token_expires_and_can_lose_its_key(
@@ -394,9 +398,59 @@ def test_header_with_the_algorithm_of_another_key_is_refused(own: tuple[Issuer, 
 def test_token_cache_is_bounded(own: tuple[Issuer, Verifier], monkeypatch: pytest.MonkeyPatch) -> None:
     issuer, verifier = own
     monkeypatch.setattr(tokens, "REMEMBERED", 2)
-    several = [issuer.keys["ec"].sign(session=number) for number in range(5)]
-    assert accepted(verifier, *several) == accepted(verifier, *several) == [True] * 5
-    assert len(verifier._verified) <= 2
+    several = [issuer.keys["ec"].sign(session=number) for number in range(3)]
+    assert accepted(verifier, *several) == accepted(verifier, *several) == [True] * 3
+    assert len(verifier._verified) == 2
+    assert accepted(verifier, f"{several[2][:-8]}AAAAAAAA") == [False]
+
+
+def test_other_requests_go_on_while_keys_are_fetched(own: tuple[Issuer, Verifier]) -> None:
+    issuer, verifier = own
+
+    async def verify() -> bool:
+        verifying = asyncio.create_task(verifier.verify(f"Bearer {issuer.keys['ec'].sign()}"))
+        await asyncio.sleep(0.01)
+        is_waiting = not verifying.done()
+        await verifying
+        return is_waiting
+
+    assert asyncio.run(verify())
+
+
+def test_wrong_setting_is_named_in_the_log(
+    own: tuple[Issuer, Verifier], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    issuer, verifier = own
+    # A machine that has just started.
+    monkeypatch.setattr(tokens, "time", SimpleNamespace(monotonic=lambda: 5.0, time=time.time))
+    assert accepted(verifier, issuer.keys["ec"].sign()) == [True]
+    nowhere = Verifier(Settings("", jwks_url=f"http://127.0.0.1:{free_port()}/jwks.json"))
+    nameless = raw({"alg": "ES256"}, claims_of(), b"x" * 64)
+    unfetched, unknown = "The keys of SUPABASE_URL cannot be fetched", "is signed with none of the keys of SUPABASE_URL"
+    for checking, token, said in (
+        (Verifier(Settings("")), sign(claims_of()), ["is signed with a legacy secret, and JWT_SECRET is not set"]),
+        (Verifier(Settings("")), nameless, ["is signed with a key of the project, and SUPABASE_URL is not set"]),
+        (Verifier(Settings("", jwks_url=verifier._client.uri)), issuer.keys["ec"].sign(kid="x"), [unknown]),
+        (Verifier(Settings("", jwks_url=verifier._client.uri)), nameless, [unknown]),
+        (nowhere, nameless, [unfetched, unknown]),
+    ):
+        caplog.clear()
+        assert accepted(checking, token) == [False]
+        assert [line.removeprefix("An access token ") for line in caplog.messages] == said
+
+
+def test_odd_algorithm_does_not_ask_the_issuer(own: tuple[Issuer, Verifier]) -> None:
+    issuer, verifier = own
+    assert accepted(verifier, raw({"alg": "ES384", "kid": "ec"}, claims_of(), b"x" * 96)) == [False]
+    assert issuer.fetches == 0
+
+
+def test_verifier_has_the_chosen_limits(own: tuple[Issuer, Verifier]) -> None:
+    assert own[1]._client.timeout == 5
+    assert tokens.ASYMMETRIC == ("ES256", "RS256")
+    seconds = tokens.LEEWAY, tokens.KEYS_LIFETIME, tokens.KEYS_PATIENCE, tokens.WARNING_PAUSE
+    assert (seconds, tokens.REMEMBERED) == ((30, 600, 10, 60), 10_000)
+    assert tokens.Caller("service_role", '{"role": "service_role"}') == tokens.SERVICE
 
 
 @pytest.mark.parametrize("mode", ["silent", "babbling", "empty", "garbled"])
@@ -426,6 +480,7 @@ def test_refusal_says_what_to_send(caplog: pytest.LogCaptureFixture) -> None:
     for header, sentence in (
         (None, "The access token is missing"),
         ("Basic x", "The access token is missing"),
+        ("Bearer ", "The access token is missing"),
         ("Bearer sb_publishable_x", "This is an API key"),
         (f"Bearer {other}", "The access token is invalid or has expired"),
         (f"Bearer {foreign}", "The access token is invalid or has expired"),

@@ -325,6 +325,7 @@ def test_process_that_delivers_cleans_up(
     async def run() -> None:
         async with housekeeper.housekeeping(outbox, SimpleNamespace(), settings):
             await asyncio.sleep(0.01)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(run())
     wanted = [
@@ -333,6 +334,29 @@ def test_process_that_delivers_cleans_up(
     assert outbox.asked == wanted[:jobs]
     failed = ["Cleanup failed, will retry in 300 seconds: ValueError"]
     assert caplog.messages[:1] == (failed if deliver else [])
+
+
+def test_clean_up_is_repeated_after_its_pause(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    outcomes: list[float | Exception] = [2.0, OSError("canary"), 0.5]
+    slept: list[float] = []
+
+    async def work() -> float:
+        if not outcomes:
+            raise asyncio.CancelledError
+        if isinstance(outcome := outcomes.pop(0), Exception):
+            raise outcome
+        return outcome
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(housekeeper, "asyncio", SimpleNamespace(sleep=sleep))
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(housekeeper._repeat(work))
+    assert slept == [2.0, 300.0, 0.5]
+    assert caplog.messages == ["Cleanup failed, will retry in 300 seconds: OSError"]
 
 
 def test_unused_files_are_removed_only_if_there_are_any() -> None:

@@ -92,11 +92,19 @@ def test_yes_to_the_question_writes(tmp_path: Path) -> None:
     assert list_migrations(folder)
 
 
-def test_project_is_found_from_a_folder_below(tmp_path: Path) -> None:
+def test_project_is_found_from_a_folder_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_project(tmp_path)
-    (folder / "app" / "src").mkdir(parents=True)
+    (folder / "app" / "src" / "supabase").mkdir(parents=True)
+    before = read_files(inner := make_project(folder / "inner"))
     succeed(folder / "app" / "src", "add")
     assert list_migrations(folder)
+    assert read_files(inner) == before
+    succeed(inner, "add")
+    assert read_files(inner) != before
+    monkeypatch.chdir(folder / "app" / "src")
+    assert "in this project already" in CliRunner().invoke(main, ["add"]).output
+    for place in ("missing", folder / "supabase" / "config.toml"):
+        assert CliRunner().invoke(main, ["add", "--workdir", str(place)]).exit_code == 2
 
 
 @pytest.mark.parametrize(
@@ -150,7 +158,12 @@ def test_add_refuses_a_project_that_uses_its_names(tmp_path: Path, names: str) -
 
 
 def test_file_that_the_cli_skips_counts_for_nothing(tmp_path: Path) -> None:
-    succeed(make_project(tmp_path, {"draft.sql": "create table public.messages ();"}), "add")
+    taken = "create table public.messages ();"
+    folder = make_project(tmp_path, {"draft.sql": taken, "_draft.sql": taken})
+    below = folder / "supabase" / "migrations" / "old"
+    below.mkdir()
+    (below / "9_old.sql").write_text(taken)
+    succeed(folder, "add")
 
 
 def test_add_refuses_to_replace_a_function_of_the_user(tmp_path: Path) -> None:
@@ -163,6 +176,16 @@ def test_add_refuses_to_replace_a_function_of_the_user(tmp_path: Path) -> None:
     assert read_files(folder) == before
     (own / "index.ts").write_bytes(b"\xff")
     assert "messaging-ingest/index.ts cannot be read (it is not UTF-8)" in threadline(folder, "add", "--yes").output
+    (own / "index.ts").unlink()
+    (own / "index.ts").mkdir()
+    assert "messaging-ingest/index.ts cannot be read (Is a directory)" in threadline(folder, "add", "--yes").output
+
+
+def test_lines_keep_their_ends(tmp_path: Path) -> None:
+    folder = make_project(tmp_path, config=CONFIG.replace("\n", "\r\n"))
+    succeed(folder, "add")
+    written = (folder / "supabase" / "config.toml").read_bytes()
+    assert written.count(b"\r\n") == written.count(b"\n")
 
 
 @pytest.mark.parametrize(
@@ -362,7 +385,9 @@ def test_sql_prints_what_add_writes(tmp_path: Path) -> None:
     ):
         assert run_sql(*options) == (0, "\n".join(texts))
     for option in ("--from", "--to"):
-        assert run_sql(option, "1")[1] == f"Error: There is no schema version 1; there is {first}, {last}.\n"
+        for version in ("1", ""):
+            said = f"Error: There is no schema version {version}; there is {first}, {last}.\n"
+            assert run_sql(option, version)[1] == said
 
 
 def run_sql(*options: str) -> tuple[int, str]:

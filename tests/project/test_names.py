@@ -32,6 +32,11 @@ LEFT = {
     "alter table messages rename to notes": set(),
     "create foreign table messages (); create recursive view people as select 1": {"public.messages", "public.people"},
     "create type a; alter type a rename to b; drop type c, b": set(),
+    "/* one */ create table people (); /* two\ncreate table messages () */": {"public.people"},
+    "create/* a comment */table people ()": {"public.people"},
+    'create table notes (); alter table notes set schema "App"': {"App.notes"},
+    "create table notes (); alter table if exists notes rename to people": {"public.people"},
+    "create table app.notes (); alter table app.notes rename to people": {"app.people"},
 }
 
 
@@ -45,6 +50,11 @@ def test_state_holds_the_version_of_the_migrations() -> None:
     assert read_state(texts).version == shipped.newest_version()
     assert read_state(texts[:1]).version == shipped.migrations()[0].version
     assert read_state(["\n".join(texts)]).version == shipped.newest_version()  # squashed into one file
+    dumped = """
+        CREATE SCHEMA "private"; CREATE OR REPLACE FUNCTION "private"."schema_version"() RETURNS "text"
+        SET "statement_timeout" TO '5' AS $$ begin return '20990101000000'; end $$
+    """
+    assert read_state([dumped]).version == "20990101000000"
 
 
 @pytest.mark.parametrize("with_data", [True, False])
