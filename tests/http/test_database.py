@@ -4,13 +4,14 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import httpx
@@ -22,10 +23,10 @@ from threadline.database import Database, DatabaseUnavailableError, Reply
 from threadline.routes import http
 from threadline.settings import Settings
 from threadline.shares import TooManyAtOnceError
-from threadline.tokens import Caller
+from threadline.tokens import SERVICE, Caller
 
 from tests.http.wire import Wire
-from tests.support.cluster import TestCluster
+from tests.support.cluster import TestCluster, free_port
 from tests.support.database import rows
 from tests.support.ingest import PATH, Sender, conversation, message
 from tests.support.service import Service, crash_postgres, serving
@@ -401,257 +402,302 @@ def test_call_without_a_connection_gives_up(settings: Settings, monkeypatch: pyt
     lend(settings, use)
 
 
-class Lent:
-    """A connection without Postgres. Its end is known, or asyncpg tells it with an error."""
-
-    def __init__(self, end: Exception | bool = False) -> None:
-        self.end = end
-
-    def is_closed(self) -> bool:
-        if isinstance(self.end, Exception):
-            raise self.end
-        return self.end
-
-    def terminate(self) -> None:
-        self.end = True
-
-
-class Pool:
-    """A pool of asyncpg without Postgres. It keeps what is asked of it, and fails if told to."""
-
-    def __init__(self, **options: Any) -> None:
-        self.options = options
-        self.asked: list[tuple[object, ...]] = []
-        self.failure: BaseException | None = None
-
-    def _ask(self, *asked: object) -> Lent:
-        self.asked.append(asked)
-        if self.failure:
-            raise self.failure
-        return Lent()
-
-    async def acquire(self, **options: Any) -> Lent:
-        return self._ask("acquire", options)
-
-    async def release(self, connection: Lent, **options: Any) -> None:
-        self._ask("release", connection, options)
-
-    def terminate(self) -> None:
-        self._ask("terminate")
-
-
-@pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> connections.Connections:
-    """Two connections without Postgres."""
-    monkeypatch.setattr(asyncpg, "create_pool", Pool)
-    return connections.Connections(Settings("postgresql://x@127.0.0.1/x"), 2)
-
-
-def test_connection_that_was_used_last_is_lent_first(kept: connections.Connections) -> None:
+def test_connection_that_was_used_last_is_lent_first(settings: Settings) -> None:
     async def use() -> None:
-        one, two = [await kept.take() for _ in range(2)]
-        assert kept._places.locked()
-        await kept.give_back(one, False)
-        timer = kept._timer
-        await kept.give_back(two, False)
-        assert kept._timer is timer
+        pool = connections.Connections(settings, 2)
+        await pool.open()
+        one, two = [await pool.take() for _ in range(2)]
+        assert pool._places.locked()
+        await pool.give_back(one, False)
+        timer = pool._timer
+        await pool.give_back(two, False)
+        assert pool._timer is timer
         assert 59 < timer.when() - asyncio.get_running_loop().time() <= 60
-        assert [await kept.take() for _ in range(2)] == [two, one]
+        assert [await pool.take() for _ in range(2)] == [two, one]
+        await two.execute("set statement_timeout = '7s'")
         for each in (one, two):
-            await kept.give_back(each, False)
-        kept._pool.failure = OSError()
-        kept._let_go()
-        await kept._leaving
-        assert (kept._free, kept._timer) == ([], None)
-        kept._pool.failure = None
-        await kept.give_back(one, False)
-        kept.terminate()
-        assert kept._timer.cancelled()
-        assert kept._pool.asked[-3:] == [("release", one, {}), ("release", two, {}), ("terminate",)]
-
-    asyncio.run(use())
-    options = {name: kept._pool.options[name] for name in ("min_size", "max_size", "reset", "connection_class")}
-    assert options == {
-        "min_size": 0, "max_size": 2, "reset": connections._reset_nothing,
-        "connection_class": connections._Connection,
-    }  # fmt: skip
-    assert connections.PATIENCE == 10
-
-
-def test_connection_that_has_ended_is_not_lent(kept: connections.Connections) -> None:
-    async def use() -> None:
-        one = await kept.take()
-        await kept.give_back(one, False)
-        for ended in (Lent(True), Lent(asyncpg.InterfaceError("x"))):
-            kept._free.append(ended)
-            async with kept.lend() as lent:
-                assert (lent, kept._pool.asked[-1]) == (one, ("release", ended, {}))
+            await pool.give_back(each, False)
+        one.terminate()
+        pool._let_go()
+        await pool._leaving
+        assert (pool._free, pool._timer, pool._pool.get_idle_size()) == ([], None, 1)
+        last = await pool.take()
+        assert await last.fetchval("show statement_timeout") == "7s"  # asyncpg has reset nothing
+        await pool.give_back(last, False)
+        pool.terminate()
+        assert pool._timer.cancelled()
+        assert (pool._pool.is_closing(), last._con is None or last.is_closed()) == (True, True)
 
     asyncio.run(use())
 
 
-def test_connection_after_a_failure_goes_back(kept: connections.Connections) -> None:
-    used: list[Lent] = []
-
-    async def fail(error: Exception, end: Exception | bool) -> None:
-        async with kept.lend() as lent:
-            used.append(lent)
-            lent.end = end
-            raise error
-
+def test_connection_that_has_ended_is_not_lent(settings: Settings) -> None:
     async def use() -> None:
-        gone = asyncpg.InterfaceError("x")
-        for error, end, ended in (
-            (asyncpg.PostgresError("x"), False, False),
-            (asyncpg.InternalClientError("x"), False, True),
-            (asyncpg.InternalClientError("x"), gone, gone),
+        pool = connections.Connections(settings, 3)
+        await pool.open()
+        good, closed, lost = [await pool.take() for _ in range(3)]
+        closed.terminate()
+        await good.execute("select pg_terminate_backend($1)", lost.get_server_pid())
+        with suppress(asyncpg.InterfaceError):  # when asyncpg has seen it
+            async with asyncio.timeout(10):
+                while not lost.is_closed():  # noqa: ASYNC110 - asyncpg has no event for it
+                    await asyncio.sleep(0.01)
+        for each in (good, closed, lost):
+            await pool.give_back(each, False)
+        assert await pool.take() is good
+        # The places of the others in the pool of asyncpg are free again.
+        for _ in range(2):
+            assert await (await pool.take()).fetchval("select 1") == 1
+        pool.terminate()
+
+    asyncio.run(use())
+
+
+def test_connection_after_a_failure_goes_back(settings: Settings) -> None:
+    async def fail(pool: connections.Connections, error: Exception, is_ended: bool) -> None:
+        with suppress(type(error)):
+            async with pool.lend() as lent:
+                if is_ended:
+                    lent.terminate()
+                raise error
+        assert (pool._free, pool._timer, pool._places._value) == ([], None, 1)
+
+    async def use(pool: connections.Connections) -> None:
+        first = await pid(pool)
+        for error, is_ended in (
+            (asyncpg.PostgresError("x"), False),
+            (asyncpg.InternalClientError("x"), False),
+            (asyncpg.InternalClientError("x"), True),
         ):
-            with pytest.raises(type(error)):
-                await fail(error, end)
-            assert (used[-1].end, kept._pool.asked[-1]) == (ended, ("release", used[-1], {"timeout": 10}))
-        assert (kept._free, kept._timer) == ([], None)
-        kept._pool.failure = asyncio.CancelledError()
+            pool._let_go()
+            await pool._leaving
+            await fail(pool, error, is_ended)
+            assert (await pid(pool) == first) == isinstance(error, asyncpg.PostgresError)
+
+    lend(settings, use)
+
+
+def test_connection_that_does_not_go_back_leaves_its_place(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: object, **options: Any) -> None:
+        asked.append(options)
+        raise TimeoutError
+
+    async def use(pool: connections.Connections) -> None:
+        connection = await pool.take()
+        monkeypatch.setattr(asyncpg.pool.Pool, "release", refuse)
+        with pytest.raises(TimeoutError):
+            await pool.give_back(connection, True)
+        assert not pool._places.locked()
+        pool._free = [connection]
+        pool._let_go()
+        assert [type(error) for error in await pool._leaving] == [TimeoutError]
+
+    asked: list[dict[str, Any]] = []
+    lend(settings, use)
+    assert asked == [{"timeout": connections.PATIENCE}, {}]
+
+
+def test_connection_that_cannot_be_made_leaves_its_place() -> None:
+    async def use(pool: connections.Connections) -> None:
         for _ in range(3):
-            with pytest.raises(asyncio.CancelledError):
-                await kept.take()
-        assert kept._pool.asked[-1] == ("acquire", {"timeout": 10})
-        kept._pool.failure = None
-        lent = [await kept.take() for _ in range(2)]
-        kept._pool.failure = TimeoutError()
-        for each in lent:
-            with pytest.raises(TimeoutError):
-                await kept.give_back(each, True)
-        assert kept._places._value == 2
+            with pytest.raises(ConnectionRefusedError):
+                await pool.take()
+            taking = asyncio.create_task(pool.take())
+            await asyncio.sleep(0)
+            taking.cancel()
+            await asyncio.wait([taking])
+            assert taking.cancelled()
+        assert not pool._places.locked()
 
-    asyncio.run(use())
+    lend(Settings(f"postgresql://x@127.0.0.1:{free_port()}/x"), use)
 
 
-def test_warning_of_a_lost_broadcast_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_warning_of_a_lost_broadcast_is_logged(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    async def use(pool: connections.Connections) -> None:
+        for code in ("01TL1", "01000"):
+            async with pool.lend() as connection:
+                warning = f"raise warning 'canary' using errcode = '{code}', detail = 'the cause of {code}'"
+                await connection.execute(f"do $$ begin {warning}; end $$")
+
     before = metrics.LOST_BROADCASTS._value.get()
-    for code in ("01TL1", "01000"):
-        fields = {"C": code, "D": f"the cause of {code}", "M": "canary", "H": "canary"}
-        connections._Connection._process_log_message(None, fields, "canary")
+    lend(settings, use)
     assert metrics.LOST_BROADCASTS._value.get() == before + 1
     assert caplog.messages == ["A broadcast was lost; clients get it when they catch up: the cause of 01TL1"]
 
 
+# Instead of our gateway, a function that answers with what it gets. "fail 22012" fails so; "note" also stores it.
+ECHO = """
+create schema private;
+create table private.notes (heard jsonb);
+create function private.call(
+    p_function text, p_role text, p_claims text, p_headers text, p_parameters text, p_body bytea,
+    out status integer, out headers text, out body text
+) language plpgsql security definer as $$
+declare
+    c_heard constant jsonb := jsonb_build_array(
+        p_function, p_role, p_claims::json, p_headers::json, p_parameters::json, convert_from(p_body, 'utf8')
+    );
+begin
+    if p_function like 'fail %' then
+        raise exception 'canary' using errcode = right(p_function, 5);
+    elsif p_function in ('note', 'spend_failed_request') then
+        insert into private.notes values (c_heard);
+    elsif p_function = 'wait' then
+        perform pg_sleep(0.1);
+    end if;
+    status := case p_function when 'refuse' then 418 else 200 end;
+    headers := '{"a": "b"}';
+    body := jsonb_build_object('data', c_heard);
+end
+$$;
+grant usage on schema private to authenticator;
+"""
 USER = Caller("authenticated", '{"sub": "a user"}', "a user")
 
 
-def test_call_passes_what_the_gateway_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[object, ...]] = []
-    shared: list[tuple[object, ...]] = []
-    failures: list[Exception] = []
-
-    async def note(database: Database, pool: object, arguments: tuple[object, ...]) -> Reply:
-        asked.append((pool is database._pool, *arguments))
-        if failures:
-            raise failures.pop()
-        return Reply(200, {}, b'{"data": [1]}')
-
-    async def take(*owners: str) -> None:
-        shared.append(("take", *owners))
-        if "full" in owners:
-            raise TooManyAtOnceError
-
-    async def call() -> None:
-        database = Database(Settings("postgresql://nowhere", pool_size=40))
-        assert (database._pool.size, database._own_pool.size, database._shares._size) == (40, 2, 10)
-        database._shares.take = take
-        database._shares.give_back = lambda *owners: shared.append(("give back", *owners))
-        await database.call("f")
-        logs.request_id.set("r1")
-        await database.call("f", caller=USER, owners=["key"], headers={"x-request-id": "x", "a": "b"}, body={"a": 1})
-        await database.call("f", parameters={"p": "q"}, body=b"b")
-        failures.append(ValueError("x"))
-        with pytest.raises(ValueError, match="x"):
-            await database.call("f", caller=USER)
-        with pytest.raises(TooManyAtOnceError):
-            await database.call("f", owners=["full"])
-        failures.append(OSError())
-        assert await database.ask("g", limit=1) == [1]
-
-    monkeypatch.setattr(Database, "_call", note)
-    asyncio.run(call())
-    own = '{"x-request-id":"r1"}'
-    role, claims = "service_role", '{"role": "service_role"}'
-    assert asked == [
-        (True, "f", role, claims, "{}", "{}", b""),
-        (True, "f", "authenticated", USER.claims, '{"x-request-id":"r1","a":"b"}', "{}", b'{"a": 1}'),
-        (True, "f", role, claims, own, '{"p":"q"}', b"b"),
-        (True, "f", "authenticated", USER.claims, own, "{}", b""),
-        (True, "spend_failed_request", "authenticated", USER.claims, "{}", "{}", b""),
-        *[(True, "g", role, claims, own, "{}", b'{"limit": 1}')] * 2,
-    ]
-    owners = [(), ("a user", "key"), (), ("a user",)]
-    assert shared == [
-        *[(act, *each) for each in owners for act in ("take", "give back")],
-        ("take", "full"), ("take",), ("give back",),
-    ]  # fmt: skip
+@pytest.fixture(scope="module")
+def echo(cluster: TestCluster) -> Settings:
+    """Settings with the URL of a database that answers with what it gets."""
+    name = cluster.create()
+    with psycopg.connect(cluster.url(name), autocommit=True) as db:
+        db.execute(ECHO)
+    return Settings(cluster.url(name, "authenticator"), pool_size=40)
 
 
-def test_pools_open_and_end_with_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[tuple[str, int]] = []
+@pytest.fixture
+def failures(cluster: TestCluster) -> list[tuple[Settings, str]]:
+    """Settings whose database cannot be reached, and one that does not exist; each with the name of the error."""
+    nowhere = Settings(f"postgresql://x@127.0.0.1:{free_port()}/x")
+    return [(nowhere, "ConnectionRefusedError"), (Settings(cluster.url("none")), "InvalidCatalogNameError")]
 
-    async def open_pool(pool: connections.Connections) -> None:
-        said.append(("open", pool.size))
+
+def test_call_passes_what_the_gateway_reads(echo: Settings) -> None:
+    async def call(*asked: Any, **options: Any) -> Any:
+        return (await database.call(*asked, **options)).read()["data"]
 
     async def run() -> None:
-        async with Database(Settings("postgresql://nowhere", pool_size=7)):
-            assert metrics.POOL_SIZE._value.get() == 7
+        nonlocal database
+        async with Database(echo) as database:
+            service = ["service_role", {"role": "service_role"}]
+            assert await call("f") == ["f", *service, {}, {}, ""]
+            assert await call("f", parameters={"p": "q"}, body=b"b") == ["f", *service, {}, {"p": "q"}, "b"]
+            logs.request_id.set("r1")
+            own = {"x-request-id": "r1"}
+            assert await call("f") == ["f", *service, own, {}, ""]
+            heard = await call("f", caller=USER, headers={"x-request-id": "x", "a": "b"}, body={"a": 1})
+            assert heard == ["f", "authenticated", {"sub": "a user"}, {**own, "a": "b"}, {}, '{"a": 1}']
+            assert await database.ask("g", limit=1) == ["g", *service, own, {}, '{"limit": 1}']
+            with pytest.raises(DatabaseUnavailableError, match=r"^refuse answered 418$"):
+                await database.ask("refuse")
 
-    monkeypatch.setattr(connections.Connections, "open", open_pool)
-    monkeypatch.setattr(connections.Connections, "terminate", lambda pool: said.append(("end", pool.size)))
+    database: Any = None
     asyncio.run(run())
-    assert said == [("open", 7), ("open", 2), ("end", 7), ("end", 2)]
 
 
-def test_call_is_measured_also_if_it_fails(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(database_module, "time", SimpleNamespace(perf_counter=count().__next__))
-    failures: list[Exception] = []
-    under_way: list[float] = []
+def test_failed_call_of_a_user_is_counted(cluster: TestCluster, echo: Settings) -> None:
+    async def run() -> None:
+        async with Database(echo) as database:
+            for caller in (USER, SERVICE):
+                with pytest.raises(asyncpg.DivisionByZeroError):
+                    await database.call("fail 22012", caller=caller)
+            # Also while the connections of /health and /metrics are in use.
+            async with database._own_pool.lend(), database._own_pool.lend():
+                with pytest.raises(DatabaseUnavailableError):
+                    await database.call("fail 57014", caller=USER)
 
-    class Connection:
-        async def fetchrow(self, _: str, *arguments: object) -> Any:
-            under_way.append(metrics.CALLS_UNDER_WAY._value.get())
-            if failures:
-                raise failures.pop()
-            return {"status": 201, "headers": '{"a": "b"}', "body": "é"} if arguments else (True,)
+    with psycopg.connect(cluster.url(urlsplit(echo.database_url).path[1:]), autocommit=True) as db:
+        db.execute("truncate private.notes")
+        asyncio.run(run())
+        counted = ["spend_failed_request", "authenticated", {"sub": "a user"}, {}, {}, ""]
+        assert rows(db, "select heard from private.notes") == [counted] * 2
 
-    @asynccontextmanager
-    async def lend() -> AsyncIterator[Connection]:
-        yield Connection()
 
+def test_call_takes_the_shares_of_its_owners(echo: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        async with Database(echo) as database:
+            assert database._shares._size == 10
+
+            async def take(*owners: str) -> None:
+                shared.append(("take", *owners))
+                if "full" in owners:
+                    raise TooManyAtOnceError
+
+            monkeypatch.setattr(database._shares, "take", take)
+            monkeypatch.setattr(database._shares, "give_back", lambda *owners: shared.append(("give back", *owners)))
+            await database.call("f")
+            await database.call("f", caller=USER, owners=["key"])
+            with pytest.raises(asyncpg.DivisionByZeroError):
+                await database.call("fail 22012", caller=USER)
+            with pytest.raises(TooManyAtOnceError):
+                await database.call("f", owners=["full"])
+
+    shared: list[tuple[str, ...]] = []
+    asyncio.run(run())
+    owners = [(), ("a user", "key"), ("a user",)]
+    assert shared == [*[(act, *each) for each in owners for act in ("take", "give back")], ("take", "full")]
+
+
+def test_pools_open_and_end_with_the_service(echo: Settings) -> None:
+    async def run() -> None:
+        async with Database(echo) as database:
+            assert (metrics.POOL_SIZE._value.get(), database._pool.size, database._own_pool.size) == (40, 40, 2)
+            assert (await database.is_answering(), (await database.call("f")).status) == (True, 200)
+        for pool in (database._pool, database._own_pool):
+            assert (pool._pool.get_min_size(), pool._pool.get_max_size()) == (0, pool.size)
+            assert pool._pool.is_closing()
+
+    asyncio.run(run())
+
+
+def test_call_is_measured_also_if_it_fails(echo: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     def measured(kind: Any) -> tuple[float, float]:
         return sum(bucket.get() for bucket in kind._buckets), kind._sum.get()
 
     async def run() -> None:
-        database = Database(Settings("postgresql://nowhere"))
-        database._pool = database._own_pool = SimpleNamespace(lend=lend)
-        assert await database.call("measured") == Reply(201, {"a": "b"}, "é".encode())
-        for error in (asyncpg.PostgresError("canary"), OSError("canary")):
-            failures.append(error)
-            assert await database.read_metrics() == []
-            failures.append(error)
-            assert not await database.is_answering()
-            failures.extend([error] * 2)
-            await database._count_failure(USER)
-            failures.clear()
-            assert await database.is_answering()
-        failures.extend([OSError("canary")] * 2)
-        with pytest.raises(DatabaseUnavailableError):
-            await database.call("measured")
+        async with Database(echo) as database:
+            waiting = asyncio.create_task(database.call("wait"))
+            while not metrics.CALLS_UNDER_WAY._value.get():
+                assert not waiting.done()
+                await asyncio.sleep(0)
+            assert await waiting == Reply(200, {"a": "b"}, (await waiting).body)
+            with pytest.raises(DatabaseUnavailableError):
+                await database.call("fail 55P03")
 
-    waits = measured(metrics.WAIT_SECONDS)
-    failed = metrics.CALL_FAILURES.labels("OSError")._value.get()
-    asyncio.run(run())
     # Each look at the clock is a second after the one before.
-    assert measured(metrics.CALL_SECONDS.labels("measured")) == (3, 3)
-    assert measured(metrics.WAIT_SECONDS) == (waits[0] + 7, waits[1] + 7)
-    assert (set(under_way), metrics.CALLS_UNDER_WAY._value.get()) == ({0, 1}, 0)
-    assert metrics.CALL_FAILURES.labels("OSError")._value.get() == failed + 3
-    assert caplog.messages == [
-        "Cannot count a failed request: PostgresError",
-        "Cannot count a failed request: OSError",
-        *["measured failed with OSError"] * 2,
-    ]
+    monkeypatch.setattr(database_module, "time", SimpleNamespace(perf_counter=count().__next__))
+    waits = measured(metrics.WAIT_SECONDS)
+    failed = metrics.CALL_FAILURES.labels("LockNotAvailableError")._value.get()
+    asyncio.run(run())
+    assert measured(metrics.CALL_SECONDS.labels("wait")) == (1, 1)
+    assert measured(metrics.CALL_SECONDS.labels("fail 55P03")) == (2, 2)
+    assert measured(metrics.WAIT_SECONDS) == (waits[0] + 3, waits[1] + 3)
+    assert metrics.CALLS_UNDER_WAY._value.get() == 0
+    assert metrics.CALL_FAILURES.labels("LockNotAvailableError")._value.get() == failed + 2
+
+
+def test_failures_of_postgres_are_named_only(
+    failures: list[tuple[Settings, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run(settings: Settings, name: str) -> None:
+        counter = metrics.CALL_FAILURES.labels(name)._value
+        before = counter.get()
+        async with Database(settings) as database:
+            assert not await database.is_answering()
+            assert await database.read_metrics() == []
+            assert counter.get() == before + 1
+            await database._count_failure(USER)
+
+    for settings, name in failures:
+        asyncio.run(run(settings, name))
+    assert caplog.messages == [f"Cannot count a failed request: {name}" for _, name in failures]
+
+
+def test_answering_is_asked_again(echo: Settings) -> None:
+    async def run() -> None:
+        async with Database(echo) as database:
+            assert await database.is_answering()
+            first = database._check
+            assert await database.is_answering()
+            assert database._check is not first
+
+    asyncio.run(run())
