@@ -71,7 +71,7 @@ def test_sequence_orders_messages_with_equal_times(db: Db) -> None:
     assert read_conversation(db)["last_message_preview"] == "Content of a"
 
 
-@pytest.mark.parametrize("sequence", [None, "", "x", 1.5, [1], {"a": 1}, True, 10**19])
+@pytest.mark.parametrize("sequence", [None, "", "x", 1.5, [1], {"a": 1}, True, 10**19, "9" * 19])
 def test_sequence_that_is_no_integer_counts_as_0(db: Db, sequence: object) -> None:
     ingest(db, conversation(message("b", sequence=1), message("a", sequence=sequence), message("c", sequence=-1)))
     assert stored_ids(db) == ["c", "a", "b"]

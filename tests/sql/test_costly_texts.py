@@ -233,6 +233,9 @@ def test_files_of_a_conversation_that_fails_stop_no_other(db: Db) -> None:
 def test_message_that_cannot_be_rendered_stops_no_other(db: Db) -> None:
     ask(db, MATTY, "set_twin_webhook", ai_twin_id=TWIN, url="https://twin.example.com/hook")
     message_id = send(db, "Hello")
+    break_function(db, "private.render_message(public.messages)", error="lock_not_available")
+    with pytest.raises(Exception, match="lock_not_available"), db.transaction():
+        ask(db, None, "claim_deliveries")
     break_function(db, "private.render_message(public.messages)", error="statement_too_complex")
     [delivery] = ask(db, None, "claim_deliveries")
     body = json.loads(delivery["body"])

@@ -278,6 +278,24 @@ def test_bad_message_gets_an_error_with_its_place(db: Db, error: str) -> None:
     assert answer.statuses == [f"error: {error}"] * len(BAD_MESSAGES[error])
 
 
+def test_longest_texts_and_arrays_are_taken(db: Db) -> None:
+    long, later = "x" * 500, "y" * 500
+    named = {"participant_identifier": long, "participant_name": long}
+    ingest(db, conversation(message("m1"), external_id=long, **named))
+    read = {"message_id": long, "sender": long, "by": long, "type": "read", "at": "2026-02-01T10:30:00Z"}
+    person = {"identifier": long, "name": long}
+    group = {"kind": "group", "title": long, "participants": [person], "updates": [read]}
+    (direct, crowd) = ingest(
+        db,
+        conversation(message(long), external_id=later, continues=long, **named),
+        conversation(message(long, sender=long), **group),
+    ).body["results"]
+    assert [each["status"] for each in (direct, crowd)] == ["updated", "created"]
+    assert (crowd["messages_added"], crowd["updates_added"]) == (1, 1)
+    many = json.dumps({"kind": "group", "participants": [{"identifier": "x"}] * 1000})
+    assert value(db, "select private.diagnose_people(%s)", many) is None
+
+
 def test_first_of_several_errors_is_reported(db: Db) -> None:
     bad = [message("a", type="?", direction="?"), message("")]
     assert ingest(db, conversation(*bad)).statuses == ["error: messages[0].direction must be inbound or outbound"]

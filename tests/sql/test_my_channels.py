@@ -316,16 +316,17 @@ def test_each_change_of_the_user_is_an_event(db: Db) -> None:
     assert last_event(db, BOB) == ("channel.left", {"channel_id": channel_id})
     add = (
         "insert into realtime.messages (topic, extension, event, payload, private)"
-        " values (%s, %s, 'channel.renamed', jsonb_build_object('channel_id', %s::text, 'name', 'of another'), %s)"
+        " values (%s, %s, %s, jsonb_build_object('channel_id', %s::text, 'name', 'of another'), %s)"
     )
-    for topic, extension, private in (
-        ("app", "broadcast", True),
-        ("user:1", "broadcast", False),
-        ("user:1", "x", True),
+    for topic, extension, event, private in (
+        ("app", "broadcast", "channel.renamed", True),
+        ("user:1", "broadcast", "channel.renamed", False),
+        ("user:1", "x", "channel.renamed", True),
+        ("user:1", "broadcast", "greeting", True),
     ):
-        db.execute(add, (topic, extension, channel_id, private))
+        db.execute(add, (topic, extension, event, channel_id, private))
     db.execute("delete from public.channels where id = %s", (channel_id,))
-    assert value(db, "select count(*) from realtime.messages where payload ->> 'name' = 'of another'") == 3
+    assert value(db, "select count(*) from realtime.messages where payload ->> 'name' = 'of another'") == 4
     for table in ("public.user_events", "realtime.messages"):
         kept = " ".join(rows(db, f"select each::text from {table} as each"))
         assert ("crew" in kept, "other crowd" in kept) == (False, True)

@@ -59,6 +59,7 @@ FOUND = {
     "alpha has:pin": "a1 b1",
     "alpha -has:pin": "a2 a16",
     "has:pin has:reaction in:A": "a1 a3",
+    "has:pin has:thread": "a1 a3 b1",
     "alpha has:link": "a16",
     "alpha -has:link": "a1 a2 b1",
     "alpha has:file": "a2",

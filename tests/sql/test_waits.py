@@ -131,12 +131,21 @@ def test_replay_of_an_ingest_waits_for_no_lock(sessions: tuple[Db, Db], name: st
 
 
 @pytest.mark.parametrize(
-    "table", ["message_reactions (message_id, emoji) values (%s, 'x')", "message_pins (message_id) values (%s)"]
+    ("table", "function"),
+    [
+        ("message_reactions (message_id, emoji) values (%s, 'x')", "add_reaction"),
+        ("message_pins (message_id) values (%s)", "pin_message"),
+    ],
+    ids=["reaction", "pin"],
 )
-def test_deleted_message_gets_no_reaction_and_no_pin(sessions: tuple[Db, Db], table: str) -> None:
+def test_deleted_message_gets_no_reaction_and_no_pin(sessions: tuple[Db, Db], table: str, function: str) -> None:
     first, second = sessions
-    sent = send(first)
+    sent, other = send(first), send(first)
     first.commit()
+    call(first, "delete_message", id=other)
+    reply = finish_after(first, second, lambda: call(second, function, BOB, id=other, emoji="fire"))
+    assert reply.error[:2] == (404, "message_not_found")
+    second.commit()
     call(first, "delete_message", id=sent)
     become(second, BOB)
     with pytest.raises(InsufficientPrivilege):

@@ -678,9 +678,15 @@ def test_retention_keeps_a_new_message_with_the_id_of_an_old_one(db: Db) -> None
     now = value(db, 'select to_char(now(), \'YYYY-MM-DD"T"HH24:MI:SS"Z"\')')
     said = (message("1", sender="+1", sent_at="2020-01-01T00:00:00Z"), message("1", sender="+2", sent_at=now))
     push(db, made, conversation(*said, participant_identifier="120363@g.us", kind="group"))
+    named = "conversation_id, workspace_id, external_id, sender"
+    db.execute(
+        f"insert into private.conversation_media (path, {named})"
+        f" select sender, {named} from public.conversation_messages"
+    )
     db.execute("update public.workspaces set conversation_days = 30 where id = %s", (WORKSPACE,))
     db.execute("select private.clean_up()")
     assert rows(db, "select sender from public.conversation_messages") == ["+2"]
+    assert rows(db, "select path from private.conversation_media") == ["+2"]
 
 
 def test_retention_deletes_old_messages_only(db: Db) -> None:
