@@ -355,6 +355,12 @@ def test_profile_is_visible_to_peers_only(db: Db) -> None:
     assert set(rows(db, query)) == {MATTY, BOB, CAROL}
     become(db, MALLORY)
     assert rows(db, query) == [MALLORY]
+    # Also of those who share a channel only.
+    become_postgres(db)
+    db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (CHANNEL, MALLORY))
+    db.execute("delete from public.workspace_members where workspace_id <> user_id")
+    become(db, MALLORY)
+    assert set(rows(db, query)) == {MATTY, BOB, CAROL, MALLORY}
 
 
 def test_only_the_owner_creates_and_adds_a_twin(db: Db) -> None:

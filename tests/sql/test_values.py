@@ -49,6 +49,7 @@ VALUES: dict[str, dict[str, Any]] = {
             for text, is_huge in {"9e999": False, "1e1000": True, "-1e1000": True, "1e-1000": False}.items()
         },
         **{f"private.fits('{'[' * levels}{']' * levels}', 500)": levels == 100 for levels in (100, 101)},
+        **{f"private.fits('\"\u00e9\"', {size})": size == 4 for size in (3, 4)},  # bytes, not characters
         r"""private.parse_json('{"a": "\\u0000 \\uDBFF\\uDFFF \\uDA00"}')""": {"a": "\ufffd \U0010ffff \ufffd"},
     },
     "requests": {
