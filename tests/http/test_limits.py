@@ -1,12 +1,9 @@
 """Files, forms and shares of the service, without a service."""
 
 import asyncio
-import gzip
 import json
 import logging
-import random
 import re
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, suppress
 from io import BytesIO
@@ -17,11 +14,10 @@ import httpx
 import pytest
 from litestar.exceptions import HTTPException
 from multipart import MultipartError
-from threadline import bodies, forms, metrics, shares, spool, storage
-from threadline.database import Reply
+from threadline import forms, shares, spool, storage
 from threadline.forms import read_form
 from threadline.protocol import IS_WHOLE
-from threadline.routes import http, ingest
+from threadline.routes import http
 from threadline.settings import Settings
 from threadline.shares import INGEST, Shares, TooManyAtOnceError
 from threadline.spool import Spool
@@ -434,172 +430,6 @@ def test_body_must_come_without_pauses_and_not_too_slowly() -> None:
     assert read_chunks((0.15, b"a"), is_whole=True) == [b"a"]
 
 
-def test_ingest_takes_the_share_of_its_key() -> None:
-    asked: list[dict[str, Any]] = []
-    marks = [f"conversations/{ONE}/{digit * 64}" for digit in "ab"]
-    stored = {
-        "results": [{"status": f"{status}", "messages_added": 2} for status in ("created", "error: x", "created")]
-    }
-    uploads = ",".join(f'{{"url":"sign:{mark}"}}' for mark in marks)
-
-    async def call(function: str, **options: Any) -> Reply:
-        asked.append({"function": function, **options})
-        return Reply(200, {"x-of-postgres": "1"}, f'{json.dumps(stored)[:-1]},"uploads":[{uploads}]}}'.encode())
-
-    async def sign_uploads(paths: list[str]) -> list[str | None]:
-        assert paths == marks
-        return ["http://x/a", None]
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"{}"}
-
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
-
-    async def run() -> None:
-        state = SimpleNamespace(
-            settings=Settings(""),
-            database=SimpleNamespace(call=call),
-            storage=SimpleNamespace(sign_uploads=sign_uploads),
-        )
-        headers = [(b"content-type", b"application/json"), (b"x-api-key", b"k")]
-        request = SimpleNamespace(
-            method="POST", scope={"headers": headers, IS_WHOLE: True}, app=SimpleNamespace(state=state), receive=receive
-        )
-        await (await ingest._ingest(request))({}, receive, send)
-
-    def counted() -> list[float]:
-        kinds = [metrics.CONVERSATIONS.labels(outcome) for outcome in ("created", "error")]
-        return [each._value.get() for each in (*kinds, metrics.MESSAGES)]
-
-    sent: list[dict[str, Any]] = []
-    before = counted()
-    asyncio.run(run())
-    assert [after - then for after, then in zip(counted(), before, strict=True)] == [2, 1, 6]
-    [(of_key, of_all)] = [call["owners"] for call in asked]
-    assert (of_key.startswith("key "), "k" in of_key[4:], of_all) == (True, False, INGEST)
-    assert [each["url"] for each in json.loads(sent[1]["body"])["uploads"]] == ["http://x/a", None]
-    assert (b"access-control-allow-origin", b"*") in sent[0]["headers"]
-
-
-def keys(count: int, name: str = "%d") -> bytes:
-    """Return an object with so many keys."""
-    return b"{" + b",".join(f'"{name}":1'.replace("%d", str(number)).encode() for number in range(count)) + b"}"
-
-
-def several(*parts: bytes) -> bytes:
-    """Return an array, filled up with spaces to 70,000 bytes."""
-    return (b"[" + b",".join(parts) + b"]").ljust(70_000)
-
-
-JSON = (b"content-type", b"application/json")
-KEY = (b"x-api-key", b"k")
-
-
-def ingest_with(
-    *headers: tuple[bytes, bytes], method: str = "POST", body: bytes = b"{}", reply: Reply | None = None
-) -> tuple[int, Any, dict[str, str], list[dict[str, Any]]]:
-    """Return status, body and headers of the answer to a request of ingest, and what it asks of the database."""
-    asked: list[dict[str, Any]] = []
-    sent: list[dict[str, Any]] = []
-
-    async def call(function: str, **options: Any) -> Reply:
-        asked.append({"function": function, **options})
-        return reply or Reply(200, {"x-of-postgres": "1"}, b'{"results":[]}')
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body}
-
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
-
-    state = SimpleNamespace(settings=Settings("", ingest_max_bytes=200_000), storage=None)
-    state.database = SimpleNamespace(call=call)
-    request = SimpleNamespace(
-        method=method, scope={"headers": list(headers), IS_WHOLE: True}, app=SimpleNamespace(state=state),
-        receive=receive,
-    )  # fmt: skip
-
-    async def run() -> None:
-        await (await ingest._ingest(request))({}, receive, send)
-
-    try:
-        asyncio.run(run())
-    except HTTPException as error:
-        return error.status_code, error.detail, dict(error.headers or {}), asked
-    names = {name.decode(): text.decode() for name, text in sent[0]["headers"]}
-    return sent[0]["status"], sent[1]["body"], names, asked
-
-
-ALLOWED = {
-    "access-control-allow-origin": "*",
-    "access-control-allow-methods": "POST, OPTIONS",
-    "access-control-allow-headers": "authorization, x-client-info, apikey, content-type, x-api-key",
-}
-
-
-def test_ingest_passes_the_request_on() -> None:
-    zipped = (b"content-encoding", b" GZIP ")
-    for plain in (b"{}", b"{}".ljust(65_800), random.Random(1).randbytes(200_000)):
-        for more, body in ((), plain), ((zipped,), gzip.compress(plain)):
-            status, answered, headers, [asked] = ingest_with(JSON, KEY, *more, body=body)
-            assert (status, answered, asked["body"]) == (200, b'{"results":[]}', plain)
-            assert headers == {"content-type": "application/json", "content-length": "14", **ALLOWED}
-            assert (asked["function"], asked["headers"]) == ("messaging_ingest", {"x-api-key": "k"})
-    assert ingest_with(JSON, KEY, (b"x-api-key", b"\xfc"))[3][0]["headers"] == {"x-api-key": "k, \xfc"}
-    assert ingest_with(JSON)[3][0]["headers"] == {"x-api-key": ""}
-    # Without a key, Postgres answers before it parses.
-    assert ingest_with(JSON, body=several(keys(5000)))[0] == 200
-    status, _, headers, asked = ingest_with(method="OPTIONS")
-    assert (status, {name: headers.get(name) for name in ALLOWED}, asked) == (204, ALLOWED, [])
-    no_mark = f'{{"results":[],"url":"sign:conversations/{ONE}/abcdef12"}}'.encode()
-    for reply in (Reply(400, {}, b'{"error":"x"}'), Reply(200, {}, no_mark)):
-        assert ingest_with(JSON, KEY, reply=reply)[:2] == (reply.status, reply.body)
-
-
-def test_body_is_read_in_pieces_up_to_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def stream(*chunks: bytes) -> AsyncIterator[bytes]:
-        for chunk in chunks:
-            yield chunk
-        raise AssertionError
-
-    async def decompress() -> list[int]:
-        pieces = ingest._decompress(stream(gzip.compress(bytes(200_000))))
-        return [len(await anext(pieces)) for _ in range(3)]
-
-    assert asyncio.run(decompress()) == [65_536] * 3
-    with pytest.raises(HTTPException, match="413: too much"):
-        asyncio.run(http.read_body(stream(b"12", b"3"), 2, "too much"))
-    # In another thread, because it takes long.
-    monkeypatch.setattr(bodies, "_find_fault", lambda _: threading.get_ident())
-    assert asyncio.run(bodies.find_fault(several(keys(5000)))) != threading.get_ident()
-
-
-OF_INGEST = [
-    ({"method": "GET"}, (405, "Method not allowed", {"allow": "POST, OPTIONS"})),
-    ({"kind": b"application/jsonx"}, (415, "Content-Type must be application/json", {})),
-    ({"encoding": b"x-gzip"}, (415, "Content-Encoding must be gzip or identity", {})),
-    ({"encoding": b"gzip"}, (400, "Request body is not valid gzip", {})),
-    ({"body": bytes(200_001)}, (413, "Request body too large: at most 200000 bytes", {})),
-    (
-        {"encoding": b"gzip", "body": gzip.compress(bytes(200_001))},
-        (413, "Request body too large: at most 200000 bytes", {}),
-    ),
-    ({"body": b"[" * 70_000}, (400, "Request body is not valid JSON", {})),
-    (
-        {"body": json.dumps(dict.fromkeys(map(str, range(10_000)), 1)).encode()},
-        (400, "Request body has an object with more than 1000 keys", {}),
-    ),
-]
-
-
-@pytest.mark.parametrize(("given", "refusal"), OF_INGEST, ids=range(len(OF_INGEST)))
-def test_ingest_refuses_before_the_database(given: dict[str, Any], refusal: tuple[int, str, dict[str, str]]) -> None:
-    kind, encoding = given.pop("kind", b"application/json"), given.pop("encoding", b"identity")
-    headers = ((b"content-type", kind), (b"content-encoding", encoding), KEY)
-    assert ingest_with(*headers, **given) == (*refusal, [])
-
-
 def test_owner_holds_a_share_and_ingest_the_half(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shares, "PATIENCE", 0.01)
     monkeypatch.setattr(shares, "QUEUE", 1)
@@ -672,115 +502,3 @@ def test_caller_who_leaves_gives_its_places_back(monkeypatch: pytest.MonkeyPatch
 
     assert asyncio.run(leave()) == [1, 0]
     assert asyncio.run(take_again()) == 2
-
-
-def call_with(
-    *headers: tuple[bytes, bytes], method: str = "POST", query: bytes = b"", body: bytes = b"{}"
-) -> dict[str, Any] | tuple[int, str | None, str]:
-    """Return what `http.call` asks of the verifier and the database for such a request, or how it is refused."""
-    asked: dict[str, Any] = {"verified": 0}
-
-    async def verify(given: str | None) -> str:
-        asked.update(authorization=given, verified=asked["verified"] + 1)
-        return "the caller"
-
-    async def call(function: str, **options: Any) -> Reply:
-        asked.update(options, function=function)
-        return Reply(200, {}, b"")
-
-    async def receive() -> dict[str, Any]:
-        assert asked["verified"]  # before the body is read
-        return {"type": "http.request", "body": body}
-
-    state = SimpleNamespace(verifier=SimpleNamespace(verify=verify), database=SimpleNamespace(call=call))
-    request = SimpleNamespace(
-        app=SimpleNamespace(state=state), method=method, receive=receive, path_params={"id": "of the path"},
-        query_params=dict(pair.split("=") for pair in query.decode().split("&") if pair),
-        scope={"headers": list(headers), "query_string": query, IS_WHOLE: True},
-    )  # fmt: skip
-    try:
-        asyncio.run(http.call("a_function", request, model="fixed"))
-    except HTTPException as error:
-        return error.status_code, (error.extra or {}).get("code"), error.detail
-    return asked
-
-
-def test_call_takes_over_what_the_request_holds() -> None:
-    plain = {
-        "verified": 1, "authorization": None, "function": "a_function", "caller": "the caller", "headers": {},
-        "parameters": {"id": "of the path", "model": "fixed"}, "body": b"{}", "repeatable": False,
-    }  # fmt: skip
-    assert call_with(JSON) == plain
-    for kind in (b"Application/JSON", b"application/json;charset=utf-8", b"application/json ; x=y"):
-        assert call_with((b"content-type", kind)) == plain
-    assert call_with(method="GET", body=b"") == {**plain, "body": b"", "repeatable": True}
-    assert call_with(JSON, method="GET") == {**plain, "repeatable": True}
-    assert call_with(JSON, method="DELETE") == {**plain, "repeatable": True}
-    query = call_with(JSON, query=b"id=other&model=other&limit=1")
-    assert query["parameters"] == {"id": "of the path", "model": "fixed", "limit": "1"}
-    for key in ("", "k", "\xfc"):
-        given = call_with(JSON, (b"idempotency-key", key.encode("latin-1")), (b"idempotency-key", b"another"))
-        assert (given["headers"], given["repeatable"]) == ({"idempotency-key": key}, True)
-    tokens = [(b"authorization", f"Bearer {name}".encode()) for name in "ab"]
-    assert call_with(JSON, *tokens)["authorization"] == "Bearer a"
-
-
-REFUSED = [
-    ((b"text/plain", b"{}"), (415, None, "The body must be JSON. Set Content-Type to application/json.")),
-    ((b"application/json", bytes(1_000_001)), (413, None, "The body is too large. Send at most 1000000 bytes.")),
-    (
-        (b"application/json", json.dumps({"a": dict.fromkeys(map(str, range(10_000)), 1)}).encode()),
-        (400, "invalid_json", "An object in the request body has more than 1000 keys. Send fewer keys, or an array."),
-    ),
-    (
-        (b"application/json", b"[" * 70_000 + b"]" * 70_000),
-        (400, "invalid_json", "The request body is nested too deeply. Send fewer levels."),
-    ),
-]
-
-
-@pytest.mark.parametrize(("given", "refusal"), REFUSED, ids=range(len(REFUSED)))
-def test_body_that_no_call_takes_is_refused(given: tuple[bytes, bytes], refusal: tuple[int, str | None, str]) -> None:
-    kind, body = given
-    assert call_with((b"content-type", kind), body=body) == refusal
-
-
-def test_body_of_the_largest_size_is_taken() -> None:
-    assert call_with(JSON, body=bytes(1_000_000))["body"] == bytes(1_000_000)
-
-
-FOUND = [
-    (keys(4100).ljust(65_536), None),
-    (keys(4100).ljust(65_537), "many keys"),
-    (keys(4000).ljust(70_000), None),
-    (several(keys(2000), *[b"[]"] * 2000), "many keys"),
-    (several(*[keys(1000)] * 5), None),
-    (several(keys(1001), *[keys(1000)] * 4), "many keys"),
-    (several(keys(5000, "same")), "many keys"),
-    (several(b"9" * 5000, keys(5000)), "many keys"),
-    (b"[" * 70_000, "too deep"),
-    (b"[1]:" * 20_000, None),
-    (b"\xff" * 70_000 + b":" * 5000, None),
-]
-
-
-@pytest.mark.parametrize(("body", "fault"), FOUND, ids=range(len(FOUND)))
-def test_fault_of_a_body_is_found(body: bytes, fault: str | None) -> None:
-    assert asyncio.run(bodies.find_fault(body)) == fault
-
-
-def test_reply_is_sent_as_it_is() -> None:
-    sent: list[dict[str, Any]] = []
-
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
-
-    reply = Reply(299, {"retry-after": "5"}, '{"\u00e9": 1}'.encode())
-    own = [(b"content-type", b"application/json"), (b"content-length", b"9")]
-    for given, added in ((None, [(b"retry-after", b"5")]), ({}, []), ({"a": "b"}, [(b"a", b"b")])):
-        sent.clear()
-        asyncio.run(http.answer(reply, given)({}, None, send))
-        assert sent == [
-            {"type": "http.response.start", "status": 299, "headers": own + added},
-            {"type": "http.response.body", "body": reply.body, "more_body": False},
-        ]
