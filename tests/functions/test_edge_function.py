@@ -253,8 +253,9 @@ SIGNED = {
 def test_file_that_cannot_be_signed_has_no_url(
     reply: Reply, url: str | None, function: EdgeFunction, data_api: Upstream
 ) -> None:
-    answer, (_, question) = ask(function, data_api, Reply(200, f'[{{"url":"sign:{FILE}"}},{{"url":"sign:x"}}]'), reply)
-    assert json.loads(answer.body) == [{"url": url and data_api.url + url}, {"url": "sign:x"}]
+    marks = f'[{{"url":"sign:{FILE}"}},{{"url":"sign:conversations/x"}}]'
+    answer, (_, question) = ask(function, data_api, Reply(200, marks), reply)
+    assert json.loads(answer.body) == [{"url": url and data_api.url + url}, {"url": "sign:conversations/x"}]
     assert (question.method, question.path) == ("POST", f"/storage/v1{SIGNING}{FILE}")
     assert (question.headers["apikey"], question.headers["x-upsert"]) == (SECRET_KEY, "true")
 

@@ -71,7 +71,9 @@ def running() -> Iterator[Project]:
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            answer = project.answer(path, self.headers.get("apikey"))
+            key, token = self.headers.get("apikey"), self.headers.get("authorization")
+            is_sent = path not in PASSED_ON or token == f"Bearer {key}"
+            answer = project.answer(path, key) if is_sent else INVALID_KEY
             content = b"" if answer.body is None else json.dumps(answer.body).encode()
             self.rfile.read(int(self.headers.get("content-length", 0)))
             self.send_response_only(answer.status)
