@@ -49,7 +49,7 @@ async def examine(settings: Settings, environment: Mapping[str, str] = os.enviro
 
 
 async def _examine_database(settings: Settings) -> AsyncIterator[str]:
-    where = urlsplit(settings.database_url).hostname
+    where = urlsplit(settings.database_url).hostname or "DATABASE_URL"
     async with AsyncExitStack() as connections:
         if (weakness := _WEAK_MODES.get(find_mode(settings.database_url))) and not is_local(settings.database_url):
             yield f"The connection to the database at {where} is {weakness}; see docs/how-to/supabase.md."

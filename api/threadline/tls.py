@@ -77,6 +77,4 @@ def _hosts(database_url: str) -> list[str]:
 
 
 def _without_port(host: str) -> str:
-    if host.startswith("/"):
-        return host
     return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]

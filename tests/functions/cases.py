@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -104,11 +105,22 @@ def in_chunks(body: bytes) -> Iterable[bytes]:
     yield body[10:]
 
 
-def keyed(body: bytes, count: int, name: str = "key {}") -> bytes:
+def keyed(body: bytes, count: int, name: str = "key {}", filler: int = 65_000) -> bytes:
     """Add an object of `count` keys to a body, and enough text for a door to look at it."""
     keys = ",".join(f'"{name.format(number)}":{{":":1}}' for number in range(count))
-    rest = "x" * 65_000 + "[" * 2001  # neither the colons nor the brackets are enough alone
-    return body.removesuffix(b"}") + f', "text": "{{:" , "own": {{{keys}}}, "rest": "{rest}"}}'.encode()
+    rest = "x" * filler + "[" * 2001  # neither the colons nor the brackets are enough alone
+    return body.removesuffix(b"}") + f', "text": "\\"{{:" , "own": {{{keys}}}, "rest": "{rest}"}}'.encode()
+
+
+def marked(body: bytes, count: int) -> bytes:
+    """Add 1001 keys to a body, and brackets until it has so many colons and brackets."""
+    full = keyed(body, 1001)
+    return full.replace(b"[" * 2001, b"[" * (2001 + count - full.count(b":") - full.count(b"[")))
+
+
+def dense(body: bytes) -> bytes:
+    """Add a text that gzip cannot make small."""
+    return body.removesuffix(b"}") + f', "text": "{random.Random(1).randbytes(100_000).hex()}"}}'.encode()
 
 
 def bomb(_: bytes) -> bytes:
@@ -204,13 +216,16 @@ CASES = [
     Case("half-a-body", NOT_JSON, ONE[:-1]),
     Case("not-utf-8", NOT_JSON, ONE, lambda body: body.replace(b"Content", b"\xff")),
     Case("utf-16", NOT_JSON, ONE, lambda body: body.decode().encode("utf-16")),
-    Case("keys-1000", CREATED, ONE, lambda body: keyed(body, 1000)),
+    Case("keys-1000", CREATED, ONE, lambda body: keyed(body, 1000, "key: {}")),
     Case("keys-1001", MANY_KEYS, ONE, lambda body: keyed(body, 1001)),
     Case("equal-keys-1001", MANY_KEYS, ONE, lambda body: keyed(body, 1001, "key")),
     Case("keys-1001-and-wrong-key", MANY_KEYS, ONE, lambda body: keyed(body, 1001), {"x-api-key": "wrong"}),
     Case("keys-1001-and-no-key", NO_KEY, ONE, lambda body: keyed(body, 1001), {"x-api-key": None}),
-    Case("keys-1001-in-a-small-body", CREATED, ONE, lambda body: keyed(body, 1001).replace(b"x" * 65_000, b"")),
+    Case("keys-1001-in-a-small-body", CREATED, ONE, lambda body: keyed(body, 1001, filler=0)),
+    Case("keys-1001-in-a-middling-body", CREATED, ONE, lambda body: keyed(body, 1001, filler=0).ljust(65_536)),
     Case("keys-1001-and-few-colons", CREATED, ONE, lambda body: keyed(body, 1001).replace(b"[" * 2001, b"")),
+    Case("keys-1001-and-4000-colons", CREATED, ONE, lambda body: marked(body, 4000)),
+    Case("keys-1001-and-4001-colons", MANY_KEYS, ONE, lambda body: marked(body, 4001)),
     Case("large-body-cut-short", NOT_JSON, ONE, lambda body: keyed(body, 9)[:-1]),
     Case("messages-5001", TOO_MANY, document(conversation(*[message(f"m{number}") for number in range(5001)]))),
     # media type, method, encoding, size
@@ -228,10 +243,12 @@ CASES = [
     Case("options", Answer(204, b"", CORS), method="OPTIONS", headers={"x-api-key": None, "content-type": None}),
     Case("in-chunks", CREATED, ONE, in_chunks),
     Case("gzip", CREATED, ONE, gzip.compress, GZIP),
+    Case("gzip-of-noise", CREATED, ONE, lambda body: gzip.compress(dense(body)), GZIP),
     Case("gzip-in-capitals", CREATED, ONE, gzip.compress, {"content-encoding": "GZip"}),
     Case("gzip-in-chunks", CREATED, ONE, lambda body: in_chunks(gzip.compress(body)), GZIP),
     Case("identity", CREATED, ONE, headers={"content-encoding": "identity"}),
     Case("brotli", WRONG_ENCODING, ONE, headers={"content-encoding": "br"}),
+    Case("deflate", WRONG_ENCODING, ONE, headers={"content-encoding": "deflate"}),
     Case("two-encodings", WRONG_ENCODING, ONE, headers={"content-encoding": "gzip, gzip"}),
     Case("no-gzip", NOT_GZIP, ONE, headers=GZIP),
     Case("gzip-of-nothing", NOT_GZIP, headers=GZIP),

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from threading import Barrier
 
 import httpx
 import pytest
@@ -22,6 +23,8 @@ BODY = b'{"content": "this must not be logged"}'
 SECRET = "threadline_secret"  # of the caller
 SECRET_KEY = "sb_secret_of_the_project"
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+SIGNING = "/object/upload/sign/attachments/"
+FILE = f"conversations/{'0' * 8}-0000-4000-8000-{'0' * 12}/{'a' * 64}"
 LEGACY_KEY = "eyJhbGciOiJIUzI1NiJ9.e30.x"
 STORED = Reply(200, '{"success" : true}')
 FAILED = from_http(500, "Internal server error")
@@ -102,6 +105,7 @@ LASTING = {
     "gateway-knows-no-route": Reply(404, '{"message":"no Route matched with those values"}'),
     "no-json": Reply(500, "Something went wrong"),
     "json-null": Reply(500, "null"),
+    "error-of-a-gateway": Reply(500, '{"error": {"code": 1}}'),
     "redirect": Reply(307, "", {"location": "/elsewhere"}),
 }
 
@@ -129,7 +133,7 @@ def test_permanent_errors_are_not_retried(reply: Reply, function: EdgeFunction, 
     assert len(questions) == 1
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 413])
+@pytest.mark.parametrize("status", [400, 401, 403, 413, 500])
 def test_errors_of_the_sql_function_are_passed_on(status: int, function: EdgeFunction, data_api: Upstream) -> None:
     answer, _ = ask(function, data_api, Reply(status, '{"error" : "as it is"}'))
     assert answer == from_sql(status, '{"error" : "as it is"}')
@@ -203,6 +207,8 @@ def test_log_contains_no_user_data(function: EdgeFunction, data_api: Upstream) -
     ask(function, data_api, TEMPORARY["deadlock"], LASTING["check-violation"])
     ask(function, data_api, TEMPORARY["silence"], TEMPORARY["gateway-timeout"])
     ask(function, data_api, LASTING["gateway-refuses"])
+    ask(function, data_api, Reply(204, ""))  # such an answer can have no body
+    ask(function, data_api, Reply(200, f'{{"url":"sign:{FILE}"}}'), SIGNED["no-json"][0])
     lines = [re.fullmatch(f"(.*) {UUID}", line) for line in function.lines[before:]]
     assert [line and line[1] for line in lines] == [
         "messaging_ingest failed with 40P01",
@@ -210,6 +216,8 @@ def test_log_contains_no_user_data(function: EdgeFunction, data_api: Upstream) -
         "messaging_ingest failed with TimeoutError",
         "messaging_ingest failed with no code",
         "messaging_ingest failed: 401 no code",
+        "messaging-ingest failed: TypeError",
+        "Storage failed with SyntaxError",
     ]
     printed = function.log.read_text()
     for secret in (SECRET, SECRET_KEY, BODY.decode()):
@@ -232,7 +240,6 @@ def test_request_keeps_one_id_from_end_to_end(
     assert (answer.headers["x-request-id"] == given) == is_kept
 
 
-SIGNING = "/object/upload/sign/attachments/"
 SIGNED = {
     "signed": (Reply(200, f'{{"url": "{SIGNING}p?token=t"}}'), f"/storage/v1{SIGNING}p?token=t"),
     "no-url": (Reply(200, '{"url": 7}'), None),
@@ -246,11 +253,18 @@ SIGNED = {
 def test_file_that_cannot_be_signed_has_no_url(
     reply: Reply, url: str | None, function: EdgeFunction, data_api: Upstream
 ) -> None:
-    path = f"conversations/{'0' * 8}-0000-4000-8000-{'0' * 12}/{'a' * 64}"
-    answer, (_, question) = ask(function, data_api, Reply(200, f'{{"url":"sign:{path}"}}'), reply)
-    assert json.loads(answer.body) == {"url": url and data_api.url + url}
-    assert (question.method, question.path) == ("POST", f"/storage/v1{SIGNING}{path}")
+    marks = f'[{{"url":"sign:{FILE}"}},{{"url":"sign:conversations/x"}}]'
+    answer, (_, question) = ask(function, data_api, Reply(200, marks), reply)
+    assert json.loads(answer.body) == [{"url": url and data_api.url + url}, {"url": "sign:conversations/x"}]
+    assert (question.method, question.path) == ("POST", f"/storage/v1{SIGNING}{FILE}")
     assert (question.headers["apikey"], question.headers["x-upsert"]) == (SECRET_KEY, "true")
+
+
+def test_files_are_signed_at_the_same_time(function: EdgeFunction, data_api: Upstream) -> None:
+    marks = ",".join(f'{{"url":"sign:{file}"}}' for file in (FILE, FILE[:-1] + "b"))
+    signed = Reply(200, f'{{"url": "{SIGNING}"}}', waits_with=Barrier(2, timeout=10))
+    answer, _ = ask(function, data_api, Reply(200, f"[{marks}]"), signed, signed)
+    assert json.loads(answer.body) == [{"url": f"{data_api.url}/storage/v1{SIGNING}"}] * 2
 
 
 def test_router_accepts_only_the_two_paths(function: EdgeFunction) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Barrier, Event, Thread
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     sent: int | None = None  # bytes of the body, after which the connection breaks
     is_silent: bool = False
+    waits_with: Barrier | None = None  # until the others are there
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ def running() -> Iterator[Upstream]:
             if reply.is_silent:
                 at_the_end.wait(300)  # longer than a client waits
                 return
+            if reply.waits_with:
+                reply.waits_with.wait()
             content = reply.body.encode()
             self.send_response(reply.status)
             for name, value in reply.headers.items():

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 
 import asyncpg
+import jwt
 import psycopg
 import pytest
 from click.testing import CliRunner
@@ -88,7 +89,7 @@ def test_doctor_finds_nothing_in_the_devstack(stack: RunningStack) -> None:
 OUTSIDE = {
     "Auth does not publish its signing keys": {"/auth/v1/.well-known/jwks.json": Answer(404)},
     "signs access tokens with its legacy secret only": {"/auth/v1/.well-known/jwks.json": Answer(200, {"keys": []})},
-    "seconds apart; set the time": {"/auth/v1/.well-known/jwks.json": Answer(200, {"keys": [{}]}, seconds=90)},
+    "seconds apart; set the time": {"/auth/v1/.well-known/jwks.json": Answer(200, {"keys": [{}]}, seconds=40)},
     "messaging-ingest is not deployed": {"/functions/v1/messaging-ingest": Answer(404, {"code": "NOT_FOUND"})},
     "verify_jwt must be false": {"/functions/v1/messaging-ingest": Answer(401, {"message": "Missing authorization"})},
     "messaging-ingest does not work: it answers 503": {"/functions/v1/messaging-ingest": Answer(503)},
@@ -106,16 +107,22 @@ VARIANTS = [
     (NO_KEYS, {KEYS_PATH: Answer(200)}),
     (NO_KEYS, {KEYS_PATH: Answer(200, {})}),
     (NO_KEYS, {KEYS_PATH: Answer(200, [])}),
-    (NO_KEYS, {KEYS_PATH: Answer(404, {"keys": [{}]})}),
-    ("seconds apart; set the time", {KEYS_PATH: Answer(200, {"keys": [{}]}, seconds=-90)}),
+    (NO_KEYS, {KEYS_PATH: Answer(404, {"keys": [{}]}, seconds=None)}),
+    ("seconds apart; set the time", {KEYS_PATH: Answer(200, {"keys": [{}]}, seconds=-32)}),
     (REFUSED, {DATA_API: Answer(401, {"message": "Invalid API key"})}),
     (REFUSED, {STORAGE: Answer(401)}),
     (REFUSED, {STORAGE: Answer(401, [])}),
     (REFUSED, {STORAGE: Answer(400, {"statusCode": 401})}),
+    (REFUSED, {STORAGE: Answer(400, {"statusCode": "403"})}),
     ("messaging-ingest does not work: it answers 200", {"/functions/v1/messaging-ingest": Answer(200)}),
     ("Storage does not work: it answers 400", {STORAGE: Answer(400, {"statusCode": "500"})}),
     ("Storage does not work: it answers 404", {STORAGE: Answer(404)}),
     ("The Data API does not work: it answers 500", {DATA_API: Answer(500)}),
+    ("cannot be reached (DecodingError)", {STORAGE: Answer(200, [], {"content-encoding": "gzip"})}),
+    (
+        'not deployed; run "npx supabase@3 functions deploy messaging-ingest".',
+        {"/functions/v1/messaging-ingest": Answer(404)},
+    ),
 ]
 
 
@@ -183,7 +190,13 @@ INSIDE = {
     "SUPABASE_SECRET_KEY holds a public key": {"SUPABASE_SECRET_KEY": PUBLISHABLE_KEY},
     "SUPABASE_SERVICE_ROLE_KEY holds a public key": {"SUPABASE_SERVICE_ROLE_KEY": ANON_KEY},
     "SUPABASE_SECRET_KEY is not an API key": {"SUPABASE_SECRET_KEY": "secret"},
+    "SUPABASE_ANON_KEY is not an API key": {"SUPABASE_ANON_KEY": jwt.encode({"role": "authenticated"}, "x" * 32)},
     "Set DATABASE_URL to the connection string": {"DATABASE_URL": ""},
+    "The database at DATABASE_URL does not answer (FileNot": {"DATABASE_URL": "postgresql://a:b@/d?host=/missing"},
+    "does not answer (ClientConfigurationError)": {"DATABASE_URL": "postgresql://a:b@/d?host=localhost&port=1,2"},
+    "does not answer (InvalidCatalogNameError)": {
+        "DATABASE_URL": "postgresql://authenticator:postgres@127.0.0.1:{port}/missing"
+    },
     "refuses the user or the password": {"DATABASE_URL": "postgresql://authenticator:wrong@127.0.0.1:{port}/postgres"},
     "does not answer (ConnectionRefusedError)": {"DATABASE_URL": f"postgresql://a:b@127.0.0.1:{free_port()}/postgres"},
     "the service needs (bypassrls, createrole, ": {
@@ -217,8 +230,9 @@ def test_doctor_names_a_fault_of_the_environment(
         ),
         ({"SUPABASE_SECRET_KEY": "secret"}, ["SUPABASE_SECRET_KEY is not an API key"]),
         ({"JWT_SECRET": "x" * 32}, []),
+        ({"http_proxy": "http://127.0.0.1:1", "no_proxy": ""}, []),
     ],
-    ids=["legacy key", "two settings", "no key", "legacy secret"],
+    ids=["legacy key", "two settings", "no key", "legacy secret", "a proxy"],
 )
 def test_doctor_names_each_fault_once(
     environment: dict[str, str], project: Project, change: dict[str, str], findings: list[str]
@@ -242,7 +256,10 @@ def test_doctor_reports_missing_migrations() -> None:
     failures = [asyncpg.InvalidSchemaNameError(), asyncpg.UndefinedFunctionError()]
     while failures:
         (finding,) = asyncio.run(doctor._diagnose(Connection()))
-        assert finding.startswith("The migrations have not been applied")
+        assert finding == (
+            "The migrations have not been applied, or not all of them; "
+            'run "threadline add" and "npx supabase@3 db push --remote".'
+        )
 
 
 def test_doctor_accepts_the_documented_login(
@@ -269,12 +286,14 @@ def test_doctor_names_a_login_without_roles(
     with psycopg.connect(cluster.url(fresh_database), autocommit=True) as db:
         db.execute("create role without_roles login password 'postgres'")
         try:
-            (finding,) = diagnose(
-                {**environment, "DATABASE_URL": cluster.url(fresh_database, "without_roles")}
-            ).splitlines()
+            own = {**environment, "DATABASE_URL": cluster.url(fresh_database, "without_roles")}
+            (finding,) = diagnose(own).splitlines()
+            db.execute("alter role without_roles nologin")
+            (refusal,) = diagnose(own).splitlines()
         finally:
             db.execute("drop role without_roles")
     assert "cannot become service_role" in finding
+    assert "refuses the user or the password" in refusal
 
 
 @needs_pgbouncer

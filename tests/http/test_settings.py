@@ -1,12 +1,24 @@
 """Settings from the environment, and errors for wrong ones."""
 
 import dataclasses
+import ssl
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import certifi
 import pytest
 from threadline.settings import NAMES, Settings, SettingsError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def certificates() -> Iterator[None]:
+    """Load certificates once, because that takes 25 ms and no test here looks at them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
+        yield
+
 
 DIRECT = "postgresql://authenticator:secret@db.example.com:5432/postgres"
 POOLER = "postgresql://authenticator.ref:secret@pooler.example.com:6543/postgres"

@@ -2,15 +2,18 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from click import ClickException
+from cryptography.hazmat.primitives import serialization
 from threadline.database import Database, DatabaseUnavailableError
 from threadline.project.database import list_taken_names
 from threadline.settings import Settings, SettingsError
+from threadline.tls import find_mode
 
 from tests.http.test_doctor import diagnose
 from tests.support.cluster import TestCluster
@@ -101,6 +104,7 @@ def test_trusted_certificate_is_accepted(cluster: TestCluster, shared_database: 
         plain = away(server.port, database=shared_database)
         assert connect(DATABASE_URL=plain, **{CA: str(authority.root)}) == "ok"
         assert connect(DATABASE_URL=f"{plain}?sslrootcert={authority.root}") == "ok"
+        assert server.protocol == "postgresql"
         assert server.heard == b""
 
 
@@ -114,7 +118,8 @@ def test_foreign_certificate_is_refused(
         assert connect(DATABASE_URL=plain, **{CA: other}) == "SSLCertVerificationError"
         assert connect(DATABASE_URL=f"{plain}?sslmode=verify-ca", **{CA: other}) == "SSLCertVerificationError"
         assert connect(DATABASE_URL=f"{plain}?sslmode=require", **{CA: other}) == "SSLCertVerificationError"
-        assert f"set {CA} to" in diagnose({"DATABASE_URL": plain})
+        said = diagnose({"DATABASE_URL": plain})
+        assert re.search(rf"verified \([a-z -]+\), so nothing was sent; set {CA} to", said)
 
 
 def test_certificate_of_another_name_is_refused(cluster: TestCluster, shared_database: str, tmp_path: Path) -> None:
@@ -131,7 +136,8 @@ def test_weaker_mode_must_be_named_and_doctor_says_so(
     with answering(authority, cluster.local.port) as server:
         url = away(server.port, "sslmode=require", database=shared_database)
         assert connect(DATABASE_URL=url) == "ok"
-        assert "sslmode=require" in diagnose({"DATABASE_URL": url})
+        for mode in ("require", "verify-ca"):
+            assert f"sslmode={mode}" in diagnose({"DATABASE_URL": away(server.port, f"sslmode={mode}")})
     clear = away(cluster.local.port, "sslmode=disable", database=shared_database)
     assert connect(DATABASE_URL=clear) == "ok"
     assert "in clear text" in diagnose({"DATABASE_URL": clear})
@@ -150,6 +156,22 @@ def test_unreadable_authority_is_refused(content: str | None, tmp_path: Path) ->
         file.write_text(content)
     with pytest.raises(SettingsError, match=CA):
         Settings.from_environment({"DATABASE_URL": away(5432), CA: str(file)})
+
+
+def test_certificate_of_a_client_needs_its_key(authority: Authority, tmp_path: Path) -> None:
+    key = serialization.load_pem_private_key(authority.chain.read_bytes(), None)
+    own = tmp_path / "own.key"
+    own.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"right"),
+        )
+    )
+    url = away(5432, f"sslcert={authority.chain}", f"sslkey={own}", "sslpassword=")
+    assert Settings.from_environment({"DATABASE_URL": f"{url}right"})
+    with pytest.raises(SettingsError, match=r"^sslrootcert or sslcert in DATABASE_URL"):
+        Settings.from_environment({"DATABASE_URL": f"{url}wrong"})
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost", "%2Frun%2Fpostgresql"])
@@ -192,6 +214,8 @@ def test_mode_decides_what_is_checked(
 
 def test_host_of_the_environment_decides_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings("postgresql:///d").connection()["ssl"] is False
+    for place in ("db.example.com/d", "/d?host=db.example.com", "db.example.com/d?host=/run/postgresql"):
+        assert find_mode(f"postgresql://{place}") == "verify-full"
     monkeypatch.setenv("PGHOST", "db.example.com")
     assert Settings("postgresql:///d").connection()["ssl"].check_hostname
     monkeypatch.delenv("PGHOST")

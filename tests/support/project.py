@@ -13,12 +13,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer; `seconds` is how far its clock is ahead."""
+    """An answer; `seconds` is how far its clock is ahead, None that it tells no time."""
 
     status: int
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0
+    seconds: float | None = 0
 
 
 IN_ORDER = {
@@ -71,11 +71,14 @@ def running() -> Iterator[Project]:
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            answer = project.answer(path, self.headers.get("apikey"))
+            key, token = self.headers.get("apikey"), self.headers.get("authorization")
+            is_sent = path not in PASSED_ON or token == f"Bearer {key}"
+            answer = project.answer(path, key) if is_sent else INVALID_KEY
             content = b"" if answer.body is None else json.dumps(answer.body).encode()
             self.rfile.read(int(self.headers.get("content-length", 0)))
             self.send_response_only(answer.status)
-            self.send_header("date", formatdate(time.time() + answer.seconds, usegmt=True))
+            if answer.seconds is not None:
+                self.send_header("date", formatdate(time.time() + answer.seconds, usegmt=True))
             for name, value in answer.headers.items():
                 self.send_header(name, value)
             if answer.status == 101:

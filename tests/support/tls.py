@@ -56,11 +56,15 @@ class Authority:
 
 @dataclass
 class Front:
-    """A server on the loopback interface. `heard` is what clients sent in clear, after their requests for TLS."""
+    """A server on the loopback interface. `heard` is what clients sent in clear, after their requests for TLS.
+
+    `protocol` is what the last one named inside of TLS, which some proxies need to find the way.
+    """
 
     port: int = 0
     heard: bytes = b""
     connections: int = 0
+    protocol: str | None = None
 
 
 @contextmanager
@@ -74,6 +78,7 @@ def answering(authority: Authority | None = None, target: int = 0) -> Iterator[F
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if authority else None
     if context:
         context.load_cert_chain(authority.chain)
+        context.set_alpn_protocols(["postgresql"])
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         front.connections += 1
@@ -84,6 +89,7 @@ def answering(authority: Authority | None = None, target: int = 0) -> Iterator[F
                 writer.write(b"S")
                 await writer.drain()
                 await writer.start_tls(context)
+                front.protocol = writer.get_extra_info("ssl_object").selected_alpn_protocol()
                 await _forward(reader, writer, target)
             else:
                 if start == TLS_REQUEST:

@@ -16,7 +16,7 @@ const MARK = /"url":"sign:(conversations\/[0-9a-f-]{36}\/[0-9a-f]{64})"/g;
 
 // Temporary errors: a conflict with another transaction, or Postgres is full, restarting or out of reach.
 // A request may be repeated, and the second attempt mostly succeeds.
-const TEMPORARY = /^((08|53|57)...|40001|40P01|23503|23505|25006|55P03|PGRST00[0-3])$/;
+const TEMPORARY = /^((08|53|57)...|40001|40P01|23503|23505|25006|55P03)$/;
 
 /** An error answer of this file, not of SQL. */
 class Refusal extends Error {
@@ -76,14 +76,14 @@ async function ingest(request: Request, id: string): Promise<Response> {
     throw new Refusal(400, `Request body has an object with more than ${MAX_KEYS} keys`);
   }
   const reply = await callDatabase(key, body, id);
-  return new Response(await signUploads(reply.body), {
+  return new Response(await signUploads(reply.body, id), {
     status: reply.status,
     headers: { ...CORS, "content-type": "application/json" },
   });
 }
 
 /** Puts signed URLs where `private.render_uploads` left marks; null if Storage fails, then the caller asks again. */
-async function signUploads(body: ArrayBuffer): Promise<ArrayBuffer | string> {
+async function signUploads(body: ArrayBuffer, id: string): Promise<ArrayBuffer | string> {
   const text = new TextDecoder().decode(body);
   const paths = [...text.matchAll(MARK)].map((mark) => mark[1]);
   if (paths.length === 0) {
@@ -92,14 +92,14 @@ async function signUploads(body: ArrayBuffer): Promise<ArrayBuffer | string> {
   const urls = new Map<string, string | null>();
   const sign = async () => {
     for (let path = paths.pop(); path !== undefined; path = paths.pop()) {
-      urls.set(path, await signUpload(path));
+      urls.set(path, await signUpload(path, id));
     }
   };
   await Promise.all(Array.from({ length: SIGNED_AT_ONCE }, sign));
   return text.replaceAll(MARK, (_, path) => `"url":${JSON.stringify(urls.get(path))}`);
 }
 
-async function signUpload(path: string): Promise<string | null> {
+async function signUpload(path: string, id: string): Promise<string | null> {
   const storage = `${required("SUPABASE_URL")}/storage/v1`;
   try {
     const response = await fetch(`${storage}/object/upload/sign/attachments/${path}`, {
@@ -111,7 +111,7 @@ async function signUpload(path: string): Promise<string | null> {
     const { url } = await response.json();
     return typeof url === "string" ? storage + url : null;
   } catch (error) {
-    console.warn(`Storage failed with ${nameOf(error)}`);
+    console.warn(`Storage failed with ${nameOf(error)}`, id);
     return null;
   }
 }
@@ -125,7 +125,7 @@ function mediaType(request: Request): string {
 }
 
 async function readBody(request: Request, limit: number): Promise<Blob> {
-  const encoding = (request.headers.get("content-encoding") ?? "identity").trim().toLowerCase();
+  const encoding = (request.headers.get("content-encoding") ?? "identity").toLowerCase();
   if (encoding !== "gzip" && encoding !== "identity") {
     throw new Refusal(415, "Content-Encoding must be gzip or identity");
   }
