@@ -106,6 +106,16 @@ def test_new_conversation_has_version_one(db: Db) -> None:
     assert versions(db) == [1]
 
 
+def test_noted_conversations_keep_their_versions_apart(db: Db) -> None:
+    ids = sorted(add_conversation(db, name, MATTY) for name in ("@ada", "@bob"))
+    db.execute("update public.conversations set version = 9 where id = %s", (ids[0],))
+    value(db, "select private.note_conversations(%s::uuid[])", ids)
+    noted = rows(db, "select conversation_ids, versions from private.inbox_changes order by id desc limit 1")
+    known = rows(db, "select version from public.conversations where id = any(%s::uuid[]) order by id", ids)
+    assert noted == [(ids, known)]
+    assert known[0] > known[1]
+
+
 def test_first_call_answers_a_cursor_and_no_changes(db: Db) -> None:
     ingest(db, conversation(message()))
     db.commit()
