@@ -410,8 +410,9 @@ def test_user_cannot_ask_for_another_user(db: Db) -> None:
     assert begin(db, service={"user_id": BOB}).error == (403, "user_id_mismatch", "user_id")
 
 
-def test_edit_before_the_request_does_not_outdate_it(db: Db) -> None:
-    call(db, "edit_message", id=MESSAGE, content="edited")
+@pytest.mark.parametrize("change", ["edit_message", "delete_message"])
+def test_change_before_the_request_does_not_outdate_it(db: Db, change: str) -> None:
+    call(db, change, id=MESSAGE, content="edited")
     task = begin(db).data
     finish(db, task, answer=ANSWER)
     assert poll(db, task).status == 200
