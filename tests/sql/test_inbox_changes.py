@@ -132,6 +132,9 @@ def test_cursor_hides_its_position(db: Db) -> None:
     again = "select count(distinct private.render_inbox_cursor('(5,0,0)')) from generate_series(1, 3)"
     assert value(db, again) == 3
     assert not [each for each in cursors if str(xid) in each.split(".")[1:] or f"{xid:016x}" in each]
+    # Each number has its own part of the mask.
+    mask = bytes(range(24))
+    assert value(db, "select private.mask_position(%s, %s)", bytes(24), mask) == mask
 
 
 def test_changes_come_in_order_with_their_messages(db: Db, read: Read) -> None:
