@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -144,7 +145,9 @@ def test_setting_turns_the_console_off(setting: str, is_served: bool) -> None:
     app = create_app(Settings.from_environment({"DATABASE_URL": NOWHERE, "THREADLINE_CONSOLE": setting}))
     assert any(route.path.startswith("/console") for route in app.routes) == is_served
     root = next(route for route in app.routes if route.path == "/")
-    assert ("/console/" in asyncio.run(root.route_handlers[0].fn()).content) == is_served
+    with ThreadPoolExecutor() as pool:  # because Playwright runs a loop in this thread
+        page = pool.submit(asyncio.run, root.route_handlers[0].fn()).result()
+    assert ("/console/" in page.content) == is_served
 
 
 @pytest.mark.parametrize("given", [{"supabase_url": PROJECT["url"]}, {"supabase_key": "k"}], ids=["no key", "no URL"])

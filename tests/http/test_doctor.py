@@ -192,7 +192,7 @@ INSIDE = {
     "SUPABASE_SECRET_KEY is not an API key": {"SUPABASE_SECRET_KEY": "secret"},
     "SUPABASE_ANON_KEY is not an API key": {"SUPABASE_ANON_KEY": jwt.encode({"role": "authenticated"}, "x" * 32)},
     "Set DATABASE_URL to the connection string": {"DATABASE_URL": ""},
-    "The database at DATABASE_URL does not answer (FileNot": {"DATABASE_URL": "postgresql://a:b@/d?host=/missing"},
+    "The database at DATABASE_URL does not answer": {"DATABASE_URL": "postgresql://a:b@/d?host=/missing"},
     "does not answer (ClientConfigurationError)": {"DATABASE_URL": "postgresql://a:b@/d?host=localhost&port=1,2"},
     "does not answer (InvalidCatalogNameError)": {
         "DATABASE_URL": "postgresql://authenticator:postgres@127.0.0.1:{port}/missing"
