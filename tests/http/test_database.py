@@ -20,7 +20,6 @@ import pytest
 from threadline import connections, logs, metrics
 from threadline import database as database_module
 from threadline.database import Database, DatabaseUnavailableError, Reply
-from threadline.routes import http
 from threadline.settings import Settings
 from threadline.shares import TooManyAtOnceError
 from threadline.tokens import SERVICE, Caller
@@ -267,29 +266,6 @@ def test_connection_has_its_limits(is_pooler: bool, statements: int) -> None:
     given = asyncio.run(options())
     assert {name: given[name] for name in wanted} == wanted
     assert given["server_settings"] == {"application_name": "threadline"}
-
-
-@pytest.mark.parametrize(
-    ("method", "headers", "expected"),
-    [("POST", [], False), ("POST", [(b"idempotency-key", b"k")], True), ("PUT", [], True), ("GET", [], True)],
-)
-def test_post_without_a_key_is_not_repeatable(
-    monkeypatch: pytest.MonkeyPatch, method: str, headers: list[tuple[bytes, bytes]], expected: bool
-) -> None:
-    async def call(_: str, **options: Any) -> None:
-        asked.append(options["repeatable"])
-
-    async def skip(_: object) -> bytes:
-        return b""
-
-    asked: list[bool] = []
-    monkeypatch.setattr(http, "verify", skip)
-    monkeypatch.setattr(http, "_read_json", skip)
-    app = SimpleNamespace(state=SimpleNamespace(database=SimpleNamespace(call=call)))
-    scope = {"headers": headers, "query_string": b""}
-    request = SimpleNamespace(app=app, method=method, scope=scope, path_params={})
-    asyncio.run(http.call("create_message", request))
-    assert asked == [expected]
 
 
 def test_victim_of_a_deadlock_retries_and_succeeds(

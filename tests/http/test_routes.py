@@ -569,9 +569,10 @@ def test_call_takes_over_what_the_request_holds(served: Served) -> None:
     assert send(served, body, first, *later).status_code == 201
     assert send(served, body, first).headers["idempotent-replayed"] == "true"
     assert error(send(served, body, later[1])) == (400, "invalid_idempotency_key")
+    assert served.ask("PUT", one, json={"content": "y"}).status_code == 200
     assert served.ask("DELETE", one).status_code == 200
     may_repeat = [options["repeatable"] for _, options in served.database.asked]
-    assert may_repeat == [*[False] * 4, *[True] * 3, False, *[True] * 4]
+    assert may_repeat == [*[False] * 4, *[True] * 3, False, *[True] * 5]
 
 
 JSON = "application/json"
