@@ -208,6 +208,8 @@ def test_identifiers_of_a_request_match_and_stay(db: Db) -> None:
     assert value(db, place) == before
     ingest(db, conversation(message(), participant_identifier=LID, identifiers=[{"kind": "email", "value": "a@b.de"}]))
     assert rows(db, seen)[0] == ("email", "a@b.de")
+    db.execute("update public.conversations set participant_identifier = '@ann'")
+    assert read_conversation(db)["person_id"] == str(person)
 
 
 def test_further_identifier_matches_a_later_person(db: Db) -> None:

@@ -211,6 +211,8 @@ def test_each_participant_has_its_own_person(db: Db, john: str) -> None:
         db.execute("update public.people set phone = %s where id = %s", [phone, JOHN_DOE])
         assert {known: one["person_id"] for known, one in people(db).items()} == senders
         assert people(db)[john]["matched_by"] == matched_by
+        version += 1
+        assert read_conversation(db)["version"] == version
 
 
 def test_participants_are_broadcast_once(db: Db, john: str) -> None:

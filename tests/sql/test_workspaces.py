@@ -253,6 +253,10 @@ def test_invitations_and_workspaces_have_limits(db: Db) -> None:
     assert sent("e", other) == "429 too_many_invitations"
     db.execute("update private.daily_counts set day = day - 1")
     assert (sent("e", other), answer("create_workspace", name="Third")) == (201, 201)
+    # In one of these zones the date is another than in UTC.
+    for zone, expected in (("Etc/GMT+12", 201), ("Etc/GMT-14", "429 too_many_workspaces")):
+        db.execute(f"set local timezone = '{zone}'")
+        assert answer("create_workspace", name="Next") == expected
 
 
 def test_invitation_by_address_is_for_that_user(db: Db) -> None:
