@@ -34,8 +34,16 @@ begin
         conversation.id,
         auth.uid(),
         conversation.workspace_id,
-        -- Answers have milliseconds, so a time of an answer means all of its millisecond.
-        least(p_at + interval '999 us', coalesce(conversation.last_message_at, 'epoch'))
+        -- Answers have milliseconds, so a time of an answer means all of its millisecond. A message with a wrong clock
+        -- counts with its place in the order, because a later one may lie behind it by a microsecond.
+        least(p_at + interval '999 us', coalesce(
+            (
+                select max(message.sent_at)
+                from public.conversation_messages as message
+                where message.conversation_id = p_conversation_id
+            ),
+            'epoch'
+        ))
     from public.conversations as conversation
     where conversation.id = p_conversation_id
         and exists (select from private.my_workspaces as workspace where workspace.id = conversation.workspace_id)
@@ -79,25 +87,29 @@ begin
     return (
         select count(*)::integer
         from (
-            select message.message ->> 'direction' = 'inbound' and message.deleted_at is null as is_unread
+            select
+                message.message ->> 'direction' = 'inbound' and message.deleted_at is null as is_unread,
+                -- A wrong clock gives a place in the order, which may be long ago.
+                case when message.stated_at is null then message.sent_at else message.received_at end as came_at
             from public.conversation_messages as message
             where message.conversation_id = $1.id
-                and message.sent_at > greatest(
+                and message.sent_at > coalesce(
                     (
                         select mine.read_at
                         from public.conversation_reads as mine
                         where mine.conversation_id = $1.id and mine.user_id = (select auth.uid())
                     ),
-                    (
-                        select member.created_at
-                        from public.workspace_members as member
-                        where member.workspace_id = $1.workspace_id and member.user_id = (select auth.uid())
-                    )
+                    '-infinity'
                 )
             order by message.sent_at desc
             limit 100
         ) as newest
         where newest.is_unread
+            and newest.came_at > (
+                select member.created_at
+                from public.workspace_members as member
+                where member.workspace_id = $1.workspace_id and member.user_id = (select auth.uid())
+            )
     );
 end
 $$;

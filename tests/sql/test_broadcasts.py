@@ -15,7 +15,19 @@ from tests.support.event_log import last_seq
 from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation, add_person
 from tests.support.realtime import broadcasts, fire_deferred_triggers, may_join, may_send
-from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, NAME_OF_MATTY, TWIN, UNKNOWN_ID, WORKSPACE
+from tests.support.world import (
+    BOB,
+    CAROL,
+    CHANNEL,
+    JOHN_DOE,
+    MALLORY,
+    MATTY,
+    MESSAGE,
+    NAME_OF_MATTY,
+    TWIN,
+    UNKNOWN_ID,
+    WORKSPACE,
+)
 
 TOPIC = f"channel:{CHANNEL}"
 INBOX = f"inbox:{MATTY}"
@@ -145,6 +157,7 @@ LOST: list[tuple[str, Callable[[Db], object]]] = [
     (TOPIC, lambda db: call(db, "pin_message", id=MESSAGE)),
     ("user:", lambda db: db.execute("update public.channels set name = 'x' where id = %s", (CHANNEL,))),
     ("inboxes", lambda db: ingest(db, conversation(message()))),
+    ("inboxes", lambda db: add_conversation(db, "@ann", MATTY)),
     ("redacted", lambda db: call(db, "delete_message", id=MESSAGE)),
     (TOPIC, lambda db: db.execute("delete from public.channels where id = %s", (CHANNEL,))),
 ]
@@ -444,6 +457,10 @@ def test_two_changes_of_a_transaction_are_broadcast_once(db: Db, known: None) ->
         db.execute("update public.conversations set participant_name = %s", (name,))
     told = [payload["conversation"]["participant_name"] for _, payload in broadcasts(db, INBOX)]
     assert told == ["C"]
+    db.execute("delete from realtime.messages where true")
+    for person in (JOHN_DOE, None):
+        db.execute("update public.conversations set person_id = %s", (person,))
+    assert len(broadcasts(db, INBOX)) == 1
 
 
 def test_later_person_match_is_broadcast(db: Db) -> None:
@@ -491,6 +508,26 @@ def test_changed_messages_are_broadcast_within_the_limits(db: Db) -> None:
         assert (event, payload["messages_added"]) == ("conversation.updated", 0)
         told.append(([each["id"] for each in payload["messages"]], payload.get("truncated", False)))
     assert told == [([], True), ([each["id"] for each in sent[9::-1]], False), ([], True)]
+
+
+def test_messages_of_a_broadcast_are_limited_by_bytes(db: Db) -> None:
+    changes: tuple[Callable[[int], Any], ...] = (
+        lambda n: conversation(message("m1", content="\u00fc" * 100), external_id=f"chat {n}"),
+        lambda n: conversation(
+            updates=[{"message_id": "m1", "type": "read", "at": f"2026-02-01T11:00:0{n}Z"}], external_id="chat 0"
+        ),
+    )
+    told = []
+    for change in changes:
+        ingest(db, change(0))
+        size = value(db, "select max(octet_length('[]' || message::text)) from public.conversation_messages")
+        for missing in (0, 1):
+            db.execute("delete from realtime.messages where true")
+            db.execute("update private.settings set broadcast_max_bytes = %s", (size - missing,))
+            ingest(db, change(missing + 1))
+            ((_, payload),) = broadcasts(db, INBOX)
+            told.append((len(payload["messages"]), payload.get("truncated", False)))
+    assert told == [(1, False), (0, True)] * 2
 
 
 def test_ten_thousand_messages_need_few_broadcasts(db: Db) -> None:

@@ -78,18 +78,38 @@ def test_time_of_an_answer_covers_its_millisecond(db: Db) -> None:
     assert unread(db, conversation_id) == 0
 
 
+def test_messages_with_a_wrong_clock_are_unread_until_marked(db: Db) -> None:
+    far = START + timedelta(days=9999)
+    counts = []
+    # The last message with a right clock comes from a clock that is a little ahead.
+    for number, sent_at in enumerate([far, far, START + timedelta(minutes=80), far]):
+        ingest(db, conversation(message(str(number), sent_at=sent_at.isoformat())))
+        conversation_id = str(read_conversation(db)["id"])
+        counts.append(unread(db, conversation_id))
+        mark(db, conversation_id)
+        counts.append(unread(db, conversation_id))
+    assert counts == [1, 0] * 4
+
+
 def test_each_member_has_a_marker_of_their_own(db: Db) -> None:
     conversation_id = receive(db, 1, 2)
+    ingest(db, conversation(message(sent_at=at(3)), external_id="other"))
+    other = str(read_conversation(db, "other")["id"])
     db.execute("update public.conversations set workspace_id = %s, scope_id = %s", (WORKSPACE, WORKSPACE))
     db.execute("update public.conversation_messages set workspace_id = %s", (WORKSPACE,))
     mark(db, conversation_id, at(1))
     assert (unread(db, conversation_id), unread(db, conversation_id, BOB)) == (1, 2)
+    mark(db, other)
+    assert (unread(db, conversation_id), unread(db, other)) == (1, 0)
+    become(db, BOB)
+    assert rows(db, "select from public.conversation_reads") == []
+    become_postgres(db)
     become_service(db)
-    assert rows(db, "select public.unread_count(c) from public.conversations as c") == [0]
+    assert rows(db, "select public.unread_count(c) from public.conversations as c") == [0, 0]
     become_postgres(db)
     db.execute("delete from public.workspace_members where user_id = %s and workspace_id = %s", (BOB, WORKSPACE))
     mark(db, conversation_id)
-    assert rows(db, "select user_id::text from public.conversation_reads") == [MATTY]
+    assert rows(db, "select distinct user_id::text from public.conversation_reads") == [MATTY]
 
 
 def test_messages_before_joining_count_as_read(db: Db) -> None:

@@ -213,8 +213,17 @@ def test_late_match_that_fails_stops_no_other_workspace(db: Db) -> None:
         (known, first, UNKNOWN_ID, last),
     )
     break_function(db, "private.update_matches(uuid[])", "p_ids <> '{}'", "division_by_zero")
+    warnings: list[str | None] = []
+
+    def keep(notice: psycopg.errors.Diagnostic) -> None:
+        warnings.append(notice.message_primary)
+
+    db.add_notice_handler(keep)
     value(db, "select private.clean_up(100)")
+    db.remove_notice_handler(keep)
     assert rows(db, "select workspace_id::text from private.late_matches") == [first]
+    # The text of an error may quote a row.
+    assert warnings == [f"Late matches of workspace {first} failed with SQLSTATE 22012. A later round tries again."]
 
 
 def test_files_of_a_conversation_that_fails_stop_no_other(db: Db) -> None:

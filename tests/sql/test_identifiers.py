@@ -206,8 +206,12 @@ def test_identifiers_of_a_request_match_and_stay(db: Db) -> None:
     before = value(db, place)
     ingest(db, conversation(message(), participant_identifier=LID))
     assert value(db, place) == before
-    ingest(db, conversation(message(), participant_identifier=LID, identifiers=[{"kind": "email", "value": "a@b.de"}]))
+    email = {"kind": "email", "value": " a@b.de "}
+    ingest(db, conversation(message(), participant_identifier=LID, identifiers=[email]))
     assert rows(db, seen)[0] == ("email", "a@b.de")
+    for name in ("@ann", "@bea"):
+        db.execute("update public.conversations set participant_identifier = %s", (name,))
+        assert read_conversation(db)["person_id"] == str(person)
 
 
 def test_further_identifier_matches_a_later_person(db: Db) -> None:
@@ -244,6 +248,7 @@ def test_request_has_identifiers_beside_updates(db: Db) -> None:
         ),
         ([{"kind": "email", "value": "a"}], "identifiers[0].value must be a valid email"),
         ([{"kind": "email"}], "identifiers[0].value must be a valid email"),
+        ([{"kind": "phone", "value": 15551234567}], "identifiers[0].value must be a valid phone"),
         ([{"kind": "wechat_openid", "value": OPENID}], "identifiers[0].app must be the WeChat app of an openid"),
         ([{"kind": "email", "value": "a@b.de", "app": "x"}], "identifiers[0].app must be the WeChat app of an openid"),
     ],
@@ -254,6 +259,7 @@ def test_request_has_identifiers_beside_updates(db: Db) -> None:
         "unknown kind",
         "bad value",
         "no value",
+        "number",
         "openid without an app",
         "email with an app",
     ],
@@ -304,8 +310,25 @@ def test_time_of_an_identifier_is_of_its_newest_message(db: Db) -> None:
 
 def test_own_identifier_is_not_kept_twice(db: Db) -> None:
     given = [{"kind": "phone", "value": PHONE}]
-    ingest(db, conversation(message(), participant_identifier="+15551234567", identifiers=given))
+    for own in ("+15551234567", "15551234567@c.us"):
+        ingest(db, conversation(message(), external_id=own, participant_identifier=own, identifiers=given))
     assert rows(db, "select value from public.conversation_identifiers") == []
+
+
+def test_identifiers_are_stored_in_the_order_of_their_key(db: Db) -> None:
+    chats = sorted(add_conversation(db, "@somebody") for _ in range(2))
+    # No join of these leaves them in order.
+    given = [(chat, "other", text) for chat in chats[::-1] for text in ("@b", "@a", "@c")]
+    names, kinds, texts = map(list, zip(*given, strict=True))
+    add = """
+    select private.record_identifiers(%s::uuid[], array(
+        select row(kind, value, '')::private.identifier
+        from unnest(%s::text[], %s::text[]) with ordinality as new (kind, value, place) order by place
+    ))
+    """
+    db.execute(add, (names, kinds, texts))
+    kept = "select conversation_id, kind, value from public.conversation_identifiers order by ctid"
+    assert rows(db, kept) == sorted(given)
 
 
 def test_earlier_request_that_matched_later_changes_no_other(db: Db) -> None:

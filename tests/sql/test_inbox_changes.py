@@ -190,12 +190,16 @@ def test_deleted_conversation_without_messages_is_a_change(db: Db, read: Read) -
 
 
 def test_deleted_messages_are_a_change(db: Db, read: Read) -> None:
+    since = ask(db).meta["next_cursor"]
     ingest(db, conversation(message("m1"), message("m2")))
     read()
     db.execute("delete from public.conversation_messages where external_id = 'm1'")
     (change,) = read()
     assert (change["removed"], change["messages"], change["conversation"]["message_count"]) == (True, [], 1)
-    assert "version" not in change
+    assert ("version" in change, change["conversation"]["version"]) == (False, 1)
+    # A change of two messages names the one that is left.
+    (*_, both, _) = ask(db, since=since).data
+    assert (both["removed"], [line["id"] for line in both["messages"]]) == (True, ["m2"])
 
 
 def test_changes_of_many_conversations_have_their_versions(db: Db, read: Read) -> None:
@@ -211,17 +215,20 @@ def test_changes_of_many_conversations_have_their_versions(db: Db, read: Read) -
 
 def test_many_messages_are_a_pointer(db: Db, read: Read) -> None:
     ingest(db, *(conversation(*(message(f"m{place}") for place in range(n)), external_id=f"{n}") for n in (100, 101)))
-    found = {one["conversation"]["message_count"]: (len(one["messages"]), one.get("truncated")) for one in read()}
-    assert found == {100: (100, None), 101: (0, True)}
+    found = {
+        one["conversation"]["message_count"]: ([line["id"] for line in one["messages"]], one.get("truncated"))
+        for one in read()
+    }
+    assert found == {100: ([f"m{place}" for place in range(100)], None), 101: ([], True)}
 
 
 def test_changes_of_senders_and_workspaces_are_apart(db: Db, read: Read) -> None:
     since = ask(db).meta["next_cursor"]
     made = new_connection(db)
     push(db, made, conversation(message("team"), external_id="team"))
-    said = [("1", "@ann", 2), ("2", "@ann", 3), ("2", "@bea", 1)]
+    said = [("1", "@bea", 1), ("1", "@ann", 2), ("2", "@ann", 3)]
     ingest(db, conversation(*(message(name, sender=one, sequence=place) for name, one, place in said), kind="group"))
-    ingest(db, {**update("read", "2", sender="@bea"), "kind": "group"})
+    ingest(db, {**update("read", "1", sender="@bea"), "kind": "group"})
     db.commit()
     shown = [[line.get("sender", line["id"]) for line in one["messages"]] for one in read()]
     assert shown == [["team"], ["@bea", "@ann", "@ann"], ["@bea"]]
@@ -235,8 +242,10 @@ def test_changes_wait_for_an_older_transaction(db: Db, read: Read, cluster: Test
         ingest(db, conversation(message(), external_id="quick"))
         # What came later is not shown first: else the cursor would pass the slow one.
         assert read() == []
+        since = ask(db).meta["next_cursor"]
         slow.commit()
-    assert [one["conversation"]["external_conversation_id"] for one in read()] == ["slow", "quick"]
+    for changes in (read(), ask(db, since=since).data):
+        assert [one["conversation"]["external_conversation_id"] for one in changes] == ["slow", "quick"]
 
 
 def test_bad_cursor_is_an_error(db: Db) -> None:

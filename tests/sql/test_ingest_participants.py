@@ -10,7 +10,7 @@ from tests.support.calls import call, ingest
 from tests.support.database import Db, become, become_postgres, become_service, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import read_conversation
-from tests.support.world import BOB, JOHN_DOE, MATTY
+from tests.support.world import BOB, JOHN_DOE, MATTY, TELEGRAM, WHATSAPP
 
 JOHN = "+1 (234) 567-890"
 EARLY, LATE = "2026-02-01T09:00:00Z", "2026-02-01T12:00:00Z"
@@ -66,6 +66,15 @@ def test_more_identifiers_match_a_lid(db: Db, john: str) -> None:
     phone = {"kind": "phone", "value": "+1 555 000 1111"}
     ingest(db, member("137180000000001@lid", identifiers=[phone]))
     assert people(db)["137180000000001@lid"]["person_id"] == JOHN_DOE
+
+
+def test_participant_is_matched_on_its_platform(db: Db) -> None:
+    add = "insert into public.person_identifiers (person_id, kind, value) values (%s, 'telegram_id', '6171234567')"
+    db.execute(add, (JOHN_DOE,))
+    for connection, matched_by in ((WHATSAPP, None), (TELEGRAM, "telegram_id")):
+        ingest(db, group(message("1", sender="6171234567")), connection=connection)
+        assert people(db)["6171234567"]["matched_by"] == matched_by
+        db.execute("delete from public.conversations")
 
 
 def test_openid_of_a_participant_has_its_app(db: Db) -> None:
@@ -211,6 +220,8 @@ def test_each_participant_has_its_own_person(db: Db, john: str) -> None:
         db.execute("update public.people set phone = %s where id = %s", [phone, JOHN_DOE])
         assert {known: one["person_id"] for known, one in people(db).items()} == senders
         assert people(db)[john]["matched_by"] == matched_by
+        version += 1
+        assert read_conversation(db)["version"] == version
 
 
 def test_participants_are_broadcast_once(db: Db, john: str) -> None:
@@ -231,6 +242,9 @@ def test_wrong_clock_of_a_sender_is_no_return(db: Db) -> None:
 def test_only_members_see_participants(db: Db) -> None:
     ingest(db, group(message("1", sender="@ann")), conversation(message("1"), external_id="direct"))
     assert (list(people(db)), people(db, BOB)) == (["@ann"], {})
+    become_service(db)
+    known = "select c.participants #>> '{0,identifier}' from public.conversations as c where kind = 'group'"
+    assert rows(db, known) == ["@ann"]
     become(db, MATTY)
     read = "select c.participants from public.conversations as c where c.external_conversation_id = 'direct'"
     assert rows(db, read) == [[]]
@@ -240,9 +254,9 @@ BAD = {
     "participants must be an array of at most 1000 objects": ["x", {}, [{"identifier": "x"}] * 1001],
     "participants[0].identifier must be a string of 1 to 500 characters": [[5], [{}], [{"identifier": ""}]],
     "participants[0].name must be a string of at most 500 characters": [[{"identifier": "x", "name": 5}]],
-    "participants[0].state must be joined or left": [[{"identifier": "x", "state": "gone"}]],
+    "participants[0].state must be joined or left": [[{"identifier": "x", "state": bad}] for bad in ("gone", None)],
     "participants[1].state must be joined or left": [[{"identifier": "x"}, *[{"identifier": "x", "state": ""}] * 2]],
-    "participants[0].at must be an ISO 8601 timestamp": [[{"identifier": "x", "at": bad}] for bad in (5, "now")],
+    "participants[0].at must be an ISO 8601 timestamp": [[{"identifier": "x", "at": bad}] for bad in (5, "now", None)],
     "participants[0].identifiers must be an array of at most 20 objects": [[{"identifier": "x", "identifiers": {}}]],
 }
 
@@ -256,7 +270,8 @@ def test_bad_participant_gets_an_error_with_its_place(db: Db, error: str) -> Non
 def test_direct_conversation_takes_no_participants(db: Db) -> None:
     answer = ingest(db, conversation(participants=[{"identifier": "x"}]))
     assert answer.statuses == ["error: participants is for groups only"]
-    assert ingest(db, conversation(participants=None)).statuses == ["created"]
+    assert ingest(db, conversation(participants=None, identifiers=None)).statuses == ["created"]
+    assert ingest(db, group(participants=[{"identifier": "x", "name": None}])).statuses == ["no_new_messages"]
 
 
 def test_erased_person_is_no_participant(db: Db, john: str) -> None:

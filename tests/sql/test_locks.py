@@ -73,6 +73,10 @@ CASES = {
     "removed reaction": (FIRE, *COUNTERS),
     "removed pin": (UNPIN, *COUNTERS),
     "finished summary": (SUMMARY, "public.conversations", "id", "no key update"),
+    "rotation of a key": (
+        "private.rotate_messaging_key(id, '0') from public.messaging_connections order by id limit 1",
+        "public.messaging_connections", "id", "no key update",
+    ),
     "replay": (f"private.replay_twin_deliveries('{TWIN}', null)", "private.twin_queues", "channel_id", "update"),
     "finish": (f"private.finish_delivery(null, {LEASED})", "private.twin_queues", "lease is null, lease", "update"),
 }  # fmt: skip

@@ -221,8 +221,9 @@ def test_people_of_one_statement_match_their_conversations(db: Db) -> None:
         " select id, 'email', 'ann@new.example' from public.people where full_name = 'Ann'",
         f"update public.workspaces set home_country = 'FR' where id = '{WORKSPACE}'",
         "select private.lock_conversation(id) from public.conversations where external_conversation_id = 'locked'",
+        "select private.lock_person(id, 'person_id') from public.people where full_name = 'Ann'",
     ],
-    ids=["person", "number", "identifier", "country", "conversation"],
+    ids=["person", "number", "identifier", "country", "conversation", "call"],
 )
 def test_service_that_changes_people_locks_their_workspace(db: Db, statement: str) -> None:
     # Its triggers take the lock, too.

@@ -93,9 +93,9 @@ STEPS: list[tuple[str, Callable[[Db], Any], int]] = [
     ("unmerge the other", calls("unmerge_people", person_id="c"), 4),
     ("change a number with a call", calls("change_number", person_id="b", phone=PHONES[4]), 4),
     ("undo it", calls("undo_number_change", person_id="b"), 4),
-    ("lose a number", run("update public.people set phone = null where id = %s", "b"), 7),
-    ("change a home country", run(f"update public.workspaces set home_country = 'US' where id = '{BOB}'"), 7),
+    ("have a number of no conversation", run(PHONE, PHONES[5], "b"), 7),
     ("change the default country", run("update private.settings set default_country = 'DE'"), 7),
+    ("change a home country", run(f"update public.workspaces set home_country = 'US' where id = '{BOB}'"), 7),
     ("lose an address", run("delete from public.person_identifiers where person_id = %s and kind = 'email'", "c"), 6),
     ("move", run(f"update public.people set workspace_id = '{WORKSPACE}', user_id = '{MATTY}' where id = %s", "b"), 6),
     ("have two numbers", run(PHONE, f"{PHONES[0]} / {PHONES[1]}", "a"), 7),
@@ -225,5 +225,15 @@ def test_ingest_that_matches_later_notes_what_it_knows(db: Db) -> None:
         db.execute(add, (known, kind, text))
         expected = [] if kind == "other" else [known]
         assert rows(db, "select conversation_id from private.late_matches") == expected
+    team = value(
+        db,
+        "insert into public.conversations"
+        " (user_id, workspace_id, platform, external_conversation_id, participant_identifier)"
+        " values (%s, %s, 'signal', 'team', '@x') returning id",
+        MATTY,
+        WORKSPACE,
+    )
+    late = "select workspace_id::text from private.late_matches where conversation_id = %s"
+    assert rows(db, late, team) == [WORKSPACE]
     keys = "select key from public.conversation_identifiers where conversation_id = %s order by kind"
     assert rows(db, keys, known) == [None, "phone:000000"]

@@ -293,6 +293,14 @@ VALUES: dict[str, dict[str, Any]] = {
             ]
         },
     },
+    "types of files": {
+        f"private.is_shown_type('{kind}')": is_shown
+        for kind, is_shown in {
+            " image/png": True, "application/vnd.ms-excel; x=y": True, "text/xsl": False, "x/x+xsl": False,
+            "a/b+xml": False, "unknown/unknown": False, "image/": False, "image/*": False, "-a/b": False,
+            "application/vnd.openxmlformats-officedocument": True,
+        }.items()
+    },
     "languages": {
         f"private.search_language('{tag}')": found
         for tag, found in {"pt-BR": "portuguese", "nn": "norwegian", "de-Latn-AT": "german", "ja": None}.items()

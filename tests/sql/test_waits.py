@@ -112,6 +112,50 @@ def test_clean_up_skips_a_channel_that_another_session_holds(sessions: tuple[Db,
     assert value(second, clean_up, WORKSPACE) > 0
 
 
+def test_late_match_skips_a_conversation_that_is_locked(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    both = [add_conversation(first, "@somebody") for _ in range(2)]
+    first.execute("insert into private.late_matches select id, workspace_id from public.conversations")
+    first.commit()
+    first.execute("select from public.conversations where id = %s for update", both[:1])
+    second.execute("set lock_timeout = '5s'")
+    assert value(second, "select private.match_late_conversations(10)") == 1
+    assert rows(second, "select conversation_id from private.late_matches") == both[:1]
+
+
+def test_clean_up_skips_a_file_that_is_locked(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    chat = add_conversation(first, "@somebody")
+    first.execute(
+        "insert into private.conversation_media (path, conversation_id, workspace_id, external_id, sender)"
+        " select name, %s, %s, name, '' from unnest(array['held', 'free']) as name",
+        (chat, BOB),
+    )
+    first.commit()
+    first.execute("select from private.conversation_media where path = 'held' for update")
+    second.execute("set lock_timeout = '5s'")
+    second.execute("select private.delete_media(10, '-1 minute')")
+    assert rows(second, "select path from private.conversation_media") == ["held"]
+
+
+def test_matching_locks_are_taken_in_the_order_of_ids(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    low, high = sorted((MATTY, WORKSPACE))
+    lock = "select private.lock_matching(%s::uuid[])"
+    first.execute(lock, ([low],))
+    then = lambda: first.execute(lock, ([high],))  # noqa: E731
+    finish_after(first, second, lambda: second.execute(lock, ([high, low],)), then)
+
+
+def test_second_change_of_a_number_keeps_the_first(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    numbers = ["+1 555 000 0001", "+1 555 000 0002"]
+    changes = [{"person_id": JOHN_DOE, "phone": number} for number in numbers]
+    assert call(first, "change_number", MATTY, **changes[0]).status == 200
+    reply = finish_after(first, second, lambda: call(second, "change_number", MATTY, **changes[1]))
+    assert reply.data["former_phone"] == numbers[0]
+
+
 def test_two_first_requests_make_one_conversation(sessions: tuple[Db, Db]) -> None:
     first, second = sessions
     ingest(first, conversation(message("a")))
@@ -124,8 +168,10 @@ def test_replay_of_an_ingest_waits_for_no_lock(sessions: tuple[Db, Db], name: st
     first, second = sessions
     given = conversation(message(), participant_name=name)
     ingest(first, given)
+    first.execute("update private.messaging_keys set last_used_at = null")
     first.commit()
-    first.execute("select from public.conversations for update")
+    for table in ("public.conversations", "private.messaging_keys"):
+        first.execute(f"select from {table} for update")
     second.execute("set lock_timeout = '5s'")
     assert ingest(second, given).statuses == ["no_new_messages"]
 
@@ -158,6 +204,15 @@ def test_message_of_a_member_who_leaves_does_not_deadlock(sessions: tuple[Db, Db
     leave = "delete from public.channel_members where (channel_id, user_id) = (%s, %s)"
     finish_after(first, second, lambda: second.execute(leave, (CHANNEL, BOB)), lambda: send(first, who=BOB))
     assert rows(second, "select from public.member_states where user_id = %s", BOB) == []
+
+
+def test_ingest_waits_for_a_quick_change_of_people(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    phone = value(first, PHONE, JOHN_DOE)
+    become(first, MATTY)
+    first.execute("update public.people set full_name = full_name || ' x'")
+    finish_after(first, second, lambda: ingest(second, conversation(message(), participant_identifier=phone)))
+    assert rows(second, "select person_id::text from public.conversations") == [JOHN_DOE]
 
 
 def test_ingest_does_not_wait_for_a_slow_change_of_people(sessions: tuple[Db, Db]) -> None:
