@@ -124,10 +124,11 @@ def console(url: str, key: str, service: str | None, port: int, out: Path | None
     import uvicorn
     from litestar import Litestar
 
+    from threadline.keys import find_kind
     from threadline.routes.console import console, write
     from threadline.start import check_port
 
-    if key.startswith("sb_secret_"):
+    if find_kind(key) == "secret":
         raise click.ClickException("This is the secret key. Pass the publishable key, which browsers may know.")
     config = {"url": url.rstrip("/"), "key": key, **({"service": service} if service else {})}
     if out:

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import httpx
-import jwt
 
+from threadline.keys import find_kind
 from threadline.project.shipped import CLI, FUNCTION, newest_version
 from threadline.settings import PUBLIC_KEYS, SECRET_KEYS, Settings
 from threadline.tls import find_mode, is_local
@@ -36,7 +36,7 @@ async def examine(settings: Settings, environment: Mapping[str, str] = os.enviro
     """Return one sentence per problem; none if all is well."""
     found = [finding async for finding in _examine_database(settings)]
     found += _examine_keys(environment)
-    keys = {name: key for name in (*PUBLIC_KEYS, *SECRET_KEYS) if (key := environment.get(name)) and _kind(key)}
+    keys = {name: key for name in (*PUBLIC_KEYS, *SECRET_KEYS) if (key := environment.get(name)) and find_kind(key)}
     if not settings.supabase_url:
         return [*found, "SUPABASE_URL is not set; without it, access tokens and uploads do not work."]
     url = settings.supabase_url
@@ -112,7 +112,7 @@ def _examine_keys(environment: Mapping[str, str]) -> Iterator[str]:
     for name in (*PUBLIC_KEYS, *SECRET_KEYS):
         if not (key := environment.get(name)):
             continue
-        kind, wanted = _kind(key), "public" if name in PUBLIC_KEYS else "secret"
+        kind, wanted = find_kind(key), "public" if name in PUBLIC_KEYS else "secret"
         if kind is None:
             yield f"{name} is not an API key of Supabase; keys begin with sb_, and legacy keys with eyJ."
         elif kind != wanted:
@@ -121,20 +121,10 @@ def _examine_keys(environment: Mapping[str, str]) -> Iterator[str]:
         yield "SUPABASE_PUBLISHABLE_KEY is not set; uploads need it, and so do the checks of Storage and Realtime."
 
 
-def _kind(key: str) -> str | None:
-    if key.startswith("sb_"):
-        return {"publishable": "public", "secret": "secret"}.get(key.split("_")[1])
-    try:
-        role = jwt.decode(key, options={"verify_signature": False}).get("role")
-    except jwt.PyJWTError:
-        return None
-    return {"anon": "public", "service_role": "secret"}.get(role)
-
-
 async def _examine_project(
     client: httpx.AsyncClient, settings: Settings, keys: Mapping[str, str]
 ) -> AsyncIterator[str]:
-    answer = await client.get("/auth/v1/.well-known/jwks.json", headers={"apikey": settings.supabase_key or ""})
+    answer = await client.get("/auth/v1/.well-known/jwks.json")  # without a key, as the service asks
     for finding in (_clock(answer, time.time()), _signing(answer, settings), await _function(client)):
         if finding:
             yield finding

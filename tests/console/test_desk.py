@@ -189,6 +189,7 @@ def test_sign_in_offers_what_the_project_has(desk: Desk) -> None:
     desk.calls()
     desk.press("Send the link")
     assert desk.shown("main [role=status]") == ["A link was sent to carol@example.com."]
+    assert page.get_by_label("Email").nth(1).input_value() == ""
     assert desk.calls() == [["POST auth/otp", {"email": "carol@example.com", "create_user": False}]]
     assert page.evaluate("project.sent.at(-1)[1]") == f"redirect_to={page.url.partition('#')[0]}"
     desk.run("project.refusals['POST auth/token'] = { status: 400, body: { msg: 'Wrong' } }")

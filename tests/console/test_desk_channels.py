@@ -318,6 +318,7 @@ def test_members_of_a_channel_and_their_rights(desk: Desk) -> None:
     assert [dot.get_attribute("title") for dot in page.locator("dialog .dot").all()] == ["Here", "Away", "Here"]
     roles = {each.get_attribute("aria-label"): each.input_value() for each in page.locator("dialog li select").all()}
     assert roles == {"Role of Bob": "admin", "Role of Carol": "member"}
+    assert sorted(desk.shown("dialog h3 + ul li")) == ["Aide Remove", "Bob's Remove"]
     assert desk.shown("dialog option")[-1] == "Scout"  # neither the twin that is in, nor one of Bob
     assert "Member of the workspace" not in desk.shown("dialog")[0]
     desk.calls()

@@ -44,6 +44,7 @@ def test_pages_of_the_inbox_lose_no_row(desk: Desk) -> None:
         before=f"{MANY} tables.conversations.push(...range(3, (n) => talk(120 + n, {{ workspace_id: ATELIER }})))",
     )
     assert names(desk) == [*range(1, 51)]
+    assert "order=last_message_at.desc,id.asc" in desk.calls("GET conversations")[-1][1]
     desk.press("More")
     assert names(desk) == [*range(1, 101)]
     # One that was below the edge comes to the top, and one is new.
@@ -101,6 +102,7 @@ def test_filters_find_by_each_field(desk: Desk) -> None:
     assert found(text, "+77 (x), y") == [6]
     assert found(text, "umbe") == [5]
     assert found(text, '5"1') == [5]
+    assert found(text, "5\\1") == [5]
     assert found(text, '5"" ') == []
     assert found(text, "Person_1") == [1]
     assert found(text, "") == [1, 2, 3, 4, 5, 6]
@@ -177,7 +179,7 @@ def test_events_reach_their_conversation_alone(desk: Desk) -> None:
     assert lines(desk) == ["First of 1", "Line 2"]
     updated = {
         "messages": [
-            {"id": "m1", "direction": "inbound", "type": "text", "content": "Edited", "edited_at": "x"},
+            {"id": "m1", "sender": "x", "direction": "inbound", "type": "text", "content": "Edited", "edited_at": "x"},
             {"id": "m9", "content": "None"},
         ]
     }
@@ -200,6 +202,9 @@ def test_events_reach_their_conversation_alone(desk: Desk) -> None:
     desk.settle()
     assert f"workspace:{ATELIER}" in page.evaluate("project.topics()")
     assert TOPIC not in page.evaluate("project.topics()")
-    desk.open("inbox", before="project.hold('POST rpc/list_inbox_changes');")
-    desk.run("project.tables.conversations.push(project.talk(9)), project.release('POST rpc/list_inbox_changes')")
-    assert names(desk) == [1, 2, 9]
+    desk.open(f"inbox/{talk(1)}", before=f"{SAY} say(1, 1, at(-10)); project.hold('POST rpc/list_inbox_changes');")
+    desk.run(
+        "project.tables.conversations.push(project.talk(9)), project.say(1, 2, project.at(-1)), "
+        "project.release('POST rpc/list_inbox_changes')"
+    )
+    assert (names(desk), lines(desk)) == ([1, 2, 9], ["Line 1", "Line 2"])

@@ -59,6 +59,7 @@ def test_people_are_found_by_their_name(desk: Desk) -> None:
         ("0%", [right[2]]),
         ("%", [right[2]]),
         ("_", []),
+        ("\\", []),
         ("zoe", ["Z Zoe +1 1"]),
     ):
         page.get_by_label("Find by name").fill(text)
@@ -372,6 +373,7 @@ def test_new_connection_shows_its_secret_and_waits(desk: Desk) -> None:
 def test_message_before_the_first_event_is_noticed(desk: Desk) -> None:
     page = desk.open("import", before=f"{KEYS} project.hold('POST rpc/list_inbox_changes');")
     assert desk.shown("tbody tr")[0] == "15 Jun 2026, 20:55 wa_1 429 2 3"
+    assert "limit=50" in desk.calls("GET ingest_log")[0][1]
     desk.run("() => { project.line(6, 200); project.release('POST rpc/list_inbox_changes'); }")
     assert desk.shown("tbody tr")[0] == "15 Jun 2026, 20:54 wa_1 200 2 3"
     page.get_by_label("Platform").select_option("Telegram")

@@ -42,17 +42,19 @@ def test_messages_of_one_moment_have_an_order(desk: Desk) -> None:
 
 
 def test_first_message_and_a_found_one_are_reached(desk: Desk) -> None:
-    before = f"""{SAY} tables.conversations[0].message_count = 250;
+    before = f"""{SAY} tables.conversations[0].message_count = 250; const name = 'm 0/%",\\\\';
     for (const n of range(250, (each) => each)) say(1, n, at(n - 300), {{ sender: "" }},
-      n === 100 ? {{ id: "m 0/%" }} : {{}});
-    tables.conversation_messages[99].external_id = "m 0/%"; say(2, 100, at(-1), {{ external_id: "m 0/%" }});
+      n === 100 ? {{ id: name }} : {{}});
+    tables.conversation_messages[99].external_id = name; say(2, 100, at(-1), {{ external_id: name }});
     """
-    page = desk.open(f"inbox/{talk(1)}/m%200%2F%25", before=before)
+    page = desk.open(f"inbox/{talk(1)}/m%200%2F%25%22%2C%5C", before=before)
     assert desk.shown(".found .text") == ["Line 100"]
     assert lines(desk) == [f"Line {n}" for n in range(1, 201)]  # 99 before it, and 100 behind it
+    queries = [query for _, query in desk.calls("GET conversation_messages")]
+    assert {query.count("&sent_at=") for query in queries if "&or=" in query} == {1}
     desk.open(f"inbox/{talk(1)}/nothing", before=before)
-    assert lines(desk)[-1] == "Line 250"
-    desk.go(f"inbox/{talk(1)}/m%200%2F%25")
+    assert (lines(desk)[-1], desk.shown(".scroll [role=status]")) == ("Line 250", [])
+    desk.go(f"inbox/{talk(1)}/m%200%2F%25%22%2C%5C")
     assert desk.shown(".found .text") == ["Line 100"]
     page.get_by_text("More", exact=True).click()
     desk.press("First message")
@@ -62,7 +64,9 @@ def test_first_message_and_a_found_one_are_reached(desk: Desk) -> None:
     desk.go(f"inbox/{talk(2)}")
     assert lines(desk) == ["Line 100"]
     assert desk.shown(".menu") == []
-    desk.open(f"inbox/{talk(1)}/m%200%2F%25", before=f"{before} project.failOnce('GET conversation_messages');")
+    desk.open(
+        f"inbox/{talk(1)}/m%200%2F%25%22%2C%5C", before=f"{before} project.failOnce('GET conversation_messages');"
+    )
     assert (lines(desk)[-1], desk.shown(".scroll [role=status]")) == ("Line 250", [])
 
 
@@ -139,7 +143,7 @@ def test_versions_of_a_message_are_in_their_order(desk: Desk) -> None:
       at: at(minutes), value: {{ content }}, ...more }});
     edit(1, -10, "Three"); edit(1, -30, "Two"); edit(2, -20, "Other"); edit(1, -25, "Of another",
       {{ sender: "x" }}); edit(1, -15, "👍", {{ type: "reaction" }});
-    edit(1, -14, "Another", {{ external_id: "m2" }});
+    edit(1, -14, "Another", {{ external_id: "m2" }}); edit(1, -12, "Nearly three");
     say(1, 3, at(-5), {{}}, {{ edited_at: at(-1) }}); edit(1, -4, "Only this", {{ external_id: "m3" }});
     """
     desk.open(f"inbox/{talk(1)}", before=before)
@@ -150,6 +154,7 @@ def test_versions_of_a_message_are_in_their_order(desk: Desk) -> None:
     assert desk.shown(".versions li") == [
         "15 Jun 2026, 20:00 One",
         "15 Jun 2026, 20:30 Two",
+        "15 Jun 2026, 20:48 Nearly three",
         "15 Jun 2026, 20:50 Three",
     ]
     desk.press("Close", "dialog")
@@ -171,9 +176,10 @@ def test_conversation_says_why_it_has_its_person(desk: Desk) -> None:
         "+49 1 77@lid whatsapp_lid",
     ]
     assert page.locator(".facts a").get_attribute("href") == "#/people/00000000-0000-4000-8000-000000000301"
-    desk.run("project.tables.conversations[0].people.full_name = 'Anna'")
+    desk.run("const [it] = project.tables.conversations; it.people.full_name = 'Anna', it.matched_by = 'luck'")
     change(desk, conversation={"id": talk(1), "workspace_id": PERSONAL}, messages_added=0)
     assert desk.shown(".about summary") == ["Matched to Anna"]
+    assert desk.shown(".facts dd")[0] == "Anna, because of luck"
     desk.run("project.hold('GET conversations')")
     desk.go(f"inbox/{talk(2)}")
     assert (desk.shown(".detail [role=alert]"), desk.shown(".detail [role=status]")) == ([], ["Loading …"])

@@ -26,6 +26,7 @@ def test_twins_show_their_own_channels_and_deliveries(desk: Desk) -> None:
     answers.replay_twin_deliveries = {};
     for (const name of ["set_twin_webhook", "rotate_twin_secret"]) answers[name] = { data: { secret: `of ${name}` } };
     answers.remove_twin_webhook = { data: {} };
+    tables.channel_twins.push({ ...tables.channel_twins[0], channel_id: id(98) });
     """
     page = desk.open("twins", before=before)
     assert desk.shown(ROWS) == ["A Aide https://twin.test/a", "S Scout No webhook"]
@@ -62,6 +63,7 @@ def test_twins_show_their_own_channels_and_deliveries(desk: Desk) -> None:
     desk.press("Change", webhook)
     assert desk.calls()[0] == ["POST rpc/set_twin_webhook", {"ai_twin_id": TWIN, "url": "https://twin.test/b"}]
     assert desk.shown(".secret code") == ["of set_twin_webhook"]
+    assert page.get_by_label("URL").input_value() == "https://twin.test/b"
     desk.press("New secret")
     assert desk.shown(".secret code") == ["of rotate_twin_secret"]
     desk.calls()
@@ -72,6 +74,7 @@ def test_twins_show_their_own_channels_and_deliveries(desk: Desk) -> None:
     assert page.evaluate("project.tables.channel_twins.map((each) => each.ai_twin_id)") == [
         "00000000-0000-4000-8000-000000000023",
         SCOUT,
+        TWIN,
     ]
     desk.press("Add", "[aria-label='Channels of the twin']")
     assert (
@@ -87,6 +90,7 @@ def test_twins_show_their_own_channels_and_deliveries(desk: Desk) -> None:
         "",
         ["Set"],
     )
+    assert page.get_by_role("button", name="Send all again").count() == 0
     desk.press("Delete")
     assert (desk.shown(ROWS), page.url[-7:]) == (["H Helper https://twin.test/a"], "#/twins")
     page.get_by_text("Add a twin").click()
@@ -116,7 +120,7 @@ line(1, "member.role_changed", { subject_id: CAROL, details: { from_role: "membe
 line(2, "connection.rotated", { actor_id: null, subject_id: id(205),
   details: { is_active: false, days_of_overlap: 0 } }); line(3, "channel.created",
   { subject_id: GENERAL, details: { by: MATTY } }); line(4, "x", { workspace_id: TEAM });
-line(5, "user.erased", { subject_id: id(4), actor_id: MATTY }); line(6, "channel_member.added", { subject_id: BOB,
+line(5, "user.erased", { subject_id: id(4), actor_id: MATTY }); line(6, "channel_member.added", { subject_id: id(5),
   details: { channel_id: id(33) } });
 answers.create_invitation = { token: "t0ken" }; answers.revoke_invitation = {};
 """
@@ -140,7 +144,8 @@ def test_workspace_shows_members_and_open_invitations(desk: Desk) -> None:
     desk.settle()
     assert [key for key, _ in desk.calls()] == ["POST rpc/revoke_invitation", "GET workspace_invitations"]
     desk.press("Invite")
-    assert sent(desk, "POST rpc/create") == [{"workspace_id": ATELIER, "role": "member"}]
+    ((_, invited), (key, _)) = desk.calls()
+    assert (invited, key) == ({"workspace_id": ATELIER, "role": "member"}, "GET workspace_invitations")
     assert desk.shown(".secret code") == [f"{page.url.partition('#')[0]}#/join/t0ken"]
     page.get_by_label("Email").fill("d@x")
     page.locator("[aria-label=Invitations] select").select_option("admin")
@@ -178,8 +183,9 @@ def test_workspace_shows_members_and_open_invitations(desk: Desk) -> None:
 
 def test_audit_log_names_whom_it_is_about(desk: Desk) -> None:
     page = desk.open("workspace", before=TEAM_ROWS)
+    assert "limit=100" in desk.calls("GET audit_log")[0][1]
     assert desk.shown("[aria-label='Audit log'] tbody tr") == [
-        "15 Jun 2026, 21:06 Bob channel_member.added Bob channel id: Bob, Carol",
+        "15 Jun 2026, 21:06 Bob channel_member.added Former member channel id: Bob, Carol",
         "15 Jun 2026, 21:05 Matty user.erased Former member",
         "15 Jun 2026, 21:03 Bob channel.created general by: Matty",
         "15 Jun 2026, 21:02 The system connection.rotated elsewhere is active: false, days of overlap: 0",

@@ -20,8 +20,9 @@ from click.testing import CliRunner, Result
 from threadline.__main__ import main
 from threadline.app import create_app
 from threadline.routes import console
-from threadline.routes.console import NOT_CONFIGURED, configure, headers_for, paths, read
+from threadline.routes.console import NOT_CONFIGURED, NOT_PUBLIC, configure, headers_for, paths, read
 from threadline.settings import Settings
+from threadline_devstack import keys
 
 from tests.support import vendor
 from tests.support.cluster import free_port
@@ -36,6 +37,7 @@ TYPES = {
     ".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain",
 }  # fmt: skip
 PROJECT = {"url": "https://ref.supabase.co", "key": "sb_publishable_x"}
+SECRET_KEYS = ("sb_secret_y", keys.SERVICE_ROLE_KEY)
 MOST = 83_500  # bytes of all files, each compressed (decision 0018); the libraries are 23,000 of them
 
 
@@ -155,6 +157,13 @@ def test_missing_setting_is_named(given: dict[str, str]) -> None:
     assert configure(Settings("postgresql://x/y", **given)) == {"error": NOT_CONFIGURED}
 
 
+@pytest.mark.parametrize("key", SECRET_KEYS, ids=["new", "legacy"])
+def test_secret_key_is_never_told_to_browsers(key: str) -> None:
+    told = configure(Settings(NOWHERE, supabase_url=PROJECT["url"], supabase_key=key))
+    assert told == {"error": NOT_PUBLIC}
+    assert configure(Settings(NOWHERE, supabase_url=PROJECT["url"], supabase_key=keys.ANON_KEY))["key"] == keys.ANON_KEY
+
+
 def test_command_serves_the_console_of_a_project() -> None:
     port = free_port()
     command = [PROGRAM, "console", "--url", PROJECT["url"], "--key", PROJECT["key"], "--port", str(port)]
@@ -184,8 +193,9 @@ def test_command_writes_files_for_a_static_host(tmp_path: Path) -> None:
 
 
 def test_command_refuses_the_secret_key() -> None:
-    result = CliRunner().invoke(main, ["console", "--url", PROJECT["url"], "--key", "sb_secret_y"])
-    assert (result.exit_code, "publishable key" in result.stderr) == (1, True)
+    for key in SECRET_KEYS:
+        result = CliRunner().invoke(main, ["console", "--url", PROJECT["url"], "--key", key])
+        assert (result.exit_code, "publishable key" in result.stderr) == (1, True)
 
 
 @pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")

@@ -95,6 +95,7 @@ def test_link_that_was_not_asked_for_asks_first(visitors: Visitors) -> None:
     for button, email in (("Leave it", BOB), ("Sign in with the link", MATTY)):
         other = open_again(page, link_of(visitors, MATTY))
         expect(other.get_by_text(f"The link signs you in as {MATTY}.")).to_be_visible()
+        expect(other.get_by_text(f"You are signed in as {BOB}.")).to_be_visible()
         assert "access_token" not in other.url
         assert stored(other)["user"]["email"] == BOB
         other.get_by_role("button", name=button).click()

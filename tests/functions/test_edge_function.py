@@ -2,8 +2,10 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from threading import Barrier
 
 import httpx
@@ -52,6 +54,14 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
 @pytest.fixture(scope="module")
 def function(start: Start, data_api: Upstream) -> Iterator[EdgeFunction]:
     with start(patience=0.5, SUPABASE_URL=data_api.url, SUPABASE_SERVICE_ROLE_KEY=SECRET_KEY) as function:
+        yield function
+
+
+@pytest.fixture(scope="module")
+def small(start: Start, data_api: Upstream) -> Iterator[EdgeFunction]:
+    """The function with the usual patience, for bodies of ten bytes."""
+    variables = {"SUPABASE_URL": data_api.url, "SUPABASE_SERVICE_ROLE_KEY": SECRET_KEY, "INGEST_MAX_BYTES": "010"}
+    with start(**variables) as function:
         yield function
 
 
@@ -194,12 +204,10 @@ def test_wrong_environment_logs_one_line(environment: dict[str, str], line: str,
         assert re.fullmatch(f"{re.escape(line)} {UUID}", written)
 
 
-def test_size_limit_can_be_set(start: Start, data_api: Upstream) -> None:
-    variables = {"SUPABASE_URL": data_api.url, "SUPABASE_SERVICE_ROLE_KEY": SECRET_KEY, "INGEST_MAX_BYTES": "010"}
+def test_size_limit_can_be_set(small: EdgeFunction, data_api: Upstream) -> None:
     data_api.replies = [STORED]
-    with start(**variables) as function:
-        assert post(function, b"x" * 11) == from_http(413, "Request body too large: at most 10 bytes")
-        assert post(function, b"x" * 10) == from_sql(200, STORED.body)
+    assert post(small, b"x" * 11) == from_http(413, "Request body too large: at most 10 bytes")
+    assert post(small, b"x" * 10) == from_sql(200, STORED.body)
 
 
 def test_log_contains_no_user_data(function: EdgeFunction, data_api: Upstream) -> None:
@@ -260,11 +268,21 @@ def test_file_that_cannot_be_signed_has_no_url(
     assert (question.headers["apikey"], question.headers["x-upsert"]) == (SECRET_KEY, "true")
 
 
-def test_files_are_signed_at_the_same_time(function: EdgeFunction, data_api: Upstream) -> None:
-    marks = ",".join(f'{{"url":"sign:{file}"}}' for file in (FILE, FILE[:-1] + "b"))
-    signed = Reply(200, f'{{"url": "{SIGNING}"}}', waits_with=Barrier(2, timeout=10))
-    answer, _ = ask(function, data_api, Reply(200, f"[{marks}]"), signed, signed)
-    assert json.loads(answer.body) == [{"url": f"{data_api.url}/storage/v1{SIGNING}"}] * 2
+def test_ten_files_are_signed_at_the_same_time(small: EdgeFunction, data_api: Upstream) -> None:
+    marks = ",".join(f'{{"url":"sign:{FILE[:-1]}{digit}"}}' for digit in "0123456789a")
+    asked = []
+
+    def count() -> None:
+        time.sleep(0.05)  # for an eleventh, which must not come yet
+        asked.append(len(data_api.questions) - 1)
+
+    ten = Barrier(10, action=count, timeout=10)
+    signed = Reply(200, f'{{"url": "{SIGNING}"}}')
+    data_api.questions = []
+    data_api.replies = [Reply(200, f"[{marks}]"), *[replace(signed, waits_with=ten)] * 10, signed]
+    answer = post(small, b"{}")
+    assert json.loads(answer.body) == [{"url": f"{data_api.url}/storage/v1{SIGNING}"}] * 11
+    assert asked == [10]
 
 
 def test_router_accepts_only_the_two_paths(function: EdgeFunction) -> None:

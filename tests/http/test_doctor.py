@@ -4,7 +4,8 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
+from typing import Any
 
 import asyncpg
 import jwt
@@ -70,8 +71,16 @@ def test_doctor_exits_with_the_documented_status(environment: dict[str, str]) ->
         assert (result.returncode, result.stdout + result.stderr) == (status, said)
 
 
-def test_doctor_finds_nothing_in_a_sound_project(environment: dict[str, str]) -> None:
+def test_doctor_finds_nothing_in_a_sound_project(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    connect, limits = asyncpg.connect, []
+
+    def note(**options: Any) -> Any:
+        limits.append((options["timeout"], options["command_timeout"]))
+        return connect(**options)
+
+    monkeypatch.setattr(asyncpg, "connect", note)
     assert diagnose(environment, 0) == "Nothing is missing or wrong.\n"
+    assert limits == [(10, 30)] * 2
 
 
 @pytest.mark.skipif(tools.postgrest() is None, reason=tools.why_not("postgrest"))
@@ -109,6 +118,7 @@ VARIANTS = [
     (NO_KEYS, {KEYS_PATH: Answer(200, [])}),
     (NO_KEYS, {KEYS_PATH: Answer(404, {"keys": [{}]}, seconds=None)}),
     ("seconds apart; set the time", {KEYS_PATH: Answer(200, {"keys": [{}]}, seconds=-32)}),
+    (f"{NO_KEYS}: {KEYS_PATH} answers 401", {KEYS_PATH: Answer(200, {"keys": [{}]}, needs_key=True)}),
     (REFUSED, {DATA_API: Answer(401, {"message": "Invalid API key"})}),
     (REFUSED, {STORAGE: Answer(401)}),
     (REFUSED, {STORAGE: Answer(401, [])}),
@@ -298,8 +308,8 @@ def test_doctor_names_a_login_without_roles(
 
 @needs_pgbouncer
 @pytest.mark.parametrize(
-    ("mode", "setting", "findings"),
-    [("session", "", 0), ("transaction", "true", 0), ("transaction", "", 1)],
+    ("mode", "setting", "findings", "servers"),
+    [("session", "", 0, 4), ("transaction", "true", 0, 2), ("transaction", "", 1, 1), ("transaction", "", 1, 2)],
 )
 def test_doctor_detects_the_mode_of_a_pooler(
     monkeypatch: pytest.MonkeyPatch,
@@ -309,8 +319,12 @@ def test_doctor_detects_the_mode_of_a_pooler(
     mode: str,
     setting: str,
     findings: int,
+    servers: int,
 ) -> None:
-    with pooling(cluster, service_database, mode) as url:
+    with pooling(cluster, service_database, mode, servers=servers) as url, ExitStack() as busy:
+        for _ in range(servers):  # each needs a process of its own, and leaves it to the doctor
+            busy.enter_context(psycopg.connect(url)).execute("select")
+        busy.close()
         behind = {**environment, "DATABASE_URL": url, "THREADLINE_TRANSACTION_POOLER": setting}
         for _ in range(2):
             # As in a new process: asyncpg names its statements again as those that the session of Postgres still has.

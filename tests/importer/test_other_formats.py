@@ -311,12 +311,38 @@ def test_own_export_comes_back_as_it_was(tmp_path: Path) -> None:
         "media_url": None, "reactions": [], "author": "",
     }  # fmt: skip
     file = write_lines(tmp_path / "export.ndjson", said, {"id": 4})
+    for participants in ({}, {"Ada": NUMBER, "Bo": NUMBER}):
+        with pytest.raises(ImportRefusedError, match="--conversation"):
+            read(file, Options(conversation="chat_1", participants=participants))
     with pytest.raises(ImportRefusedError, match="--conversation"):
-        read(file, Options())
+        read(file, Options(participants={"Ada": NUMBER}))
     _, [conversation] = read(file, Options(conversation="chat_1", participants={"Ada": NUMBER}))
     assert (conversation.id, conversation.participant, conversation.name) == ("chat_1", NUMBER, "Ada")
     assert render_message(conversation.entries[0]) == said
     assert lines(conversation)[1] == "? line 2"
+
+
+EXPORTED = {
+    "id": "3", "direction": "outbound", "type": "text", "content": "hi", "sent_at": "2024-02-15T09:00:00",
+}  # fmt: skip
+EXPORTED_LINES = [
+    (EXPORTED, "2024-02-15 09:00:00 > text: hi"),
+    ({**EXPORTED, "deleted": False}, "2024-02-15 09:00:00 > text: hi"),
+    ({**EXPORTED, "deleted": True}, "- deleted messages"),
+    ({**EXPORTED, "sent_at": "2024-02-15T09:00:00+09:00"}, "2024-02-15 00:00:00 > text: hi"),
+    ({**EXPORTED, "sent_at": 7}, "? line 3"),
+    ({**EXPORTED, "type": "odd"}, "? line 3"),
+    ({**EXPORTED, "direction": "odd"}, "? line 3"),
+    ({name: value for name, value in EXPORTED.items() if name != "content"}, "? line 3"),
+    (["odd"], "? line 3"),
+]
+
+
+@pytest.mark.parametrize(("line", "right"), EXPORTED_LINES, ids=range(len(EXPORTED_LINES)))
+def test_line_of_an_own_export_is_read(tmp_path: Path, line: object, right: str) -> None:
+    (tmp_path / "export.ndjson").write_text(f"{json.dumps(EXPORTED)}\n \n{json.dumps(line)}\n")
+    _, [found] = read(tmp_path / "export.ndjson", Options(conversation="c", participants={None: NUMBER}))
+    assert (found.name, lines(found)[1:]) == ("", [right])
 
 
 @pytest.mark.parametrize(
@@ -327,8 +353,9 @@ def test_own_export_comes_back_as_it_was(tmp_path: Path) -> None:
         ("db.sqlite", "SQLite format 3\x00", "is encrypted. Export it with signal-export"),
         ("notes.txt", "hello there", "It begins with: hello there"),
         ("empty.txt", "", "in no format"),
+        ("odd.jsonl", '{"id": "1", "type": "text"}', "in no format"),
     ],
-    ids=["html", "backup", "database", "text", "empty"],
+    ids=["html", "backup", "database", "text", "empty", "odd"],
 )
 def test_unknown_file_is_refused_by_name(tmp_path: Path, name: str, content: str, reason: str) -> None:
     file = tmp_path / name

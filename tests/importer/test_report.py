@@ -176,6 +176,7 @@ class Twice:
     def read(self, source: Source, _: Options) -> Iterator[Conversation | LeftOut]:
         for name in ("both", source.path.name):
             yield Conversation(f"x-export:{name}", NUMBER, name, iter(()))
+        yield Conversation(f"x-export:{source.path.name} 2", NUMBER, "namesake", iter(()))
         yield Conversation("x:1", NUMBER, "known", iter(()))
         yield LeftOut("channels")
 
@@ -186,5 +187,5 @@ def test_refused_conversation_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> No
     survey = examine(sources, Options(), None)
     assert ([refusal.where for refusal in survey.refusals], survey.left_out) == (["b"], {"channels": 2})
     assert [found.name for found in conversations(sources, Options(), None, survey)] == [
-        "both", "a", "known", "b", "known",
+        "both", "a", "namesake", "known", "b", "namesake", "known",
     ]  # fmt: skip

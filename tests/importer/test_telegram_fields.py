@@ -178,7 +178,8 @@ def test_owner_is_found_in_a_chat_of_two(tmp_path: Path) -> None:
 
 def test_me_comes_before_the_owner_of_the_file(tmp_path: Path) -> None:
     group = chat(9, message(from_id="user22"), message(from_id="user33"), type="private_group")
-    file = account(tmp_path, group, personal_information={"user_id": 22})
+    two = chat(11, message(), message(from_id="user44"))
+    file = account(tmp_path, group, two, personal_information={"user_id": 22})
     for me, mine in ((None, [True, False]), ("user33", [False, True])):
         assert [entry.is_mine for entry in read(file, Options(me=me), Telegram())[1][0].entries] == mine
 
@@ -211,6 +212,8 @@ def test_conversation_that_is_not_read_does_not_shift_the_next(tmp_path: Path) -
     found = Telegram().read(Source(file), Options())
     assert next(next(found).entries).text == "a"
     assert [entry.text for entry in next(found).entries] == ["c"]
+    file.write_text(json.dumps({"chats": {"list": {}}, "left_chats": {"list": [chat(11, message("d"))]}}))
+    assert [entry.text for entry in read(file, Options(), Telegram())[1][0].entries] == ["d"]
 
 
 def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ def test_block_is_removed_and_the_file_is_as_before(text: str) -> None:
 def test_own_block_keeps_its_comments() -> None:
     text = "[functions.messaging-ingest]\n# mine\nenabled = true\nverify_jwt = true # why\n"
     assert with_function(text) == text.replace("true # why", "false # why")
+    mixed = "[functions.messaging-ingest]\r\nverify_jwt = false\nenabled = true\n"
+    assert with_function(mixed) == mixed
 
 
 def test_unsafe_form_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,3 +61,5 @@ def test_state_holds_the_version_of_the_migrations() -> None:
 def test_state_is_empty_after_the_removal(with_data: bool) -> None:
     state = read_state([*(each.sql for each in shipped.migrations()), shipped.removal(with_data=with_data)])
     assert (state.names, state.version) == (set(), None)
+    texts = [*(each.sql for each in shipped.migrations()), shipped.removal(with_data=with_data)]
+    assert read_state([*texts, "create schema private"]).version is None

@@ -22,20 +22,22 @@ needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not i
 
 
 @contextmanager
-def pooling(cluster: TestCluster, database: str, mode: str, login: str = "authenticator") -> Iterator[str]:
+def pooling(
+    cluster: TestCluster, database: str, mode: str, login: str = "authenticator", servers: int = SERVERS
+) -> Iterator[str]:
     """Run a pooler in "session" or "transaction" mode for the block; yield the URL of a database through it.
 
-    In transaction mode it has no more than SERVERS server processes.
+    In transaction mode it has no more than `servers` server processes, and hands out the one that was idle longest.
     """
     url = cluster.url(database, login)
-    with pooling_port(cluster.local.port, mode, login) as port:
+    with pooling_port(cluster.local.port, mode, login, servers) as port:
         through = url.replace(f":{cluster.local.port}/", f":{port}/")
         wait_until_answering(through)
         yield through
 
 
 @contextmanager
-def pooling_port(database_port: int, mode: str, login: str) -> Iterator[int]:
+def pooling_port(database_port: int, mode: str, login: str, servers: int) -> Iterator[int]:
     """The port of a pooler for all databases of a server."""
     port = free_port()
     # Not in pytest's folder, which each later run closes to other users again.
@@ -53,7 +55,8 @@ def pooling_port(database_port: int, mode: str, login: str) -> Iterator[int]:
             auth_type = scram-sha-256
             auth_file = {folder / "users"}
             pool_mode = {mode}
-            default_pool_size = {SERVERS if mode == "transaction" else 100}
+            default_pool_size = {servers if mode == "transaction" else 100}
+            server_round_robin = 1
             """
         )
         account = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}

@@ -13,12 +13,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer; `seconds` is how far its clock is ahead, None that it tells no time."""
+    """An answer; `seconds` is how far its clock is ahead, None that it tells no time.
+
+    `needs_key`: it is given to requests with a key only.
+    """
 
     status: int
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float | None = 0
+    needs_key: bool = False
 
 
 IN_ORDER = {
@@ -59,7 +63,8 @@ class Project:
             return INVALID_KEY
         if key in self.passed_on and path in PASSED_ON:
             return PASSED_ON[path]
-        return self.faults.get(path) or IN_ORDER[path]
+        answer = self.faults.get(path) or IN_ORDER[path]
+        return answer if key or not answer.needs_key else INVALID_KEY
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -104,7 +105,8 @@ class Project:
                 part.write_bytes(change.text.encode())
                 part.replace(change.path)
             except OSError as error:
-                part.unlink(missing_ok=True)
+                with suppress(OSError):  # the part may not exist, nor its folder
+                    part.unlink()
                 raise ClickException(
                     f"{self.label(change.path)} cannot be written ({_reason(error)}); "
                     "correct this and run the command again, which does what is missing."

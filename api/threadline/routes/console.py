@@ -17,6 +17,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Redirect
 
+from threadline.keys import find_kind
 from threadline.routes.http import HttpRequest
 from threadline.settings import Settings
 
@@ -33,6 +34,7 @@ TYPES = {
     ".txt": "text/plain",  # licences
 }
 NOT_CONFIGURED = "The console needs SUPABASE_URL and SUPABASE_PUBLISHABLE_KEY in the environment of `threadline serve`."
+NOT_PUBLIC = "SUPABASE_PUBLISHABLE_KEY holds a secret key, which browsers must not know. Set it to the publishable key."
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ def configure(settings: Settings) -> dict[str, Any]:
     """Return the config.json of a console that this service serves; `error` says what is missing."""
     if not settings.supabase_url or not settings.supabase_key:
         return {"error": NOT_CONFIGURED}
+    if find_kind(settings.supabase_key) == "secret":
+        return {"error": NOT_PUBLIC}
     return {"url": settings.supabase_url, "key": settings.supabase_key, "service": "../"}
 
 

@@ -98,6 +98,11 @@ export async function presence() {
   for (const payload of [{ user_id: 7 }, {}, null]) check("nonsense", (await say(payload))[1], ["ann", "ben"]);
   check("ends", (await say({ user_id: "ann", ended: true }))[1], ["ben"]);
   await say({ user_id: "ann" });
+  const [ended, { clearTimeout: end }] = [[], globalThis];
+  globalThis.clearTimeout = (timer) => end(timer, timer && ended.push(timer));
+  await say({ user_id: "ann" });
+  globalThis.clearTimeout = end;
+  check("types longer", ended.length, 1);
   project.pass(4000);
   await project.settle();
   check("ends by itself", state()[1], []);

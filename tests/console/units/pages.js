@@ -178,6 +178,12 @@ export async function failures() {
     check(`next page ${end}`, await list.act("newer"), [1, 200, 200, false, true, 0]);
     await list.act("reset");
   }
+  const late = list.hold();
+  list.hook.now.older();
+  await list.act("reset", "oldest");
+  check("page before the late one", await list.act("newer"), [1, 200, 200, false, true, 0]);
+  late.resolve();
+  await list.act("reset");
   const refresh = list.hold();
   list.hook.now.refresh();
   await list.act("reset", "oldest");

@@ -24,6 +24,7 @@ export async function queries() {
     ["columns", (t) => t.select("id, name:\n  other(a, b)"), "GET", "t?select=id,name:other(a,b)", null, {}],
     ["filters", (t) => t.select("*").eq("a", 1).in("b", [1, 2]).filter("c", "is", null).or("d.eq.1,e.eq.2"),
       "GET", "t?select=*&a=eq.1&b=in.(1,2)&c=is.null&or=(d.eq.1,e.eq.2)", null, {}],
+    ["two of a column", (t) => t.filter("a", "gt", 1).filter("a", "lt", 9), "GET", "t?a=gt.1&a=lt.9", null, {}],
     ["match", (t) => t.match({ a: 1, b: "x" }), "GET", "t?a=eq.1&b=eq.x", null, {}],
     ["order", (t) => t.order("a").order("b", { ascending: false }).limit(5), "GET",
       "t?limit=5&offset=0&order=a.asc,b.desc", null, {}],

@@ -1,7 +1,7 @@
 // The session: what is stored, when it is renewed, and how it ends; and what each call of the project sends.
 
 import { call, callService, config, connect, db, signLinks, table, upload, useNames } from "../client.js";
-import { freshToken, sendLink, session, signIn, signOut, start } from "../session.js";
+import { freshToken, offer, sendLink, session, signIn, signOut, start } from "../session.js";
 import { checking, mount } from "./check.js";
 
 const NAME = "sb-abc-auth-token";
@@ -71,9 +71,9 @@ export async function ends() {
   check("out in another tab", session.get(), null);
   project.answers["auth/otp"] = {};
   project.look();
-  await sendLink("a+b@x", "https://console.test/?a=1&b=2");
+  await sendLink("A+b@x", "https://console.test/?a=1&b=2");
   check("link", [project.look(), project.sent.at(-1)[1]],
-    [[["POST auth/otp", { email: "a+b@x", create_user: false }]], "redirect_to=https://console.test/?a=1&b=2"]);
+    [[["POST auth/otp", { email: "A+b@x", create_user: false }]], "redirect_to=https://console.test/?a=1&b=2"]);
   project.answers["auth/user"] = { id: "u", email: "a+b@x" };
   location.hash = "#access_token=t&refresh_token=r&expires_in=700&token_type=bearer&type=magiclink";
   await begin(null);
@@ -81,7 +81,14 @@ export async function ends() {
     access_token: "t", refresh_token: "r", token_type: "bearer", expires_in: 700, user: { id: "u", email: "a+b@x" },
     expires_at: SECONDS + 700,
   }, "#/", "Bearer t"]);
-  check("kept", stored(), session.get());
+  check("kept", [stored(), localStorage.getItem("threadline.asked")], [session.get(), null]);
+  await sendLink("a+b@x", "https://console.test/");
+  for (const [user, token, offered] of [["v", "a", "u"], ["u", "t", null]]) {
+    location.hash = "#access_token=t&refresh_token=r&expires_in=700&token_type=bearer&type=magiclink";
+    await begin(given("a", 500, { user: { id: user } }));
+    check(`by a link of u beside ${user}`, [session.get().access_token, offer.get()?.user.id], [token, offered]);
+    localStorage.removeItem("threadline.asked");
+  }
   return wrong;
 }
 

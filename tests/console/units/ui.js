@@ -77,7 +77,7 @@ export async function texts() {
 
 export async function shapes() {
   const { check, wrong } = checking();
-  for (const [name, letters] of [["Ann Bee Cee", "AB"], ["  ann  ", "A"], ["é", "É"], ["😀 x", "😀X"], ["", "?"], ["   ", "?"]]) {
+  for (const [name, letters] of [["Ann Bee Cee", "AB"], ["  ann bee ", "AB"], ["é", "É"], ["😀 x", "😀X"], ["", "?"], ["   ", "?"]]) {
     check(`letters of ${name}`, await markup(html`<${ui.Avatar} name=${name} />`), `<span class="avatar" aria-hidden="true"><bdi>${letters}</bdi></span>`);
   }
   for (const [number, right] of [[0, ""], [undefined, ""], [1, "1 unread"], [99, "99 unread"], [100, "99+ unread"]]) {
@@ -95,6 +95,7 @@ export async function shapes() {
     + '<span class="row-top"><span class="row-sub">said</span></span></span></a></li>');
   const row = await show(html`<${ui.Row} href="#/a" isOpen unread=${2} name="Ann" face="Bea" time="2026-06-15T11:05:00Z"
     sub="said" end="End" below="Below">Inside</${ui.Row}>`);
+  check("row of no name", await text(html`<${ui.Row} href="#/a" name="" face="" />`), "?");
   check("open row", [row.querySelector("a").className, row.querySelector("a").getAttribute("aria-current"),
     row.textContent.replace(/\s+/g, " ").trim()], ["row unread", "true", "BAnn20:05saidEnd2 unreadInsideBelow"]);
   check("table", await markup(html`<${ui.Table} label="T" heads=${["A", ""]}><tr><td>1</td></tr></${ui.Table}>`),
@@ -242,7 +243,7 @@ export async function media() {
     ["file", "data:text/html,x", undefined, null, null, "A file with an address that cannot be opened."],
     ["image", "nonsense", undefined, null, null, "A file with an address that cannot be opened."],
   ]) check(`${type} ${url}`, found(type, url, name).slice(1), right);
-  const preloads = ["audio", "video"].map((type) => found(type, ours)[0].querySelector(type).preload);
+  const preloads = ["audio", "video"].map((type) => found(type, ours)[0].querySelector(type).getAttribute("preload"));
   check("not loaded before it is played", preloads, ["metadata", "metadata"]);
   const url = `${location.origin}/icon.svg`;
   const [box] = found("image", url);
@@ -254,5 +255,11 @@ export async function media() {
   await project.settle();
   check("broken", clean(box), `<p class="quiet">This photo cannot be loaded.<a class="file" href="${url}" `
     + `target="_blank" rel="noopener noreferrer">Open photo from ${location.host}</a></p>`);
+  for (const [type, kind] of [["video", "video"], ["audio", "voice message"]]) {
+    const [place] = found(type, ours);
+    place.querySelector(type).dispatchEvent(new Event("error"));
+    await project.settle();
+    check(`broken ${type}`, place.textContent.startsWith(`This ${kind} cannot be loaded.`), true);
+  }
   return wrong;
 }
