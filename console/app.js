@@ -26,15 +26,25 @@ const LIVE = 30; // channels of the list that are followed
 
 const spaceId = store(localStorage.getItem("threadline.workspace"));
 
+/** Returns the parts of the address; those of the inbox for an address that the console does not have. */
+function readRoute() {
+  try {
+    const route = location.hash.slice(2).split("/").map(decodeURIComponent);
+    if (Object.hasOwn(SCREENS, route[0]) || route[0] === "join") return route;
+  } catch {
+    // An address that was cut in an escape.
+  }
+  return ["inbox"];
+}
+
 function useRoute() {
-  const read = () => location.hash.slice(2).split("/").map(decodeURIComponent);
-  const [route, setRoute] = useState(read);
+  const [route, setRoute] = useState(readRoute);
   useEffect(() => {
-    const look = () => setRoute(read());
+    const look = () => setRoute(readRoute());
     addEventListener("hashchange", look);
     return () => removeEventListener("hashchange", look);
   }, []);
-  return route[0] in SCREENS || route[0] === "join" ? route : ["inbox"];
+  return route;
 }
 
 /** Keeps the list of channels and the number of unread messages up to date, whatever screen is shown. */

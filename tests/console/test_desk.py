@@ -36,6 +36,12 @@ def test_navigation_shows_the_screen_and_workspaces(desk: Desk) -> None:
     desk.press("Accept the invitation")
     assert desk.calls("POST rpc/accept_invitation") == [["POST rpc/accept_invitation", {"token": "a token"}]]
     assert desk.shown("h1") == ["Atelier"]
+    # A cut escape, and a name that every object has.
+    for path in ("channels/%E0%A4", "people", "constructor", "people", "__proto__/a"):
+        desk.go(path)
+        assert desk.shown("h1") == ["People" if path == "people" else "Inbox"]
+    desk.open("join/100%")
+    assert desk.shown("h1") == ["Inbox"]
 
 
 @pytest.mark.parametrize(
