@@ -175,7 +175,17 @@ def test_edited_text_stays_only_among_the_edits(db: Db) -> None:
     assert (again.status, again.data["content"]) == (201, "second")
 
 
-def test_erased_user_leaves_no_text(db: Db, planted: str) -> None:
+def test_edit_changes_no_stored_answer_without_a_text(db: Db) -> None:
+    said = send(db, "first")
+    first = call(db, "toggle_reaction", BOB, key="key 1", id=said, emoji="fire").body
+    call(db, "edit_message", MATTY, id=said, content="second")
+    assert call(db, "toggle_reaction", BOB, key="key 1", id=said, emoji="fire").body == first
+
+
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_erased_user_leaves_no_text(db: Db, planted: str, is_sealed: bool) -> None:
+    if is_sealed:
+        db.execute("delete from public.channel_members where channel_id = %s and user_id = %s", (CHANNEL, CAROL))
     become(db, BOB)
     db.execute("update public.user_profiles set display_name = %s, avatar_url = %s", (CANARY, f"https://{CANARY}"))
     db.execute("insert into public.people (full_name, phone) values (%s, '1')", (CANARY,))
@@ -212,6 +222,17 @@ def test_erased_person_leaves_no_text(db: Db) -> None:
     add_summary(db, conversation_id=result["conversation_id"])
     assert {"realtime.messages.payload", "private.conversation_aliases.continues"} <= places(db)
     assert call(db, "erase_person", MATTY, person_id=JOHN_DOE).status == 200
+    assert places(db) == set()
+
+
+def test_erased_reader_leaves_no_summary_of_the_group(db: Db) -> None:
+    john = {"identifier": "+1 234 567 890"}
+    read = {"message_id": "m1", "sender": "@bea", "type": "read", "by": john["identifier"], "at": EARLIER}
+    group = {"kind": "group", "participant_identifier": "1@g.us", "participants": [john]}
+    given = conversation(message(sender="@bea"), updates=[read], **group)
+    [result] = ingest(db, given).body["results"]
+    add_summary(db, conversation_id=result["conversation_id"])
+    assert call(db, "erase_person", MATTY, person_id=JOHN_DOE).data["erased"]["group_updates"] == 1
     assert places(db) == set()
 
 
