@@ -17,7 +17,7 @@ from tests.support.database import (
     rows,
     value,
 )
-from tests.support.world import BOB, CHANNEL, MALLORY, MATTY
+from tests.support.world import BOB, CHANNEL, MALLORY, MATTY, WORKSPACE
 
 LANGUAGES = {
     "channel": "update public.channels set language = %s",
@@ -160,6 +160,14 @@ def test_language_of_a_channel_comes_before_its_workspace(db: Db) -> None:
     set_language(db, "channel", "de")
     db.execute(LANGUAGES["workspace"], ("ru",))
     found(db, "Haus", ["*viele H\u00e4user"])
+
+
+def test_channel_that_moves_gets_the_language_of_its_workspace(db: Db) -> None:
+    moved = add_channel(db, "moved", [MATTY])
+    db.execute("update public.workspaces set language = 'de' where id = %s", (WORKSPACE,))
+    db.execute("update public.channels set workspace_id = %s where id = %s", (WORKSPACE, moved))
+    send(db, "viele H\u00e4user", channel_id=moved)
+    assert hits(db, "Haus", channel_id=moved) == ["viele H\u00e4user"]
 
 
 def test_each_channel_of_a_workspace_has_its_language(db: Db) -> None:

@@ -450,6 +450,10 @@ def test_outdated_summary_is_removed_after_waiters_read_it(db: Db) -> None:
     send(db)
     begin(db)
     assert value(db, "select count(*) from private.summaries where answer is not null") == 0
+    db.execute("update private.summaries set lease_expires_at = now() - interval '6 minutes'")
+    send(db)
+    begin(db)
+    assert value(db, "select count(*) from private.summaries") == 1
 
 
 def test_present_summary_and_those_of_others_stay(db: Db) -> None:
