@@ -307,6 +307,19 @@ def test_deleted_rows_take_no_other_broadcast(db: Db, table: str, workspace: str
     assert set(kept) <= set(rows(db, told))
 
 
+def test_deleted_conversation_redacts_only_our_broadcasts(db: Db, received: str) -> None:
+    add = "insert into realtime.messages (topic, extension, event, payload, private) values (%s, %s, 'x', %s, %s)"
+    payload = Jsonb({"conversation": {"id": received}, "note": "kept7"})
+    for topic, extension, private in (
+        ("inbox:1", "broadcast", False),
+        ("app", "broadcast", True),
+        ("inbox:1", "x", True),
+    ):
+        db.execute(add, (topic, extension, payload, private))
+    db.execute("delete from public.conversations where id = %s", (received,))
+    assert value(db, "select count(*) from realtime.messages where payload ->> 'note' = 'kept7'") == 3
+
+
 def test_receipt_of_a_message_redacts_no_broadcast(db: Db) -> None:
     ingest(db, conversation(message(content=CANARY)))
     fire_deferred_triggers(db)
