@@ -271,6 +271,10 @@ declare
     v_search private.message_search := p_search;
     v_found record;
 begin
+    if p_search.channel_ids is not null or p_search.message_ids is not null then
+        return;  -- in:, mentions: and has:pin name channels and their messages
+    end if;
+    v_search.other_author_ids := null;
     v_search.channel_ids := array(
         select workspace.id from public.workspaces as workspace where private.is_service()
         union
@@ -356,5 +360,6 @@ end
 $$;
 comment on function public.search_conversations(jsonb) is
 'GET /api/v2/conversations/search: query, and optionally conversation_id, limit (1 to 100), offset. The query is written
-as that of search_messages; from:, in: and mentions: find nothing, because they name users and channels. Best rank
-first, then newest. Considers and counts the newest 1,000 messages that fit.';
+as that of search_messages; from:, in:, mentions: and has:pin find nothing, and exclude nothing, because they name
+users, channels and their messages. Best rank first, then newest. Considers and counts the newest 1,000 messages that
+fit.';

@@ -185,6 +185,15 @@ def test_stored_file_cannot_be_replaced(db: Db, user_id: str, is_known: bool) ->
     assert upload(db, BOB)["id"] != file["id"]
 
 
+def test_restored_file_may_be_deleted_again(db: Db) -> None:
+    file = upload(db, BOB)
+    become_postgres(db)
+    restore = "insert into public.attachments (id, channel_id, file_name) values (%s, %s, 'x')"
+    for _ in range(2):
+        db.execute("delete from public.attachments where id = %s", (file["id"],))
+        db.execute(restore, (file["id"], CHANNEL))
+
+
 def test_file_in_another_folder_replaces_none(db: Db) -> None:
     file = upload(db, BOB)
     become_postgres(db)
@@ -193,6 +202,8 @@ def test_file_in_another_folder_replaces_none(db: Db) -> None:
     db.execute("update storage.objects set version = 'x' where name = %s", (path,))
     become(db, BOB)
     assert rows(db, "select name from storage.objects where name = %s", path) == [path]
+    place = path.partition("/")[0]
+    assert not call(db, "finish_upload", conversation_id=place, files=[file])["files"]
 
 
 def test_open_policies_affect_other_buckets_only(db: Db) -> None:

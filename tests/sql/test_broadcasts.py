@@ -133,10 +133,12 @@ def test_message_deleted_in_same_transaction_is_not_broadcast(db: Db) -> None:
 
 
 def test_oversized_event_is_broadcast_as_a_pointer(db: Db) -> None:
-    # A control character is six in JSON.
-    data = call(db, "create_message", channel_id=CHANNEL, content="x" + "\u0001" * 39_999).data
-    pointer = {"id": data["id"], "channel_id": CHANNEL, "truncated": True}
-    assert broadcasts(db, TOPIC) == [("message.created", pointer | numbered(last_seq(db)))]
+    # A control character is six in JSON, a snowman three bytes.
+    db.execute("update private.settings set broadcast_max_bytes = 100000")
+    for character, count in (("\u0001", 39_999), ("\u2603", 39_000)):
+        data = call(db, "create_message", channel_id=CHANNEL, content="x" + character * count).data
+        pointer = {"id": data["id"], "channel_id": CHANNEL, "truncated": True}
+        assert broadcasts(db, TOPIC)[-1] == ("message.created", pointer | numbered(last_seq(db)))
 
 
 def test_deleted_channel_broadcasts_its_deletion_as_last_event(db: Db) -> None:

@@ -1,5 +1,6 @@
 """sql/420_clean_up.sql: clean-up in small rounds; also erasure, export and metrics."""
 
+import json
 import uuid
 from typing import Any
 
@@ -293,16 +294,17 @@ def test_possible_conversations_stay_and_are_reported(db: Db) -> None:
 
 def test_merged_people_are_erased_together(db: Db) -> None:
     insert = "insert into public.people (user_id, full_name) values (%s, 'x') returning id::text"
-    merged, other = value(db, insert, MATTY), value(db, insert, MATTY)
+    merged, last, other = (value(db, insert, MATTY) for _ in range(3))
+    call(db, "merge_people", MATTY, person_id=merged, merged_person_id=last)
     call(db, "merge_people", MATTY, person_id=JOHN_DOE, merged_person_id=merged)
     for who in (MATTY, None):
         assert call(db, "erase_person", BOB, person_id=JOHN_DOE).status == 404
         many = call(db, "erase_person", who, person_id=JOHN_DOE, conversation_ids=[CHANNEL] * 1001)
         assert many.error == (400, "invalid_field", "conversation_ids")
         reply = call(db, "erase_person", who, person_id=JOHN_DOE if who else other)
-        assert reply.data["erased"]["people"] == (2 if who else 1)
+        assert reply.data["erased"]["people"] == (3 if who else 1)
         assert (reply.data["kind"], reply.data["requested_by"]) == ("person", who)
-    assert rows(db, "select from public.people where id = any(%s)", [JOHN_DOE, merged, other]) == []
+    assert rows(db, "select from public.people where id = any(%s)", [JOHN_DOE, merged, last, other]) == []
     audited = "select subject_id::text from public.audit_log where action = 'person.erased'"
     assert sorted(rows(db, audited)) == sorted([JOHN_DOE, other])
 
@@ -400,6 +402,7 @@ def test_receipt_counts_what_belonged_to_the_user(db: Db) -> None:
         db.execute("insert into public.channels (name, created_by) values ('alone', %s)", (who,))
         call(db, "create_message", None, key=f"of {who}", channel_id=CHANNEL, user_id=who, content="x")
     call(db, "create_message", MATTY, channel_id=CHANNEL, content="x", ai_twin_id=TWIN)
+    call(db, "create_message", BOB, key="to Matty", channel_id=CHANNEL, content=f"<@{MATTY}>")
     for channel_id in rows(db, "select id from public.channels"):
         db.execute(
             "insert into private.summaries (channel_id, last_seq, requested_count, model, prompt_version,"
@@ -413,7 +416,7 @@ def test_receipt_counts_what_belonged_to_the_user(db: Db) -> None:
     # The channel of Matty alone goes with its summary before summaries are counted.
     assert receipt["erased"] == expected | {"channels": 1}
     assert (receipt["kind"], receipt["subject_id"], receipt["requested_by"]) == ("user", MATTY, None)
-    assert rows(db, "select key from private.idempotency_keys") == [f"of {BOB}"]
+    assert rows(db, "select key from private.idempotency_keys order by key") == [f"of {BOB}", "to Matty"]
     assert rows(db, "select user_id::text from private.request_counts") == [BOB]
     assert rows(db, "select uploaded_by::text from public.attachments") == [BOB]
     assert value(db, "select count(*) from private.summaries") == 1
@@ -475,7 +478,7 @@ def test_channel_of_erased_owner_passes_on_or_is_deleted(db: Db) -> None:
     made = [shared, lonely, of_team, of_another, direct]
     assert set(rows(db, "select id from public.channels where id = any(%s)", made)) == {shared, of_another, direct}
     owners = "select user_id::text from public.channel_members where channel_id = %s and role = 'owner'"
-    assert [rows(db, owners, place) for place in (shared, dm)] == [[CAROL], [MALLORY]]
+    assert [rows(db, owners, place) for place in (shared, dm, direct)] == [[CAROL], [MALLORY], []]
 
 
 def test_erasure_leaves_no_gap_in_channel_events(db: Db) -> None:
@@ -581,6 +584,7 @@ def test_export_counts_as_one_request_for_all_pages(db: Db) -> None:
 
 def measured(db: Db) -> dict[tuple[str, str | None], float]:
     reply = call(db, "read_metrics", None)
+    assert len({json.dumps([metric["name"], metric["labels"]]) for metric in reply.data}) == len(reply.data)
     return {(metric["name"], metric["labels"].get("state")): metric["value"] for metric in reply.data}
 
 

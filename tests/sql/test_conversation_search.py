@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.support.calls import ask, call, ingest, send
@@ -44,7 +45,7 @@ def test_queries_find_what_they_find_in_channels(db: Db, query: str) -> None:
         db,
         conversation(
             message("m1", type="image", content="A blue zebra"),
-            message("m2", content="green ZEBRA https://a.example", sent_at="2026-02-03T10:00:00Z"),
+            message("m2", content="green ZEBRA HTTPS://a.example", sent_at="2026-02-03T10:00:00Z"),
         ),
         conversation(message("m3", content="lion"), message("m4", content="Lowe"), external_id="other"),
     )
@@ -104,10 +105,21 @@ def test_one_conversation_is_searched(db: Db) -> None:
     assert unknown.error == (404, "conversation_not_found", "conversation_id")
 
 
-def test_edited_text_is_found_instead_of_the_old_one(db: Db) -> None:
+@pytest.mark.parametrize("query", ["from:me", "in:general", "mentions:me", "mentions:me zebra", "has:pin"])
+def test_query_for_a_channel_finds_no_conversation(db: Db, query: str) -> None:
     ingest(db, conversation(message(content="zebra")))
     index(db)
-    ingest(db, update("read"))
+    one = str(read_conversation(db)["id"])
+    assert (found(db, query), found(db, query, conversation_id=one)) == ([], [])
+    excluded = f"zebra -{query.split()[0]}"
+    assert (found(db, excluded), found(db, excluded, conversation_id=one)) == (["m1"], ["m1"])
+
+
+def test_edited_text_is_found_instead_of_the_old_one(db: Db) -> None:
+    ingest(db, conversation(message(content="zebra"), message("m2", content="bear")))
+    index(db)
+    both = [{**update("read")["updates"][0], "message_id": each} for each in ("m1", "m2")]
+    ingest(db, conversation(updates=both))
     assert (index(db), found(db, "zebra")) == (0, ["m1"])
     ingest(db, update("edited", content="lion"))
     assert index(db) == 1
@@ -152,6 +164,14 @@ def test_index_takes_the_oldest_requests_first(db: Db) -> None:
     assert sorted(found(db, "zebra")) == ["m0", "m1"]
     assert index(db) == 1
     assert sorted(found(db, "zebra")) == ["m0", "m1", "m2"]
+
+
+def test_second_process_indexes_nothing(db: Db, admin_url: str) -> None:
+    ingest(db, conversation(message(content="zebra")))
+    with psycopg.connect(admin_url) as other:
+        other.execute("select private.index_conversations(1)")
+        assert index(db) == 0
+    assert index(db) == 1
 
 
 def test_metric_and_doctor_say_how_far_search_is_behind(db: Db) -> None:
@@ -223,6 +243,7 @@ def test_equal_hits_are_sorted_by_conversation(db: Db) -> None:
 
 @pytest.mark.parametrize("type_", ["image", "audio", "video", "file"])
 def test_message_with_media_has_a_file(db: Db, type_: str) -> None:
-    ingest(db, conversation(message("m1", type=type_, content="zebra"), message("m2", content="zebra")))
+    others = (message("m2", content="zebra"), message("m3", type="location", content="zebra"))
+    ingest(db, conversation(message("m1", type=type_, content="zebra"), *others))
     index(db)
-    assert (found(db, "has:file"), found(db, "zebra -has:file")) == (["m1"], ["m2"])
+    assert (found(db, "has:file"), sorted(found(db, "zebra -has:file"))) == (["m1"], ["m2", "m3"])

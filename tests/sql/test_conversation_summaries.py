@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.sql.test_summaries import SERVICE, finish, poll, used
 from tests.support.calls import Reply, call, ingest
-from tests.support.database import Db, lift_request_limit, value
+from tests.support.database import Db, become, lift_request_limit, refused, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import read_conversation
 from tests.support.world import BOB, MATTY
@@ -86,10 +87,11 @@ def test_answer_is_kept_until_the_conversation_changes(db: Db) -> None:
     assert poll(db, task).status == 404
 
 
-def test_edited_text_outdates_a_summary_under_way(db: Db) -> None:
+@pytest.mark.parametrize("change", [update("edited", content="new"), update("deleted")], ids=["edited", "deleted"])
+def test_changed_text_outdates_a_summary_under_way(db: Db, change: dict[str, Any]) -> None:
     ingest(db, conversation(message("m1")))
     task = begin(db).data
-    ingest(db, update("edited", content="new"))
+    ingest(db, change)
     assert finish(db, task, answer=ANSWER).status == 200
     assert poll(db, task).error[1] == "summary_outdated"
 
@@ -124,6 +126,14 @@ def test_edit_before_the_second_lease_outdates_no_summary(db: Db) -> None:
 def test_only_members_get_a_summary(db: Db) -> None:
     ingest(db, conversation(message("m1")))
     assert begin(db, BOB).error == (404, "conversation_not_found", "conversation_id")
+    finish(db, begin(db).data, answer=ANSWER)
+    [known] = rows(db, "select conversation_id, last_seq, model from private.summaries")
+    find = "select answer is not null from private.find_summary(null, %s, %s, 0, %s, 1)"
+    for who, may in ((MATTY, True), (BOB, False)):
+        become(db, who)
+        assert value(db, find, *known) == may
+    leased = refused(db, "select private.lease_summary(null, %s, %s, 1, %s, 1, 60)", *known, by=psycopg.Error)
+    assert leased.message_detail == "conversation_not_found"
 
 
 def test_empty_conversation_has_an_empty_summary(db: Db) -> None:

@@ -125,6 +125,12 @@ def test_longest_word_of_an_entry_is_marked(db: Db, length: int, is_marked: bool
     assert (word in (pattern or "")) is is_marked
 
 
+def test_snippet_marks_the_shortest_of_many_words(db: Db) -> None:
+    send(db, "zb " + " ".join(f"zb{number:03}" for number in range(300)))
+    [hit] = call(db, "search_messages", query="zb*", channel_id=CHANNEL).data
+    assert hit["snippet"].startswith("<mark>zb</mark> ")
+
+
 def test_search_marks_short_words_beside_long_ones(db: Db) -> None:
     send(db, "z" * 3000 + " zebra")
     [hit] = call(db, "search_messages", query="z*", channel_id=CHANNEL).data

@@ -111,13 +111,19 @@ def test_410_ends_every_queue_of_the_twin(db: Db) -> None:
     assert rows(db, "select due_at, lease from private.twin_queues") == [(None, None)] * 2
 
 
-def test_410_changes_nothing_that_was_delivered(db: Db) -> None:
-    delivered = send(db)
-    assert drain(db) == [delivered]
+def test_410_changes_nothing_that_was_finished(db: Db) -> None:
+    delivered, dead = send(db), send(db)
+    assert drain(db) == [delivered, dead]
+    db.execute(
+        "update public.twin_deliveries set state = 'dead', last_error = 'earlier' where message_id = %s", (dead,)
+    )
     send(db)
     assert finish(db, claim(db)[0], "The webhook answered 410.", 410) == "dead"
-    found = ask(db, MATTY, "list_twin_deliveries", ai_twin_id=TWIN, state="delivered")
-    assert [each["message_id"] for each in found] == [delivered]
+    found = ask(db, MATTY, "list_twin_deliveries", ai_twin_id=TWIN)
+    assert [(each["message_id"], each["state"], each["last_error"]) for each in found][1:] == [
+        (dead, "dead", "earlier"),
+        (delivered, "delivered", None),
+    ]
 
 
 def test_setting_the_webhook_again_subscribes_it(db: Db) -> None:

@@ -28,7 +28,9 @@ FAULTS = {
     set_version("20200101000000"): f"20200101000000 and the service needs {VERSION}; run",
     set_version("99990101000000"): f"99990101000000, newer than {VERSION} of the service",
     "revoke anon from authenticator": "The database user authenticator cannot become anon",
-    "alter role authenticator createdb bypassrls": "may do more than the service needs (bypassrls, createdb)",
+    "alter role authenticator createdb bypassrls createrole replication": (
+        "may do more than the service needs (bypassrls, createrole, createdb, replication)"
+    ),
     "grant dashboard_user to authenticator": ("may do more than the service needs (can become dashboard_user)"),
     "alter role authenticator superuser": "may do more than the service needs (superuser)",
     "revoke all on function private.call(text, text, text, text, text, bytea) from authenticator": (

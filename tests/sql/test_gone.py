@@ -175,7 +175,17 @@ def test_edited_text_stays_only_among_the_edits(db: Db) -> None:
     assert (again.status, again.data["content"]) == (201, "second")
 
 
-def test_erased_user_leaves_no_text(db: Db, planted: str) -> None:
+def test_edit_changes_no_stored_answer_without_a_text(db: Db) -> None:
+    said = send(db, "first")
+    first = call(db, "toggle_reaction", BOB, key="key 1", id=said, emoji="fire").body
+    call(db, "edit_message", MATTY, id=said, content="second")
+    assert call(db, "toggle_reaction", BOB, key="key 1", id=said, emoji="fire").body == first
+
+
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_erased_user_leaves_no_text(db: Db, planted: str, is_sealed: bool) -> None:
+    if is_sealed:
+        db.execute("delete from public.channel_members where channel_id = %s and user_id = %s", (CHANNEL, CAROL))
     become(db, BOB)
     db.execute("update public.user_profiles set display_name = %s, avatar_url = %s", (CANARY, f"https://{CANARY}"))
     db.execute("insert into public.people (full_name, phone) values (%s, '1')", (CANARY,))
@@ -212,6 +222,17 @@ def test_erased_person_leaves_no_text(db: Db) -> None:
     add_summary(db, conversation_id=result["conversation_id"])
     assert {"realtime.messages.payload", "private.conversation_aliases.continues"} <= places(db)
     assert call(db, "erase_person", MATTY, person_id=JOHN_DOE).status == 200
+    assert places(db) == set()
+
+
+def test_erased_reader_leaves_no_summary_of_the_group(db: Db) -> None:
+    john = {"identifier": "+1 234 567 890"}
+    read = {"message_id": "m1", "sender": "@bea", "type": "read", "by": john["identifier"], "at": EARLIER}
+    group = {"kind": "group", "participant_identifier": "1@g.us", "participants": [john]}
+    given = conversation(message(sender="@bea"), updates=[read], **group)
+    [result] = ingest(db, given).body["results"]
+    add_summary(db, conversation_id=result["conversation_id"])
+    assert call(db, "erase_person", MATTY, person_id=JOHN_DOE).data["erased"]["group_updates"] == 1
     assert places(db) == set()
 
 
@@ -284,6 +305,19 @@ def test_deleted_rows_take_no_other_broadcast(db: Db, table: str, workspace: str
     assert places(db) == set()
     assert kept
     assert set(kept) <= set(rows(db, told))
+
+
+def test_deleted_conversation_redacts_only_our_broadcasts(db: Db, received: str) -> None:
+    add = "insert into realtime.messages (topic, extension, event, payload, private) values (%s, %s, 'x', %s, %s)"
+    payload = Jsonb({"conversation": {"id": received}, "note": "kept7"})
+    for topic, extension, private in (
+        ("inbox:1", "broadcast", False),
+        ("app", "broadcast", True),
+        ("inbox:1", "x", True),
+    ):
+        db.execute(add, (topic, extension, payload, private))
+    db.execute("delete from public.conversations where id = %s", (received,))
+    assert value(db, "select count(*) from realtime.messages where payload ->> 'note' = 'kept7'") == 3
 
 
 def test_receipt_of_a_message_redacts_no_broadcast(db: Db) -> None:

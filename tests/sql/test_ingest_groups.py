@@ -72,11 +72,12 @@ def test_deletion_leaves_edits_and_files_of_another_sender(db: Db) -> None:
     assert rows(db, "select sender from private.conversation_media") == []
 
 
-def test_row_that_goes_leaves_a_waiting_edit_of_another_sender(db: Db) -> None:
+@pytest.mark.parametrize(("said", "left"), [(1, ["@bea"]), (2, ["", "@bea"])], ids=["waiting", "made"])
+def test_row_that_goes_leaves_an_edit_of_another_sender(db: Db, said: int, left: list[str]) -> None:
     update = {"message_id": "1", "at": "2026-02-01T11:00:00Z", "type": "edited", "content": "new"}
-    ingest(db, group(SAME_ID[0], updates=[{**update, "sender": each} for each in ("@ann", "@bea")]))
-    db.execute("delete from public.conversation_messages")
-    assert rows(db, "select sender from public.conversation_updates") == ["@bea"]
+    ingest(db, group(*SAME_ID[:said], updates=[update, *({**update, "sender": each} for each in ("@ann", "@bea"))]))
+    db.execute("delete from public.conversation_messages where sender = '@ann'")
+    assert rows(db, "select sender from public.conversation_updates order by sender") == left
 
 
 def test_sequence_orders_updates_with_and_without_a_sender(db: Db) -> None:

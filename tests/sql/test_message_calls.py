@@ -271,6 +271,10 @@ def test_twin_with_a_users_id_is_not_shown_as_the_user(db: Db) -> None:
     call(db, "create_message", BOB, **fields_of("create_message", ai_twin_id=MATTY))
     names = [message["display_name"] for message in call(db, "list_messages", channel_id=CHANNEL).data]
     assert names == ["Not Matty", "Bob Okafor", "Matty Squarzoni", "Carol Lindqvist", "Bob Okafor"]
+    for who, fields in ((MATTY, {}), (BOB, {"ai_twin_id": MATTY})):
+        call(db, "create_message", who, channel_id=CHANNEL, content="zebra", **fields)
+    hits = call(db, "search_messages", query="zebra").data
+    assert sorted(hit["display_name"] for hit in hits) == ["Matty Squarzoni", "Not Matty"]
 
 
 @pytest.fixture

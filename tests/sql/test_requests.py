@@ -62,6 +62,10 @@ def test_number_is_taken_up_to_its_bounds(db: Db) -> None:
         assert {replies[number].error for number in wrong} == {(400, "invalid_field", field)}
 
 
+def test_parameter_wins_over_a_field_of_the_body(db: Db) -> None:
+    assert call(db, "get_message", parameters={"id": MESSAGE}, id=UNKNOWN_ID).data["id"] == MESSAGE
+
+
 def test_every_answer_reports_the_remaining_requests(db: Db) -> None:
     limit(db, 3)
     replies = [call(db, "get_message", id=id_) for id_ in (MESSAGE, UNKNOWN_ID, "x")]

@@ -17,7 +17,7 @@ from tests.support.database import (
     rows,
     value,
 )
-from tests.support.world import BOB, CHANNEL, MALLORY, MATTY
+from tests.support.world import BOB, CHANNEL, MALLORY, MATTY, WORKSPACE
 
 LANGUAGES = {
     "channel": "update public.channels set language = %s",
@@ -162,6 +162,29 @@ def test_language_of_a_channel_comes_before_its_workspace(db: Db) -> None:
     found(db, "Haus", ["*viele H\u00e4user"])
 
 
+def test_channel_that_moves_gets_the_language_of_its_workspace(db: Db) -> None:
+    moved = add_channel(db, "moved", [MATTY])
+    db.execute("update public.workspaces set language = 'de' where id = %s", (WORKSPACE,))
+    db.execute("update public.channels set workspace_id = %s where id = %s", (WORKSPACE, moved))
+    send(db, "viele H\u00e4user", channel_id=moved)
+    assert hits(db, "Haus", channel_id=moved) == ["viele H\u00e4user"]
+
+
+def test_each_channel_of_a_workspace_has_its_language(db: Db) -> None:
+    german, english = (add_channel(db, name, [MATTY]) for name in ("german", "english"))
+    db.execute("update public.channels set language = 'de' where id = %s", (german,))
+    # A message with attachments is not indexed before its channel is locked.
+    files = [{"name": "x"}]
+    said = [
+        send(db, "viele H\u00e4user, many colourings", channel_id=each, attachments=files) for each in (german, english)
+    ]
+    for _ in range(2):
+        for channel_id, counts in ((german, [1, 0]), (english, [0, 1])):
+            assert [len(hits(db, query, channel_id=channel_id)) for query in ("Haus", "colour")] == counts
+        for id_ in said:
+            call(db, "edit_message", id=id_, content="mehr H\u00e4user, more colourings")
+
+
 def stemmers(db: Db, user_id: str | None, channel_id: str | None) -> list[str]:
     become(db, user_id) if user_id else become_service(db)
     found = value(db, "select private.list_stemmers(%s)::text[]", channel_id)
@@ -204,8 +227,9 @@ def test_new_language_reaches_messages_in_batches(db: Db) -> None:
         pass
     become(db, MATTY)
     channel_id = value(db, "insert into public.channels (name) values ('Long') returning id::text")
-    for number in range(5):
-        send(db, f"H\u00e4user {number}", channel_id=channel_id)
+    for number in range(6):
+        last = send(db, f"H\u00e4user {number}", channel_id=channel_id)
+    call(db, "delete_message", id=last)
     become_postgres(db)
     db.execute("update public.channels set language = 'de' where id = %s", (channel_id,))
     for done, left, found_ in [(2, 3, ["4", "3"]), (2, 1, ["4", "3", "2", "1"]), (1, 0, list("43210"))]:

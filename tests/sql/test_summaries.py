@@ -90,6 +90,10 @@ def test_client_cannot_use_up_the_limit_of_the_project(db: Db) -> None:
         db.execute(spend, (id_, lease))
     become_postgres(db)
     assert rows(db, "select used from private.summary_totals") == [1]
+    db.execute("update private.summaries set is_counted = false")
+    for lease, count in ((UNKNOWN_ID, 1), (task["lease"], 2), (task["lease"], 2)):
+        db.execute(spend, (task["id"], lease))
+        assert rows(db, "select used from private.summary_totals") == [count]
 
 
 def test_twin_with_a_users_id_does_not_get_the_users_name(db: Db) -> None:
@@ -297,8 +301,19 @@ def test_user_has_a_daily_summary_limit(db: Db) -> None:
     assert rows(db, "select requested_count from private.summaries order by 1") == [1, 2]
     assert begin(db, BOB, messageCount=3).status == 201
     db.execute("update private.summary_counts set day = day - 1")
-    assert begin(db, messageCount=4).status == 201
-    assert used(db) == 1
+    for count in (1, 2):
+        assert begin(db, messageCount=3 + count).status == 201
+        assert used(db) == count
+
+
+@pytest.mark.parametrize("zone", ["Etc/GMT+12", "Etc/GMT-12"])  # today, one of them has another date
+def test_day_of_a_summary_is_that_of_utc(db: Db, zone: str) -> None:
+    db.execute("select set_config('timezone', %s, true)", (zone,))
+    db.execute("update private.settings set summaries_per_user_per_day = 1")
+    begin(db)
+    assert begin(db, messageCount=1).headers["retry-after"] == value(db, MIDNIGHT)
+    for table in ("summary_counts", "summary_totals"):
+        assert rows(db, f"select day = (now() at time zone 'UTC')::date from private.{table}") == [True]
 
 
 def test_daily_limit_does_not_apply_to_the_service(db: Db) -> None:
@@ -435,6 +450,10 @@ def test_outdated_summary_is_removed_after_waiters_read_it(db: Db) -> None:
     send(db)
     begin(db)
     assert value(db, "select count(*) from private.summaries where answer is not null") == 0
+    db.execute("update private.summaries set lease_expires_at = now() - interval '6 minutes'")
+    send(db)
+    begin(db)
+    assert value(db, "select count(*) from private.summaries") == 1
 
 
 def test_present_summary_and_those_of_others_stay(db: Db) -> None:

@@ -9,6 +9,8 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 
 from tests.sql.test_attachments import channel_of, upload
+from tests.sql.test_clean_up import KINDS, make
+from tests.sql.test_summaries import begin
 from tests.support.calls import call, ingest, send
 from tests.support.cluster import TestCluster
 from tests.support.database import Db, become, become_postgres, rows, value
@@ -240,9 +242,16 @@ def test_ingest_does_not_wait_for_a_slow_change_of_people(sessions: tuple[Db, Db
 
 def test_member_who_changes_people_holds_the_lock_of_matching(sessions: tuple[Db, Db]) -> None:
     first, second = sessions
-    become(first, BOB)  # who manages nothing there
-    first.execute("update public.people set full_name = full_name where false")
-    assert not value(second, "select pg_try_advisory_xact_lock(private.matching_lock(%s))", WORKSPACE)
+    for statement in (
+        "update public.people set full_name = full_name where false",
+        "delete from public.people where false",
+        "insert into public.person_identifiers (person_id, kind, value) select null, '', '' where false",
+        "delete from public.person_identifiers where false",
+    ):
+        become(first, BOB)  # who manages nothing there
+        first.execute(statement)
+        assert not value(second, "select pg_try_advisory_xact_lock(private.matching_lock(%s))", WORKSPACE), statement
+        first.rollback()
 
 
 def test_identifier_that_comes_during_a_change_matches_later(sessions: tuple[Db, Db]) -> None:
@@ -259,6 +268,39 @@ def test_identifier_that_comes_during_a_change_matches_later(sessions: tuple[Db,
     assert rows(second, newest) == [None]
     second.execute("select private.clean_up()")
     assert rows(second, newest) == [JOHN_DOE]
+
+
+def test_clean_up_skips_rows_that_another_session_holds(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    for kind in KINDS:
+        make(first, kind, "old", "90 days")
+    first.commit()
+    for kind in KINDS.keys() - {"ingest_log"}:  # whose lines no session changes
+        first.execute(f"{KINDS[kind][1]} for update")
+    second.execute("set statement_timeout = '5s'")
+    removed = value(second, "select private.clean_up()")
+    assert [kind for kind in KINDS if removed[kind]] == ["ingest_log"]
+
+
+def test_retention_skips_a_conversation_that_is_held(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    ingest(first, conversation(message("a")), conversation(message("b"), external_id="held"))
+    first.commit()
+    first.execute("select from public.conversations where external_conversation_id = 'held' for update")
+    second.execute("set statement_timeout = '5s'")
+    assert value(second, "select private.delete_old_conversations(%s, now(), 9)", MATTY) == 1
+    assert rows(second, "select external_id from public.conversation_messages") == ["b"]
+
+
+def test_summary_does_not_wait_for_an_outdated_one(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    begin(first)
+    first.execute("update private.summaries set lease_expires_at = now() - interval '6 minutes'")
+    send(first)
+    first.commit()
+    first.execute("select from private.summaries for update")
+    second.execute("set statement_timeout = '5s'")
+    assert begin(second).status == 201
 
 
 def test_file_that_a_message_under_way_names_stays(sessions: tuple[Db, Db]) -> None:

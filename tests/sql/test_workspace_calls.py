@@ -82,7 +82,9 @@ def test_role_and_removal_are_of_one_workspace(db: Db) -> None:
     lines = "select count(*) from public.audit_log where action = 'member.role_changed'"
     written = value(db, lines)
     assert call(db, "set_member_role", **names, role="admin").data == changed
-    assert value(db, lines) == written
+    told = value(db, "select count(*) from public.user_events")
+    db.execute("update public.workspace_members set role = role where workspace_id = %s", (WORKSPACE,))
+    assert (value(db, lines), value(db, "select count(*) from public.user_events")) == (written, told)
     assert call(db, "remove_workspace_member", **names).data == {"workspace_id": WORKSPACE, "user_id": BOB}
     assert (BOB in members(db), roles(db, other), roles(db, BOB)) == (False, {MATTY: "owner", BOB: "member"}, before)
     assert call(db, "remove_workspace_member", **names).error == (404, "member_not_found", "member_id")

@@ -40,6 +40,8 @@ workspaces
     update workspaces set name = 'x' where id = {team}
   set retention                                     yes    no     -      -      -      -       no     yes
     update workspaces set channel_days = 9 where id = {team}
+  set retention of conversations                    yes    no     -      -      -      -       no     yes
+    update workspaces set conversation_days = 9 where id = {team}
   make it personal                                  no     no     no     no     no     no      no     no
     update workspaces set personal_user_id = {me} where id = {team}
   remove it                                         yes    -      -      -      -      -       no     yes

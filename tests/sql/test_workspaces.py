@@ -333,6 +333,7 @@ def test_change_of_a_name_keeps_retention(db: Db) -> None:
     assert (changed["conversation_days"], changed["channel_days"]) == (8, 9)
     changed = call(db, "update_workspace", workspace_id=WORKSPACE, conversation_days=7).data
     assert (changed["conversation_days"], changed["channel_days"]) == (7, 9)
+    assert value(db, "select count(*) from public.audit_log where action = 'workspace.retention_changed'") == 2
     for column in ("conversation_days", "channel_days"):
         for days, status in ((0, 400), (36500, 200), (36501, 400)):
             assert call(db, "update_workspace", workspace_id=WORKSPACE, **{column: days}).status == status
@@ -621,6 +622,16 @@ def test_pages_of_one_export_share_an_audit_line(db: Db) -> None:
     assert exports(db) == before + 5  # another hour
     pages = [call(db, "export_conversation", conversation_id=result["conversation_id"], limit=most) for most in (4, 5)]
     assert [page.meta["next_cursor"] for page in pages] == ["3", None]
+
+
+def test_stranger_records_no_export(db: Db) -> None:
+    (result,) = push(db, new_connection(db), conversation(message("a")))
+    before = exports(db)
+    for who, lines in ((MALLORY, 0), (BOB, 2)):
+        become(db, who)
+        db.execute("select private.record_export(%s, %s, false)", (result["conversation_id"], CHANNEL))
+        become_postgres(db)
+        assert exports(db) == before + lines
 
 
 def test_admin_who_expels_over_http_hands_over(db: Db) -> None:
