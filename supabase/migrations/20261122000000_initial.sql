@@ -7992,7 +7992,9 @@ comment on function private.add_messages(
 'Stores the messages and updates of a request that are not all new. p_existing are the conversations that it did not
 create. The caller has locked them.';
 
-create function private.send_changes(p_created jsonb, p_changed uuid[], p_results private.ingest_result[]) returns void
+create function private.send_changes(
+    p_created jsonb, p_changed uuid[], p_versions bigint[], p_results private.ingest_result[]
+) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -8006,18 +8008,23 @@ begin
     v_ids := array(
         select created.id::uuid from jsonb_each_text(p_created) as created (external_id, id)
         union
-        select changed.id from unnest(p_changed) as changed (id)
+        -- An update that changes a message raises the version and sends the conversation.
+        select changed.id
+        from unnest(array(select distinct given.id from unnest(p_changed) as given (id) order by given.id), p_versions)
+            as changed (id, version)
+        inner join public.conversations as conversation
+            on changed.id = conversation.id and changed.version = conversation.version
         except
-        select result.conversation_id from unnest(p_results) as result
-        where result.messages_added > 0 or result.updates_added > result.updates_waiting
+        select result.conversation_id from unnest(p_results) as result where result.messages_added > 0
     );
     if v_ids <> '{}' then
         perform private.broadcast_conversations(v_ids);
     end if;
 end
 $$;
-comment on function private.send_changes(jsonb, uuid[], private.ingest_result[]) is
-'Broadcasts the conversations that a request created or changed and that got no messages: messages are sent already.';
+comment on function private.send_changes(jsonb, uuid[], bigint[], private.ingest_result[]) is
+'Broadcasts the conversations that a request created or changed and whose messages stay as they are: messages are sent
+already. p_versions are those of the changed ones before the messages came, by id.';
 
 create function private.complete_ids(
     p_source private.ingest_source, p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb
@@ -8069,6 +8076,7 @@ declare
     v_now timestamptz;
     v_has_only_new boolean;
     v_changed uuid[] := '{}'::uuid[];
+    v_versions bigint[];
     v_results private.ingest_result[];
 begin
     if not v_has_updates and private.is_replay(p_conversations, v_conversations, v_ids) then
@@ -8109,11 +8117,14 @@ begin
     end if;
     perform private.record_names(p_source, p_conversations, v_conversations, v_messages, v_updates, v_ids)
     where private.has_names(p_source, v_created);
+    if v_changed <> '{}' then
+        v_versions := private.list_versions(v_changed);
+    end if;
     v_results := private.list_results(v_conversations, v_ids, v_created, case
         when v_has_only_new then private.store_new_messages(p_source, v_conversations, v_messages, v_ids, v_now)
         else private.add_messages(p_source, v_conversations, v_messages, v_updates, v_ids, v_existing)
     end);
-    perform private.send_changes(v_created, v_changed, v_results);
+    perform private.send_changes(v_created, v_changed, v_versions, v_results);
     perform set_config('threadline.is_ingesting', '', true), set_config('threadline.is_creating', '', true);
     return v_results;
 end
@@ -8686,7 +8697,7 @@ declare
     v_page record;
 begin
     perform private.require_user();
-    if v_before !~* '^[0-9]{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+    if v_before !~* '^-?[0-9]{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
         perform private.fail(
             400, 'invalid_cursor', 'before is not a cursor of this call. Send next_cursor of the page before.', 'before'
         );
@@ -19283,9 +19294,12 @@ begin
     where expired.ctid = any(array(
         select old.ctid
         from public.user_events as old
+        inner join private.user_counters as counter on old.user_id = counter.user_id
+        -- Keeps the last event, so that a page shows where the log begins.
         where old.created_at < now() - make_interval(days => v_settings.user_event_days)
+            and old.seq < counter.last_seq
         limit p_limit
-        for update skip locked
+        for update of old skip locked
     ));
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('user_events', v_count);
@@ -22161,7 +22175,8 @@ grant execute on function
     private.wait_to_match(uuid),
     private.record_export(uuid, uuid, boolean),
     private.place_messages(private.ingest_message[], uuid[]),
-    private.send_changes(jsonb, uuid[], private.ingest_result[]),
+    private.list_versions(uuid[]),
+    private.send_changes(jsonb, uuid[], bigint[], private.ingest_result[]),
     private.broadcast_conversations(uuid[]),
     private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
     private.record_refusal(private.ingest_source, integer),

@@ -415,6 +415,19 @@ def test_clean_up_deletes_old_user_events(db: Db) -> None:
         assert meta["is_incomplete"] is is_incomplete
 
 
+def test_clean_up_keeps_the_last_user_event(db: Db) -> None:
+    send(db, f"<@{BOB}>")
+    last = events(db, BOB)[-1][1]["seq"]
+    db.execute("update public.user_events set created_at = now() - interval '31 days'")
+    value(db, "select private.clean_up()")
+    become(db, BOB)
+    assert value(db, "select public.list_user_events(1)")["meta"] == {
+        "last_seq": last,
+        "has_more": False,
+        "is_incomplete": True,
+    }
+
+
 def test_only_the_user_reads_their_events(db: Db) -> None:
     become(db, CAROL)
     assert set(rows(db, "select user_id::text from public.user_events")) == {CAROL}

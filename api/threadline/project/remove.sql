@@ -708,7 +708,7 @@ drop function
     private.search_language(text),
     private.search_messages(private.message_search),
     private.search_span(private.message_search, bigint, bigint, integer, boolean),
-    private.send_changes(jsonb, uuid[], private.ingest_result[]),
+    private.send_changes(jsonb, uuid[], bigint[], private.ingest_result[]),
     private.send_conversations(uuid[]),
     private.send_event(public.message_events, public.messages),
     private.separate_conversation(uuid, text),
