@@ -229,7 +229,9 @@ update loses its id.';
 -- the session would keep that plan (decision 0003). jit, because the planner overestimates updates, and compiling their
 -- statements takes ten times as long as running them. It asks paths (@?) and not queries, because each query starts an
 -- executor.
--- record_given_identifiers is left out where new conversations say all that the request says.
+-- record_given_identifiers is left out where new conversations say all that the request says. The lock order stands in
+-- the head of 131_ingest_conversations.sql. is_ingesting: the triggers of conversations leave the broadcasts to this
+-- function.
 create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
@@ -262,9 +264,7 @@ begin
         v_conversations := private.validate_updates(v_conversations, v_updates);
     end if;
     v_participants := private.list_participants(p_source.platform, v_conversations, v_ids);
-    -- The triggers of conversations leave the broadcasts to this function.
     perform set_config('threadline.is_ingesting', 'on', true);
-    -- The lock order stands in the head of 131_ingest_conversations.sql.
     perform private.lock_source(p_source);
     v_created := private.create_conversations(p_source, v_participants);
     v_ids := private.complete_ids(p_source, v_conversations, v_ids, v_created);
@@ -290,9 +290,7 @@ begin
     end if;
     perform private.record_names(p_source, p_conversations, v_conversations, v_messages, v_updates, v_ids)
     where private.has_names(p_source, v_created);
-    if v_changed <> '{}' then
-        v_versions := private.list_versions(v_changed);
-    end if;
+    v_versions := case when v_changed <> '{}' then private.list_versions(v_changed) end;
     v_results := private.list_results(v_conversations, v_ids, v_created, case
         when v_has_only_new then private.store_new_messages(p_source, v_conversations, v_messages, v_ids, v_now)
         else private.add_messages(p_source, v_conversations, v_messages, v_updates, v_ids, v_existing)

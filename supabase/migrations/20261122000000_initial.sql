@@ -6418,12 +6418,8 @@ $$;
 comment on function private.join_identifiers(jsonb, jsonb) is
 'The union of two arrays of identifiers, in a fixed order.';
 
--- Definer, because no role writes the table.
-create function private.record_group_participants(
-    p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
-) returns uuid[]
+create function private.merge_group_participants(p_given private.group_participants[]) returns uuid[]
 language plpgsql
-security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
@@ -6435,11 +6431,9 @@ begin
             conversation_id, workspace_id, identifier, name, named_at, identifiers, has_left, at, keys
         )
         select
-            given.conversation_id, conversation.workspace_id, given.identifier, given.name, given.named_at,
-            given.identifiers, given.has_left, given.at,
-            private.list_group_keys(conversation.platform, given.identifier, given.identifiers)
-        from private.list_group_changes(p_conversations, p_messages, p_ids) as given
-        inner join public.conversations as conversation on given.conversation_id = conversation.id
+            given.conversation_id, given.workspace_id, given.identifier, given.name, given.named_at,
+            given.identifiers, given.has_left, given.at, given.keys
+        from unnest(p_given) as given
         on conflict (conversation_id, identifier) do update
         set
             name = case
@@ -6462,6 +6456,30 @@ begin
 
     select array_agg(distinct recorded.conversation_id) into v_changed from recorded;
     return coalesce(v_changed, '{}') || private.match_group_participants(v_changed, null);
+end
+$$;
+comment on function private.merge_group_participants(private.group_participants[]) is
+'Stores what is newer about participants of groups, and matches them to people. Returns the groups that changed.';
+
+-- Definer, because no role writes the table.
+create function private.record_group_participants(
+    p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
+) returns uuid[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    return private.merge_group_participants(array(
+        select (
+            given.conversation_id, conversation.workspace_id, given.identifier, given.name, given.named_at,
+            given.identifiers, private.list_group_keys(conversation.platform, given.identifier, given.identifiers),
+            given.has_left, given.at, null, null
+        )::private.group_participants
+        from private.list_group_changes(p_conversations, p_messages, p_ids) as given
+        inner join public.conversations as conversation on given.conversation_id = conversation.id
+    ));
 end
 $$;
 comment on function private.record_group_participants(jsonb, private.ingest_message[], uuid[]) is
@@ -7287,6 +7305,14 @@ begin
     )])
     from public.conversations as conversation
     where conversation.id = p_from;
+    perform private.merge_group_participants(array(
+        select (
+            p_into, known.workspace_id, known.identifier, known.name, known.named_at, known.identifiers, known.keys,
+            known.has_left, known.at, null, null
+        )::private.group_participants
+        from private.group_participants as known
+        where known.conversation_id = p_from
+    ));
     update private.conversation_media as known set conversation_id = p_into where known.conversation_id = p_from;
     update private.conversation_aliases as alias set conversation_id = p_into where alias.conversation_id = p_from;
     insert into private.continued_messages (conversation_id, external_id, sender, name)
@@ -7298,7 +7324,7 @@ begin
 end
 $$;
 comment on function private.join_conversation(uuid, uuid) is
-'Moves the messages, updates, identifiers and names of one conversation into another one and deletes it.';
+'Moves the messages, updates, participants, identifiers and names of one conversation into another one and deletes it.';
 
 -- Definer, because no role writes the table.
 create function private.record_aliases(p_source private.ingest_source, p_conversations jsonb) returns void
@@ -8056,7 +8082,9 @@ update loses its id.';
 -- the session would keep that plan (decision 0003). jit, because the planner overestimates updates, and compiling their
 -- statements takes ten times as long as running them. It asks paths (@?) and not queries, because each query starts an
 -- executor.
--- record_given_identifiers is left out where new conversations say all that the request says.
+-- record_given_identifiers is left out where new conversations say all that the request says. The lock order stands in
+-- the head of 131_ingest_conversations.sql. is_ingesting: the triggers of conversations leave the broadcasts to this
+-- function.
 create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
@@ -8089,9 +8117,7 @@ begin
         v_conversations := private.validate_updates(v_conversations, v_updates);
     end if;
     v_participants := private.list_participants(p_source.platform, v_conversations, v_ids);
-    -- The triggers of conversations leave the broadcasts to this function.
     perform set_config('threadline.is_ingesting', 'on', true);
-    -- The lock order stands in the head of 131_ingest_conversations.sql.
     perform private.lock_source(p_source);
     v_created := private.create_conversations(p_source, v_participants);
     v_ids := private.complete_ids(p_source, v_conversations, v_ids, v_created);
@@ -8117,9 +8143,7 @@ begin
     end if;
     perform private.record_names(p_source, p_conversations, v_conversations, v_messages, v_updates, v_ids)
     where private.has_names(p_source, v_created);
-    if v_changed <> '{}' then
-        v_versions := private.list_versions(v_changed);
-    end if;
+    v_versions := case when v_changed <> '{}' then private.list_versions(v_changed) end;
     v_results := private.list_results(v_conversations, v_ids, v_created, case
         when v_has_only_new then private.store_new_messages(p_source, v_conversations, v_messages, v_ids, v_now)
         else private.add_messages(p_source, v_conversations, v_messages, v_updates, v_ids, v_existing)

@@ -532,6 +532,7 @@ drop function
     private.media_link(text),
     private.media_path(uuid, text, text),
     private.merge_counts(private.ingest_count[], private.ingest_update[], private.ingest_update[], uuid[]),
+    private.merge_group_participants(private.group_participants[]),
     private.merge_named_participants(uuid, text[]),
     private.merge_people(uuid, uuid),
     private.message_preview(jsonb),
