@@ -41,6 +41,10 @@ EXAMPLES = {
         [update("edited", content="Ho", media_url="https://a.example/2")],
         {"content": "Ho", "edited_at": AT, "media_url": "https://a.example/2"},
     ),
+    "edit that names no file": (
+        [update("media", media_url="https://a.example/1"), update("edited", at=LATER, content="Ho", media_url=None)],
+        {"content": "Ho", "edited_at": LATER, "media_url": "https://a.example/1"},
+    ),
     "older edit": (
         [update("edited", content="Ho", at=LATER), update("edited", content="Hu")],
         {"content": "Ho", "edited_at": LATER},
@@ -258,7 +262,11 @@ select coalesce(string_agg(line, ' '), '') from (
 def test_deleted_text_is_gone_everywhere(db: Db, is_first: bool) -> None:
     texts = [
         conversation(message(content="secret one", media_url="https://secret.example", mine="secret two")),
-        changed(update("edited", content="secret three"), update("media", media_url="https://secret.example/2")),
+        changed(
+            update("edited", content="secret three"),
+            update("media", media_url="https://secret.example/2"),
+            update("failed", reason="secret five"),
+        ),
     ]
     if not is_first:
         for one in texts:
