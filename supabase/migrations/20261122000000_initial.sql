@@ -4041,6 +4041,25 @@ $$;
 comment on function private.media_link(text) is
 'The media_url of a stored file: its path below the URL of the project, for members with their access token.';
 
+-- Definer, because no role reads the table. A conversation that was joined keeps the paths of its files.
+create function private.shows_stored_file(p_stored public.conversation_messages) returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (
+        select from private.conversation_media as known
+        where known.conversation_id = p_stored.conversation_id
+            and known.external_id = p_stored.external_id and known.sender = p_stored.sender
+            and private.media_link(known.path) = p_stored.message ->> 'media_url'
+    );
+end
+$$;
+comment on function private.shows_stored_file(public.conversation_messages) is
+'Whether a message shows a file of our own bucket.';
+
 -- Definer, because no client reads the table.
 create function private.is_my_media(p_path text, p_version text) returns boolean
 language plpgsql
@@ -7448,9 +7467,7 @@ begin
         v_update.value := case
             -- Keeps the stored file, because URLs of the platform expire.
             when coalesce(p_message ->> 'media_url', '') not in ('', coalesce(p_stored.message ->> 'media_url', ''))
-                and p_stored.message ->> 'media_url' is distinct from private.media_link(
-                    private.media_path(p_stored.conversation_id, p_stored.external_id, p_stored.sender)
-                )
+                and not private.shows_stored_file(p_stored)
                 then jsonb_build_object('media_url', p_message -> 'media_url')
         end;
     elsif v_edited_at is distinct from private.find_edit_time(v_stored) then
@@ -8619,9 +8636,7 @@ begin
             end
         where stored.message ->> 'type' in ('image', 'audio', 'video', 'file', 'sticker')
             and stored.deleted_at is null
-            and stored.message ->> 'media_url' is distinct from private.media_link(
-                private.media_path(stored.conversation_id, stored.external_id, stored.sender)
-            )
+            and not private.shows_stored_file(stored)
         order by parent.position, given.number
         limit 100
     ), reserved as (
@@ -22141,6 +22156,7 @@ grant execute on function
     private.sweep_attachments(integer, interval),
     private.media_link(text),
     private.media_path(uuid, text, text),
+    private.shows_stored_file(public.conversation_messages),
     private.measure_media(),
     private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]),
     private.render_uploads(jsonb),

@@ -41,10 +41,6 @@ EXAMPLES = {
         [update("edited", content="Ho", media_url="https://a.example/2")],
         {"content": "Ho", "edited_at": AT, "media_url": "https://a.example/2"},
     ),
-    "edit that names no file": (
-        [update("media", media_url="https://a.example/1"), update("edited", at=LATER, content="Ho", media_url=None)],
-        {"content": "Ho", "edited_at": LATER, "media_url": "https://a.example/1"},
-    ),
     "older edit": (
         [update("edited", content="Ho", at=LATER), update("edited", content="Hu")],
         {"content": "Ho", "edited_at": LATER},

@@ -733,6 +733,7 @@ drop function
     private.settle_media(uuid[], integer),
     private.settle_updates(private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]),
     private.shorten_marks(text),
+    private.shows_stored_file(public.conversation_messages),
     private.sign_delivery(uuid, text),
     private.spend_daily(text),
     private.spend_data_api_request(),
