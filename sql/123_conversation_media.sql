@@ -69,6 +69,25 @@ $$;
 comment on function private.media_link(text) is
 'The media_url of a stored file: its path below the URL of the project, for members with their access token.';
 
+-- Definer, because no role reads the table. A conversation that was joined keeps the paths of its files.
+create function private.shows_stored_file(p_stored public.conversation_messages) returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (
+        select from private.conversation_media as known
+        where known.conversation_id = p_stored.conversation_id
+            and known.external_id = p_stored.external_id and known.sender = p_stored.sender
+            and private.media_link(known.path) = p_stored.message ->> 'media_url'
+    );
+end
+$$;
+comment on function private.shows_stored_file(public.conversation_messages) is
+'Whether a message shows a file of our own bucket.';
+
 -- Definer, because no client reads the table.
 create function private.is_my_media(p_path text, p_version text) returns boolean
 language plpgsql

@@ -89,12 +89,8 @@ $$;
 comment on function private.join_identifiers(jsonb, jsonb) is
 'The union of two arrays of identifiers, in a fixed order.';
 
--- Definer, because no role writes the table.
-create function private.record_group_participants(
-    p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
-) returns uuid[]
+create function private.merge_group_participants(p_given private.group_participants[]) returns uuid[]
 language plpgsql
-security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
@@ -106,11 +102,9 @@ begin
             conversation_id, workspace_id, identifier, name, named_at, identifiers, has_left, at, keys
         )
         select
-            given.conversation_id, conversation.workspace_id, given.identifier, given.name, given.named_at,
-            given.identifiers, given.has_left, given.at,
-            private.list_group_keys(conversation.platform, given.identifier, given.identifiers)
-        from private.list_group_changes(p_conversations, p_messages, p_ids) as given
-        inner join public.conversations as conversation on given.conversation_id = conversation.id
+            given.conversation_id, given.workspace_id, given.identifier, given.name, given.named_at,
+            given.identifiers, given.has_left, given.at, given.keys
+        from unnest(p_given) as given
         on conflict (conversation_id, identifier) do update
         set
             name = case
@@ -133,6 +127,30 @@ begin
 
     select array_agg(distinct recorded.conversation_id) into v_changed from recorded;
     return coalesce(v_changed, '{}') || private.match_group_participants(v_changed, null);
+end
+$$;
+comment on function private.merge_group_participants(private.group_participants[]) is
+'Stores what is newer about participants of groups, and matches them to people. Returns the groups that changed.';
+
+-- Definer, because no role writes the table.
+create function private.record_group_participants(
+    p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
+) returns uuid[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    return private.merge_group_participants(array(
+        select (
+            given.conversation_id, conversation.workspace_id, given.identifier, given.name, given.named_at,
+            given.identifiers, private.list_group_keys(conversation.platform, given.identifier, given.identifiers),
+            given.has_left, given.at, null, null
+        )::private.group_participants
+        from private.list_group_changes(p_conversations, p_messages, p_ids) as given
+        inner join public.conversations as conversation on given.conversation_id = conversation.id
+    ));
 end
 $$;
 comment on function private.record_group_participants(jsonb, private.ingest_message[], uuid[]) is

@@ -87,6 +87,14 @@ begin
     )])
     from public.conversations as conversation
     where conversation.id = p_from;
+    perform private.merge_group_participants(array(
+        select (
+            p_into, known.workspace_id, known.identifier, known.name, known.named_at, known.identifiers, known.keys,
+            known.has_left, known.at, null, null
+        )::private.group_participants
+        from private.group_participants as known
+        where known.conversation_id = p_from
+    ));
     update private.conversation_media as known set conversation_id = p_into where known.conversation_id = p_from;
     update private.conversation_aliases as alias set conversation_id = p_into where alias.conversation_id = p_from;
     insert into private.continued_messages (conversation_id, external_id, sender, name)
@@ -98,7 +106,7 @@ begin
 end
 $$;
 comment on function private.join_conversation(uuid, uuid) is
-'Moves the messages, updates, identifiers and names of one conversation into another one and deletes it.';
+'Moves the messages, updates, participants, identifiers and names of one conversation into another one and deletes it.';
 
 -- Definer, because no role writes the table.
 create function private.record_aliases(p_source private.ingest_source, p_conversations jsonb) returns void

@@ -19,9 +19,7 @@ begin
         v_update.value := case
             -- Keeps the stored file, because URLs of the platform expire.
             when coalesce(p_message ->> 'media_url', '') not in ('', coalesce(p_stored.message ->> 'media_url', ''))
-                and p_stored.message ->> 'media_url' is distinct from private.media_link(
-                    private.media_path(p_stored.conversation_id, p_stored.external_id, p_stored.sender)
-                )
+                and not private.shows_stored_file(p_stored)
                 then jsonb_build_object('media_url', p_message -> 'media_url')
         end;
     elsif v_edited_at is distinct from private.find_edit_time(v_stored) then

@@ -165,7 +165,9 @@ comment on function private.add_messages(
 'Stores the messages and updates of a request that are not all new. p_existing are the conversations that it did not
 create. The caller has locked them.';
 
-create function private.send_changes(p_created jsonb, p_changed uuid[], p_results private.ingest_result[]) returns void
+create function private.send_changes(
+    p_created jsonb, p_changed uuid[], p_versions bigint[], p_results private.ingest_result[]
+) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -179,18 +181,23 @@ begin
     v_ids := array(
         select created.id::uuid from jsonb_each_text(p_created) as created (external_id, id)
         union
-        select changed.id from unnest(p_changed) as changed (id)
+        -- An update that changes a message raises the version and sends the conversation.
+        select changed.id
+        from unnest(array(select distinct given.id from unnest(p_changed) as given (id) order by given.id), p_versions)
+            as changed (id, version)
+        inner join public.conversations as conversation
+            on changed.id = conversation.id and changed.version = conversation.version
         except
-        select result.conversation_id from unnest(p_results) as result
-        where result.messages_added > 0 or result.updates_added > result.updates_waiting
+        select result.conversation_id from unnest(p_results) as result where result.messages_added > 0
     );
     if v_ids <> '{}' then
         perform private.broadcast_conversations(v_ids);
     end if;
 end
 $$;
-comment on function private.send_changes(jsonb, uuid[], private.ingest_result[]) is
-'Broadcasts the conversations that a request created or changed and that got no messages: messages are sent already.';
+comment on function private.send_changes(jsonb, uuid[], bigint[], private.ingest_result[]) is
+'Broadcasts the conversations that a request created or changed and whose messages stay as they are: messages are sent
+already. p_versions are those of the changed ones before the messages came, by id.';
 
 create function private.complete_ids(
     p_source private.ingest_source, p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb
@@ -222,7 +229,9 @@ update loses its id.';
 -- the session would keep that plan (decision 0003). jit, because the planner overestimates updates, and compiling their
 -- statements takes ten times as long as running them. It asks paths (@?) and not queries, because each query starts an
 -- executor.
--- record_given_identifiers is left out where new conversations say all that the request says.
+-- record_given_identifiers is left out where new conversations say all that the request says. The lock order stands in
+-- the head of 131_ingest_conversations.sql. is_ingesting: the triggers of conversations leave the broadcasts to this
+-- function.
 create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
@@ -242,6 +251,7 @@ declare
     v_now timestamptz;
     v_has_only_new boolean;
     v_changed uuid[] := '{}'::uuid[];
+    v_versions bigint[];
     v_results private.ingest_result[];
 begin
     if not v_has_updates and private.is_replay(p_conversations, v_conversations, v_ids) then
@@ -254,9 +264,7 @@ begin
         v_conversations := private.validate_updates(v_conversations, v_updates);
     end if;
     v_participants := private.list_participants(p_source.platform, v_conversations, v_ids);
-    -- The triggers of conversations leave the broadcasts to this function.
     perform set_config('threadline.is_ingesting', 'on', true);
-    -- The lock order stands in the head of 131_ingest_conversations.sql.
     perform private.lock_source(p_source);
     v_created := private.create_conversations(p_source, v_participants);
     v_ids := private.complete_ids(p_source, v_conversations, v_ids, v_created);
@@ -282,11 +290,12 @@ begin
     end if;
     perform private.record_names(p_source, p_conversations, v_conversations, v_messages, v_updates, v_ids)
     where private.has_names(p_source, v_created);
+    v_versions := case when v_changed <> '{}' then private.list_versions(v_changed) end;
     v_results := private.list_results(v_conversations, v_ids, v_created, case
         when v_has_only_new then private.store_new_messages(p_source, v_conversations, v_messages, v_ids, v_now)
         else private.add_messages(p_source, v_conversations, v_messages, v_updates, v_ids, v_existing)
     end);
-    perform private.send_changes(v_created, v_changed, v_results);
+    perform private.send_changes(v_created, v_changed, v_versions, v_results);
     perform set_config('threadline.is_ingesting', '', true), set_config('threadline.is_creating', '', true);
     return v_results;
 end

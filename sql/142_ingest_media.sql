@@ -125,9 +125,7 @@ begin
             end
         where stored.message ->> 'type' in ('image', 'audio', 'video', 'file', 'sticker')
             and stored.deleted_at is null
-            and stored.message ->> 'media_url' is distinct from private.media_link(
-                private.media_path(stored.conversation_id, stored.external_id, stored.sender)
-            )
+            and not private.shows_stored_file(stored)
         order by parent.position, given.number
         limit 100
     ), reserved as (

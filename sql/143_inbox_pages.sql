@@ -57,7 +57,7 @@ declare
     v_page record;
 begin
     perform private.require_user();
-    if v_before !~* '^[0-9]{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+    if v_before !~* '^-?[0-9]{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
         perform private.fail(
             400, 'invalid_cursor', 'before is not a cursor of this call. Send next_cursor of the page before.', 'before'
         );

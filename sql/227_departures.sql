@@ -69,6 +69,11 @@ begin
             else conversation.scope_id
         end
     where conversation.workspace_id = p_workspace_id and conversation.user_id = p_user_id;
+    -- Else a request with a later name would find the conversation of the heir, which has no such name.
+    update private.conversation_aliases as alias set scope_id = conversation.id
+    from public.conversations as conversation
+    where alias.conversation_id = conversation.id and conversation.scope_id = conversation.id
+        and conversation.workspace_id = p_workspace_id and conversation.user_id = p_heir;
     update public.people as person set user_id = p_heir
     where person.workspace_id = p_workspace_id and person.user_id = p_user_id;
     update public.workspace_invitations as invitation set revoked_at = now()

@@ -118,9 +118,12 @@ begin
     where expired.ctid = any(array(
         select old.ctid
         from public.user_events as old
+        inner join private.user_counters as counter on old.user_id = counter.user_id
+        -- Keeps the last event, so that a page shows where the log begins.
         where old.created_at < now() - make_interval(days => v_settings.user_event_days)
+            and old.seq < counter.last_seq
         limit p_limit
-        for update skip locked
+        for update of old skip locked
     ));
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('user_events', v_count);

@@ -4041,6 +4041,25 @@ $$;
 comment on function private.media_link(text) is
 'The media_url of a stored file: its path below the URL of the project, for members with their access token.';
 
+-- Definer, because no role reads the table. A conversation that was joined keeps the paths of its files.
+create function private.shows_stored_file(p_stored public.conversation_messages) returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (
+        select from private.conversation_media as known
+        where known.conversation_id = p_stored.conversation_id
+            and known.external_id = p_stored.external_id and known.sender = p_stored.sender
+            and private.media_link(known.path) = p_stored.message ->> 'media_url'
+    );
+end
+$$;
+comment on function private.shows_stored_file(public.conversation_messages) is
+'Whether a message shows a file of our own bucket.';
+
 -- Definer, because no client reads the table.
 create function private.is_my_media(p_path text, p_version text) returns boolean
 language plpgsql
@@ -6430,12 +6449,8 @@ $$;
 comment on function private.join_identifiers(jsonb, jsonb) is
 'The union of two arrays of identifiers, in a fixed order.';
 
--- Definer, because no role writes the table.
-create function private.record_group_participants(
-    p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
-) returns uuid[]
+create function private.merge_group_participants(p_given private.group_participants[]) returns uuid[]
 language plpgsql
-security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
@@ -6447,11 +6462,9 @@ begin
             conversation_id, workspace_id, identifier, name, named_at, identifiers, has_left, at, keys
         )
         select
-            given.conversation_id, conversation.workspace_id, given.identifier, given.name, given.named_at,
-            given.identifiers, given.has_left, given.at,
-            private.list_group_keys(conversation.platform, given.identifier, given.identifiers)
-        from private.list_group_changes(p_conversations, p_messages, p_ids) as given
-        inner join public.conversations as conversation on given.conversation_id = conversation.id
+            given.conversation_id, given.workspace_id, given.identifier, given.name, given.named_at,
+            given.identifiers, given.has_left, given.at, given.keys
+        from unnest(p_given) as given
         on conflict (conversation_id, identifier) do update
         set
             name = case
@@ -6474,6 +6487,30 @@ begin
 
     select array_agg(distinct recorded.conversation_id) into v_changed from recorded;
     return coalesce(v_changed, '{}') || private.match_group_participants(v_changed, null);
+end
+$$;
+comment on function private.merge_group_participants(private.group_participants[]) is
+'Stores what is newer about participants of groups, and matches them to people. Returns the groups that changed.';
+
+-- Definer, because no role writes the table.
+create function private.record_group_participants(
+    p_conversations jsonb, p_messages private.ingest_message[], p_ids uuid[]
+) returns uuid[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    return private.merge_group_participants(array(
+        select (
+            given.conversation_id, conversation.workspace_id, given.identifier, given.name, given.named_at,
+            given.identifiers, private.list_group_keys(conversation.platform, given.identifier, given.identifiers),
+            given.has_left, given.at, null, null
+        )::private.group_participants
+        from private.list_group_changes(p_conversations, p_messages, p_ids) as given
+        inner join public.conversations as conversation on given.conversation_id = conversation.id
+    ));
 end
 $$;
 comment on function private.record_group_participants(jsonb, private.ingest_message[], uuid[]) is
@@ -7299,6 +7336,14 @@ begin
     )])
     from public.conversations as conversation
     where conversation.id = p_from;
+    perform private.merge_group_participants(array(
+        select (
+            p_into, known.workspace_id, known.identifier, known.name, known.named_at, known.identifiers, known.keys,
+            known.has_left, known.at, null, null
+        )::private.group_participants
+        from private.group_participants as known
+        where known.conversation_id = p_from
+    ));
     update private.conversation_media as known set conversation_id = p_into where known.conversation_id = p_from;
     update private.conversation_aliases as alias set conversation_id = p_into where alias.conversation_id = p_from;
     insert into private.continued_messages (conversation_id, external_id, sender, name)
@@ -7310,7 +7355,7 @@ begin
 end
 $$;
 comment on function private.join_conversation(uuid, uuid) is
-'Moves the messages, updates, identifiers and names of one conversation into another one and deletes it.';
+'Moves the messages, updates, participants, identifiers and names of one conversation into another one and deletes it.';
 
 -- Definer, because no role writes the table.
 create function private.record_aliases(p_source private.ingest_source, p_conversations jsonb) returns void
@@ -7434,9 +7479,7 @@ begin
         v_update.value := case
             -- Keeps the stored file, because URLs of the platform expire.
             when coalesce(p_message ->> 'media_url', '') not in ('', coalesce(p_stored.message ->> 'media_url', ''))
-                and p_stored.message ->> 'media_url' is distinct from private.media_link(
-                    private.media_path(p_stored.conversation_id, p_stored.external_id, p_stored.sender)
-                )
+                and not private.shows_stored_file(p_stored)
                 then jsonb_build_object('media_url', p_message -> 'media_url')
         end;
     elsif v_edited_at is distinct from private.find_edit_time(v_stored) then
@@ -8004,7 +8047,9 @@ comment on function private.add_messages(
 'Stores the messages and updates of a request that are not all new. p_existing are the conversations that it did not
 create. The caller has locked them.';
 
-create function private.send_changes(p_created jsonb, p_changed uuid[], p_results private.ingest_result[]) returns void
+create function private.send_changes(
+    p_created jsonb, p_changed uuid[], p_versions bigint[], p_results private.ingest_result[]
+) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -8018,18 +8063,23 @@ begin
     v_ids := array(
         select created.id::uuid from jsonb_each_text(p_created) as created (external_id, id)
         union
-        select changed.id from unnest(p_changed) as changed (id)
+        -- An update that changes a message raises the version and sends the conversation.
+        select changed.id
+        from unnest(array(select distinct given.id from unnest(p_changed) as given (id) order by given.id), p_versions)
+            as changed (id, version)
+        inner join public.conversations as conversation
+            on changed.id = conversation.id and changed.version = conversation.version
         except
-        select result.conversation_id from unnest(p_results) as result
-        where result.messages_added > 0 or result.updates_added > result.updates_waiting
+        select result.conversation_id from unnest(p_results) as result where result.messages_added > 0
     );
     if v_ids <> '{}' then
         perform private.broadcast_conversations(v_ids);
     end if;
 end
 $$;
-comment on function private.send_changes(jsonb, uuid[], private.ingest_result[]) is
-'Broadcasts the conversations that a request created or changed and that got no messages: messages are sent already.';
+comment on function private.send_changes(jsonb, uuid[], bigint[], private.ingest_result[]) is
+'Broadcasts the conversations that a request created or changed and whose messages stay as they are: messages are sent
+already. p_versions are those of the changed ones before the messages came, by id.';
 
 create function private.complete_ids(
     p_source private.ingest_source, p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb
@@ -8061,7 +8111,9 @@ update loses its id.';
 -- the session would keep that plan (decision 0003). jit, because the planner overestimates updates, and compiling their
 -- statements takes ten times as long as running them. It asks paths (@?) and not queries, because each query starts an
 -- executor.
--- record_given_identifiers is left out where new conversations say all that the request says.
+-- record_given_identifiers is left out where new conversations say all that the request says. The lock order stands in
+-- the head of 131_ingest_conversations.sql. is_ingesting: the triggers of conversations leave the broadcasts to this
+-- function.
 create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
@@ -8081,6 +8133,7 @@ declare
     v_now timestamptz;
     v_has_only_new boolean;
     v_changed uuid[] := '{}'::uuid[];
+    v_versions bigint[];
     v_results private.ingest_result[];
 begin
     if not v_has_updates and private.is_replay(p_conversations, v_conversations, v_ids) then
@@ -8093,9 +8146,7 @@ begin
         v_conversations := private.validate_updates(v_conversations, v_updates);
     end if;
     v_participants := private.list_participants(p_source.platform, v_conversations, v_ids);
-    -- The triggers of conversations leave the broadcasts to this function.
     perform set_config('threadline.is_ingesting', 'on', true);
-    -- The lock order stands in the head of 131_ingest_conversations.sql.
     perform private.lock_source(p_source);
     v_created := private.create_conversations(p_source, v_participants);
     v_ids := private.complete_ids(p_source, v_conversations, v_ids, v_created);
@@ -8121,11 +8172,12 @@ begin
     end if;
     perform private.record_names(p_source, p_conversations, v_conversations, v_messages, v_updates, v_ids)
     where private.has_names(p_source, v_created);
+    v_versions := case when v_changed <> '{}' then private.list_versions(v_changed) end;
     v_results := private.list_results(v_conversations, v_ids, v_created, case
         when v_has_only_new then private.store_new_messages(p_source, v_conversations, v_messages, v_ids, v_now)
         else private.add_messages(p_source, v_conversations, v_messages, v_updates, v_ids, v_existing)
     end);
-    perform private.send_changes(v_created, v_changed, v_results);
+    perform private.send_changes(v_created, v_changed, v_versions, v_results);
     perform set_config('threadline.is_ingesting', '', true), set_config('threadline.is_creating', '', true);
     return v_results;
 end
@@ -8596,9 +8648,7 @@ begin
             end
         where stored.message ->> 'type' in ('image', 'audio', 'video', 'file', 'sticker')
             and stored.deleted_at is null
-            and stored.message ->> 'media_url' is distinct from private.media_link(
-                private.media_path(stored.conversation_id, stored.external_id, stored.sender)
-            )
+            and not private.shows_stored_file(stored)
         order by parent.position, given.number
         limit 100
     ), reserved as (
@@ -8698,7 +8748,7 @@ declare
     v_page record;
 begin
     perform private.require_user();
-    if v_before !~* '^[0-9]{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+    if v_before !~* '^-?[0-9]{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
         perform private.fail(
             400, 'invalid_cursor', 'before is not a cursor of this call. Send next_cursor of the page before.', 'before'
         );
@@ -10468,6 +10518,11 @@ begin
             else conversation.scope_id
         end
     where conversation.workspace_id = p_workspace_id and conversation.user_id = p_user_id;
+    -- Else a request with a later name would find the conversation of the heir, which has no such name.
+    update private.conversation_aliases as alias set scope_id = conversation.id
+    from public.conversations as conversation
+    where alias.conversation_id = conversation.id and conversation.scope_id = conversation.id
+        and conversation.workspace_id = p_workspace_id and conversation.user_id = p_heir;
     update public.people as person set user_id = p_heir
     where person.workspace_id = p_workspace_id and person.user_id = p_user_id;
     update public.workspace_invitations as invitation set revoked_at = now()
@@ -19300,9 +19355,12 @@ begin
     where expired.ctid = any(array(
         select old.ctid
         from public.user_events as old
+        inner join private.user_counters as counter on old.user_id = counter.user_id
+        -- Keeps the last event, so that a page shows where the log begins.
         where old.created_at < now() - make_interval(days => v_settings.user_event_days)
+            and old.seq < counter.last_seq
         limit p_limit
-        for update skip locked
+        for update of old skip locked
     ));
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('user_events', v_count);
@@ -22115,6 +22173,7 @@ grant execute on function
     private.sweep_attachments(integer, interval),
     private.media_link(text),
     private.media_path(uuid, text, text),
+    private.shows_stored_file(public.conversation_messages),
     private.measure_media(),
     private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]),
     private.render_uploads(jsonb),
@@ -22178,7 +22237,8 @@ grant execute on function
     private.wait_to_match(uuid),
     private.record_export(uuid, uuid, boolean),
     private.place_messages(private.ingest_message[], uuid[]),
-    private.send_changes(jsonb, uuid[], private.ingest_result[]),
+    private.list_versions(uuid[]),
+    private.send_changes(jsonb, uuid[], bigint[], private.ingest_result[]),
     private.broadcast_conversations(uuid[]),
     private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
     private.record_refusal(private.ingest_source, integer),

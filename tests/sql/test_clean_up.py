@@ -83,9 +83,9 @@ KINDS = {
     "user_events": (
         """
         insert into public.user_events (user_id, seq, kind, created_at)
-        select id, 10000000000 + hashtext(%(name)s), 'channel.left', now() - %(age)s::interval from auth.users limit 1
+        select id, hashtext(%(name)s) - 10000000000, 'channel.left', now() - %(age)s::interval from auth.users limit 1
         """,
-        "select seq from public.user_events where seq > 1000000",
+        "select seq from public.user_events where seq < 0",
         "30 days",
     ),
     "ingest_log": (

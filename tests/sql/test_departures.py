@@ -237,6 +237,19 @@ def test_departure_changes_no_key_but_that_of_a_second_one(db: Db) -> None:
     assert [each["messages_added"] for each in again] == [1, 0, 0, 0]
 
 
+def test_later_name_of_a_second_conversation_becomes_free(db: Db) -> None:
+    make_admin(db, BOB)
+    bobs, mattys = (new_connection(db, who, name=f"team.{who}") for who in (BOB, MATTY))
+    push(db, bobs, conversation(message("old"), external_id="both"))
+    push(db, bobs, conversation(external_id="later", continues="both"))
+    push(db, bobs, conversation(message("kept"), external_id="former"))
+    push(db, bobs, conversation(external_id="latest", continues="former"))
+    push(db, mattys, conversation(external_id="both"))
+    depart(db, "leave", BOB)
+    again = push(db, bobs, *(conversation(message("new"), external_id=name) for name in ("later", "latest")))
+    assert [each["status"] for each in again] == ["created", "updated"]
+
+
 def test_departure_leaves_ended_invitations_as_they_are(db: Db) -> None:
     make_admin(db, BOB)
     used, ended, still = (invite(db, BOB) for _ in range(3))

@@ -86,9 +86,14 @@ def test_each_broadcast_has_the_next_version(db: Db) -> None:
         # A repetition changes nothing, and is not heard.
         ingest(db, given)
         assert versions(db) == []
+    # An edit that is older than the last one changes no message, but the participant has a new name.
+    older = update("edited", content="old") | {"participant_name": "Bea", "messages": [message("m1")]}
+    older["updates"][0]["at"] = "2026-02-01T10:59:00Z"
+    ingest(db, older)
+    assert versions(db) == [7]
     both = update("pinned")
     ingest(db, {**both, "messages": [message("m4")]})
-    assert versions(db) == [7, 8]
+    assert versions(db) == [8, 9]
     db.execute("update public.people set phone = phone")
     assert versions(db) == []
 

@@ -18,12 +18,12 @@ from unnest(%(workspaces)s::text[]) with ordinality as given (workspace_id, n)
 
 
 def fill(db: Db) -> None:
-    """Add conversations of two workspaces in turns, some with messages of the same time."""
+    """Add conversations of two workspaces in turns, some with messages of the same time, or from before 1970."""
     db.execute(MAKE, {"owner": MATTY, "workspaces": [MATTY, WORKSPACE] * 6})
     db.execute(
         """
         update public.conversations as conversation
-        set message_count = 1, last_message_at = timestamptz '2026-01-01 00:00:00.000001' + (
+        set message_count = 1, last_message_at = timestamptz '1969-12-31 23:00:00.000001' + (
             substr(external_conversation_id, 5)::int / 4 * interval '1 hour'
         )
         where external_conversation_id like 'page%' and external_conversation_id <> 'page12'

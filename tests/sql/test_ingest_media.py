@@ -92,6 +92,17 @@ def test_clean_up_shows_a_stored_file(db: Db) -> None:
     assert payload["messages"][0]["media_url"] == LINK + file["path"]
 
 
+def test_joined_conversation_keeps_its_stored_file(db: Db) -> None:
+    (file,) = offered(db, conversation(image(media_url="https://cdn.example/1"), external_id="new"))
+    upload(db, file["path"])
+    ingest(db, conversation(external_id="chat"))
+    ingest(db, conversation(external_id="new", continues="chat"))
+    for number in (1, 2):
+        again = image(media_url=f"https://cdn.example/{number}")
+        assert offered(db, conversation(again, external_id="new")) == []
+        assert shown(db) == LINK + file["path"]
+
+
 def test_edit_with_another_file_is_offered_again(db: Db) -> None:
     (file,) = offered(db, conversation(image()))
     upload(db, file["path"])

@@ -55,6 +55,23 @@ def test_sender_is_a_participant_and_matched(db: Db, john: str) -> None:
     assert read_conversation(db)["person_id"] is None
 
 
+@pytest.mark.parametrize("is_joined_last", [False, True])
+def test_group_that_continues_another_keeps_its_participants(db: Db, john: str, is_joined_last: bool) -> None:
+    cid = {"identifier": "@cid", "name": "Cid", "state": "left", "at": LATE}
+    ingest(db, group(message("1", sender="@ann"), participants=[{"identifier": "@cid", "at": EARLY}]))
+    steps = [
+        group(message("2", sender=john), external_id="new", participants=[cid]),
+        group(external_id="new", continues="chat"),
+    ]
+    for given in steps if is_joined_last else reversed(steps):
+        ingest(db, given)
+    assert {one["identifier"]: (one["name"], one["has_left"], one["person_id"]) for one in people(db).values()} == {
+        "@ann": (None, False, None),
+        "@cid": ("Cid", True, None),
+        john: (None, False, JOHN_DOE),
+    }
+
+
 def test_own_messages_make_no_participant(db: Db) -> None:
     ingest(db, group(message("1", sender="agent", direction="outbound")))
     assert people(db) == {}

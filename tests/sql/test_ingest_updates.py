@@ -258,7 +258,11 @@ select coalesce(string_agg(line, ' '), '') from (
 def test_deleted_text_is_gone_everywhere(db: Db, is_first: bool) -> None:
     texts = [
         conversation(message(content="secret one", media_url="https://secret.example", mine="secret two")),
-        changed(update("edited", content="secret three"), update("media", media_url="https://secret.example/2")),
+        changed(
+            update("edited", content="secret three"),
+            update("media", media_url="https://secret.example/2"),
+            update("failed", reason="secret five"),
+        ),
     ]
     if not is_first:
         for one in texts:

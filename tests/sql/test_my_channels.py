@@ -119,6 +119,21 @@ def test_unread_counts_end_at_100(db: Db) -> None:
     assert counts(db, BOB) == (100, 100)
 
 
+def test_thousand_newest_messages_are_read_and_no_more(db: Db) -> None:
+    sent = send(db, "one")
+    add = """
+        insert into public.messages (channel_id, workspace_id, seq, content, deleted_at)
+        select %s, %s, %s + n, '', now() from generate_series(%s::int, %s) as n
+    """
+    db.execute("alter table public.messages disable trigger user")
+    db.execute(add, (CHANNEL, WORKSPACE, last_seq(db), 1, 999))
+    channel = mine(db, BOB)
+    assert (channel["unread_count"], channel["last_message"]["id"]) == (1, sent)
+    db.execute(add, (CHANNEL, WORKSPACE, last_seq(db), 1000, 1000))
+    channel = mine(db, BOB)
+    assert (channel["unread_count"], channel["last_message"]) == (0, None)
+
+
 # The list
 
 
@@ -207,8 +222,12 @@ def test_mentions_become_rows_and_counts(db: Db) -> None:
     assert counts(db, BOB) == (1, 1)
     assert counts(db, CAROL) == (1, 1)
     assert counts(db, MATTY) == (0, 0)
+    other = add_channel(db, "other", [MATTY, BOB])
+    send(db, "plain", MATTY, other)
+    assert counts(db, BOB, other) == (1, 0)
     mark_read(db, BOB, last_seq(db))
-    assert counts(db, BOB) == (0, 0)
+    send(db, f"<@{TWIN}>")
+    assert counts(db, BOB) == (1, 0)
 
 
 def test_twin_of_another_channel_is_not_mentioned(db: Db) -> None:
@@ -223,7 +242,7 @@ def test_edit_and_deletion_correct_the_mentions(db: Db) -> None:
     assert last_event(db, CAROL)[0] == "message.mentioned"
     call(db, "edit_message", MATTY, id=message, content="without")
     assert counts(db, CAROL) == (1, 0)
-    call(db, "edit_message", MATTY, id=message, content=f"<@{CAROL}>")
+    call(db, "edit_message", MATTY, id=message, content=f"<@{CAROL}> <@{TWIN}> <!channel>")
     call(db, "delete_message", MATTY, id=message)
     assert rows(db, "select from public.message_mentions where message_id = %s", message) == []
 
@@ -413,6 +432,19 @@ def test_clean_up_deletes_old_user_events(db: Db) -> None:
     for since, is_incomplete in ((first - 2, True), (first - 1, False)):
         meta = value(db, "select public.list_user_events(%s)", since)["meta"]
         assert meta["is_incomplete"] is is_incomplete
+
+
+def test_clean_up_keeps_the_last_user_event(db: Db) -> None:
+    send(db, f"<@{BOB}>")
+    last = events(db, BOB)[-1][1]["seq"]
+    db.execute("update public.user_events set created_at = now() - interval '31 days'")
+    value(db, "select private.clean_up()")
+    become(db, BOB)
+    assert value(db, "select public.list_user_events(1)")["meta"] == {
+        "last_seq": last,
+        "has_more": False,
+        "is_incomplete": True,
+    }
 
 
 def test_only_the_user_reads_their_events(db: Db) -> None:
