@@ -21,7 +21,7 @@ def test_twins_show_their_own_channels_and_deliveries(desk: Desk) -> None:
       created_at: at(-number), attempts: number, last_status: 500, last_error: "No",
       finished_at: null, next_attempt_at: at(number), ...more });
     const rows = { dead: [row(1, { finished_at: at(-1) }), row(2, { channel_id: id(98), last_status: null,
-      last_error: null })], pending: [row(3)], delivered: [] };
+      last_error: null }), row(3, { channel_id: id(32) })], pending: [row(3)], delivered: [] };
     answers.list_twin_deliveries = ({ ai_twin_id, state }) => ({ data: ai_twin_id === TWIN ? rows[state] : [] });
     answers.replay_twin_deliveries = {};
     for (const name of ["set_twin_webhook", "rotate_twin_secret"]) answers[name] = { data: { secret: `of ${name}` } };
@@ -38,6 +38,7 @@ def test_twins_show_their_own_channels_and_deliveries(desk: Desk) -> None:
     assert desk.shown("[aria-label=Deliveries] tbody tr") == [
         "11 15 Jun 2026, 20:59 general 1 500 No 15 Jun 2026, 20:59 Again",
         "12 15 Jun 2026, 20:58 A channel 2 15 Jun 2026, 21:02 Again",
+        "13 15 Jun 2026, 20:57 Unnamed 3 500 No 15 Jun 2026, 21:03 Again",
     ]
     assert page.locator("tbody a").first.get_attribute("href") == f"#/channels/{GENERAL}/11"
     desk.calls()

@@ -92,6 +92,17 @@ def test_clean_up_shows_a_stored_file(db: Db) -> None:
     assert payload["messages"][0]["media_url"] == LINK + file["path"]
 
 
+def test_each_message_shows_its_own_file(db: Db) -> None:
+    paths = {}
+    for chat in ("a", "b"):
+        for file in offered(db, conversation(image("m1"), image("m2"), external_id=chat)):
+            upload(db, file["path"])
+            paths[chat, file["message_id"]] = LINK + file["path"]
+    value(db, "select private.settle_media(null, 10)")
+    lines = {(chat, line["id"]): line for chat in ("a", "b") for line in read_conversation(db, chat)["messages"]}
+    assert {place: line.get("media_url") for place, line in lines.items()} == paths
+
+
 def test_joined_conversation_keeps_its_stored_file(db: Db) -> None:
     (file,) = offered(db, conversation(image(media_url="https://cdn.example/1"), external_id="new"))
     upload(db, file["path"])
