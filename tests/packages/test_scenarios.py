@@ -283,6 +283,8 @@ PAGES: dict[str, tuple[Any, ...]] = {
     "failing state": (CHANNEL, [page()] * 2, [JOINED], "live", [LIVE, FAILED], {"errors": ["The handler failed."]}),
     "stopped": (INBOX, [changes(), changes(changed("a", 1), changed("b", 1))], [JOINED], "a",
                 [RELOAD, ["conversation.changed", "a"], ["ended", "stopped"]], {}),
+    "held": (INBOX, [changes()] * 3, [JOINED, ["sleep", 0.9], ["wait", 0], ["sleep", 0.1], ["wait", 0]], None,
+             [RELOAD, LIVE], {"counts": [2, 3]}),
     "stopped before a read": (INBOX, [changes(), changes(changed("a", 1))], [JOINED, ["wait", 1]], "a",
                               [RELOAD, ["conversation.changed", "a"], ["ended", "stopped"]], {"counts": [2]}),
     "no token": (CHANNEL, [{"thrown": "No token"}, page(event(1), last=1)], [["wait", 1]], None,
