@@ -37,6 +37,8 @@ inner join private.channel_counters as counter on message.channel_id = counter.c
 where message.id = any(%s)
 """
 
+NINE = " ".join(2 * each for each in "\u4e00\u4e8c\u4e09\u56db\u4e94\u516d\u4e03\u516b\u4e5d")
+
 # The messages and a query; the expected hits begin with a star.
 CASES: dict[str, tuple[str, list[str]]] = {
     "the example of the API document": ("deployment", ["*Deploy the staging environment and run integration tests."]),
@@ -47,7 +49,10 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "excluded form": ("staging -deployments", ["*staging is up", "deploy staging"]),
     "exact form in quotes": ('"deployment"', ["*the deployment", "deploy it"]),
     "exact phrase": ('"staging environment"', ["*a staging environment", "environment staging", "stage environments"]),
-    "hyphen is not a word of another script": ("test-deploy", ["*test deploy", "*tests deploy", "tests \u043f\u0440\u0438 deploy"]),
+    "hyphen is not a word of another script": (
+        "test-deploy",
+        ["*test deploy", "*tests deploy", "tests \u043f\u0440\u0438 deploy"],
+    ),
     "beginning": ("stag*", ["*staging", "*stages", "a postage"]),
     "beginning of a form": ("stagin*", ["*staging", "stage"]),
     "beginning in a phrase": ("release-no*", ["*release notes", "release me"]),
@@ -91,6 +96,9 @@ CASES: dict[str, tuple[str, list[str]]] = {
         ["*\u05d4\u05e1\u05e4\u05e8", "*\u05d5\u05d1\u05e1\u05e4\u05e8", "\u05e1\u05e4\u05e8\u05d9\u05dd"],
     ),
     "German compound": ("Haupt*", ["*der Hauptbahnhof", "\u00fcberhaupt"]),
+    "Korean": ("\ud504\ub85c", ["*\uc6f9\ud504\ub85c\uc81d\ud2b8", "\ud504\ub7ab"]),
+    # At most eight words of a query may be unfinished.
+    "nine words in Chinese": (NINE, [f"*{NINE}", NINE[:-2]]),
     "Chinese": ("\u90e8\u7f72", ["*\u660e\u5929\u8ba8\u8bba\u90e8\u7f72\u8ba1\u5212", "\u90e8\u95e8"]),
     "accents": ("cafe resume", ["*R\u00e9sum\u00e9 du caf\u00e9"]),
 }
