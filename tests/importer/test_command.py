@@ -193,6 +193,9 @@ def test_export_of_threadline_needs_its_platform(endpoint: Endpoint, tmp_path: P
     [body] = endpoint.bodies
     [sent] = body["conversations"]
     assert (body["platform"], sent["participant_name"], sent["participant_identifier"]) == ("telegram", "Ada", NUMBER)
+    for platform in ("whatsapp", "signal", "wechat"):
+        send_to(endpoint, *given, "--platform", platform)
+        assert endpoint.bodies[-1]["platform"] == platform
 
 
 def test_unreadable_line_is_shown_and_exits_with_1(endpoint: Endpoint, tmp_path: Path) -> None:

@@ -113,7 +113,9 @@ def test_connections_of_one_owner_share_conversations(db: Db) -> None:
 
 def test_connection_that_is_apart_has_its_own_conversations(db: Db) -> None:
     first, second = new_connection(db), new_connection(db, name="second", is_apart=True)
-    for connection in (first, second):
+    # The greatest scope first: a look-up without the scope would find it for the others.
+    scopes = {WORKSPACE: first, second["id"]: second}
+    for _, connection in sorted(scopes.items(), reverse=True):
         assert push(db, connection, conversation(message("a")))[0]["status"] == "created"
         assert push(db, connection, conversation(message("a")))[0]["status"] == "no_new_messages"
     assert push(db, second, conversation(message("b"), external_id="new", continues="chat"))[0]["status"] == "updated"
