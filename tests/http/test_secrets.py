@@ -147,9 +147,7 @@ def test_secrets_are_written_nowhere(
             until(lambda: not rows_pending(admin))
             metrics = client.get("/metrics", headers=bearer(SECRETS["THREADLINE_METRICS_TOKEN"]))
             processes = [psutil.Process(each.pid) for each in (service.process, worker)]
-            listed = "\n".join(
-                " ".join(process.cmdline()) for process in psutil.process_iter() if _is_ours(process, processes)
-            )
+            listed = "\n".join(_arguments(each, processes) for each in psutil.process_iter())
     # The stand-in refuses the key of the model, so the service also logs that error.
     assert [reply.status_code for reply in replies] == [201, 422, 401, 502, 404]
     assert metrics.status_code == 200
@@ -200,6 +198,12 @@ def rows_pending(database_url: str) -> bool:
         return bool(db.execute("select from public.twin_deliveries where state = 'pending'").rowcount)
 
 
-def _is_ours(process: psutil.Process, parents: list[psutil.Process]) -> bool:
-    """Check whether a process belongs to the service, the worker or Postgres."""
-    return process in parents or process.name() == "postgres" or any(process in each.children() for each in parents)
+def _arguments(process: psutil.Process, parents: list[psutil.Process]) -> str:
+    """Return the command line of a process of the service, the worker or Postgres."""
+    try:
+        is_ours = (
+            process in parents or process.name() == "postgres" or any(process in each.children() for each in parents)
+        )
+        return " ".join(process.cmdline()) if is_ours else ""
+    except psutil.NoSuchProcess:  # it has ended since, or is a zombie
+        return ""
