@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import httpx
 import psycopg
@@ -161,10 +160,7 @@ def lane(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def cluster(lane: str) -> Iterator[TestCluster]:
     """A server of that version."""
-    with (
-        TemporaryDirectory(dir="/tmp", prefix="threadline-test-", ignore_cleanup_errors=True) as folder,
-        clusters.running(Path(folder), clusters.lanes()[lane]) as running,
-    ):
+    with clusters.data_folder() as folder, clusters.running(folder, clusters.lanes()[lane]) as running:
         yield running
 
 

@@ -203,10 +203,7 @@ def main() -> int:
     if not faults:
         sys.exit(f"No fault contains {wanted!r}. Give a part of its file, its text or its test.")
     noticed = 0
-    with (
-        TemporaryDirectory(dir="/tmp", prefix="threadline-test-", ignore_cleanup_errors=True) as folder,
-        clusters.running(Path(folder), None) as started,
-    ):
+    with clusters.data_folder() as folder, clusters.running(folder, None) as started:
         ready = started.create()
         started.prepare(ready)
         cluster = WarmCluster(started.local, started.binaries, ready=ready)

@@ -2,14 +2,17 @@
 
 import asyncio
 import os
+import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
+import psutil
 import psycopg
 from psycopg import sql
 from threadline_devstack import migrations, platform
@@ -24,6 +27,10 @@ from tests.support.schema import ROOT
 EMBEDDED = "embedded"
 # Durability is off for speed: test data need not survive a power cut.
 FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+# The many files of databases cost less CPU time in memory than on a disk. A whole run has room in so many bytes.
+MEMORY = Path("/dev/shm")
+ROOM = 8 << 30
 
 
 def lanes() -> dict[str, Path | None]:
@@ -41,6 +48,19 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@contextmanager
+def data_folder() -> Iterator[Path]:
+    """Make a folder for the data of a server: in memory, if there is room for a whole run, or else on the disk."""
+    for left in MEMORY.glob("threadline-test-*"):
+        # A run that was killed leaves its data, which would take memory until the machine restarts.
+        if not psutil.pid_exists(int(left.name.split("-")[2])):
+            shutil.rmtree(left, ignore_errors=True)
+    place = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM else Path("/tmp")
+    prefix = f"threadline-test-{os.getpid()}-"
+    with TemporaryDirectory(dir=place, prefix=prefix, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @dataclass
