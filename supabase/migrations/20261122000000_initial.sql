@@ -9609,16 +9609,18 @@ begin
     if not private.is_service()
         and new.user_id <> (select auth.uid())
         and exists (select from private.my_managed_channels as mine where mine.id = new.channel_id)
-        and not exists (
-            select from public.channels as channel
-            inner join public.workspace_members as member on channel.workspace_id = member.workspace_id
-            where channel.id = new.channel_id and member.user_id = new.user_id
-        )
     then
-        raise insufficient_privilege using
-            message = 'Only members of the workspace can be added to its channels. Invite this user as a guest.',
-            detail = 'workspace_member_required',
-            hint = 'Call the function create_invitation.';
+        -- KEY SHARE waits for a departure under way, which would not see this row and leave it behind.
+        perform from public.channels as channel
+        inner join public.workspace_members as member on channel.workspace_id = member.workspace_id
+        where channel.id = new.channel_id and member.user_id = new.user_id
+        for key share of member;
+        if not found then
+            raise insufficient_privilege using
+                message = 'Only members of the workspace can be added to its channels. Invite this user as a guest.',
+                detail = 'workspace_member_required',
+                hint = 'Call the function create_invitation.';
+        end if;
     end if;
     return new;
 end
@@ -10018,8 +10020,15 @@ declare
     v_direct_key bytea := sha256(convert_to(array_to_string(v_user_ids, ','), 'UTF8'));
     v_workspace_id uuid := private.find_shared_workspace(v_user_ids, v_direct_key, p_workspace_id);
     v_channel_id uuid;
+    v_present bigint;
 begin
-    if v_workspace_id is null or array_position(v_user_ids, null) is not null then
+    -- KEY SHARE waits for a departure under way, which would not see the rows below and leave them behind.
+    perform from public.workspace_members as member
+    where member.workspace_id = v_workspace_id and member.user_id = any(v_user_ids)
+    order by member.user_id
+    for key share;
+    get diagnostics v_present = row_count;
+    if v_workspace_id is null or v_present < cardinality(v_user_ids) then
         return null;
     end if;
     -- A second caller waits here for the first, and then finds its channel.
@@ -11322,6 +11331,16 @@ begin
         raise insufficient_privilege using
             message = 'Only members can add their twins to a channel.',
             hint = 'Ask a member who manages it to add you, or call the function accept_invitation.';
+    -- The policy checks the owner for users; it does not apply to service_role.
+    elsif private.is_service() and not exists (
+        select from public.ai_twins as twin
+        inner join public.channel_members as member on twin.user_id = member.user_id
+        where twin.id = new.ai_twin_id and member.channel_id = new.channel_id
+    ) then
+        perform private.fail(
+            403, 'not_a_member', 'The owner of this twin is not a member of the channel. Add the owner first.',
+            'ai_twin_id'
+        );
     elsif (
         select count(*)
         from public.channel_twins as assigned
@@ -11344,7 +11363,8 @@ begin
 end
 $$;
 comment on function private.admit_twin_trigger() is
-'Rejects a twin if the caller is not a member, or the channel or the owner has the maximum of twins.';
+'Rejects a twin if the caller or, with the service key, its owner is not a member, or the channel or the owner has the
+maximum of twins.';
 
 -- Definer, because it must count all twins of the owner.
 create function private.limit_twins_trigger() returns trigger
@@ -11632,12 +11652,12 @@ begin
             from (
                 select parent.ai_twin_id, parent.hops, parent.seq
                 from public.messages as parent
-                where parent.id = new.parent_message_id
+                where parent.id = new.thread_id
                 union all
                 (
                     select reply.ai_twin_id, reply.hops, reply.seq
                     from public.messages as reply
-                    where reply.parent_message_id = new.parent_message_id
+                    where reply.thread_id = new.thread_id
                     order by reply.seq desc
                     limit 1
                 )
@@ -21217,13 +21237,13 @@ for each row execute function private.create_channel_counter_trigger();
 create trigger channels_30_add_owner
 after insert on public.channels
 for each row when (new.direct_key is null) execute function private.add_channel_owner_trigger();
-create trigger channels_35_tell
-after update of name on public.channels
-for each row when (old.name is distinct from new.name) execute function private.record_renaming_trigger();
-
 create trigger channels_36_set_language
 after insert or update of language, workspace_id on public.channels
 for each row execute function private.set_channel_language_trigger();
+-- After 36, which locks the counter of the channel: it comes before counters of users.
+create trigger channels_37_tell
+after update of name on public.channels
+for each row when (old.name is distinct from new.name) execute function private.record_renaming_trigger();
 
 -- Before the delete, while the log still numbers the broadcasts. 38 locks the channel for both.
 create trigger channels_38_tell_deletion
