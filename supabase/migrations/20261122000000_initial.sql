@@ -10383,26 +10383,29 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_workspace_id uuid;
+    v_is_open boolean;
 begin
-    update public.workspace_invitations as invitation
-    set revoked_at = coalesce(invitation.revoked_at, now())
+    select invitation.workspace_id, invitation.revoked_at is null into v_workspace_id, v_is_open
+    from public.workspace_invitations as invitation
     where invitation.id = p_invitation_id
         and invitation.accepted_at is null
         and (
             exists (select from private.my_managed_workspaces as mine where mine.id = invitation.workspace_id)
             or exists (select from private.my_managed_channels as mine where mine.id = invitation.channel_id)
         )
-    returning invitation.workspace_id into v_workspace_id;
+    for update;
     if v_workspace_id is null then
         perform private.fail(
             404, 'invitation_not_found', 'You manage no such open invitation. Check invitation_id.', 'invitation_id'
         );
+    elsif v_is_open then
+        update public.workspace_invitations as invitation set revoked_at = now() where invitation.id = p_invitation_id;
+        perform private.record_audit(v_workspace_id, 'invitation.revoked', p_invitation_id, '{}');
     end if;
-    perform private.record_audit(v_workspace_id, 'invitation.revoked', p_invitation_id, '{}');
 end
 $$;
 comment on function private.revoke_invitation(uuid) is
-'Revokes an open invitation. PT404 unless the caller manages its workspace or channel.';
+'Revokes an open invitation. A second call changes nothing. PT404 unless the caller manages its workspace or channel.';
 
 create function public.revoke_invitation(invitation_id uuid) returns void
 language plpgsql
@@ -10503,6 +10506,8 @@ create function private.pass_belongings(p_workspace_id uuid, p_user_id uuid, p_h
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_revoked_id uuid;
 begin
     -- The order of locks is that of ingest (131_ingest_conversations).
     perform pg_advisory_xact_lock(private.matching_lock(p_workspace_id));
@@ -10534,9 +10539,14 @@ begin
         and conversation.workspace_id = p_workspace_id and conversation.user_id = p_heir;
     update public.people as person set user_id = p_heir
     where person.workspace_id = p_workspace_id and person.user_id = p_user_id;
-    update public.workspace_invitations as invitation set revoked_at = now()
-    where invitation.workspace_id = p_workspace_id and invitation.invited_by = p_user_id
-        and invitation.accepted_at is null and invitation.revoked_at is null;
+    for v_revoked_id in
+        update public.workspace_invitations as invitation set revoked_at = now()
+        where invitation.workspace_id = p_workspace_id and invitation.invited_by = p_user_id
+            and invitation.accepted_at is null and invitation.revoked_at is null
+        returning invitation.id
+    loop
+        perform private.record_audit(p_workspace_id, 'invitation.revoked', v_revoked_id, '{}');
+    end loop;
 end
 $$;
 comment on function private.pass_belongings(uuid, uuid, uuid) is
