@@ -339,15 +339,16 @@ def test_new_name_and_language_wait_before_they_tell(sessions: tuple[Db, Db]) ->
     assert rows(second, "select name from public.channels where id = %s", CHANNEL) == ["new"]
 
 
-@pytest.mark.parametrize("how", ["add", "open"])
+@pytest.mark.parametrize("how", ["add", "open", "make"])
 def test_member_under_departure_joins_no_channel(sessions: tuple[Db, Db], how: str) -> None:
     first, second = sessions
     make = "insert into public.channels (workspace_id, name, created_by) values (%s, 'x', %s) returning id"
     channel = value(first, make, WORKSPACE, MATTY)
     first.commit()
     first.execute("delete from public.workspace_members where (workspace_id, user_id) = (%s, %s)", (WORKSPACE, BOB))
-    become(second, MATTY)
+    become(second, BOB if how == "make" else MATTY)
     statement, given = {
+        "make": ("insert into public.channels (workspace_id, name) values (%s, 'y')", (WORKSPACE,)),
         "add": ("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (channel, BOB)),
         "open": ("select public.open_direct(array[%s]::uuid[], %s)", (BOB, WORKSPACE)),
     }[how]
