@@ -234,6 +234,17 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if new.created_by = auth.uid() then
+        -- KEY SHARE waits for a departure under way, which would not see the channel and leave its owner behind.
+        perform from public.workspace_members as member
+        where member.workspace_id = new.workspace_id and member.user_id = new.created_by
+        for key share;
+        if not found then
+            raise insufficient_privilege using
+                message = 'Only members of the workspace can make channels in it.',
+                detail = 'workspace_member_required';
+        end if;
+    end if;
     if new.created_by is not null then
         insert into public.channel_members (channel_id, user_id, role) values (new.id, new.created_by, 'owner')
         on conflict do nothing;

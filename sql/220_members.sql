@@ -81,16 +81,18 @@ begin
     if not private.is_service()
         and new.user_id <> (select auth.uid())
         and exists (select from private.my_managed_channels as mine where mine.id = new.channel_id)
-        and not exists (
-            select from public.channels as channel
-            inner join public.workspace_members as member on channel.workspace_id = member.workspace_id
-            where channel.id = new.channel_id and member.user_id = new.user_id
-        )
     then
-        raise insufficient_privilege using
-            message = 'Only members of the workspace can be added to its channels. Invite this user as a guest.',
-            detail = 'workspace_member_required',
-            hint = 'Call the function create_invitation.';
+        -- KEY SHARE waits for a departure under way, which would not see this row and leave it behind.
+        perform from public.channels as channel
+        inner join public.workspace_members as member on channel.workspace_id = member.workspace_id
+        where channel.id = new.channel_id and member.user_id = new.user_id
+        for key share of member;
+        if not found then
+            raise insufficient_privilege using
+                message = 'Only members of the workspace can be added to its channels. Invite this user as a guest.',
+                detail = 'workspace_member_required',
+                hint = 'Call the function create_invitation.';
+        end if;
     end if;
     return new;
 end

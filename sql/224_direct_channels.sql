@@ -120,8 +120,15 @@ declare
     v_direct_key bytea := sha256(convert_to(array_to_string(v_user_ids, ','), 'UTF8'));
     v_workspace_id uuid := private.find_shared_workspace(v_user_ids, v_direct_key, p_workspace_id);
     v_channel_id uuid;
+    v_present bigint;
 begin
-    if v_workspace_id is null or array_position(v_user_ids, null) is not null then
+    -- KEY SHARE waits for a departure under way, which would not see the rows below and leave them behind.
+    perform from public.workspace_members as member
+    where member.workspace_id = v_workspace_id and member.user_id = any(v_user_ids)
+    order by member.user_id
+    for key share;
+    get diagnostics v_present = row_count;
+    if v_workspace_id is null or v_present < cardinality(v_user_ids) then
         return null;
     end if;
     -- A second caller waits here for the first, and then finds its channel.

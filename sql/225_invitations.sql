@@ -306,26 +306,29 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_workspace_id uuid;
+    v_is_open boolean;
 begin
-    update public.workspace_invitations as invitation
-    set revoked_at = coalesce(invitation.revoked_at, now())
+    select invitation.workspace_id, invitation.revoked_at is null into v_workspace_id, v_is_open
+    from public.workspace_invitations as invitation
     where invitation.id = p_invitation_id
         and invitation.accepted_at is null
         and (
             exists (select from private.my_managed_workspaces as mine where mine.id = invitation.workspace_id)
             or exists (select from private.my_managed_channels as mine where mine.id = invitation.channel_id)
         )
-    returning invitation.workspace_id into v_workspace_id;
+    for update;
     if v_workspace_id is null then
         perform private.fail(
             404, 'invitation_not_found', 'You manage no such open invitation. Check invitation_id.', 'invitation_id'
         );
+    elsif v_is_open then
+        update public.workspace_invitations as invitation set revoked_at = now() where invitation.id = p_invitation_id;
+        perform private.record_audit(v_workspace_id, 'invitation.revoked', p_invitation_id, '{}');
     end if;
-    perform private.record_audit(v_workspace_id, 'invitation.revoked', p_invitation_id, '{}');
 end
 $$;
 comment on function private.revoke_invitation(uuid) is
-'Revokes an open invitation. PT404 unless the caller manages its workspace or channel.';
+'Revokes an open invitation. A second call changes nothing. PT404 unless the caller manages its workspace or channel.';
 
 create function public.revoke_invitation(invitation_id uuid) returns void
 language plpgsql

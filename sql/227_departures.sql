@@ -45,6 +45,8 @@ create function private.pass_belongings(p_workspace_id uuid, p_user_id uuid, p_h
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_revoked_id uuid;
 begin
     -- The order of locks is that of ingest (131_ingest_conversations).
     perform pg_advisory_xact_lock(private.matching_lock(p_workspace_id));
@@ -76,9 +78,14 @@ begin
         and conversation.workspace_id = p_workspace_id and conversation.user_id = p_heir;
     update public.people as person set user_id = p_heir
     where person.workspace_id = p_workspace_id and person.user_id = p_user_id;
-    update public.workspace_invitations as invitation set revoked_at = now()
-    where invitation.workspace_id = p_workspace_id and invitation.invited_by = p_user_id
-        and invitation.accepted_at is null and invitation.revoked_at is null;
+    for v_revoked_id in
+        update public.workspace_invitations as invitation set revoked_at = now()
+        where invitation.workspace_id = p_workspace_id and invitation.invited_by = p_user_id
+            and invitation.accepted_at is null and invitation.revoked_at is null
+        returning invitation.id
+    loop
+        perform private.record_audit(p_workspace_id, 'invitation.revoked', v_revoked_id, '{}');
+    end loop;
 end
 $$;
 comment on function private.pass_belongings(uuid, uuid, uuid) is

@@ -107,6 +107,16 @@ begin
         raise insufficient_privilege using
             message = 'Only members can add their twins to a channel.',
             hint = 'Ask a member who manages it to add you, or call the function accept_invitation.';
+    -- The policy checks the owner for users; it does not apply to service_role.
+    elsif private.is_service() and not exists (
+        select from public.ai_twins as twin
+        inner join public.channel_members as member on twin.user_id = member.user_id
+        where twin.id = new.ai_twin_id and member.channel_id = new.channel_id
+    ) then
+        perform private.fail(
+            403, 'not_a_member', 'The owner of this twin is not a member of the channel. Add the owner first.',
+            'ai_twin_id'
+        );
     elsif (
         select count(*)
         from public.channel_twins as assigned
@@ -129,7 +139,8 @@ begin
 end
 $$;
 comment on function private.admit_twin_trigger() is
-'Rejects a twin if the caller is not a member, or the channel or the owner has the maximum of twins.';
+'Rejects a twin if the caller or, with the service key, its owner is not a member, or the channel or the owner has the
+maximum of twins.';
 
 -- Definer, because it must count all twins of the owner.
 create function private.limit_twins_trigger() returns trigger

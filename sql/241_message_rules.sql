@@ -26,12 +26,12 @@ begin
             from (
                 select parent.ai_twin_id, parent.hops, parent.seq
                 from public.messages as parent
-                where parent.id = new.parent_message_id
+                where parent.id = new.thread_id
                 union all
                 (
                     select reply.ai_twin_id, reply.hops, reply.seq
                     from public.messages as reply
-                    where reply.parent_message_id = new.parent_message_id
+                    where reply.thread_id = new.thread_id
                     order by reply.seq desc
                     limit 1
                 )

@@ -316,13 +316,13 @@ for each row execute function private.create_channel_counter_trigger();
 create trigger channels_30_add_owner
 after insert on public.channels
 for each row when (new.direct_key is null) execute function private.add_channel_owner_trigger();
-create trigger channels_35_tell
-after update of name on public.channels
-for each row when (old.name is distinct from new.name) execute function private.record_renaming_trigger();
-
 create trigger channels_36_set_language
 after insert or update of language, workspace_id on public.channels
 for each row execute function private.set_channel_language_trigger();
+-- After 36, which locks the counter of the channel: it comes before counters of users.
+create trigger channels_37_tell
+after update of name on public.channels
+for each row when (old.name is distinct from new.name) execute function private.record_renaming_trigger();
 
 -- Before the delete, while the log still numbers the broadcasts. 38 locks the channel for both.
 create trigger channels_38_tell_deletion

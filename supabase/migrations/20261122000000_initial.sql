@@ -9130,6 +9130,17 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if new.created_by = auth.uid() then
+        -- KEY SHARE waits for a departure under way, which would not see the channel and leave its owner behind.
+        perform from public.workspace_members as member
+        where member.workspace_id = new.workspace_id and member.user_id = new.created_by
+        for key share;
+        if not found then
+            raise insufficient_privilege using
+                message = 'Only members of the workspace can make channels in it.',
+                detail = 'workspace_member_required';
+        end if;
+    end if;
     if new.created_by is not null then
         insert into public.channel_members (channel_id, user_id, role) values (new.id, new.created_by, 'owner')
         on conflict do nothing;
@@ -9609,16 +9620,18 @@ begin
     if not private.is_service()
         and new.user_id <> (select auth.uid())
         and exists (select from private.my_managed_channels as mine where mine.id = new.channel_id)
-        and not exists (
-            select from public.channels as channel
-            inner join public.workspace_members as member on channel.workspace_id = member.workspace_id
-            where channel.id = new.channel_id and member.user_id = new.user_id
-        )
     then
-        raise insufficient_privilege using
-            message = 'Only members of the workspace can be added to its channels. Invite this user as a guest.',
-            detail = 'workspace_member_required',
-            hint = 'Call the function create_invitation.';
+        -- KEY SHARE waits for a departure under way, which would not see this row and leave it behind.
+        perform from public.channels as channel
+        inner join public.workspace_members as member on channel.workspace_id = member.workspace_id
+        where channel.id = new.channel_id and member.user_id = new.user_id
+        for key share of member;
+        if not found then
+            raise insufficient_privilege using
+                message = 'Only members of the workspace can be added to its channels. Invite this user as a guest.',
+                detail = 'workspace_member_required',
+                hint = 'Call the function create_invitation.';
+        end if;
     end if;
     return new;
 end
@@ -10018,8 +10031,15 @@ declare
     v_direct_key bytea := sha256(convert_to(array_to_string(v_user_ids, ','), 'UTF8'));
     v_workspace_id uuid := private.find_shared_workspace(v_user_ids, v_direct_key, p_workspace_id);
     v_channel_id uuid;
+    v_present bigint;
 begin
-    if v_workspace_id is null or array_position(v_user_ids, null) is not null then
+    -- KEY SHARE waits for a departure under way, which would not see the rows below and leave them behind.
+    perform from public.workspace_members as member
+    where member.workspace_id = v_workspace_id and member.user_id = any(v_user_ids)
+    order by member.user_id
+    for key share;
+    get diagnostics v_present = row_count;
+    if v_workspace_id is null or v_present < cardinality(v_user_ids) then
         return null;
     end if;
     -- A second caller waits here for the first, and then finds its channel.
@@ -10374,26 +10394,29 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_workspace_id uuid;
+    v_is_open boolean;
 begin
-    update public.workspace_invitations as invitation
-    set revoked_at = coalesce(invitation.revoked_at, now())
+    select invitation.workspace_id, invitation.revoked_at is null into v_workspace_id, v_is_open
+    from public.workspace_invitations as invitation
     where invitation.id = p_invitation_id
         and invitation.accepted_at is null
         and (
             exists (select from private.my_managed_workspaces as mine where mine.id = invitation.workspace_id)
             or exists (select from private.my_managed_channels as mine where mine.id = invitation.channel_id)
         )
-    returning invitation.workspace_id into v_workspace_id;
+    for update;
     if v_workspace_id is null then
         perform private.fail(
             404, 'invitation_not_found', 'You manage no such open invitation. Check invitation_id.', 'invitation_id'
         );
+    elsif v_is_open then
+        update public.workspace_invitations as invitation set revoked_at = now() where invitation.id = p_invitation_id;
+        perform private.record_audit(v_workspace_id, 'invitation.revoked', p_invitation_id, '{}');
     end if;
-    perform private.record_audit(v_workspace_id, 'invitation.revoked', p_invitation_id, '{}');
 end
 $$;
 comment on function private.revoke_invitation(uuid) is
-'Revokes an open invitation. PT404 unless the caller manages its workspace or channel.';
+'Revokes an open invitation. A second call changes nothing. PT404 unless the caller manages its workspace or channel.';
 
 create function public.revoke_invitation(invitation_id uuid) returns void
 language plpgsql
@@ -10494,6 +10517,8 @@ create function private.pass_belongings(p_workspace_id uuid, p_user_id uuid, p_h
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_revoked_id uuid;
 begin
     -- The order of locks is that of ingest (131_ingest_conversations).
     perform pg_advisory_xact_lock(private.matching_lock(p_workspace_id));
@@ -10525,9 +10550,14 @@ begin
         and conversation.workspace_id = p_workspace_id and conversation.user_id = p_heir;
     update public.people as person set user_id = p_heir
     where person.workspace_id = p_workspace_id and person.user_id = p_user_id;
-    update public.workspace_invitations as invitation set revoked_at = now()
-    where invitation.workspace_id = p_workspace_id and invitation.invited_by = p_user_id
-        and invitation.accepted_at is null and invitation.revoked_at is null;
+    for v_revoked_id in
+        update public.workspace_invitations as invitation set revoked_at = now()
+        where invitation.workspace_id = p_workspace_id and invitation.invited_by = p_user_id
+            and invitation.accepted_at is null and invitation.revoked_at is null
+        returning invitation.id
+    loop
+        perform private.record_audit(p_workspace_id, 'invitation.revoked', v_revoked_id, '{}');
+    end loop;
 end
 $$;
 comment on function private.pass_belongings(uuid, uuid, uuid) is
@@ -11322,6 +11352,16 @@ begin
         raise insufficient_privilege using
             message = 'Only members can add their twins to a channel.',
             hint = 'Ask a member who manages it to add you, or call the function accept_invitation.';
+    -- The policy checks the owner for users; it does not apply to service_role.
+    elsif private.is_service() and not exists (
+        select from public.ai_twins as twin
+        inner join public.channel_members as member on twin.user_id = member.user_id
+        where twin.id = new.ai_twin_id and member.channel_id = new.channel_id
+    ) then
+        perform private.fail(
+            403, 'not_a_member', 'The owner of this twin is not a member of the channel. Add the owner first.',
+            'ai_twin_id'
+        );
     elsif (
         select count(*)
         from public.channel_twins as assigned
@@ -11344,7 +11384,8 @@ begin
 end
 $$;
 comment on function private.admit_twin_trigger() is
-'Rejects a twin if the caller is not a member, or the channel or the owner has the maximum of twins.';
+'Rejects a twin if the caller or, with the service key, its owner is not a member, or the channel or the owner has the
+maximum of twins.';
 
 -- Definer, because it must count all twins of the owner.
 create function private.limit_twins_trigger() returns trigger
@@ -11632,12 +11673,12 @@ begin
             from (
                 select parent.ai_twin_id, parent.hops, parent.seq
                 from public.messages as parent
-                where parent.id = new.parent_message_id
+                where parent.id = new.thread_id
                 union all
                 (
                     select reply.ai_twin_id, reply.hops, reply.seq
                     from public.messages as reply
-                    where reply.parent_message_id = new.parent_message_id
+                    where reply.thread_id = new.thread_id
                     order by reply.seq desc
                     limit 1
                 )
@@ -21217,13 +21258,13 @@ for each row execute function private.create_channel_counter_trigger();
 create trigger channels_30_add_owner
 after insert on public.channels
 for each row when (new.direct_key is null) execute function private.add_channel_owner_trigger();
-create trigger channels_35_tell
-after update of name on public.channels
-for each row when (old.name is distinct from new.name) execute function private.record_renaming_trigger();
-
 create trigger channels_36_set_language
 after insert or update of language, workspace_id on public.channels
 for each row execute function private.set_channel_language_trigger();
+-- After 36, which locks the counter of the channel: it comes before counters of users.
+create trigger channels_37_tell
+after update of name on public.channels
+for each row when (old.name is distinct from new.name) execute function private.record_renaming_trigger();
 
 -- Before the delete, while the log still numbers the broadcasts. 38 locks the channel for both.
 create trigger channels_38_tell_deletion

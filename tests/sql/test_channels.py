@@ -372,6 +372,15 @@ def test_only_the_owner_creates_and_adds_a_twin(db: Db) -> None:
     assert (reply.data["user_id"], reply.data["ai_twin_id"]) == (None, twin_id)
 
 
+def test_service_adds_only_twins_of_members(db: Db) -> None:
+    make = "insert into public.ai_twins (user_id, display_name) values (%s, 'x') returning id"
+    bring = "insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)"
+    become_service(db)
+    said = refused(db, bring, CHANNEL, value(db, make, MALLORY), by=psycopg.Error)
+    assert (said.sqlstate, said.message_detail) == ("PT403", "not_a_member")
+    db.execute(bring, (CHANNEL, value(db, make, BOB)))
+
+
 def test_setting_limits_twins_per_channel(db: Db) -> None:
     bring = "insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)"
     elsewhere = value(db, "insert into public.channels (name, created_by) values ('x', %s) returning id", MATTY)

@@ -199,6 +199,18 @@ def test_twins_inside_and_outside_a_thread_share_hops(db: Db, secret: str) -> No
     assert heard == [True] * 3 + [False] * 5
 
 
+def test_twins_who_answer_root_and_replies_share_hops(db: Db, secret: str) -> None:
+    lift_request_limit(db)
+    other, root = add_twin(db, MATTY), send(db, who=BOB)
+    heard = []
+    for _ in range(4):
+        said = send(db, ai_twin_id=TWIN, parent_message_id=root)
+        answer = send(db, ai_twin_id=other, parent_message_id=said)
+        heard += [bool(outbox(db, said) - {TWIN}), bool(outbox(db, answer) - {other})]
+        send(db, who=CAROL)
+    assert heard == [True] * 3 + [False] * 5
+
+
 def test_user_message_resets_the_hops(db: Db, secret: str) -> None:
     other = add_twin(db, MATTY)
     for speaker in (TWIN, other) * 3:

@@ -327,3 +327,30 @@ def test_message_that_waited_is_indexed_in_the_new_language(sessions: tuple[Db, 
     assert [hit["content"] for hit in call(second, "search_messages", MATTY, query="Haus").data] == [
         "viele H\u00e4user"
     ]
+
+
+def test_new_name_and_language_wait_before_they_tell(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    first.execute("select private.lock_channel(%s)", (CHANNEL,))
+    become(second, MATTY)
+    rename = "update public.channels set name = 'new', language = 'de' where id = %s"
+    then = lambda: send(first, f"<@{BOB}>")  # noqa: E731
+    finish_after(first, second, lambda: second.execute(rename, (CHANNEL,)), then)
+    assert rows(second, "select name from public.channels where id = %s", CHANNEL) == ["new"]
+
+
+@pytest.mark.parametrize("how", ["add", "open", "make"])
+def test_member_under_departure_joins_no_channel(sessions: tuple[Db, Db], how: str) -> None:
+    first, second = sessions
+    make = "insert into public.channels (workspace_id, name, created_by) values (%s, 'x', %s) returning id"
+    channel = value(first, make, WORKSPACE, MATTY)
+    first.commit()
+    first.execute("delete from public.workspace_members where (workspace_id, user_id) = (%s, %s)", (WORKSPACE, BOB))
+    become(second, BOB if how == "make" else MATTY)
+    statement, given = {
+        "make": ("insert into public.channels (workspace_id, name) values (%s, 'y')", (WORKSPACE,)),
+        "add": ("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (channel, BOB)),
+        "open": ("select public.open_direct(array[%s]::uuid[], %s)", (BOB, WORKSPACE)),
+    }[how]
+    with pytest.raises(InsufficientPrivilege, match="workspace"):
+        finish_after(first, second, lambda: second.execute(statement, given))

@@ -383,6 +383,20 @@ def test_admin_of_a_channel_invites_a_guest(db: Db) -> None:
     assert channel_roles(db, CHANNEL)[MALLORY] == "member"
 
 
+def test_each_revocation_has_one_audit_line(db: Db) -> None:
+    revoked = invite(db)
+    db.execute("update public.workspace_members set role = 'admin' where user_id = %s and role = 'member'", (BOB,))
+    ended = invite(db, BOB)
+    become(db, MATTY)
+    for _ in range(2):
+        db.execute("select public.revoke_invitation(%s)", (revoked["id"],))
+    become_postgres(db)
+    leave = "delete from public.workspace_members where (workspace_id, user_id) = (%s, %s)"
+    db.execute(leave, (WORKSPACE, BOB))
+    lines = "select subject_id::text, actor_id::text from public.audit_log where action = 'invitation.revoked'"
+    assert rows(db, f"{lines} order by at") == [(revoked["id"], MATTY), (ended["id"], None)]
+
+
 @pytest.mark.parametrize("end", ["revoked", "expired", "inviter left"])
 def test_ended_invitation_is_not_found(db: Db, end: str) -> None:
     db.execute(
