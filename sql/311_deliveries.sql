@@ -293,7 +293,16 @@ begin
     set state = 'pending', attempts = 0, first_attempt_at = null, finished_at = null
     where delivery.ai_twin_id = p_twin_id and delivery.state = 'dead' and delivery.id = coalesce(p_id, delivery.id);
     get diagnostics v_replayed = row_count;
-    update private.twin_queues as queue set due_at = now()
+    update private.twin_queues as queue
+    set due_at = coalesce((
+        -- A delivery that failed keeps the time of its next attempt.
+        select first.next_attempt_at
+        from public.twin_deliveries as first
+        where first.ai_twin_id = queue.ai_twin_id
+            and first.channel_id = queue.channel_id and first.state = 'pending'
+        order by first.seq
+        limit 1
+    ), now())
     where queue.ai_twin_id = p_twin_id
         and queue.lease is null
         and exists (

@@ -145,6 +145,18 @@ def test_410_of_an_old_lease_changes_nothing(db: Db) -> None:
     assert rows(db, "select unsubscribed_at from public.twin_webhooks") == [None]
 
 
+def test_410_of_a_former_url_keeps_the_new_one(db: Db) -> None:
+    first = send(db)
+    (old,) = claim(db)
+    db.execute("update private.twin_queues set leased_at = now() - interval '1 second'")
+    ask(db, MATTY, "set_twin_webhook", ai_twin_id=TWIN, url=f"{URL}/new")
+    assert finish(db, old, "The webhook answered 410.", 410) == "pending"
+    assert rows(db, "select unsubscribed_at from public.twin_webhooks") == [None]
+    pass_time(db)
+    (again,) = claim(db)
+    assert (again["url"], json.loads(again["body"])["id"]) == (f"{URL}/new", first)
+
+
 def test_410_of_one_twin_leaves_the_others(db: Db) -> None:
     other = add_twin(db)
     send(db)

@@ -490,7 +490,16 @@ def test_summaries_are_deleted_with_their_channel(db: Db) -> None:
     task = begin(db).data
     db.execute("delete from public.channels where id = %s", (CHANNEL,))
     assert value(db, "select count(*) from private.summaries") == 0
-    assert poll(db, task).error == (404, "channel_not_found", "channel_id")
+    assert poll(db, task).error == (409, "summary_outdated", None)
+    assert begin(db).error == (404, "channel_not_found", "channel_id")
+
+
+@pytest.mark.parametrize("change", ["edit_message", "delete_message"])
+def test_poll_after_a_change_says_summary_is_outdated(db: Db, change: str) -> None:
+    task = begin(db).data
+    finish(db, task, answer=ANSWER)
+    call(db, change, id=MESSAGE, content="Never mind.")
+    assert poll(db, task).error == (409, "summary_outdated", None)
 
 
 def test_transcript_is_not_stored(db: Db) -> None:
