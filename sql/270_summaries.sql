@@ -293,11 +293,12 @@ begin
     if found and $1 -> 'failure' ->> 'status' = '503' and $1 ->> 'is_paid' = 'false' then
         update private.summary_counts as counted
         set used = counted.used - 1
-        -- The count of an earlier day has no effect: the next summary starts from 1.
-        where counted.user_id = private.parse_uuid($1, 'user_id', false) and counted.used > 0;
+        -- Only in the day that counted it.
+        where counted.user_id = private.parse_uuid($1, 'user_id', false)
+            and counted.day = (v_asked.leased_at at time zone 'UTC')::date and counted.used > 0;
         update private.summary_totals as counted
         set used = counted.used - 1
-        where counted.day = (now() at time zone 'UTC')::date and counted.used > 0;
+        where counted.day = (v_asked.leased_at at time zone 'UTC')::date and counted.used > 0;
     end if;
     return private.succeed($1 -> 'answer');
 end

@@ -16325,11 +16325,12 @@ begin
     if found and $1 -> 'failure' ->> 'status' = '503' and $1 ->> 'is_paid' = 'false' then
         update private.summary_counts as counted
         set used = counted.used - 1
-        -- The count of an earlier day has no effect: the next summary starts from 1.
-        where counted.user_id = private.parse_uuid($1, 'user_id', false) and counted.used > 0;
+        -- Only in the day that counted it.
+        where counted.user_id = private.parse_uuid($1, 'user_id', false)
+            and counted.day = (v_asked.leased_at at time zone 'UTC')::date and counted.used > 0;
         update private.summary_totals as counted
         set used = counted.used - 1
-        where counted.day = (now() at time zone 'UTC')::date and counted.used > 0;
+        where counted.day = (v_asked.leased_at at time zone 'UTC')::date and counted.used > 0;
     end if;
     return private.succeed($1 -> 'answer');
 end
@@ -17340,7 +17341,12 @@ begin
     for update;
     update public.twin_deliveries as delivery
     set state = 'pending', attempts = 0, first_attempt_at = null, finished_at = null
-    where delivery.ai_twin_id = p_twin_id and delivery.state = 'dead' and delivery.id = coalesce(p_id, delivery.id);
+    where delivery.ai_twin_id = p_twin_id and delivery.state = 'dead' and delivery.id = coalesce(p_id, delivery.id)
+        -- A webhook that answered 410 gets nothing until its owner sets it again.
+        and exists (
+            select from public.twin_webhooks as webhook
+            where webhook.ai_twin_id = p_twin_id and webhook.unsubscribed_at is null
+        );
     get diagnostics v_replayed = row_count;
     update private.twin_queues as queue
     set due_at = coalesce((
@@ -17363,8 +17369,8 @@ begin
 end
 $$;
 comment on function private.replay_twin_deliveries(uuid, uuid) is
-'Makes dead deliveries of the caller''s twin pending again: the one with p_id, or all if it is null. Returns how many.
-PT404 for other callers.';
+'Makes dead deliveries of the caller''s twin pending again: the one with p_id, or all if it is null. Returns how many:
+none while the webhook is unsubscribed. PT404 for other callers.';
 
 create function public.replay_twin_deliveries(jsonb) returns json
 language plpgsql

@@ -136,6 +136,16 @@ def test_setting_the_webhook_again_subscribes_it(db: Db) -> None:
     assert drain(db) == [first]
 
 
+def test_replay_sends_nothing_to_an_unsubscribed_webhook(db: Db) -> None:
+    first = send(db)
+    finish(db, claim(db)[0], "The webhook answered 410.", 410)
+    assert ask(db, MATTY, "replay_twin_deliveries", ai_twin_id=TWIN) == {"replayed": 0}
+    assert claim(db) == []
+    ask(db, MATTY, "set_twin_webhook", ai_twin_id=TWIN, url=URL)
+    assert ask(db, MATTY, "replay_twin_deliveries", ai_twin_id=TWIN) == {"replayed": 1}
+    assert drain(db) == [first]
+
+
 def test_410_of_an_old_lease_changes_nothing(db: Db) -> None:
     send(db)
     (lost,) = claim(db)

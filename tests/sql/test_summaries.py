@@ -470,6 +470,13 @@ def test_present_summary_and_those_of_others_stay(db: Db) -> None:
         assert begin(db, BOB, channel_id=channel_id).data == ANSWER
 
 
+def test_refund_of_yesterday_leaves_the_count_of_today(db: Db) -> None:
+    task = begin(db).data
+    db.execute("update private.summaries set leased_at = now() - interval '1 day'")
+    finish(db, task, failure={**FAILURE, "status": 503}, is_paid=False)
+    assert (used(db), rows(db, "select used from private.summary_totals")) == (1, [1])
+
+
 def test_refund_goes_to_the_user_who_asked(db: Db) -> None:
     task = begin(db).data
     begin(db, BOB, messageCount=1)
