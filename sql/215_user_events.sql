@@ -154,7 +154,7 @@ begin
             jsonb_build_object('event', found.kind, 'payload', private.render_user_event(found.event))
             order by found.seq
         ) filter (where found.place <= list_user_events.max_events), '[]') as events,
-        min(found.seq) as first_seq,
+        count(*) filter (where found.place <= list_user_events.max_events) as events_in,
         max(found.seq) filter (where found.place <= list_user_events.max_events) as last_seq,
         count(*) > list_user_events.max_events as has_more
     into v_page
@@ -172,7 +172,8 @@ begin
             where event.user_id = (select auth.uid())
         ), 0),
         'has_more', v_page.has_more,
-        'is_incomplete', coalesce(v_page.first_seq > list_user_events.since + 1, false)
+        -- Numbers have no gap, and the clean-up may delete a later event before an earlier one.
+        'is_incomplete', coalesce(v_page.last_seq > list_user_events.since + v_page.events_in, false)
     ));
 end
 $$;

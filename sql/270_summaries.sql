@@ -293,11 +293,12 @@ begin
     if found and $1 -> 'failure' ->> 'status' = '503' and $1 ->> 'is_paid' = 'false' then
         update private.summary_counts as counted
         set used = counted.used - 1
-        -- The count of an earlier day has no effect: the next summary starts from 1.
-        where counted.user_id = private.parse_uuid($1, 'user_id', false) and counted.used > 0;
+        -- Only in the day that counted it.
+        where counted.user_id = private.parse_uuid($1, 'user_id', false)
+            and counted.day = (v_asked.leased_at at time zone 'UTC')::date and counted.used > 0;
         update private.summary_totals as counted
         set used = counted.used - 1
-        where counted.day = (now() at time zone 'UTC')::date and counted.used > 0;
+        where counted.day = (v_asked.leased_at at time zone 'UTC')::date and counted.used > 0;
     end if;
     return private.succeed($1 -> 'answer');
 end
@@ -316,10 +317,8 @@ declare
 begin
     select * into v_known from private.summaries as known where known.id = private.parse_uuid($1, 'id');
     if v_known.id is null then
-        perform private.fail(
-            404, 'channel_not_found', 'This channel was deleted before its summary was ready. Check channel_id.',
-            'channel_id'
-        );
+        -- A change of the text deletes its summaries, before or after the model has answered.
+        perform private.fail(409, 'summary_outdated', 'The text was changed or deleted meanwhile. Ask again.');
     elsif v_known.failure is not null then
         perform private.fail(
             (v_known.failure ->> 'status')::integer, v_known.failure ->> 'code', v_known.failure ->> 'message'
@@ -332,4 +331,5 @@ end
 $$;
 comment on function private.poll_summary(jsonb) is
 'Returns the summary that another caller has leased: id. 200 with the answer, or 202 while the model works. Raises the
-failure of the model, and PT504 if the lease has expired or is_last says that this is the last poll.';
+failure of the model, PT409 if the summary is gone, and PT504 if the lease has expired or is_last says that this is the
+last poll.';

@@ -77,7 +77,7 @@ begin
         coalesce(jsonb_agg(
             jsonb_build_object('event', found.kind, 'payload', found.payload) order by found.seq
         ) filter (where found.is_in), '[]') as events,
-        min(found.seq) as first_seq,
+        count(*) filter (where found.is_in) as events_in,
         max(found.seq) filter (where found.is_in) as last_seq,
         count(*) filter (where not found.is_in) > 0 as has_more
     into v_page
@@ -94,13 +94,13 @@ begin
             where event.channel_id = v_channel_id
         ), 0),
         'has_more', v_page.has_more,
-        -- Numbers have no gap.
-        'is_incomplete', coalesce(v_page.first_seq > v_since::bigint + 1, false)
+        -- Numbers have no gap, and the clean-up may delete a later event before an earlier one.
+        'is_incomplete', coalesce(v_page.last_seq > v_since::bigint + v_page.events_in, false)
     ));
 end
 $$;
 comment on function public.list_channel_events(jsonb) is
 'GET /api/v2/channels/:id/events: lists the events of a channel after a number, in order, as event and payload like a
 broadcast. Takes channel_id, since (default 0) and limit (1 to 1000, default 200). meta.last_seq is the since of the
-next page; meta.has_more says whether that page has events, and meta.is_incomplete whether events before this page were
+next page; meta.has_more says whether that page has events, and meta.is_incomplete whether events after since were
 deleted: then read the channel again.';

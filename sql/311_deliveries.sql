@@ -291,9 +291,23 @@ begin
     for update;
     update public.twin_deliveries as delivery
     set state = 'pending', attempts = 0, first_attempt_at = null, finished_at = null
-    where delivery.ai_twin_id = p_twin_id and delivery.state = 'dead' and delivery.id = coalesce(p_id, delivery.id);
+    where delivery.ai_twin_id = p_twin_id and delivery.state = 'dead' and delivery.id = coalesce(p_id, delivery.id)
+        -- A webhook that answered 410 gets nothing until its owner sets it again.
+        and exists (
+            select from public.twin_webhooks as webhook
+            where webhook.ai_twin_id = p_twin_id and webhook.unsubscribed_at is null
+        );
     get diagnostics v_replayed = row_count;
-    update private.twin_queues as queue set due_at = now()
+    update private.twin_queues as queue
+    set due_at = coalesce((
+        -- A delivery that failed keeps the time of its next attempt.
+        select first.next_attempt_at
+        from public.twin_deliveries as first
+        where first.ai_twin_id = queue.ai_twin_id
+            and first.channel_id = queue.channel_id and first.state = 'pending'
+        order by first.seq
+        limit 1
+    ), now())
     where queue.ai_twin_id = p_twin_id
         and queue.lease is null
         and exists (
@@ -305,8 +319,8 @@ begin
 end
 $$;
 comment on function private.replay_twin_deliveries(uuid, uuid) is
-'Makes dead deliveries of the caller''s twin pending again: the one with p_id, or all if it is null. Returns how many.
-PT404 for other callers.';
+'Makes dead deliveries of the caller''s twin pending again: the one with p_id, or all if it is null. Returns how many:
+none while the webhook is unsubscribed. PT404 for other callers.';
 
 create function public.replay_twin_deliveries(jsonb) returns json
 language plpgsql

@@ -246,13 +246,18 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_twin_id uuid := (select queue.ai_twin_id from private.twin_queues as queue where queue.lease = p_lease);
+    v_twin_id uuid;
 begin
+    -- In the lock order of 210_events: the webhook, its queues, their deliveries.
+    update public.twin_webhooks as webhook set unsubscribed_at = now()
+    from private.twin_queues as leased
+    where leased.lease = p_lease and webhook.ai_twin_id = leased.ai_twin_id
+        -- A webhook that was set meanwhile did not give this answer.
+        and webhook.updated_at <= leased.leased_at
+    returning webhook.ai_twin_id into v_twin_id;
     if v_twin_id is null then
         return null;
     end if;
-    -- In the lock order of 210_events: the webhook, its queues, their deliveries.
-    update public.twin_webhooks as webhook set unsubscribed_at = now() where webhook.ai_twin_id = v_twin_id;
     perform from private.twin_queues as queue
     where queue.ai_twin_id = v_twin_id
     order by queue.channel_id
@@ -271,7 +276,7 @@ end
 $$;
 comment on function private.unsubscribe_twin(uuid, uuid) is
 'Stops the deliveries to a twin whose webhook answered 410 Gone; its pending ones are dead. Returns the new state of the
-delivery, or null if the lease has passed to another worker.';
+delivery, or null if the lease has passed to another worker or the owner has set the webhook meanwhile.';
 
 -- Definer, because no client writes to the outbox.
 create function private.finish_delivery(p_id uuid, p_lease uuid, p_status integer, p_error text) returns text
@@ -284,7 +289,9 @@ declare
     v_delivery public.twin_deliveries;
 begin
     if p_status = 410 then
-        return private.unsubscribe_twin(p_id, p_lease);
+        if private.unsubscribe_twin(p_id, p_lease) = 'dead' then
+            return 'dead';
+        end if;
     end if;
     select * into v_queue from private.twin_queues as queue where queue.lease = p_lease for update;
     if v_queue.lease is null then

@@ -42,7 +42,9 @@ begin
         from public.conversation_messages as old
         where old.conversation_id = any(v_conversations) and old.sent_at < p_before
         limit p_limit
-    ));
+    ))
+        -- Asks again, because rows of two partitions can have the same place.
+        and stored.conversation_id = any(v_conversations) and stored.sent_at < p_before;
     get diagnostics v_count = row_count;
     delete from private.conversation_media as known
     where known.conversation_id = any(v_conversations) and not exists (

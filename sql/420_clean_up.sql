@@ -159,7 +159,13 @@ begin
         where old.created_at < p_before and old.seq < counter.last_seq
         limit p_limit
         for update of old skip locked
-    ));
+    ))
+        -- Asks again, because rows of two partitions can have the same place.
+        and expired.created_at < p_before
+        and expired.seq < (
+            select counter.last_seq from private.channel_counters as counter
+            where counter.channel_id = expired.channel_id
+        );
     get diagnostics v_count = row_count;
     return v_count;
 end

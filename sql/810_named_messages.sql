@@ -214,4 +214,4 @@ $$;
 comment on function public.list_channel_events(uuid, bigint, integer) is
 'Lists the events of a channel after the number since (default 0), in order, as event and payload like a broadcast.
 limit is 1 to 1000, default 200. meta.last_seq is the since of the next page; meta.has_more says whether it has
-events. meta.is_incomplete says that events before this page were deleted: then read the channel again.';
+events. meta.is_incomplete says that events after since were deleted: then read the channel again.';

@@ -9511,7 +9511,7 @@ begin
             jsonb_build_object('event', found.kind, 'payload', private.render_user_event(found.event))
             order by found.seq
         ) filter (where found.place <= list_user_events.max_events), '[]') as events,
-        min(found.seq) as first_seq,
+        count(*) filter (where found.place <= list_user_events.max_events) as events_in,
         max(found.seq) filter (where found.place <= list_user_events.max_events) as last_seq,
         count(*) > list_user_events.max_events as has_more
     into v_page
@@ -9529,7 +9529,8 @@ begin
             where event.user_id = (select auth.uid())
         ), 0),
         'has_more', v_page.has_more,
-        'is_incomplete', coalesce(v_page.first_seq > list_user_events.since + 1, false)
+        -- Numbers have no gap, and the clean-up may delete a later event before an earlier one.
+        'is_incomplete', coalesce(v_page.last_seq > list_user_events.since + v_page.events_in, false)
     ));
 end
 $$;
@@ -16365,11 +16366,12 @@ begin
     if found and $1 -> 'failure' ->> 'status' = '503' and $1 ->> 'is_paid' = 'false' then
         update private.summary_counts as counted
         set used = counted.used - 1
-        -- The count of an earlier day has no effect: the next summary starts from 1.
-        where counted.user_id = private.parse_uuid($1, 'user_id', false) and counted.used > 0;
+        -- Only in the day that counted it.
+        where counted.user_id = private.parse_uuid($1, 'user_id', false)
+            and counted.day = (v_asked.leased_at at time zone 'UTC')::date and counted.used > 0;
         update private.summary_totals as counted
         set used = counted.used - 1
-        where counted.day = (now() at time zone 'UTC')::date and counted.used > 0;
+        where counted.day = (v_asked.leased_at at time zone 'UTC')::date and counted.used > 0;
     end if;
     return private.succeed($1 -> 'answer');
 end
@@ -16388,10 +16390,8 @@ declare
 begin
     select * into v_known from private.summaries as known where known.id = private.parse_uuid($1, 'id');
     if v_known.id is null then
-        perform private.fail(
-            404, 'channel_not_found', 'This channel was deleted before its summary was ready. Check channel_id.',
-            'channel_id'
-        );
+        -- A change of the text deletes its summaries, before or after the model has answered.
+        perform private.fail(409, 'summary_outdated', 'The text was changed or deleted meanwhile. Ask again.');
     elsif v_known.failure is not null then
         perform private.fail(
             (v_known.failure ->> 'status')::integer, v_known.failure ->> 'code', v_known.failure ->> 'message'
@@ -16404,7 +16404,8 @@ end
 $$;
 comment on function private.poll_summary(jsonb) is
 'Returns the summary that another caller has leased: id. 200 with the answer, or 202 while the model works. Raises the
-failure of the model, and PT504 if the lease has expired or is_last says that this is the last poll.';
+failure of the model, PT409 if the summary is gone, and PT504 if the lease has expired or is_last says that this is the
+last poll.';
 
 -- Realtime topics: which users may listen to a topic, and which may send to it.
 -- Promise: only the database sends to inbox:, user:, workspace:, twin: and channel: topics. Members of a channel send
@@ -16842,7 +16843,7 @@ begin
         coalesce(jsonb_agg(
             jsonb_build_object('event', found.kind, 'payload', found.payload) order by found.seq
         ) filter (where found.is_in), '[]') as events,
-        min(found.seq) as first_seq,
+        count(*) filter (where found.is_in) as events_in,
         max(found.seq) filter (where found.is_in) as last_seq,
         count(*) filter (where not found.is_in) > 0 as has_more
     into v_page
@@ -16859,15 +16860,15 @@ begin
             where event.channel_id = v_channel_id
         ), 0),
         'has_more', v_page.has_more,
-        -- Numbers have no gap.
-        'is_incomplete', coalesce(v_page.first_seq > v_since::bigint + 1, false)
+        -- Numbers have no gap, and the clean-up may delete a later event before an earlier one.
+        'is_incomplete', coalesce(v_page.last_seq > v_since::bigint + v_page.events_in, false)
     ));
 end
 $$;
 comment on function public.list_channel_events(jsonb) is
 'GET /api/v2/channels/:id/events: lists the events of a channel after a number, in order, as event and payload like a
 broadcast. Takes channel_id, since (default 0) and limit (1 to 1000, default 200). meta.last_seq is the since of the
-next page; meta.has_more says whether that page has events, and meta.is_incomplete whether events before this page were
+next page; meta.has_more says whether that page has events, and meta.is_incomplete whether events after since were
 deleted: then read the channel again.';
 
 -- Webhooks: the URL to which the worker posts the messages of a twin's channels, and the secrets that sign them.
@@ -17381,9 +17382,23 @@ begin
     for update;
     update public.twin_deliveries as delivery
     set state = 'pending', attempts = 0, first_attempt_at = null, finished_at = null
-    where delivery.ai_twin_id = p_twin_id and delivery.state = 'dead' and delivery.id = coalesce(p_id, delivery.id);
+    where delivery.ai_twin_id = p_twin_id and delivery.state = 'dead' and delivery.id = coalesce(p_id, delivery.id)
+        -- A webhook that answered 410 gets nothing until its owner sets it again.
+        and exists (
+            select from public.twin_webhooks as webhook
+            where webhook.ai_twin_id = p_twin_id and webhook.unsubscribed_at is null
+        );
     get diagnostics v_replayed = row_count;
-    update private.twin_queues as queue set due_at = now()
+    update private.twin_queues as queue
+    set due_at = coalesce((
+        -- A delivery that failed keeps the time of its next attempt.
+        select first.next_attempt_at
+        from public.twin_deliveries as first
+        where first.ai_twin_id = queue.ai_twin_id
+            and first.channel_id = queue.channel_id and first.state = 'pending'
+        order by first.seq
+        limit 1
+    ), now())
     where queue.ai_twin_id = p_twin_id
         and queue.lease is null
         and exists (
@@ -17395,8 +17410,8 @@ begin
 end
 $$;
 comment on function private.replay_twin_deliveries(uuid, uuid) is
-'Makes dead deliveries of the caller''s twin pending again: the one with p_id, or all if it is null. Returns how many.
-PT404 for other callers.';
+'Makes dead deliveries of the caller''s twin pending again: the one with p_id, or all if it is null. Returns how many:
+none while the webhook is unsubscribed. PT404 for other callers.';
 
 create function public.replay_twin_deliveries(jsonb) returns json
 language plpgsql
@@ -17659,13 +17674,18 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_twin_id uuid := (select queue.ai_twin_id from private.twin_queues as queue where queue.lease = p_lease);
+    v_twin_id uuid;
 begin
+    -- In the lock order of 210_events: the webhook, its queues, their deliveries.
+    update public.twin_webhooks as webhook set unsubscribed_at = now()
+    from private.twin_queues as leased
+    where leased.lease = p_lease and webhook.ai_twin_id = leased.ai_twin_id
+        -- A webhook that was set meanwhile did not give this answer.
+        and webhook.updated_at <= leased.leased_at
+    returning webhook.ai_twin_id into v_twin_id;
     if v_twin_id is null then
         return null;
     end if;
-    -- In the lock order of 210_events: the webhook, its queues, their deliveries.
-    update public.twin_webhooks as webhook set unsubscribed_at = now() where webhook.ai_twin_id = v_twin_id;
     perform from private.twin_queues as queue
     where queue.ai_twin_id = v_twin_id
     order by queue.channel_id
@@ -17684,7 +17704,7 @@ end
 $$;
 comment on function private.unsubscribe_twin(uuid, uuid) is
 'Stops the deliveries to a twin whose webhook answered 410 Gone; its pending ones are dead. Returns the new state of the
-delivery, or null if the lease has passed to another worker.';
+delivery, or null if the lease has passed to another worker or the owner has set the webhook meanwhile.';
 
 -- Definer, because no client writes to the outbox.
 create function private.finish_delivery(p_id uuid, p_lease uuid, p_status integer, p_error text) returns text
@@ -17697,7 +17717,9 @@ declare
     v_delivery public.twin_deliveries;
 begin
     if p_status = 410 then
-        return private.unsubscribe_twin(p_id, p_lease);
+        if private.unsubscribe_twin(p_id, p_lease) = 'dead' then
+            return 'dead';
+        end if;
     end if;
     select * into v_queue from private.twin_queues as queue where queue.lease = p_lease for update;
     if v_queue.lease is null then
@@ -19133,7 +19155,9 @@ begin
         from public.conversation_messages as old
         where old.conversation_id = any(v_conversations) and old.sent_at < p_before
         limit p_limit
-    ));
+    ))
+        -- Asks again, because rows of two partitions can have the same place.
+        and stored.conversation_id = any(v_conversations) and stored.sent_at < p_before;
     get diagnostics v_count = row_count;
     delete from private.conversation_media as known
     where known.conversation_id = any(v_conversations) and not exists (
@@ -19437,7 +19461,13 @@ begin
         where old.created_at < p_before and old.seq < counter.last_seq
         limit p_limit
         for update of old skip locked
-    ));
+    ))
+        -- Asks again, because rows of two partitions can have the same place.
+        and expired.created_at < p_before
+        and expired.seq < (
+            select counter.last_seq from private.channel_counters as counter
+            where counter.channel_id = expired.channel_id
+        );
     get diagnostics v_count = row_count;
     return v_count;
 end
@@ -20483,7 +20513,7 @@ $$;
 comment on function public.list_channel_events(uuid, bigint, integer) is
 'Lists the events of a channel after the number since (default 0), in order, as event and payload like a broadcast.
 limit is 1 to 1000, default 200. meta.last_seq is the since of the next page; meta.has_more says whether it has
-events. meta.is_incomplete says that events before this page were deleted: then read the channel again.';
+events. meta.is_incomplete says that events after since were deleted: then read the channel again.';
 
 -- Like 810_named_messages, for files, twins, exports, people and operators.
 

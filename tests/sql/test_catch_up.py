@@ -176,6 +176,19 @@ def test_catch_up_says_that_its_log_begins_later(db: Db) -> None:
     assert (len(reply.data), reply.meta["is_incomplete"]) == (2, False)
 
 
+def test_catch_up_says_that_an_event_within_it_is_gone(db: Db) -> None:
+    start = last_seq(db)
+    for _ in range(3):
+        send(db)
+    # As the clean-up does, if it finds the second event first.
+    db.execute("delete from public.message_events where channel_id = %s and seq = %s", (CHANNEL, start + 2))
+    reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL, since=start)
+    assert [entry["payload"]["seq"] for entry in reply.data] == [start + 1, start + 3]
+    assert reply.meta == {"last_seq": start + 3, "has_more": False, "is_incomplete": True}
+    reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL, since=start, limit=1)
+    assert reply.meta == {"last_seq": start + 1, "has_more": True, "is_incomplete": False}
+
+
 def test_clean_up_keeps_the_last_event_of_a_channel(db: Db) -> None:
     last = last_seq(db)
     shorten_log(db, last)

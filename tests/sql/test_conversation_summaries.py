@@ -84,7 +84,7 @@ def test_answer_is_kept_until_the_conversation_changes(db: Db) -> None:
     db.execute("update private.summaries set finished_at = now() - interval '6 minutes' where answer is not null")
     db.execute("update public.conversations set version = version + 1")
     assert begin(db).status == 201
-    assert poll(db, task).status == 404
+    assert poll(db, task).error[:2] == (409, "summary_outdated")
 
 
 @pytest.mark.parametrize("change", [update("edited", content="new"), update("deleted")], ids=["edited", "deleted"])
@@ -145,11 +145,11 @@ def test_deleted_conversation_takes_its_summaries_along(db: Db) -> None:
     ingest(db, conversation(message("m1")))
     task = begin(db).data
     db.execute("delete from public.conversations")
-    assert poll(db, task).status == 404
+    assert poll(db, task).error[:2] == (409, "summary_outdated")
 
 
 def test_deleted_row_takes_a_summary_under_way_along(db: Db) -> None:
     ingest(db, conversation(message("m1"), message("m2")))
     task = begin(db).data
     db.execute("delete from public.conversation_messages where external_id = 'm1'")
-    assert poll(db, task).status == 404
+    assert poll(db, task).error[:2] == (409, "summary_outdated")

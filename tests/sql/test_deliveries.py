@@ -459,6 +459,15 @@ def test_replay_waits_for_the_current_delivery(db: Db, secret: str) -> None:
 # Rights
 
 
+def test_replay_does_not_shorten_a_retry_delay(db: Db, secret: str) -> None:
+    send(db), send(db)
+    fail(db, claim(db)[0])
+    waits = "select due_at from private.twin_queues"
+    before = rows(db, waits)
+    ask(db, MATTY, "replay_twin_deliveries", ai_twin_id=TWIN)
+    assert (rows(db, waits), claim(db)) == (before, [])
+
+
 def test_secret_is_shown_once_and_not_stored(db: Db, secret: str) -> None:
     assert len(secret) > 40
     assert ask(db, MATTY, "set_twin_webhook", ai_twin_id=TWIN, url=URL + "2")["secret"] is None

@@ -136,6 +136,16 @@ def test_setting_the_webhook_again_subscribes_it(db: Db) -> None:
     assert drain(db) == [first]
 
 
+def test_replay_sends_nothing_to_an_unsubscribed_webhook(db: Db) -> None:
+    first = send(db)
+    finish(db, claim(db)[0], "The webhook answered 410.", 410)
+    assert ask(db, MATTY, "replay_twin_deliveries", ai_twin_id=TWIN) == {"replayed": 0}
+    assert claim(db) == []
+    ask(db, MATTY, "set_twin_webhook", ai_twin_id=TWIN, url=URL)
+    assert ask(db, MATTY, "replay_twin_deliveries", ai_twin_id=TWIN) == {"replayed": 1}
+    assert drain(db) == [first]
+
+
 def test_410_of_an_old_lease_changes_nothing(db: Db) -> None:
     send(db)
     (lost,) = claim(db)
@@ -143,6 +153,18 @@ def test_410_of_an_old_lease_changes_nothing(db: Db) -> None:
     claim(db)
     assert finish(db, lost, "The webhook answered 410.", 410) is None
     assert rows(db, "select unsubscribed_at from public.twin_webhooks") == [None]
+
+
+def test_410_of_a_former_url_keeps_the_new_one(db: Db) -> None:
+    first = send(db)
+    (old,) = claim(db)
+    db.execute("update private.twin_queues set leased_at = now() - interval '1 second'")
+    ask(db, MATTY, "set_twin_webhook", ai_twin_id=TWIN, url=f"{URL}/new")
+    assert finish(db, old, "The webhook answered 410.", 410) == "pending"
+    assert rows(db, "select unsubscribed_at from public.twin_webhooks") == [None]
+    pass_time(db)
+    (again,) = claim(db)
+    assert (again["url"], json.loads(again["body"])["id"]) == (f"{URL}/new", first)
 
 
 def test_410_of_one_twin_leaves_the_others(db: Db) -> None:

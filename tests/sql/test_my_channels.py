@@ -447,6 +447,17 @@ def test_clean_up_keeps_the_last_user_event(db: Db) -> None:
     }
 
 
+def test_page_of_user_events_says_that_one_within_is_gone(db: Db) -> None:
+    for _ in range(3):
+        send(db, f"<@{BOB}>")
+    last = events(db, BOB)[-1][1]["seq"]
+    db.execute("delete from public.user_events where user_id = %s and seq = %s", (BOB, last - 1))
+    become(db, BOB)
+    answer = value(db, "select public.list_user_events(%s)", last - 3)
+    assert [entry["payload"]["seq"] for entry in answer["data"]] == [last - 2, last]
+    assert answer["meta"]["is_incomplete"] is True
+
+
 def test_only_the_user_reads_their_events(db: Db) -> None:
     become(db, CAROL)
     assert set(rows(db, "select user_id::text from public.user_events")) == {CAROL}

@@ -470,6 +470,13 @@ def test_present_summary_and_those_of_others_stay(db: Db) -> None:
         assert begin(db, BOB, channel_id=channel_id).data == ANSWER
 
 
+def test_refund_of_yesterday_leaves_the_count_of_today(db: Db) -> None:
+    task = begin(db).data
+    db.execute("update private.summaries set leased_at = now() - interval '1 day'")
+    finish(db, task, failure={**FAILURE, "status": 503}, is_paid=False)
+    assert (used(db), rows(db, "select used from private.summary_totals")) == (1, [1])
+
+
 def test_refund_goes_to_the_user_who_asked(db: Db) -> None:
     task = begin(db).data
     begin(db, BOB, messageCount=1)
@@ -490,7 +497,16 @@ def test_summaries_are_deleted_with_their_channel(db: Db) -> None:
     task = begin(db).data
     db.execute("delete from public.channels where id = %s", (CHANNEL,))
     assert value(db, "select count(*) from private.summaries") == 0
-    assert poll(db, task).error == (404, "channel_not_found", "channel_id")
+    assert poll(db, task).error == (409, "summary_outdated", None)
+    assert begin(db).error == (404, "channel_not_found", "channel_id")
+
+
+@pytest.mark.parametrize("change", ["edit_message", "delete_message"])
+def test_poll_after_a_change_says_summary_is_outdated(db: Db, change: str) -> None:
+    task = begin(db).data
+    finish(db, task, answer=ANSWER)
+    call(db, change, id=MESSAGE, content="Never mind.")
+    assert poll(db, task).error == (409, "summary_outdated", None)
 
 
 def test_transcript_is_not_stored(db: Db) -> None:

@@ -34,7 +34,7 @@ class Page:
         entries: pairs of the name of an event and its payload.
         last_seq: the number of the last event so far.
         has_more: whether there is a next page.
-        is_incomplete: whether events before this page are gone.
+        is_incomplete: whether events before or in this page are gone.
     """
 
     entries: list[tuple[str, dict[str, Any]]]

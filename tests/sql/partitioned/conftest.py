@@ -1,4 +1,4 @@
-"""The same database with `conversation_messages` in partitions (docs/how-to/scaling.md)."""
+"""The same database with `conversation_messages` and `message_events` in partitions (docs/how-to/scaling.md)."""
 
 from collections.abc import Iterator
 
@@ -9,19 +9,27 @@ from tests.support import schema
 from tests.support.cluster import TestCluster
 from tests.support.database import Db
 
-COLUMNS = (
-    "    constraint conversation_messages_external_id_length check (char_length(external_id) between 1 and 500)\n)"
-)
-# Partitions grant nothing by name, so clients read only through the whole table.
-PARTITIONS = ";".join(
-    f"""
-    create table public.conversation_messages_{number} partition of public.conversation_messages
-    for values with (modulus 4, remainder {number});
-    alter table public.conversation_messages_{number} enable row level security;
-    revoke all on public.conversation_messages_{number} from public, anon, authenticated, service_role
-    """
-    for number in range(4)
-)
+# The end of each table, and the column that chooses the partition.
+TABLES = {
+    "conversation_messages": (
+        "    constraint conversation_messages_external_id_length check (char_length(external_id) between 1 and 500)\n)",
+        "conversation_id",
+    ),
+    "message_events": ("'member.joined', 'member.left'\n        )\n    )\n)", "channel_id"),
+}
+
+
+def partitions(table: str) -> str:
+    """Four partitions, which grant nothing by name, so clients read only through the whole table."""
+    return ";".join(
+        f"""
+        create table public.{table}_{number} partition of public.{table}
+        for values with (modulus 4, remainder {number});
+        alter table public.{table}_{number} enable row level security;
+        revoke all on public.{table}_{number} from public, anon, authenticated, service_role
+        """
+        for number in range(4)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -31,8 +39,8 @@ def template(cluster: TestCluster) -> str:
     with psycopg.connect(cluster.url(name, "postgres")) as db:
         for file in schema.SQL:
             text = file.read_text(encoding="utf-8")
-            if COLUMNS in text:
-                text = text.replace(COLUMNS, f"{COLUMNS} partition by hash (conversation_id);{PARTITIONS}")
+            for table, (end, column) in TABLES.items():
+                text = text.replace(end, f"{end} partition by hash ({column});{partitions(table)}")
             db.execute(text)
         db.execute((schema.ROOT / "seed.sql").read_text(encoding="utf-8"))
     return name
