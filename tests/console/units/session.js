@@ -195,5 +195,13 @@ export async function names() {
   session.set(null);
   await project.settle();
   check("asked anew for the next user", asked().length, 1);
+  for (const id of ["u", "v"]) {
+    session.set({ access_token: id, expires_at: SECONDS + 500, user: { id } });
+    await project.settle();
+    check(`asked anew for ${id}`, asked().length, 1);
+  }
+  session.set({ access_token: "w", expires_at: SECONDS + 500, user: { id: "v" } });
+  await project.settle();
+  check("a renewal asks for none", asked().length, 0);
   return wrong;
 }
