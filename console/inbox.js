@@ -100,8 +100,10 @@ export function Inbox({ space, id, sub, user }) {
     const { conversation = { id: payload.conversation_id, workspace_id: space.id } } = payload;
     if (conversation.workspace_id !== space.id) return;
     if (payload.messages_added) setNews(`${titleOf(conversation)}: ${conversation.last_message_preview}`);
-    clearTimeout(timer.current);
-    timer.current = setTimeout(inbox.reload, 200); // once for many events
+    timer.current ??= setTimeout(() => {
+      timer.current = undefined;
+      inbox.reload();
+    }, 200); // once for many events
     if (conversation.id === id) thread.current?.(event === "conversation.changed" ? {} : payload);
   }
   useInbox(space, user, onEvent, () => {
