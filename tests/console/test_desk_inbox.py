@@ -218,3 +218,6 @@ def test_events_reach_their_conversation_alone(desk: Desk) -> None:
         "project.release('POST rpc/list_inbox_changes')"
     )
     assert (names(desk), lines(desk)) == ([1, 2, 9], ["Line 1", "Line 2"])
+    desk.open("inbox", before="project.hold('POST rpc/list_inbox_changes')")
+    desk.run("project.tables.conversations.push(project.talk(9)), project.release('POST rpc/list_inbox_changes')")
+    assert names(desk) == [1, 2, 9]
