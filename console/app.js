@@ -52,8 +52,10 @@ function useChannels(userId) {
   const { list } = channels.use();
   const timer = useRef();
   const reload = () => {
-    clearTimeout(timer.current);
-    timer.current = setTimeout(channels.load, 300);
+    timer.current ??= setTimeout(() => {
+      timer.current = undefined;
+      channels.load();
+    }, 300);
   };
   useEffect(() => {
     channels.load();

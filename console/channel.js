@@ -110,14 +110,17 @@ async function addresses(channelId, ids) {
   return new Map(rows.map((each) => [each.id, `#/channels/${channelId}/${each.seq}`]));
 }
 
-function Pins({ channel, names, onClose }) {
+function Pins({ channel, onClose }) {
   const pins = useLoad(() => table("message_pins")
-    .select("pinned_at, message:messages(id, seq, content, user_id)")
+    .select("pinned_at, message:messages(id, seq, content, user_id, ai_twin_id)")
     .eq("channel_id", channel.id).order("pinned_at", { ascending: false }).limit(100), []);
+  const rows = (pins.data ?? []).map((each) => each.message).filter(Boolean);
+  const names = useNames(rows.map((row) => row.user_id), rows.map((row) => row.ai_twin_id));
+  const nameOf = (row) => names.get(row.user_id ?? row.ai_twin_id) ?? "Deleted user";
   return html`<${Dialog} title="Pinned messages" onClose=${onClose}><${Loading} ...${pins} />
     ${pins.data?.length === 0 && html`<p class="quiet">No pinned messages.</p>`}
-    <ul class="plain-list">${pins.data?.filter((each) => each.message).map(({ message }) => html`<li>
-      <a href=${`#/channels/${channel.id}/${message.seq}`} onClick=${onClose}><bdi>${names.get(message.user_id)}</bdi>
+    <ul class="plain-list">${rows.map((message) => html`<li>
+      <a href=${`#/channels/${channel.id}/${message.seq}`} onClick=${onClose}><bdi>${nameOf(message)}</bdi>
         </a>
       <${Text} text=${message.content} names=${names} /></li>`)}</ul></${Dialog}>`;
 }
@@ -162,7 +165,7 @@ export function Channel({ channel, around, user }) {
   const seen = useRef(channel.read_seq);
   const newest = Math.max(channel.last_seq, pages.items.at(-1)?.seq ?? 0);
   function read() {
-    if (newest <= seen.current) return;
+    if (newest <= seen.current || (pages.error && !last)) return;
     seen.current = newest;
     call("mark_read", { channel_id: channel.id, seq: newest }).then(channels.load, () => (seen.current = 0));
   }
@@ -205,7 +208,7 @@ export function Channel({ channel, around, user }) {
       onClose=${() => setParent()} />`}
     ${panel === "members" && html`<${Members} channel=${channel} here=${here} user=${user}
       onClose=${() => setPanel()} />`}
-    ${panel === "pins" && html`<${Pins} channel=${channel} names=${names} onClose=${() => setPanel()} />`}
+    ${panel === "pins" && html`<${Pins} channel=${channel} onClose=${() => setPanel()} />`}
     ${panel === "summary" && html`<${Summary} path="/messages/summarize" body=${{ channel_id: channel.id }}
       find=${(ids) => addresses(channel.id, ids)} onClose=${() => setPanel()} />`}
   </div>`;

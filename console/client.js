@@ -33,9 +33,11 @@ export async function connect() {
     channel: (name, options) => realtime.channel(name, options),
     removeChannel: (channel) => realtime.removeChannel(channel),
   };
+  let user = session.get()?.user?.id;
   session.listen((now) => {
     realtime.setAuth();
-    if (!now) names.set(new Map()); // the next user may see others
+    if (!now || now.user?.id !== user) names.set(new Map()); // the next user may see others
+    user = now?.user?.id;
   });
 }
 

@@ -70,11 +70,12 @@ export function Composer({ channel, parentId, onType, label }) {
   }
   const press = (event) => event.key === "Enter" && !event.shiftKey && !event.isComposing && submit(event);
   const choose = (event) => attaching.act(async () => {
-    for (const file of [...event.target.files]) {
+    const chosen = [...event.target.files];
+    event.target.value = ""; // else the browser does not tell of the same choice again
+    for (const file of chosen) {
       const added = await attach(channel.id, file);
       write({ files: [...current().files, added] });
     }
-    if (picker.current) picker.current.value = "";
   });
   return html`<form class="composer" aria-label=${label} onSubmit=${submit}>
     <${Failure} error=${sending.error ?? attaching.error} />

@@ -43,9 +43,11 @@ async function find(space, { source, platform, text }, from, count) {
 function useConversations(space, filter) {
   const [state, setState] = useState({});
   const turn = useRef(0);
+  const now = useRef();
+  now.current = { filter, shown: state.list?.length ?? 0 }; // a reload may come when both have changed
   async function read(from, count = PAGE) {
     const mine = ++turn.current;
-    const found = await find(space, filter, from, count).catch((error) => ({ error }));
+    const found = await find(space, now.current.filter, from, count).catch((error) => ({ error }));
     if (mine !== turn.current) return;
     if (found.error) return setState((old) => ({ ...old, ...found }));
     const ids = new Set(found.map((each) => each.id));
@@ -58,7 +60,7 @@ function useConversations(space, filter) {
     read(0);
   }, [space.id, ...Object.values(filter)]);
   // Reads again what is shown, not only its first page.
-  const reload = () => read(0, Math.min(MOST, PAGE * Math.max(1, Math.ceil((state.list?.length ?? 0) / PAGE))));
+  const reload = () => read(0, Math.min(MOST, PAGE * Math.max(1, Math.ceil(now.current.shown / PAGE))));
   return { ...state, reload, more: () => read(state.list.length) };
 }
 
@@ -98,8 +100,10 @@ export function Inbox({ space, id, sub, user }) {
     const { conversation = { id: payload.conversation_id, workspace_id: space.id } } = payload;
     if (conversation.workspace_id !== space.id) return;
     if (payload.messages_added) setNews(`${titleOf(conversation)}: ${conversation.last_message_preview}`);
-    clearTimeout(timer.current);
-    timer.current = setTimeout(inbox.reload, 200); // once for many events
+    timer.current ??= setTimeout(() => {
+      timer.current = undefined;
+      inbox.reload();
+    }, 200); // once for many events
     if (conversation.id === id) thread.current?.(event === "conversation.changed" ? {} : payload);
   }
   useInbox(space, user, onEvent, () => {

@@ -17,6 +17,9 @@ export function usePages({ load, compare, keyOf, size, inputs }) {
   const now = useRef(state);
   const turn = useRef(0);
   const busy = useRef(null);
+  const resets = useRef(null); // the reset that runs
+  const again = useRef(null); // the refresh after what runs
+  const news = useRef(0); // counts what came live: a page that was asked for before may lack it
   const put = (change) => setState((now.current = { ...now.current, ...change }));
 
   function join(rows) {
@@ -35,19 +38,29 @@ export function usePages({ load, compare, keyOf, size, inputs }) {
 
   const more = (isOlder) => run(async (isCurrent) => {
     const { items } = now.current;
+    const before = news.current;
     const rows = await load(isOlder ? items[0] : items.at(-1), isOlder);
     if (!isCurrent()) return;
     const all = join(rows);
     const kept = isOlder ? all.slice(0, MOST) : all.slice(-MOST);
     const [end, other] = isOlder ? ["hasOlder", "hasNewer"] : ["hasNewer", "hasOlder"];
     const trimmed = kept.length < all.length ? { [other]: true } : {};
-    put({ items: kept, error: undefined, [end]: rows.length === size, ...trimmed });
+    const isCut = rows.length === size || (!isOlder && news.current !== before);
+    put({ items: kept, error: undefined, [end]: isCut, ...trimmed, ...!isOlder && !isCut && { missed: 0 } });
   });
 
   /** Loads from the newest or the oldest end, or around an item: { at, found: [item], key }. */
-  async function reset(end = "newest") {
+  function reset(end) {
+    const mine = resets.current = read(end).finally(() => {
+      if (resets.current === mine) resets.current = null;
+    });
+    return mine;
+  }
+
+  async function read(end = "newest") {
     const { at, found = [], key = end } = Object(end) === end ? end : {};
     const mine = ++turn.current;
+    const before = news.current;
     busy.current = null;
     try {
       const rows = at
@@ -56,12 +69,31 @@ export function usePages({ load, compare, keyOf, size, inputs }) {
       if (mine !== turn.current) return;
       put({ items: [] });
       const isFull = rows.length >= size;
-      const ends = at ? [true, true] : end === "newest" ? [isFull, false] : [false, isFull];
+      const ends = at ? [true, true] : end === "newest" ? [isFull, news.current !== before] : [false, isFull];
       put({ items: join(rows), hasOlder: ends[0], hasNewer: ends[1], missed: 0, isLoaded: true, error: undefined,
         place: { key } });
     } catch (error) {
       if (mine === turn.current) put({ error, isLoaded: true });
     }
+  }
+
+  function refresh() {
+    const running = resets.current ?? busy.current;
+    if (running) {
+      return again.current ??= running.then(() => {
+        again.current = null;
+        return refresh();
+      });
+    }
+    if (now.current.hasNewer) return put({ missed: (now.current.missed ?? 0) + 1 });
+    return run(async (isCurrent) => {
+      const rows = await load(undefined, true);
+      const isFull = rows.length === size;
+      // Between a page of new ones only and what is here, others may be missing.
+      const isApart = isFull && !now.current.items.some((each) => keyOf(each) === keyOf(rows.at(-1)));
+      if (isCurrent() && isApart) put({ items: [] });
+      if (isCurrent()) put({ items: join(rows).slice(-MOST), hasOlder: now.current.hasOlder || isFull });
+    });
   }
 
   useEffect(() => {
@@ -76,6 +108,7 @@ export function usePages({ load, compare, keyOf, size, inputs }) {
     reset,
     /** Adds what came at the newest end, if that is loaded. */
     add(rows) {
+      news.current++;
       if (now.current.hasNewer) put({ missed: (now.current.missed ?? 0) + rows.length });
       else put({ items: join(rows).slice(-MOST), hasOlder: now.current.hasOlder || join(rows).length > MOST });
     },
@@ -85,13 +118,7 @@ export function usePages({ load, compare, keyOf, size, inputs }) {
       put({ items });
     },
     /** Reads the newest page again, to learn what came meanwhile. */
-    refresh: () => now.current.hasNewer
-      ? put({ missed: (now.current.missed ?? 0) + 1 })
-      : run(async (isCurrent) => {
-        const rows = await load(undefined, true);
-        if (isCurrent()) put({ items: join(rows).slice(-MOST),
-          hasOlder: now.current.hasOlder || rows.length === size });
-      }),
+    refresh,
   };
 }
 

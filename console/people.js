@@ -90,10 +90,12 @@ function Unmatched({ space, people, conversationId, reload }) {
   async function add(row, { full_name: name, person_id: person }) {
     const identifier = row.participant_identifier;
     const isPhone = /^[+\d\s().-]+$/.test(identifier);
+    const known = person || !isPhone ? await identifiersOf(row) : []; // first, because it may fail
     const id = person || (await table("people").insert({
       workspace_id: space.id, full_name: name, phone: isPhone ? identifier : null,
     }).select("id").single()).id;
-    if (person || !isPhone) await addIdentifiers(row, id);
+    const rows = known.map((each) => ({ ...each, person_id: id }));
+    if (rows.length) await table("person_identifiers").addMissing(rows, "person_id,kind,app,value");
     await Promise.all([found.reload(), reload()]);
   }
   return html`<${Head} level=${2} title=${conversationId ? "Add a person" : "Conversations without a person"}
@@ -112,7 +114,7 @@ function Unmatched({ space, people, conversationId, reload }) {
 }
 
 // What the platform said of the participant, in the kinds that people have.
-async function addIdentifiers(row, personId) {
+async function identifiersOf(row) {
   const stored = await table("conversation_identifiers").select("kind, value, app").eq("conversation_id",
     row.id);
   const known = stored.filter((each) => KINDS.includes(each.kind));
@@ -122,8 +124,7 @@ async function addIdentifiers(row, personId) {
     if (!kind) throw Error(`${value} identifies no person by itself. Add an identifier to the person by hand.`);
     known.push({ kind, value });
   }
-  const rows = known.map((each) => ({ ...each, person_id: personId }));
-  await table("person_identifiers").addMissing(rows, "person_id,kind,app,value");
+  return known;
 }
 
 export function People({ space, id, sub }) {

@@ -100,9 +100,12 @@ const isFresh = (it) => it?.expires_at > Date.now() / 1000 + EARLY_SECONDS;
 async function renew() {
   const stored = read(); // another tab may have renewed it
   if (!stored || isFresh(stored)) return session.set(stored);
+  const isKept = () => read()?.refresh_token === stored.refresh_token; // the user may have left meanwhile
   try {
-    return keep(await auth("token?grant_type=refresh_token", { refresh_token: stored.refresh_token }));
+    const renewed = await auth("token?grant_type=refresh_token", { refresh_token: stored.refresh_token });
+    return isKept() ? keep(renewed) : session.set(read());
   } catch (error) {
+    if (!isKept()) return session.set(read());
     if (error.status >= 400 && error.status < 500 && error.status !== 429) keep(null); // the session has ended
     throw error;
   }

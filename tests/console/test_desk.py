@@ -175,6 +175,24 @@ def test_many_events_read_the_list_once(desk: Desk) -> None:
     assert desk.calls("POST rpc/list_my") == [["POST rpc/list_my_channels", {"max_channels": 200}]]
 
 
+def test_events_without_a_pause_reach_the_lists(desk: Desk) -> None:
+    desk.open("inbox")
+    asked = desk.page.evaluate(
+        """async (topic) => {
+      project.look();
+      for (let n = 1; n <= 25; n++) {
+        project.happen(project.id(31), "message.created", { n });
+        project.change_of(topic, "conversation.updated",
+          { conversation: { id: project.id(101), workspace_id: project.id(11) } });
+        await new Promise((resolve) => setTimeout(resolve, 40)); // two milliseconds
+      }
+      return project.look().map(([key]) => key);
+    }""",
+        f"inbox:{MATTY}",
+    )
+    assert {"POST rpc/list_my_channels", "GET conversations"} <= set(asked)
+
+
 def test_lost_connection_is_said(desk: Desk) -> None:
     desk.open()
     assert desk.shown(".offline") == []

@@ -172,6 +172,7 @@ def test_channel_that_cannot_be_read_says_why(desk: Desk) -> None:
     desk.open(IN_GENERAL, before="project.refusals['GET messages'] = { status: 500, body: { message: 'Not now' } }")
     assert desk.shown(".column .scroller [role=alert]") == ["Not now"]
     assert desk.shown(".column .scroll") == [""]
+    assert desk.calls("POST rpc/mark_read") == []
     desk.run("delete project.refusals['GET messages']")
     desk.go(f"{IN_GENERAL}/1")
     assert (numbers(desk)[0], desk.shown(".column .scroller [role=alert]")) == ("1", [])
@@ -256,8 +257,9 @@ def test_pins_are_newest_first_with_their_authors(desk: Desk) -> None:
     before = """
     const pin = (seq, minutes, more) => tables.message_pins.push({ channel_id: GENERAL, pinned_at: at(minutes),
       messages: {
-      id: id(1000 + seq), seq, content: `Pinned ${seq}`, user_id: BOB }, ...more });
-    pin(5, -30); pin(9, -10, { messages: { id: id(1009), seq: 9, content: `For <@${MATTY}>`, user_id: CAROL } });
+      id: id(1000 + seq), seq, content: `Pinned ${seq}`, user_id: BOB, ai_twin_id: null }, ...more });
+    pin(5, -30); pin(9, -10, { messages: { id: id(1009), seq: 9, content: `For <@${MATTY}>`, user_id: CAROL,
+      ai_twin_id: null } });
       pin(7, -20);
     pin(8, -5, { channel_id: PLANS }); pin(6, -1, { messages: null });
     """
@@ -274,6 +276,13 @@ def test_pins_are_newest_first_with_their_authors(desk: Desk) -> None:
     desk.open(f"channels/{DIRECT}", before=before)
     desk.press("Pins")
     assert desk.shown("dialog") == ["Pinned messages ✕ No pinned messages."]
+    authors = """
+    [{ ai_twin_id: TWIN }, { user_id: GONE }, {}].forEach((author, place) => pin(20 + place, place, { messages: {
+      id: id(1020 + place), seq: 20 + place, content: "Said", user_id: null, ai_twin_id: null, ...author } }));
+    """
+    desk.open(IN_GENERAL, before=before + authors)
+    desk.press("Pins")
+    assert desk.shown("dialog li")[:3] == ["Deleted user Said", "Former member Said", "Aide Said"]
 
 
 def test_menu_changes_only_this_channel(desk: Desk) -> None:

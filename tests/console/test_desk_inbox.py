@@ -134,6 +134,16 @@ def test_answer_to_an_earlier_filter_is_dropped(desk: Desk) -> None:
     assert desk.shown(".list [role=alert]") == []
 
 
+def test_late_reload_keeps_the_filter(desk: Desk) -> None:
+    held = "project.hold('POST rpc/mark_conversation_read')"
+    page = desk.open(f"inbox/{talk(1)}", before=f"{SAY} say(1, 1, at(-9)); {held}")
+    page.get_by_label("Find by name or number").fill("Person 2")
+    desk.settle()
+    assert names(desk) == [2]
+    desk.run("project.release('POST rpc/mark_conversation_read')")
+    assert names(desk) == [2]
+
+
 def test_words_are_searched_in_all_messages(desk: Desk) -> None:
     hits = [
         {
@@ -208,3 +218,6 @@ def test_events_reach_their_conversation_alone(desk: Desk) -> None:
         "project.release('POST rpc/list_inbox_changes')"
     )
     assert (names(desk), lines(desk)) == ([1, 2, 9], ["Line 1", "Line 2"])
+    desk.open("inbox", before="project.hold('POST rpc/list_inbox_changes')")
+    desk.run("project.tables.conversations.push(project.talk(9)), project.release('POST rpc/list_inbox_changes')")
+    assert names(desk) == [1, 2, 9]

@@ -212,6 +212,10 @@ def test_conversations_without_a_person_get_one(desk: Desk) -> None:
     assert desk.shown(f"{cards} [role=alert]") == [
         "x identifies no person by itself. Add an identifier to the person by hand."
     ]
+    card.nth(2).locator("select").select_option("A new person")
+    card.nth(2).get_by_role("button", name="Save").click()
+    desk.settle()
+    assert (len(desk.shown(f"{cards} [role=alert]")), sent(desk, "POST")) == (1, [])
     desk.go("people/new/00000000-0000-4000-8000-000000000108")
     assert desk.shown(".detail h2") == ["Add a person"]
     assert (len(desk.shown(cards)), page.locator("details[open] form").count()) == (1, 1)

@@ -7,7 +7,7 @@ import pytest
 from tests.console.desk import Desk
 
 TABLES = {
-    "pages": ("moves", "ends", "additions", "failures"),
+    "pages": ("moves", "ends", "additions", "meanwhile", "failures"),
     "query": ("queries", "errors", "shared", "loads", "acts"),
     "session": ("sessions", "ends", "calls", "names"),
     "ui": ("times", "texts", "shapes", "presses", "media"),

@@ -110,7 +110,7 @@ export async function additions() {
   check("refreshed", await list.act("refresh"), [1, 7, 8, false, false, 0]);
   check("refreshed rows", list.hook.now.items.map((row) => row.text ?? row.n), [1, 2, "3", 4, 5, 5.5, "new", 7]);
   list.rows = Array.from({ length: 150 }, (_, place) => ({ n: 10 + place }));
-  check("a full page has older ones", await list.act("refresh"), [1, 159, 108, true, false, 0]);
+  check("a full page has older ones", await list.act("refresh"), [60, 159, 100, true, false, 0]);
 
   const long = start(400);
   await long.hook.show();
@@ -137,6 +137,61 @@ export async function additions() {
   for (let turn = 0; turn < 3; turn++) await refreshed.act("newer");
   refreshed.rows.push({ n: 301 });
   check("refresh cuts too", await refreshed.act("refresh"), [2, 301, 300, true, false, 0]);
+  return wrong;
+}
+
+/** What comes while a page is read: it is read again, so nothing stays away. */
+export async function meanwhile() {
+  const { check, wrong } = checking();
+  const list = start(300);
+  await list.hook.show();
+  await list.act("reset");
+  let answer = list.hold();
+  list.hook.now.refresh();
+  list.rows.push({ n: 301 }); // after the read of the first refresh
+  for (let turn = 0; turn < 3; turn++) list.hook.now.refresh();
+  answer.resolve();
+  await project.settle();
+  check("once more", [list.state(), list.loads.length], [[201, 301, 101, true, false, 0], 3]);
+  answer = list.hold();
+  list.hook.now.older();
+  list.rows.push({ n: 302 });
+  list.hook.now.refresh();
+  answer.resolve();
+  await project.settle();
+  check("after older ones", list.state(), [101, 302, 202, true, false, 0]);
+  list.rows.push(...Array.from({ length: 250 }, (_, place) => ({ n: 303 + place })));
+  check("without a hole", await list.act("refresh"), [453, 552, 100, true, false, 0]);
+  check("older than these", await list.act("older"), [353, 552, 200, true, false, 0]);
+
+  answer = list.hold();
+  list.hook.now.reset("newest");
+  list.rows.push({ n: 553 });
+  list.hook.now.add([{ n: 553 }]);
+  answer.resolve();
+  await project.settle();
+  check("after a reset", list.state(), [453, 552, 100, true, true, 0]);
+  check("the rest", await list.act("newer"), [453, 553, 101, true, false, 0]);
+  await list.act("reset", { at: { n: 500 }, key: "500" });
+  check("counted", await list.act("add", [{ n: 553 }]), [400, 553, 153, true, true, 1]);
+  answer = list.hold();
+  list.hook.now.newer();
+  list.rows.push({ n: 554 });
+  list.hook.now.add([{ n: 554 }]);
+  answer.resolve();
+  await project.settle();
+  check("after newer ones", list.state(), [400, 553, 153, true, true, 2]);
+  check("none is new", await list.act("newer"), [400, 554, 154, true, false, 0]);
+  const others = [list.hold(), list.hold()];
+  list.hook.now.reset("newest");
+  await project.settle();
+  list.rows.push({ n: 555 });
+  list.hook.now.refresh();
+  others[1].resolve();
+  await project.settle();
+  others[0].resolve();
+  await project.settle();
+  check("refreshed in a reset", list.state(), [455, 555, 101, true, false, 0]);
   return wrong;
 }
 

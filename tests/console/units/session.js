@@ -1,7 +1,7 @@
 // The session: what is stored, when it is renewed, and how it ends; and what each call of the project sends.
 
 import { call, callService, config, connect, db, signLinks, table, upload, useNames } from "../client.js";
-import { freshToken, offer, sendLink, session, signIn, signOut, start } from "../session.js";
+import { freshToken, keep, offer, sendLink, session, signIn, signOut, start } from "../session.js";
 import { checking, mount } from "./check.js";
 
 const NAME = "sb-abc-auth-token";
@@ -35,6 +35,19 @@ export async function sessions() {
   await begin(given("a", 10));
   localStorage.removeItem(NAME);
   check("another tab signed out", [await freshToken(), session.get(), tokens()], [null, null, []]);
+  for (const [status, next] of [[200, null], [200, "of b"], [400, "of b"]]) {
+    await begin(given("a", 10));
+    project.look();
+    if (status === 400) project.refusals["POST auth/token"] = { status, body: { msg: "No" } };
+    project.hold("POST auth/token");
+    const renewing = freshToken();
+    while (!project.calls.length) await project.settle(); // its lock takes a moment
+    await project.settle();
+    keep(next && { ...given(next, 0) });
+    project.release("POST auth/token");
+    check(`${status} after ${next ?? "signing out"}`, [await renewing, stored()?.access_token ?? null], [next, next]);
+    delete project.refusals["POST auth/token"];
+  }
   for (const [status, isOver] of [[400, true], [401, true], [499, true], [429, false], [500, false], [399, false], [null, false]]) {
     await begin(given("a", 10));
     project.refusals["POST auth/token"] = status && { status, body: { msg: "No" } };
@@ -182,5 +195,13 @@ export async function names() {
   session.set(null);
   await project.settle();
   check("asked anew for the next user", asked().length, 1);
+  for (const id of ["u", "v"]) {
+    session.set({ access_token: id, expires_at: SECONDS + 500, user: { id } });
+    await project.settle();
+    check(`asked anew for ${id}`, asked().length, 1);
+  }
+  session.set({ access_token: "w", expires_at: SECONDS + 500, user: { id: "v" } });
+  await project.settle();
+  check("a renewal asks for none", asked().length, 0);
   return wrong;
 }
