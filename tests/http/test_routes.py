@@ -23,6 +23,7 @@ from threadline import app, bodies, metrics
 from threadline.database import Database, Reply
 from threadline.forms import MAX_OVERHEAD
 from threadline.routes import exports, http, ingest, summaries
+from threadline.routes.http import KEYED
 from threadline.settings import Settings
 from threadline.shares import INGEST
 from threadline.spool import Spool
@@ -571,8 +572,14 @@ def test_call_takes_over_what_the_request_holds(served: Served) -> None:
     assert error(send(served, body, later[1])) == (400, "invalid_idempotency_key")
     assert served.ask("PUT", one, json={"content": "y"}).status_code == 200
     assert served.ask("DELETE", one).status_code == 200
+    # This call does not keep the key, so a second one would make a second workspace.
+    assert served.ask("POST", "/api/v2/workspaces", json={"name": "w"}, headers=[first]).status_code == 201
     may_repeat = [options["repeatable"] for _, options in served.database.asked]
-    assert may_repeat == [*[False] * 4, *[True] * 3, False, *[True] * 5]
+    assert may_repeat == [*[False] * 4, *[True] * 3, False, *[True] * 5, False]
+
+
+def test_calls_that_keep_a_key_are_those_of_the_gateway(served: Served) -> None:
+    assert set(rows(served.db, "select function_name from private.calls where takes_idempotency_key")) == KEYED
 
 
 JSON = "application/json"

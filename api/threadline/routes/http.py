@@ -20,6 +20,9 @@ from threadline.tokens import Caller
 PACE = 1000  # bytes a second that a body must have on average, beside the time of one pause
 MAX_BYTES = 1_000_000  # of a JSON body: 40,000 characters, metadata and attachments fit several times
 
+# Calls that answer a repeated Idempotency-Key with the first answer; private.calls has the same.
+KEYED = frozenset({"create_message", "reply_to_message", "toggle_reaction"})
+
 _FAULTS = {
     "many keys": f"An object in the request body has more than {MAX_KEYS} keys. Send fewer keys, or an array.",
     "too deep": "The request body is nested too deeply. Send fewer levels.",
@@ -78,7 +81,7 @@ async def call(function: str, request: HttpRequest, **fixed: str) -> Reply:
         headers={} if key is None else {"idempotency-key": key},
         parameters={**query, **request.path_params, **fixed},
         body=await _read_json(request),
-        repeatable=key is not None or request.method != "POST",
+        repeatable=request.method != "POST" or (key is not None and function in KEYED),
     )
 
 
