@@ -4,6 +4,7 @@ import { store } from "./state.js";
 
 const EARLY_SECONDS = 90; // before its end, a token is renewed
 const ASKED = "threadline.asked"; // the address for which this browser asked for a link by mail
+const PLACE = "threadline.place"; // where the user was then, such as an invitation
 const REFUSED = "The link did not sign you in. Ask for a new one.";
 const EXPIRED = "The link has expired or was used before. Ask for a new one.";
 
@@ -56,7 +57,7 @@ function read() {
 export function keep(next) {
   // By the clock of this machine, whatever that says.
   const kept = next && { ...next, expires_at: Math.floor(Date.now() / 1000) + next.expires_in };
-  localStorage.removeItem(ASKED);
+  for (const key of [ASKED, PLACE]) localStorage.removeItem(key);
   offer.set(null);
   if (kept) localStorage.setItem(name, JSON.stringify(kept));
   else localStorage.removeItem(name);
@@ -78,8 +79,9 @@ export async function start(config) {
   if (refusal) return;
   const brought = { access_token, refresh_token, token_type, expires_in: Number(expires_in), user };
   const mine = session.get();
-  if (mine ? mine.user?.id === user.id : user.email === localStorage.getItem(ASKED)) keep(brought);
-  else offer.set(brought);
+  if (mine ? mine.user?.id !== user.id : user.email !== localStorage.getItem(ASKED)) return offer.set(brought);
+  history.replaceState(null, "", localStorage.getItem(PLACE) || "#/");
+  keep(brought);
 }
 
 export const signIn = async (values) => keep(await auth("token?grant_type=password", values));
@@ -87,6 +89,7 @@ export const signIn = async (values) => keep(await auth("token?grant_type=passwo
 export async function sendLink(email, page) {
   await auth(`otp?redirect_to=${encodeURIComponent(page)}`, { email, create_user: false });
   localStorage.setItem(ASKED, email.toLowerCase());
+  localStorage.setItem(PLACE, location.hash);
 }
 
 export function signOut() {

@@ -83,6 +83,7 @@ export async function ends() {
   dispatchEvent(new StorageEvent("storage", { key: NAME }));
   check("out in another tab", session.get(), null);
   project.answers["auth/otp"] = {};
+  location.hash = "#/join/a%20token";
   project.look();
   await sendLink("A+b@x", "https://console.test/?a=1&b=2");
   check("link", [project.look(), project.sent.at(-1)[1]],
@@ -93,13 +94,16 @@ export async function ends() {
   check("by a link", [session.get(), location.hash, project.sent.at(-1)[2].authorization], [{
     access_token: "t", refresh_token: "r", token_type: "bearer", expires_in: 700, user: { id: "u", email: "a+b@x" },
     expires_at: SECONDS + 700,
-  }, "#/", "Bearer t"]);
-  check("kept", [stored(), localStorage.getItem("threadline.asked")], [session.get(), null]);
+  }, "#/join/a%20token", "Bearer t"]);
+  const left = () => ["asked", "place"].map((key) => localStorage.getItem(`threadline.${key}`));
+  check("kept", [stored(), ...left()], [session.get(), null, null]);
+  location.hash = "#/people";
   await sendLink("a+b@x", "https://console.test/");
-  for (const [user, token, offered] of [["v", "a", "u"], ["u", "t", null]]) {
+  for (const [user, token, offered, place] of [["v", "a", "u", "#/"], ["u", "t", null, "#/people"]]) {
     location.hash = "#access_token=t&refresh_token=r&expires_in=700&token_type=bearer&type=magiclink";
     await begin(given("a", 500, { user: { id: user } }));
-    check(`by a link of u beside ${user}`, [session.get().access_token, offer.get()?.user.id], [token, offered]);
+    check(`by a link of u beside ${user}`, [session.get().access_token, offer.get()?.user.id, location.hash],
+      [token, offered, place]);
     localStorage.removeItem("threadline.asked");
   }
   return wrong;
