@@ -29,7 +29,7 @@ FAULTS = {
     set_version("99990101000000"): f"99990101000000, newer than {VERSION} of the service",
     "revoke anon from authenticator": "The database user authenticator cannot become anon",
     "alter role authenticator createdb bypassrls createrole replication": (
-        "may do more than the service needs (bypassrls, createrole, createdb, replication)"
+        "(bypassrls, createrole, createdb, replication)"
     ),
     "grant dashboard_user to authenticator": ("may do more than the service needs (can become dashboard_user)"),
     "alter role authenticator superuser": "may do more than the service needs (superuser)",

@@ -37,7 +37,7 @@ def pooling(
 
 
 @contextmanager
-def pooling_port(database_port: int, mode: str, login: str, servers: int) -> Iterator[int]:
+def pooling_port(database_port: int, mode: str, login: str, servers: int = SERVERS) -> Iterator[int]:
     """The port of a pooler for all databases of a server."""
     port = free_port()
     # Not in pytest's folder, which each later run closes to other users again.
