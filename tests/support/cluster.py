@@ -57,9 +57,10 @@ def data_folder() -> Iterator[Path]:
         # A run that was killed leaves its data, which would take memory until the machine restarts.
         if not psutil.pid_exists(int(left.name.split("-")[2])):
             shutil.rmtree(left, ignore_errors=True)
-    place = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM else Path("/tmp")
+    # The limit of such a file system may be above the memory of the machine.
+    has_room = MEMORY.is_dir() and min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) > ROOM
     prefix = f"threadline-test-{os.getpid()}-"
-    with TemporaryDirectory(dir=place, prefix=prefix, ignore_cleanup_errors=True) as folder:
+    with TemporaryDirectory(dir=MEMORY if has_room else "/tmp", prefix=prefix, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
