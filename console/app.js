@@ -8,7 +8,7 @@ import { useFollow, useFollowMany, useOffline } from "./live.js";
 import { People } from "./people.js";
 import { offer, session, signOut } from "./session.js";
 import { Offer, SignIn } from "./signin.js";
-import { store, useLoad } from "./state.js";
+import { store, useLoad, useSoon } from "./state.js";
 import { Twins } from "./twins.js";
 import { Count, Failure, Field, html } from "./ui.js";
 import { Workspace } from "./workspace.js";
@@ -50,19 +50,10 @@ function useRoute() {
 /** Keeps the list of channels and the number of unread messages up to date, whatever screen is shown. */
 function useChannels(userId) {
   const { list } = channels.use();
-  const timer = useRef();
-  const reload = () => {
-    timer.current ??= setTimeout(() => {
-      timer.current = undefined;
-      channels.load();
-    }, 300);
-  };
+  const reload = useSoon(channels.load, 300);
   useEffect(() => {
     channels.load();
-    return () => {
-      clearTimeout(timer.current);
-      channels.clear(); // the next user has others
-    };
+    return channels.clear; // the next user has others
   }, [userId]);
   useFollow({ topic: `user:${userId}`, since: "now", onEvent: reload, onReload: reload });
   useFollowMany((list ?? []).slice(0, LIVE), reload);

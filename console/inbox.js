@@ -2,7 +2,7 @@
 
 import { call, table } from "./client.js";
 import { useFollow } from "./live.js";
-import { useLoad } from "./state.js";
+import { useLoad, useSoon } from "./state.js";
 import { platformName, PLATFORMS, Thread, titleOf } from "./thread.js";
 import { Empty, Head, html, Loading, Row } from "./ui.js";
 import { useEffect, useRef, useState } from "./vendor/libraries.js";
@@ -93,24 +93,20 @@ export function Inbox({ space, id, sub, user }) {
     [space.id],
   );
   const [news, setNews] = useState();
-  const timer = useRef();
+  const reloadSoon = useSoon(() => inbox.reload(), 200);
   const thread = useRef();
   function onEvent(event, payload) {
     // "conversation.changed" was missed while the connection was broken, and has only ids.
     const { conversation = { id: payload.conversation_id, workspace_id: space.id } } = payload;
     if (conversation.workspace_id !== space.id) return;
     if (payload.messages_added) setNews(`${titleOf(conversation)}: ${conversation.last_message_preview}`);
-    timer.current ??= setTimeout(() => {
-      timer.current = undefined;
-      inbox.reload();
-    }, 200); // once for many events
+    reloadSoon();
     if (conversation.id === id) thread.current?.(event === "conversation.changed" ? {} : payload);
   }
   useInbox(space, user, onEvent, () => {
     thread.current?.({});
     return inbox.reload();
   });
-  useEffect(() => () => clearTimeout(timer.current), []);
   const change = (name) => (event) => setFilter({ ...filter, [name]: event.target.value });
   const sources = groups(connections.data ?? []);
   return html`<div class="panes">

@@ -43,6 +43,18 @@ export function useLoad(load, inputs) {
   return { ...state, reload };
 }
 
+/** Returns a function that runs the work after some milliseconds, once for all its calls until then. */
+export function useSoon(work, milliseconds) {
+  const timer = useRef();
+  useEffect(() => () => clearTimeout(timer.current), []);
+  return () => {
+    timer.current ??= setTimeout(() => {
+      timer.current = undefined;
+      work();
+    }, milliseconds);
+  };
+}
+
 /** Runs what a user asked for: `act(work)` keeps the error, and isBusy while it runs. It returns whether it worked. */
 export function useAct() {
   const [state, setState] = useState({});
