@@ -8,7 +8,7 @@ import jwt
 
 
 def find_kind(key: str) -> Literal["public", "secret"] | None:
-    """Return the kind of a key by its form; None if it is no key."""
+    """Return the kind of a key by its form; None if it is neither."""
     if key.startswith("sb_"):
         return {"publishable": "public", "secret": "secret"}.get(key.split("_")[1])
     try:

@@ -2,12 +2,11 @@
 
 import subprocess
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
 
-from tests.support.cluster import TestCluster, running
+from tests.support.cluster import TestCluster, data_folder, running
 from tests.support.ingest import Sender, conversation, message
 from tests.support.team import Team, serving_users
 from tests.support.tokens import bearer, token
@@ -57,13 +56,13 @@ def test_backup_restores_on_another_server(cluster: TestCluster, template: str, 
     run(cluster, "pg_dump", "--format", "custom", "--file", archive, cluster.url(name))
     before = contents(cluster.url(name))
 
-    with TemporaryDirectory(dir="/tmp", prefix="threadline-restore-", ignore_cleanup_errors=True) as folder:
+    with data_folder() as folder:
         # The superuser is there already, with a password of its own; what is said of it may fail.
         text = "\n".join(
             line for line in roles.read_text().splitlines() if not line.startswith("ALTER ROLE supabase_admin")
         )
         roles.write_text(text)
-        with running(Path(folder), None) as other:
+        with running(folder, None) as other:
             run(other, "psql", "--quiet", "--file", roles, "--dbname", other.url("template1"))
             empty = other.create()
             run(other, "pg_restore", "--exit-on-error", "--dbname", other.url(empty), archive)

@@ -1,7 +1,6 @@
 """The clean-up job of pg_cron, as on Supabase: apt-get install postgresql-15-cron."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
@@ -20,12 +19,12 @@ def with_cron() -> Path | None:
 
 @pytest.mark.skipif(with_cron() is None, reason="no pg_cron: apt-get install postgresql-15-cron")
 def test_migration_schedules_the_clean_up_once() -> None:
-    with TemporaryDirectory(dir="/tmp", prefix="threadline-cron-", ignore_cleanup_errors=True) as folder:
-        with clusters.running(Path(folder), with_cron(), FORGETFUL) as before:
-            with (Path(folder) / "postgres" / "postgresql.auto.conf").open("a") as file:
+    with clusters.data_folder() as folder:
+        with clusters.running(folder, with_cron(), FORGETFUL) as before:
+            with (folder / "postgres" / "postgresql.auto.conf").open("a") as file:
                 file.write("shared_preload_libraries = 'pg_cron'\ncron.database_name = 'scratch_0'\n")
             assert before.create() == "scratch_0"
-        with clusters.running(Path(folder), with_cron(), FORGETFUL) as cluster:
+        with clusters.running(folder, with_cron(), FORGETFUL) as cluster:
             with psycopg.connect(cluster.url("scratch_0"), autocommit=True) as admin:
                 admin.execute("create extension pg_cron")
                 admin.execute("grant usage on schema cron to public")

@@ -6,16 +6,14 @@ it, migrations are only added: a draft contains what `sql/` has and the migratio
 
 import re
 import sys
-import tempfile
 import textwrap
 from datetime import UTC, datetime
-from pathlib import Path
 
 from pglast import parse_sql, split
 from pglast.ast import CompositeTypeStmt, CreateSchemaStmt, CreateStmt, ViewStmt
 
 from tests.support import removal, schema
-from tests.support.cluster import running
+from tests.support.cluster import data_folder, running
 
 INITIAL = "20261122000000_initial.sql"
 POLICIES = "20261122000001_policies.sql"
@@ -121,7 +119,7 @@ def stated_version(text: str) -> str:
 
 def draft() -> str:
     """Return the diff of two dumps, `sql/` against the migrations; empty if they agree."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder, running(Path(folder), None) as cluster:
+    with data_folder() as folder, running(folder, None) as cluster:
         dumps = []
         for files in (sorted(schema.MIGRATIONS.glob("*.sql")), schema.SQL):
             database = cluster.create()

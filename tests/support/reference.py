@@ -1,12 +1,9 @@
 """Write `docs/reference/functions.md`, the functions and tables of the Data API: `make reference`."""
 
-import tempfile
-from pathlib import Path
-
 import psycopg
 
 from tests.support import schema
-from tests.support.cluster import running
+from tests.support.cluster import data_folder, running
 from tests.support.database import Db
 
 PAGE = schema.ROOT / "docs" / "reference" / "functions.md"
@@ -106,7 +103,7 @@ def render(db: Db) -> str:
 
 def main() -> None:
     """Write the page from a throw-away database."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder, running(Path(folder), None) as cluster:
+    with data_folder() as folder, running(folder, None) as cluster:
         database = cluster.create()
         cluster.prepare(database)
         with psycopg.connect(cluster.url(database, "postgres")) as db:

@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 
 from tests.support import schema
-from tests.support.cluster import TestCluster, running
+from tests.support.cluster import TestCluster, data_folder, running
 from tests.support.ingest import conversation, message, request
 from tests.support.twin import ask
 
@@ -161,7 +161,7 @@ def main(version: str) -> None:
     except ValueError as error:
         sys.exit(str(error))
     wheels = build_wheels(schema.ROOT / "dist")
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder, running(Path(folder), None) as cluster:
+    with data_folder() as folder, running(folder, None) as cluster:
         database = cluster.create()
         cluster.prepare(database)
         fill(cluster.url(database, "postgres"))

@@ -4,10 +4,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 from tests.support import schema, tools
-from tests.support.cluster import running
+from tests.support.cluster import data_folder, running
 
 FOLDER = schema.ROOT / "supabase" / "types"
 LANGUAGES = {"database.ts": "typescript", "database.py": "python"}
@@ -59,7 +58,7 @@ def main() -> None:
     for tool in ("supabase", "deno"):
         if tools.find(tool) is None:
             sys.exit(tools.why_not(tool))
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder, running(Path(folder), None) as cluster:
+    with data_folder() as folder, running(folder, None) as cluster:
         database = cluster.create()
         cluster.prepare(database)
         FOLDER.mkdir(exist_ok=True)
