@@ -146,6 +146,7 @@ begin
         select from public.channel_members as member
         where member.channel_id = v_channel_id and member.user_id = missing.id
     )
+    order by missing.id
     on conflict do nothing;
     update public.member_states as mine set hidden_seq = null
     where mine.channel_id = v_channel_id and mine.user_id = (select auth.uid()) and mine.hidden_seq is not null;

@@ -78,21 +78,13 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return None if text == val else text
 
 
-# What runs on every version of Postgres here: what can differ between them, and a pass through the functions.
+# What runs on every version of Postgres here: what can differ between them, and every call once.
 EVERYWHERE = """
 schema/test_cli::test_linter schema/test_function_bodies:: schema/test_migrations::test_migrations_and
-schema/test_privileges:: schema/test_push::test_pushed schema/test_removal::test_dump sql/test_attachments::
-sql/test_broadcasts:: sql/test_catch_up:: sql/test_channels:: sql/test_clean_up:: sql/test_connections::
-sql/test_conversation_reads:: sql/test_conversation_search:: sql/test_conversation_summaries::
-sql/test_conversations:: sql/test_data_api_limits:: sql/test_deliveries:: sql/test_delivery_rules::
-sql/test_direct_channels:: sql/test_doctor:: sql/test_estimates::test_estimate_does sql/test_events::
-sql/test_gateway:: sql/test_history:: sql/test_hostile_values:: sql/test_inbox_pages:: sql/test_ingest_answers::
-sql/test_ingest_effects:: sql/test_ingest_groups:: sql/test_ingest_media:: sql/test_ingest_participants::
-sql/test_ingest_updates:: sql/test_members:: sql/test_message_matrix:: sql/test_message_plans::
-sql/test_named_calls:: sql/test_number_bombs:: sql/test_owners:: sql/test_people:: sql/test_people_calls::
-sql/test_phone_numbers:: sql/test_plans:: sql/test_reading:: sql/test_reading_search::test_operators
-sql/test_requests:: sql/test_retention:: sql/test_search_words:: sql/test_separations:: sql/test_summaries::
-sql/test_waits::test_identifier_that sql/test_workspace_calls:: sql/test_workspace_matrix:: sql/test_workspaces::
+schema/test_privileges:: schema/test_push::test_pushed schema/test_removal::test_dump sql/test_data_api_limits::
+sql/test_estimates::test_estimate_does sql/test_hostile_values:: sql/test_message_matrix:: sql/test_message_plans::
+sql/test_number_bombs:: sql/test_phone_numbers:: sql/test_plans:: sql/test_reading_search::test_operators
+sql/test_search_words:: sql/test_waits::test_identifier_that sql/test_workspace_matrix:: transcript/
 """
 
 

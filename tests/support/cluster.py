@@ -53,7 +53,7 @@ def free_port() -> int:
 @contextmanager
 def data_folder() -> Iterator[Path]:
     """Make a folder for the data of a server: in memory, if there is room for a whole run, or else on the disk."""
-    for left in MEMORY.glob("threadline-test-*"):
+    for left in MEMORY.glob("threadline-test-[0-9]*-*"):
         # A run that was killed leaves its data, which would take memory until the machine restarts.
         if not psutil.pid_exists(int(left.name.split("-")[2])):
             shutil.rmtree(left, ignore_errors=True)
