@@ -192,7 +192,14 @@ begin
         with cancelled as (
             delete from public.twin_deliveries as delivery
             where delivery.message_id = new.id and delivery.state <> 'delivered' and delivery.seq < v_event.seq
-            returning delivery.ai_twin_id, delivery.kind, delivery.attempts
+            returning
+                delivery.ai_twin_id, delivery.channel_id, delivery.kind, delivery.attempts, delivery.next_attempt_at
+        ), woken as (
+            -- A retry that will not come does not hold up the queue.
+            update private.twin_queues as queue set due_at = now()
+            from cancelled
+            where queue.ai_twin_id = cancelled.ai_twin_id and queue.channel_id = cancelled.channel_id
+                and queue.due_at = cancelled.next_attempt_at
         )
 
         select array_agg(cancelled.ai_twin_id) into v_unknowing

@@ -216,6 +216,15 @@ def test_deletion_before_the_delivery_leaves_nothing(db: Db) -> None:
     assert bodies(db) == []
 
 
+def test_queue_goes_on_when_a_refused_message_is_deleted(db: Db) -> None:
+    poison, first, second = send(db), send(db), send(db)
+    fail(db, claim(db)[0])
+    call(db, "delete_message", MATTY, id=second)
+    assert claim(db) == []
+    call(db, "delete_message", MATTY, id=poison)
+    assert [each["id"] for each in bodies(db)] == [first, poison]
+
+
 def test_deletion_replaces_a_pending_edit(db: Db) -> None:
     said = send(db)
     bodies(db)
