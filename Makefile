@@ -95,12 +95,13 @@ clean: ## remove what was installed here and the local database
 ports:
 	@test -e .venv/.runtime || $(PYTHON) devstack/preflight.py up
 
+# --no-compile: Python compiles what it imports, and compiling all takes half of an installation.
 .venv/.runtime: devstack/requirements.lock $(PROJECTS)
 	@$(PYTHON) devstack/preflight.py
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv
 	@echo "Installing into .venv ..."
-	@$(BIN)/pip install -q --require-hashes -r devstack/requirements.lock
-	@$(BIN)/pip install -q --no-deps --no-build-isolation -e . -e devstack -e importer
+	@$(BIN)/pip install -q --no-compile --require-hashes -r devstack/requirements.lock
+	@$(BIN)/pip install -q --no-compile --no-deps --no-build-isolation -e . -e devstack -e importer
 	@touch $@
 
 # Where it fails, or if the program is gone, the next `make` tries again; until then the stack has no Data API.
@@ -108,7 +109,7 @@ ports:
 	@$(BIN)/python -m threadline_devstack.postgrest && touch $@ || true
 
 .venv/.dev: .venv/.runtime tests/requirements.lock tests/pgspot.lock | .venv/.postgrest
-	@$(BIN)/pip install -q --require-hashes -r tests/requirements.lock
+	@$(BIN)/pip install -q --no-compile --require-hashes -r tests/requirements.lock
 	@$(BIN)/python -m venv .venv/pgspot
-	@.venv/pgspot/bin/pip install -q --require-hashes -r tests/pgspot.lock
+	@.venv/pgspot/bin/pip install -q --no-compile --require-hashes -r tests/pgspot.lock
 	@touch $@
