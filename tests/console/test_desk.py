@@ -23,6 +23,8 @@ def test_navigation_shows_the_screen_and_workspaces(desk: Desk) -> None:
     assert desk.page.evaluate(FOCUS) == "h1 People"
     desk.go(GENERAL)
     assert desk.page.evaluate(FOCUS) == "h2 general"
+    desk.go(PLANS)
+    assert desk.page.evaluate(FOCUS) == "h2 Unnamed"
     assert (page.locator("main").get_attribute("class"), desk.shown("nav [aria-current=page]")) == (
         "has-detail",
         ["Channels 99+ unread"],
@@ -133,6 +135,16 @@ def test_next_user_of_a_tab_sees_nothing_of_the_first(desk: Desk) -> None:
     desk.go(GENERAL)
     assert page.get_by_role("textbox", name="Message", exact=True).input_value() == "A draft of Matty"
     assert f"user:{MATTY}" in page.evaluate("project.topics()")
+
+
+def test_user_of_another_tab_gets_screens_of_their_own(desk: Desk) -> None:
+    desk.open("twins", before="localStorage.setItem('threadline.workspace', TEAM)")
+    assert len(desk.shown(".list .row")) == 2
+    desk.run(
+        "const key = 'sb-project-auth-token', next = JSON.stringify(project.sessionOf(project.id(3)));"
+        " localStorage.setItem(key, next), dispatchEvent(new StorageEvent('storage', { key }))"
+    )
+    assert (desk.shown(".who"), desk.shown(".list .row")) == (["Carol"], [])
 
 
 def test_users_without_a_name_have_an_address(desk: Desk) -> None:

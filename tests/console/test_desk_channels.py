@@ -22,6 +22,9 @@ def test_list_of_channels_shows_each_state(desk: Desk) -> None:
     assert desk.shown(".detail h2") == ["Unnamed"]
     desk.go("channels/nothing")
     assert desk.shown(".detail [role=alert]") == ["This channel does not exist, or you may not see it."]
+    zoo = "project.channels[MATTY].push(channel(id(37), ZOO, 'cage')); tables.workspaces[0].name = 'Zoo of guests';"
+    desk.open("channels", before=zoo)
+    assert desk.shown(".list h2")[-1] == "Zoo of guests"
 
 
 def test_search_of_messages_shows_where_each_is(desk: Desk) -> None:
@@ -130,9 +133,12 @@ def test_channel_far_down_the_list_opens(desk: Desk) -> None:
     desk.open(f"channels/{message(201)}", before=many.format(200))
     assert desk.shown(".detail [role=alert]") == ["This channel does not exist, or you may not see it."]
     assert page.get_by_role("button", name="More").count() == 0
-    desk.open("channels", before=many.format(1001))
+    desk.open(f"channels/{message(1)}", before=many.format(1001))
+    assert len(desk.shown(".list .row")) == 200
     desk.press("More")
     assert (len(desk.shown(".list .row")), desk.shown(".list .more")) == (1000, [])
+    desk.run("import('/channels.js').then(({ channels }) => { channels.clear(); return channels.load(); })")
+    assert len(desk.shown(".list .row")) == 200  # of the next user
 
 
 def test_found_reply_is_shown_in_its_thread(desk: Desk) -> None:
@@ -386,6 +392,9 @@ def test_members_of_a_channel_and_their_rights(desk: Desk) -> None:
     members = "dialog ul:first-of-type li"
     assert [text.partition(" owner")[0] for text in desk.shown(members)] == ["Matty", "Bob", "Carol"]
     assert [dot.get_attribute("title") for dot in page.locator("dialog .dot").all()] == ["Here", "Away", "Here"]
+    assert [dot.get_attribute("class") for dot in page.locator("dialog .dot").all()] == ["dot on", "dot", "dot on"]
+    (query,) = (text for _, text in desk.calls("GET channel_members") if "select=user_id,role" in text)
+    assert "limit=500" in query
     roles = {each.get_attribute("aria-label"): each.input_value() for each in page.locator("dialog li select").all()}
     assert roles == {"Role of Bob": "admin", "Role of Carol": "member"}
     assert sorted(desk.shown("dialog h3 + ul li")) == ["Aide Remove", "Bob's Remove"]
@@ -399,6 +408,8 @@ def test_members_of_a_channel_and_their_rights(desk: Desk) -> None:
     assert ["POST rpc/list_my_channels", {"max_channels": 200}] in calls
     page.locator(members).nth(1).get_by_role("button", name="Remove").click()
     desk.settle()
+    queries = page.evaluate("project.sent.filter(([key]) => /^(PATCH|DELETE)/.test(key)).map((each) => each[1])")
+    assert queries == [f"channel_id=eq.{GENERAL}&user_id=eq.{user}" for user in (CAROL, BOB)]
     left = page.evaluate("project.tables.channel_members.map((each) => each.user_id + each.channel_id + each.role)")
     plans = f"{MATTY}{PLANS}member"
     assert sorted(left) == sorted([f"{CAROL}{GENERAL}owner", f"{MATTY}{GENERAL}owner", plans])
