@@ -137,16 +137,6 @@ def test_next_user_of_a_tab_sees_nothing_of_the_first(desk: Desk) -> None:
     assert f"user:{MATTY}" in page.evaluate("project.topics()")
 
 
-def test_user_of_another_tab_gets_screens_of_their_own(desk: Desk) -> None:
-    desk.open("twins", before="localStorage.setItem('threadline.workspace', TEAM)")
-    assert len(desk.shown(".list .row")) == 2
-    desk.run(
-        "const key = 'sb-project-auth-token', next = JSON.stringify(project.sessionOf(project.id(3)));"
-        " localStorage.setItem(key, next), dispatchEvent(new StorageEvent('storage', { key }))"
-    )
-    assert (desk.shown(".who"), desk.shown(".list .row")) == (["Carol"], [])
-
-
 def test_users_without_a_name_have_an_address(desk: Desk) -> None:
     desk.open("channels", user=BOB)
     assert desk.shown(".who") == ["bob@example.com"]
