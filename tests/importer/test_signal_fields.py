@@ -5,7 +5,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from threadline_import.model import Options
+from threadline_import.model import Options, Unreadable
 from threadline_import.signal import SignalDesktop, SignalExport
 from threadline_import.signal_cli import SignalCli
 from threadline_import.sources import Source
@@ -173,8 +173,9 @@ def test_array_of_signal_desktop_is_read(tmp_path: Path) -> None:
     file.write_text(json.dumps([desktop(), "no row", desktop(id="m2"), desktop(conversationId=5)]))
     _, [found, numbered] = read(file, Options())
     assert (numbered.id, len(numbered.entries)) == ("signal-desktop:5", 1)
-    assert [entry.id for entry in found.entries] == ["m1", "m2"]
-    assert [entry.at.microsecond for entry in found.entries] == [0, 1000]
+    first, odd, last = found.entries
+    assert (first.id, odd, last.id) == ("m1", Unreadable("message 2", "'no row'"), "m2")
+    assert [first.at.microsecond, last.at.microsecond] == [0, 1000]
 
 
 def envelope(data: dict[str, object] | None, **more: object) -> dict[str, object]:
