@@ -191,6 +191,15 @@ def test_pages_of_a_channel_follow_the_user(desk: Desk) -> None:
     assert desk.shown(".found .text") == ["Number 125"]
     desk.go(f"{IN_GENERAL}/x")
     assert numbers(desk)[-1] == "Two"
+    for number, far in ((134, 30), (135, 45)):
+        box.evaluate("(box, far) => { box.scrollTop = box.scrollHeight - box.clientHeight - far }", far)
+        desk.settle()
+        happen(desk, "message.created", **created(number, "Near"))
+        assert box.evaluate("box => box.scrollHeight - box.scrollTop - box.clientHeight < 2") == (far == 30)
+    desk.press("Newest ↓")
+    box.evaluate("box => { box.firstChild.lastChild.style.height = '500px' }")  # as a picture that has loaded
+    desk.settle()
+    assert box.evaluate("box => box.scrollHeight - box.scrollTop - box.clientHeight < 2")
 
 
 def test_missed_events_keep_the_place(desk: Desk) -> None:

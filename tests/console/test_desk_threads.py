@@ -219,6 +219,9 @@ def test_conversation_is_read_once_seen(desk: Desk) -> None:
         "document.querySelector('.scroll').dispatchEvent(new Event('scroll'))"
     )
     assert [key for key, _ in desk.calls()] == ["POST rpc/mark_conversation_read", "GET conversations"]
+    desk.run("project.say(2, 1, project.at(-40))")  # at the same time
+    desk.go(f"inbox/{talk(2)}")
+    assert [sent["conversation_id"] for _, sent in desk.calls("POST rpc/mark")] == [talk(2)]
     desk.go("inbox")
     assert "unread" not in " ".join(desk.shown(".list .rows .row"))
     desk.open(f"inbox/{talk(1)}/m3", before=before)

@@ -69,7 +69,8 @@ def test_second_file_of_a_message_is_a_message_of_its_own(tmp_path: Path) -> Non
 
 
 def test_group_of_signal_export_is_read_with_its_authors(tmp_path: Path) -> None:
-    file = write_export(tmp_path, said("Ada", "a"), said("Bo", "b"), said("Maya", "c"), said("No-Sender", "d"))
+    senders = ("Ada", "Bo", "Maya", "No-Sender", "")
+    file = write_export(tmp_path, *(said(sender, sender) for sender in senders))
     assert refused(SignalExport(), file, SIGNAL) == "Say which of these names is yours with --me: Ada, Bo, Maya."
     two = write_export(tmp_path, said("Ada", "a"), said("Bo", "b"))
     assert refused(SignalExport(), two, SIGNAL) == "Say which of these names is yours with --me: Ada, Bo."
