@@ -133,12 +133,19 @@ def test_channel_far_down_the_list_opens(desk: Desk) -> None:
     desk.open(f"channels/{message(201)}", before=many.format(200))
     assert desk.shown(".detail [role=alert]") == ["This channel does not exist, or you may not see it."]
     assert page.get_by_role("button", name="More").count() == 0
-    desk.open(f"channels/{message(1)}", before=many.format(1001))
+    desk.open(f"channels/{message(1)}", before=many.format(201))
     assert len(desk.shown(".list .row")) == 200
     desk.press("More")
-    assert (len(desk.shown(".list .row")), desk.shown(".list .more")) == (1000, [])
-    desk.run("import('/channels.js').then(({ channels }) => { channels.clear(); return channels.load(); })")
-    assert len(desk.shown(".list .row")) == 200  # of the next user
+    assert (len(desk.shown(".list .row")), desk.shown(".list .more")) == (201, [])
+    desk.open("people", before=many.format(1001))
+    load = """name => import("/channels.js").then(async ({ channels }) => {
+      await channels[name]();
+      await channels.load();
+      const { list, hasMore } = channels.get();
+      return [list.length, hasMore];
+    })"""
+    assert desk.run(load, "more") == [1000, False]
+    assert desk.run(load, "clear") == [200, True]  # of the next user
 
 
 def test_found_reply_is_shown_in_its_thread(desk: Desk) -> None:
