@@ -5,7 +5,7 @@ import { channelName, channels } from "./channels.js";
 import { Composer } from "./composer.js";
 import { useFollow, useLive } from "./live.js";
 import { Members } from "./members.js";
-import { Message } from "./message.js";
+import { authorOf, Message } from "./message.js";
 import { Scroller, usePages } from "./pages.js";
 import { useLoad } from "./state.js";
 import { Summary } from "./summary.js";
@@ -116,11 +116,10 @@ function Pins({ channel, onClose }) {
     .eq("channel_id", channel.id).order("pinned_at", { ascending: false }).limit(100), []);
   const rows = (pins.data ?? []).map((each) => each.message).filter(Boolean);
   const names = useNames(rows.map((row) => row.user_id), rows.map((row) => row.ai_twin_id));
-  const nameOf = (row) => names.get(row.user_id ?? row.ai_twin_id) ?? "Deleted user";
   return html`<${Dialog} title="Pinned messages" onClose=${onClose}><${Loading} ...${pins} />
     ${pins.data?.length === 0 && html`<p class="quiet">No pinned messages.</p>`}
     <ul class="plain-list">${rows.map((message) => html`<li>
-      <a href=${`#/channels/${channel.id}/${message.seq}`} onClick=${onClose}><bdi>${nameOf(message)}</bdi>
+      <a href=${`#/channels/${channel.id}/${message.seq}`} onClick=${onClose}><bdi>${authorOf(message, names)}</bdi>
         </a>
       <${Text} text=${message.content} names=${names} /></li>`)}</ul></${Dialog}>`;
 }
@@ -144,7 +143,7 @@ const people = (rows, rest) => [
 ];
 
 function Replies({ parent, channel, user, onClose }) {
-  const pages = useMessages(channel, parent.id);
+  const pages = useMessages(channel, parent.id, parent.around);
   const names = useNames(...people(pages.items, []));
   const files = useFiles(pages.items);
   return html`<aside class="side" aria-label="Thread"><${Head} level=${2} title="Thread">
@@ -162,6 +161,10 @@ export function Channel({ channel, around, user }) {
   const files = useFiles(pages.items);
   const [parent, setParent] = useState();
   const [panel, setPanel] = useState();
+  useEffect(() => { // a reply that is looked for is shown in its thread
+    const found = pages.items.find((row) => keyOf(row) === pages.place?.key);
+    if (found?.parent_message_id) setParent({ id: found.parent_message_id, around });
+  }, [pages.place]);
   const seen = useRef(channel.read_seq);
   const newest = Math.max(channel.last_seq, pages.items.at(-1)?.seq ?? 0);
   function read() {
@@ -202,7 +205,7 @@ export function Channel({ channel, around, user }) {
     <p class="typing" role="status">${writers.length > 0
       && `${writers.slice(0, 3).join(", ")} ${writers.length > 1 ? "are" : "is"} typing …`}</p>
     <p class="hidden" role="status">
-      ${isNews && `${names.get(last.user_id ?? last.ai_twin_id) ?? ""}: ${last.content.slice(0, 200)}`}</p>
+      ${isNews && `${authorOf(last, names)}: ${last.content.slice(0, 200)}`}</p>
     <${Composer} channel=${channel} onType=${type} label="Message" /></div>
     ${parent && html`<${Replies} key=${parent.id} parent=${parent} channel=${channel} user=${user}
       onClose=${() => setParent()} />`}

@@ -2,23 +2,34 @@
 
 import { call, table, useNames } from "./client.js";
 import { Channel } from "./channel.js";
+import { authorOf } from "./message.js";
 import { store, useLoad } from "./state.js";
 import { Act, Dialog, Empty, Failure, Field, Form, Head, html, Loading, Row } from "./ui.js";
-import { useState } from "./vendor/libraries.js";
+import { useEffect, useState } from "./vendor/libraries.js";
 
+const MOST = 1000; // channels of an answer
 let [asked, shown] = [0, 0]; // numbers of loads
+let most = 200;
 
-/** The list that all screens share: { list, error }. */
+/** The list that all screens share: { list, hasMore, error }. */
 export const channels = Object.assign(store({}), {
   load: async () => {
     const mine = ++asked;
-    const found = await call("list_my_channels", { max_channels: 200 }).then(({ data }) => ({ list: data }),
-      (error) => ({ error }));
+    const max_channels = most;
+    const found = await call("list_my_channels", { max_channels }).then(
+      ({ data }) => ({ list: data, hasMore: max_channels < MOST && data.length === max_channels }),
+      (error) => ({ error }),
+    );
     if (mine < shown) return; // a later one was quicker
     shown = mine;
     channels.set({ ...channels.get(), error: undefined, ...found });
   },
+  more() {
+    most = MOST;
+    return channels.load();
+  },
   clear() {
+    most = 200;
     shown = asked + 1;
     channels.set({});
   },
@@ -52,11 +63,12 @@ function Search({ text, list, user }) {
     const seqOf = new Map(numbers.map((each) => [each.id, each.seq]));
     return { hits: data.map((each) => ({ ...each, seq: seqOf.get(each.id) })), total: meta.total };
   }, [text]);
-  const names = useNames(found.data?.hits.map((each) => each.user_id) ?? []);
+  const hits = found.data?.hits ?? [];
+  const names = useNames(hits.map((each) => each.user_id), hits.map((each) => each.ai_twin_id));
   return html`<${Loading} ...${found} /><p class="quiet" role="status">${found.data && `${found.data.total} found`}</p>
-    <ul class="rows">${found.data?.hits.map((each) => html`<${Row} key=${each.id} time=${each.created_at}
+    <ul class="rows">${hits.map((each) => html`<${Row} key=${each.id} time=${each.created_at}
       href=${`#/channels/${each.channel_id}/${each.seq}`} name=${channelName(find(list, each.channel_id), user.id)}
-      sub=${html`<bdi>${names.get(each.user_id) ?? "Twin"}</bdi>: <bdi>${each.content.slice(0, 200)}</bdi>`} />`)}
+      sub=${html`<bdi>${authorOf(each, names)}</bdi>: <bdi>${each.content.slice(0, 200)}</bdi>`} />`)}
     </ul>`;
 }
 
@@ -92,7 +104,7 @@ function NewChannel({ space, spaces, user, onClose }) {
 }
 
 export function Channels({ space, spaces, id, sub, user }) {
-  const { list, error } = channels.use();
+  const { list, hasMore, error } = channels.use();
   const [text, setText] = useState("");
   const [isNew, setNew] = useState(false);
   const sections = [];
@@ -103,6 +115,9 @@ export function Channels({ space, spaces, id, sub, user }) {
     section ? section.rows.push(each) : sections.push({ title, rows: [each] });
   }
   const open = list?.find((each) => each.id === id);
+  useEffect(() => {
+    if (id && hasMore && !open) channels.more();
+  }, [id, list]);
   return html`<div class="panes">
     <section class="list" aria-label="List of channels">
       <${Head} title="Channels"><button onClick=${() => setNew(true)}>New</button></${Head}>
@@ -116,11 +131,12 @@ export function Channels({ space, spaces, id, sub, user }) {
           </${Empty}>`}
         ${sections.map(({ title, rows }) => html`<h2 class="section">${title}</h2><ul class="rows">
           ${rows.map((each) => html`<${Entry} key=${each.id} each=${each} user=${user} isOpen=${each.id === id} />`)}
-            </ul>`)}`}
+            </ul>`)}
+        ${hasMore && html`<button class="more" onClick=${channels.more}>More</button>`}`}
     </section>
     <section class="detail" aria-label="Channel">
       ${open ? html`<${Channel} key=${id} channel=${open} around=${Number(sub) || null} user=${user} />`
-        : id && list ? html`<${Head} level=${2} back="#/channels" title="Channel" />
+        : id && list && !hasMore ? html`<${Head} level=${2} back="#/channels" title="Channel" />
           <${Failure} error=${Error("This channel does not exist, or you may not see it.")} />`
           : html`<${Empty} title="Choose a channel" />`}
     </section>

@@ -39,11 +39,16 @@ function Reactions({ row, user, names }) {
     <bdi>${GLYPHS[emoji] ?? emoji}</bdi> ${ids.length}</${Act}>`)}</p>`;
 }
 
+/** The name of the author of a message. */
+export function authorOf(row, names) {
+  const author = row.user_id ?? row.ai_twin_id;
+  return names.get(author) ?? (author ? "…" : "Deleted user");
+}
+
 export function Message({ row, before, user, channel, names, files, replies, mayMiss, onReply }) {
   const [isOpen, setOpen] = useState(false);
   const [mode, setMode] = useState();
-  const author = row.user_id ?? row.ai_twin_id;
-  const name = names.get(author) ?? (author ? "…" : "Deleted user");
+  const name = authorOf(row, names);
   const isMine = row.user_id === user.id;
   const isSame = before && before.user_id === row.user_id && before.ai_twin_id === row.ai_twin_id
     && Date.parse(row.created_at) - Date.parse(before.created_at) < CLOSE

@@ -10,7 +10,7 @@ const KINDS = Object.keys(REASONS).filter((kind) => !["phone_national", "phone_l
 
 const list = (space, text) => {
   let query = table("people").select("id, full_name, phone, merged_into_id").eq("workspace_id", space.id);
-  if (text) query = query.filter("full_name", "ilike", `%${text.replace(/[\\%_]/g, "\\$&")}%`);
+  if (text) query = query.filter("full_name", "ilike", `%${text.replace(/[\\%_]/g, "\\$&").replaceAll("*", "_")}%`);
   return query.order("full_name").limit(200);
 };
 

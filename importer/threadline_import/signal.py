@@ -174,15 +174,19 @@ class SignalDesktop:
                 f"signal-desktop:{identity}",
                 participant,
                 name,
-                self._entries(source, identity, is_group=is_group),
+                self._entries(source, identity, is_group=is_group, is_first=identity == next(iter(ids))),
                 is_group,
             )
 
-    def _entries(self, source: Source, identity: str, *, is_group: bool) -> Iterator[Entry]:
+    def _entries(self, source: Source, identity: str, *, is_group: bool, is_first: bool) -> Iterator[Entry]:
         _, rows = array_rows(source, "messages")
         spread = Spread()
         for row in rows:
-            if isinstance(row, Unreadable) or str(row[1].get("conversationId")) != identity:
+            if isinstance(row, Unreadable):
+                if is_first:  # because it names no conversation
+                    yield row
+                continue
+            if str(row[1].get("conversationId")) != identity:
                 continue
             try:
                 entry = self._entry(row[1], spread, is_group=is_group)

@@ -23,6 +23,8 @@ def test_navigation_shows_the_screen_and_workspaces(desk: Desk) -> None:
     assert desk.page.evaluate(FOCUS) == "h1 People"
     desk.go(GENERAL)
     assert desk.page.evaluate(FOCUS) == "h2 general"
+    desk.go(PLANS)
+    assert desk.page.evaluate(FOCUS) == "h2 Unnamed"
     assert (page.locator("main").get_attribute("class"), desk.shown("nav [aria-current=page]")) == (
         "has-detail",
         ["Channels 99+ unread"],

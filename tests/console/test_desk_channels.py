@@ -22,6 +22,9 @@ def test_list_of_channels_shows_each_state(desk: Desk) -> None:
     assert desk.shown(".detail h2") == ["Unnamed"]
     desk.go("channels/nothing")
     assert desk.shown(".detail [role=alert]") == ["This channel does not exist, or you may not see it."]
+    zoo = "project.channels[MATTY].push(channel(id(37), ZOO, 'cage')); tables.workspaces[0].name = 'Zoo of guests';"
+    desk.open("channels", before=zoo)
+    assert desk.shown(".list h2")[-1] == "Zoo of guests"
 
 
 def test_search_of_messages_shows_where_each_is(desk: Desk) -> None:
@@ -32,11 +35,14 @@ def test_search_of_messages_shows_where_each_is(desk: Desk) -> None:
         "content": "x" * 300,
         "created_at": "2026-06-14T12:00:00Z",
     }
-    other = {**hit, "id": "00000000-0000-4000-8000-000000005002", "channel_id": DIRECT, "user_id": None, "content": "y"}
+    other = {**hit, "channel_id": DIRECT, "user_id": None, "content": "y"}
     page = desk.open("channels")
     desk.run(
         "given => { project.answers.search_messages = given }",
-        {"data": [hit, {**other, "id": message(9)}], "meta": {"total": 77}},
+        {
+            "data": [hit, {**other, "id": message(9), "ai_twin_id": TWIN}, {**other, "id": message(8)}],
+            "meta": {"total": 77},
+        },
     )
     search = page.get_by_label("Search messages")
     search.fill(" needle ")
@@ -45,12 +51,16 @@ def test_search_of_messages_shows_where_each_is(desk: Desk) -> None:
     desk.settle()
     assert desk.calls("POST rpc/search") == [["POST rpc/search_messages", {"query": "needle", "limit": 50}]]
     assert desk.shown(".list [role=status]") == ["77 found"]
-    assert desk.shown(".list .row") == [f"general 14 Jun Carol: {'x' * 200}", "Bob, Carol 14 Jun Twin: y"]
+    assert desk.shown(".list .row") == [
+        f"general 14 Jun Carol: {'x' * 200}",
+        "Bob, Carol 14 Jun Aide: y",
+        "Bob, Carol 14 Jun Deleted user: y",
+    ]
     links = [row.get_attribute("href") for row in page.locator(".list .row").all()]
-    assert links == [f"#/{IN_GENERAL}/7", f"#/channels/{DIRECT}/9"]
+    assert links == [f"#/{IN_GENERAL}/7", f"#/channels/{DIRECT}/9", f"#/channels/{DIRECT}/8"]
     search.fill("needles")
     desk.settle()
-    assert len(desk.shown(".list .row")) == 2
+    assert len(desk.shown(".list .row")) == 3
     search.press("Enter")
     desk.settle()
     assert desk.calls("POST rpc/search") == [["POST rpc/search_messages", {"query": "needles", "limit": 50}]]
@@ -110,6 +120,54 @@ def test_new_channel_is_made_where_it_was_chosen(desk: Desk) -> None:
     assert "out of reach" in desk.shown("dialog [role=alert]")[-1]
 
 
+def test_channel_far_down_the_list_opens(desk: Desk) -> None:
+    many = "project.channels[MATTY] = range({}, (n) => channel(id(1000 + n), TEAM, `c${{n}}`, {{ last_seq: n }}));"
+    page = desk.open("channels", before=many.format(201))
+    assert len(desk.shown(".list .row")) == 200
+    desk.run("project.hold('POST rpc/list_my_channels')")
+    desk.go(f"channels/{message(201)}")
+    assert desk.shown(".detail [role=alert]") == []
+    desk.run("project.release('POST rpc/list_my_channels')")
+    assert (desk.shown(".detail h2"), len(desk.shown(".list .row"))) == (["c201"], 201)
+    assert desk.calls("POST rpc/list_my")[-1][1] == {"max_channels": 1000}
+    desk.open(f"channels/{message(201)}", before=many.format(200))
+    assert desk.shown(".detail [role=alert]") == ["This channel does not exist, or you may not see it."]
+    assert page.get_by_role("button", name="More").count() == 0
+    desk.open(f"channels/{message(1)}", before=many.format(201))
+    assert len(desk.shown(".list .row")) == 200
+    desk.press("More")
+    assert (len(desk.shown(".list .row")), desk.shown(".list .more")) == (201, [])
+    desk.open("people", before=many.format(1001))
+    load = """name => import("/channels.js").then(async ({ channels }) => {
+      await channels[name]();
+      await channels.load();
+      const { list, hasMore } = channels.get();
+      return [list.length, hasMore];
+    })"""
+    assert desk.run(load, "more") == [1000, False]
+    assert desk.run(load, "clear") == [200, True]  # of the next user
+
+
+def test_found_reply_is_shown_in_its_thread(desk: Desk) -> None:
+    replies = """
+    for (const seq of [80, 81, 90]) project.change(seq, { parent_message_id: id(1000 + (seq > 85 ? 5 : 4)),
+      attachments: [{ id: id(701) }] });
+    tables.attachments.push({ id: id(701), content_type: "text/plain", file_name: "a.txt", path: "p" });
+    """
+    desk.open(f"{IN_GENERAL}/81", before=replies)
+    assert (numbers(desk, ".side .text"), desk.shown(".side .found .text")) == (["4", "80", "81"], ["Number 81"])
+    assert (desk.shown(".side .sender strong"), desk.shown(".side .file")) == (["Bob"] * 3, ["Open a.txt"] * 2)
+    desk.press("Close the thread")
+    desk.press("Newest ↓")
+    desk.go(f"{IN_GENERAL}/60")
+    assert (desk.shown(".side"), desk.shown(".found .text")) == ([], ["Number 60"])
+    for seq, parent in ((90, 5), (80, 4)):
+        desk.go(f"{IN_GENERAL}/{seq}")
+        assert (numbers(desk, ".side .text")[0], desk.shown(".side .found .text")) == (str(parent), [f"Number {seq}"])
+    desk.go(f"{IN_GENERAL}/81")
+    assert desk.shown(".side .found .text") == ["Number 81"]
+
+
 def test_pages_of_a_channel_follow_the_user(desk: Desk) -> None:
     page = desk.open(IN_GENERAL)
     box = page.locator(".column .scroll")
@@ -140,6 +198,15 @@ def test_pages_of_a_channel_follow_the_user(desk: Desk) -> None:
     assert desk.shown(".found .text") == ["Number 125"]
     desk.go(f"{IN_GENERAL}/x")
     assert numbers(desk)[-1] == "Two"
+    for number, far in ((134, 30), (135, 45)):
+        box.evaluate("(box, far) => { box.scrollTop = box.scrollHeight - box.clientHeight - far }", far)
+        desk.settle()
+        happen(desk, "message.created", **created(number, "Near"))
+        assert box.evaluate("box => box.scrollHeight - box.scrollTop - box.clientHeight < 2") == (far == 30)
+    desk.press("Newest ↓")
+    box.evaluate("box => { box.firstChild.lastChild.style.height = '500px' }")  # as a picture that has loaded
+    desk.settle()
+    assert box.evaluate("box => box.scrollHeight - box.scrollTop - box.clientHeight < 2")
 
 
 def test_missed_events_keep_the_place(desk: Desk) -> None:
@@ -206,7 +273,14 @@ def test_messages_are_read_once_seen(desk: Desk) -> None:
     happen(desk, "message.created", **created(132, "Seen"))
     desk.calls()
     desk.run("delete project.refusals['POST rpc/mark_read']")
+    page.locator(".column .scroll").evaluate("box => box.dispatchEvent(new Event('scroll'))")
+    desk.settle()
+    assert desk.calls("POST rpc/mark_read")[-1][1]["seq"] == 132
+    desk.run("project.refusals['GET messages'] = null, document.querySelector('.column .scroll').scrollTop = 0")
     happen(desk, "message.created", **created(133, "Seen too"))
+    page.locator(".column .scroll").evaluate("box => { box.scrollTop = box.scrollHeight }")
+    desk.settle()
+    assert len(desk.shown(".scroller [role=alert]")) == 1
     assert desk.calls("POST rpc/mark_read")[-1][1]["seq"] == 133
     desk.open(f"{IN_GENERAL}/30")
     assert desk.calls("POST rpc/mark_read") == []
@@ -219,6 +293,8 @@ def test_messages_are_read_once_seen(desk: Desk) -> None:
     assert desk.calls("POST rpc/mark_read") == [read]
     desk.open(f"channels/{PLANS}", before="project.channels[MATTY][2].read_seq = 3")
     assert desk.calls("POST rpc/mark_read") == []
+    desk.open(f"channels/{PLANS}", before="project.channels[MATTY][2].last_seq = 9")  # the last ones were deleted
+    assert desk.calls("POST rpc/mark_read") == [["POST rpc/mark_read", {"channel_id": PLANS, "seq": 9}]]
 
 
 def test_news_and_writers_are_said(desk: Desk) -> None:
@@ -237,9 +313,9 @@ def test_news_and_writers_are_said(desk: Desk) -> None:
     happen(desk, "message.created", **created(133, "My own", user_id=MATTY))
     assert news() == ""
     assert desk.shown(".here") == ["0 here"]
-    desk.run("given => project.meet(...given)", [live, [MATTY, BOB, CAROL]])
-    assert desk.shown(".here") == ["2 here"]
-    assert desk.page.locator(".here").get_attribute("title") == "Bob, Carol"
+    desk.run("given => project.meet(...given)", [live, [BOB, MATTY, CAROL, GONE]])
+    assert desk.shown(".here") == ["3 here"]
+    assert desk.page.locator(".here").get_attribute("title") == "Bob, Carol, Former member"
     for user, text in ((BOB, "Bob is typing …"), (GONE, "Bob, Former member are typing …")):
         desk.run("([topic, id]) => project.broadcast(topic, 'typing', { user_id: id })", [live, user])
         assert desk.shown(".typing") == [text]
@@ -247,10 +323,13 @@ def test_news_and_writers_are_said(desk: Desk) -> None:
         desk.run("([topic, id]) => project.broadcast(topic, 'typing', { user_id: id })", [live, user])
     assert desk.shown(".typing") == ["Bob, Former member, Carol are typing …"]
     box = desk.page.get_by_role("textbox", name="Message", exact=True)
-    box.fill("H")
+    box.fill(" ")
     box.fill("")
     typed = desk.page.evaluate("project.typed")
     assert [each[2] for each in typed] == [{"user_id": MATTY, "ended": False}, {"user_id": MATTY, "ended": True}]
+    desk.open(IN_GENERAL, before="project.refusals['GET user_profiles'] = null")
+    desk.run("([topic, id]) => project.broadcast(topic, 'typing', { user_id: id })", [live, GONE])
+    assert desk.shown(".typing") == ["A member is typing …"]
 
 
 def test_pins_are_newest_first_with_their_authors(desk: Desk) -> None:
@@ -266,6 +345,7 @@ def test_pins_are_newest_first_with_their_authors(desk: Desk) -> None:
     page = desk.open(IN_GENERAL, before=before)
     desk.press("Pins")
     assert desk.shown("dialog li") == ["Carol For @Matty", "Bob Pinned 7", "Bob Pinned 5"]
+    assert "limit=100" in desk.calls("GET message_pins")[-1][1]
     page.locator("dialog").get_by_role("link", name="Bob").nth(1).click()
     desk.settle()
     assert (page.url.endswith(f"{GENERAL}/5"), desk.shown("dialog"), desk.shown(".found .text")) == (
@@ -283,6 +363,9 @@ def test_pins_are_newest_first_with_their_authors(desk: Desk) -> None:
     desk.open(IN_GENERAL, before=before + authors)
     desk.press("Pins")
     assert desk.shown("dialog li")[:3] == ["Deleted user Said", "Former member Said", "Aide Said"]
+    desk.open(IN_GENERAL, before=f"{before + authors} project.refusals['GET user_profiles'] = null")
+    desk.press("Pins")
+    assert desk.shown("dialog li")[:2] == ["Deleted user Said", "… Said"]
 
 
 def test_menu_changes_only_this_channel(desk: Desk) -> None:
@@ -325,6 +408,9 @@ def test_members_of_a_channel_and_their_rights(desk: Desk) -> None:
     members = "dialog ul:first-of-type li"
     assert [text.partition(" owner")[0] for text in desk.shown(members)] == ["Matty", "Bob", "Carol"]
     assert [dot.get_attribute("title") for dot in page.locator("dialog .dot").all()] == ["Here", "Away", "Here"]
+    assert [dot.get_attribute("class") for dot in page.locator("dialog .dot").all()] == ["dot on", "dot", "dot on"]
+    (query,) = (text for _, text in desk.calls("GET channel_members") if "select=user_id,role" in text)
+    assert "limit=500" in query
     roles = {each.get_attribute("aria-label"): each.input_value() for each in page.locator("dialog li select").all()}
     assert roles == {"Role of Bob": "admin", "Role of Carol": "member"}
     assert sorted(desk.shown("dialog h3 + ul li")) == ["Aide Remove", "Bob's Remove"]
@@ -338,6 +424,8 @@ def test_members_of_a_channel_and_their_rights(desk: Desk) -> None:
     assert ["POST rpc/list_my_channels", {"max_channels": 200}] in calls
     page.locator(members).nth(1).get_by_role("button", name="Remove").click()
     desk.settle()
+    queries = page.evaluate("project.sent.filter(([key]) => /^(PATCH|DELETE)/.test(key)).map((each) => each[1])")
+    assert queries == [f"channel_id=eq.{GENERAL}&user_id=eq.{user}" for user in (CAROL, BOB)]
     left = page.evaluate("project.tables.channel_members.map((each) => each.user_id + each.channel_id + each.role)")
     plans = f"{MATTY}{PLANS}member"
     assert sorted(left) == sorted([f"{CAROL}{GENERAL}owner", f"{MATTY}{GENERAL}owner", plans])

@@ -17,7 +17,8 @@ def test_entry_shows_the_state_of_its_conversation(desk: Desk) -> None:
     before = """
     Object.assign(tables.conversations[0], { people: { id: id(301), full_name: "Ann Own", phone: null },
       platform: "signal", last_message_at: "2026-06-14T12:00:00Z" });
-    tables.conversations.push(talk(4, { kind: "group", participant_name: "\\u202e\\u200fClub\\u2069",
+    tables.conversations.push(talk(4, { kind: "group",
+      participant_name: "\\u200e\\u200f\\u202a\\u202eClub\\u2066\\u2069",
       last_message_preview: null, last_message_at: null }),
       talk(5, { participant_name: "", participant_identifier: "+1 5" }), talk(6, { participant_name: "\\u2066 ",
         platform: "fax", unread_count: 100 }));
@@ -105,6 +106,7 @@ def test_filters_find_by_each_field(desk: Desk) -> None:
     assert found(text, "5\\1") == [5]
     assert found(text, '5"" ') == []
     assert found(text, "Person_1") == [1]
+    assert (found(text, "P%1"), found(text, "P*1")) == ([], [])
     assert found(text, "") == [1, 2, 3, 4, 5, 6]
     desk.open("inbox", before="tables.conversations = []; tables.messaging_connections.splice(1)")
     assert desk.shown(".list .empty") == ["No conversations Make a connection and send the first message."]

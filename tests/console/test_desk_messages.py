@@ -39,9 +39,13 @@ def test_days_and_heads_part_messages(desk: Desk) -> None:
 
 
 def test_reaction_of_a_former_member_has_a_name(desk: Desk) -> None:
-    before = "project.change(130, { message_reactions: [{ user_id: GONE, emoji: 'fire' }] });"
+    before = """
+    project.change(130, { message_reactions: ["fire", "thumbsup", "heart", "x"].map((emoji) =>
+      ({ user_id: GONE, emoji })) });
+    """
     page = desk.open(IN_GENERAL, before=before)
     assert page.locator(f"{COLUMN} .reaction").first.get_attribute("title") == "Former member"
+    assert desk.shown(f"{COLUMN} .reaction bdi") == ["🔥", "👍", "❤️", "x"]
 
 
 def test_each_event_changes_its_message_alone(desk: Desk) -> None:
@@ -166,7 +170,7 @@ def test_rights_decide_what_a_message_offers(desk: Desk) -> None:
     def offered(number: int) -> str:
         page.locator(COLUMN).nth(number).get_by_role("button", name="Message actions").click()
         desk.settle()
-        return desk.shown(".tools-of")[0].rpartition("🙏 ")[2]
+        return desk.shown(".tools-of")[0].removeprefix("👍 ❤️ 😂 🎉 👀 🙏 ")
 
     assert offered(0) == "Reply Unpin Edit Delete"
     assert page.locator(".dots").first.get_attribute("aria-expanded") == "true"
@@ -212,10 +216,12 @@ def test_message_is_edited_and_its_versions_shown(desk: Desk) -> None:
       { written_at: "2026-06-15T11:00:00Z", content: "Then" }] };
     """
     page = desk.open(IN_GENERAL, before=before)
+    assert desk.shown(".sender time") == ["20:54"]
     desk.press("Edited")
     assert desk.shown(".versions li") == ["14 Jun 2026, 21:00 First", "15 Jun 2026, 20:00 Then"]
     assert desk.calls("POST rpc/list_message_edits") == [["POST rpc/list_message_edits", {"id": message(130)}]]
     desk.press("Close", "dialog")
+    assert desk.shown("dialog") == []
     text = page.get_by_role("textbox", name="Text")
     for name in ("Cancel", "Save"):
         desk.press("Message actions")
@@ -319,6 +325,11 @@ def test_texts_wait_for_the_one_under_way(desk: Desk) -> None:
     desk.settle()
     desk.run("project.release('POST messages')")
     assert (desk.shown(".chips bdi"), box.input_value()) == (["a.txt"], "One\nTwo\nDraft")
+    desk.run("project.hold('POST messages')")
+    box.press("Enter")
+    box.fill("More")
+    desk.run("project.release('POST messages')")
+    assert (desk.shown(".chips bdi"), box.input_value()) == (["a.txt"], "One\nTwo\nDraft\nMore")
 
 
 def test_files_wait_with_their_message(desk: Desk) -> None:
@@ -361,19 +372,19 @@ def test_scroll_that_ends_late_harms_nothing(desk: Desk) -> None:
 def test_files_are_attached_in_their_order(desk: Desk) -> None:
     page = desk.open(IN_GENERAL)
     desk.calls()
-    files = [{"name": name, "mimeType": "text/plain", "buffer": b"x"} for name in ("a.txt", "b.txt", "c.txt")]
+    files = [{"name": name, "mimeType": "text/plain", "buffer": b"x"} for name in ("a.txt", "b.txt", "b.txt")]
     page.locator("input[type=file]").set_input_files(files)
     desk.settle()
-    assert desk.shown(".chips bdi") == ["a.txt", "b.txt", "c.txt"]
+    assert desk.shown(".chips bdi") == ["a.txt", "b.txt", "b.txt"]
     desk.press("Remove b.txt")
-    assert desk.shown(".chips bdi") == ["a.txt", "c.txt"]
+    assert desk.shown(".chips bdi") == ["a.txt", "b.txt"]
     stored = [sent for key, sent in desk.calls() if key == "POST attachments"]
-    assert [(each["channel_id"], each["file_name"]) for each in stored] == [(GENERAL, f"{n}.txt") for n in "abc"]
+    assert [(each["channel_id"], each["file_name"]) for each in stored] == [(GENERAL, f"{n}.txt") for n in "abb"]
     page.get_by_role("textbox", name="Message", exact=True).fill("  ")
     desk.press("Send")
     ((_, sent),) = desk.calls("POST messages")
     assert (sent["content"], sent["attachments"]) == (
-        "a.txt, c.txt",
+        "a.txt, b.txt",
         [{"id": stored[0]["id"]}, {"id": stored[2]["id"]}],
     )
     assert desk.shown(".chips") == []
@@ -382,11 +393,26 @@ def test_files_are_attached_in_their_order(desk: Desk) -> None:
     desk.settle()
     assert [sent["file_name"] for _, sent in desk.calls("POST attachments")] == [f"{'n' * 251}.txt"]
     desk.press("Remove", ".chips", exact=False)
+    desk.run(
+        "const box = document.querySelector('input[type=file]'), given = new DataTransfer(); "
+        "given.items.add(new File(['x'], '')), box.files = given.files, box.dispatchEvent(new Event('change'))"
+    )
+    assert [sent["file_name"] for _, sent in desk.calls("POST attachments")] == ["file"]
+    desk.press("Remove", ".chips", exact=False)
     desk.run("project.refusals['POST attachments'] = { status: 403, body: { message: 'Too large' } }")
     page.locator("input[type=file]").set_input_files(files[0])
     desk.settle()
     assert (desk.shown(".composer [role=alert]"), desk.shown(".chips")) == (["Too large"], [])
     assert page.locator("input[type=file]").input_value() == ""  # the browser tells only of another choice
+    desk.run("""void (project.refusals = new Proxy({}, {
+      has: (_, key) => key.startsWith("POST storage/"),
+      get: () => ({ status: 400, body: { message: "new row violates row-level security policy" } }),
+    }))""")
+    desk.calls()
+    page.locator("input[type=file]").set_input_files(files[0])
+    desk.settle()
+    said = ["This file cannot be sent. HTML, SVG and XML are not accepted."]
+    assert (desk.shown(".composer [role=alert]"), desk.calls("POST attachments")) == (said, [])
 
 
 def test_files_of_messages_are_shown_by_their_kind(desk: Desk) -> None:
@@ -422,3 +448,13 @@ def test_files_of_messages_are_shown_by_their_kind(desk: Desk) -> None:
     assert desk.calls("POST storage") == []
     desk.open(IN_GENERAL, before=f"{before} project.refusals['GET attachments'] = null;")
     assert len(desk.shown(COLUMN)) == 3
+    opened = ("png", "jpeg", "gif", "webp", "avif")
+    kinds = [*(f"image/{each}" for each in opened), "audio/x-m4a", "video/vnd.a+b", "image/bmp", "text/png", "x/y"]
+    page = desk.open(
+        IN_GENERAL,
+        before=f"{before} {kinds}.forEach((kind, place) => file(720 + place, kind, `${{place}}`)); "
+        "project.change(130, { attachments: range(10, (n) => ({ id: id(719 + n) })) });",
+    )
+    links = page.evaluate("[...document.querySelectorAll('article [src], .file')].map((it) => it.src || it.href)")
+    saved = [link.partition("download=")[2] for link in links if "/p/72" in link]
+    assert saved == ["", "", "", "", "", "", "", "7", "8", "9"]

@@ -1,5 +1,6 @@
 """People and connections with several rows each, and the neighbours that must not change."""
 
+import json
 from typing import Any
 
 from tests.console.desk import MATTY, Desk
@@ -60,6 +61,7 @@ def test_people_are_found_by_their_name(desk: Desk) -> None:
         ("%", [right[2]]),
         ("_", []),
         ("\\", []),
+        ("a*nn", []),
         ("zoe", ["Z Zoe +1 1"]),
     ):
         page.get_by_label("Find by name").fill(text)
@@ -71,7 +73,7 @@ def test_people_are_found_by_their_name(desk: Desk) -> None:
     page.get_by_text("Add a person").click()
     page.get_by_label("Find by name").fill("")
     desk.settle()
-    desk.calls()
+    assert "limit=200" in desk.calls("GET people")[-1][1]
     page.locator(".add").get_by_label("Name").fill("Cy")
     desk.press("Add", ".add")
     assert sent(desk, "POST people") == [{"workspace_id": PERSONAL, "full_name": "Cy", "phone": None}]
@@ -109,7 +111,7 @@ def test_person_shows_only_its_own_rows(desk: Desk) -> None:
         "email",
     ]
     assert desk.shown("[aria-label=Identifiers] option") == kinds
-    desk.calls()
+    assert "limit=50" in next(query for _, query in desk.calls("GET conversations") if "matched_by" in query)
     desk.press("Undo the last change")
     assert sent(desk, "POST rpc/undo") == [{"person_id": person(1)}]
     desk.press("Remove", "[aria-label=Identifiers]")
@@ -163,7 +165,10 @@ def test_conversations_without_a_person_get_one(desk: Desk) -> None:
     told(8, "phone", "+49 8"); told(8, "whatsapp_lid", "8@lid"); told(8, "phone_national", "8"); told(1, "email",
       "other"); told(10, "phone_last_ten", "1");
     """
-    page = desk.open("people/unmatched", before=before)
+    phone = "+49 (8) 8.8-8"
+    numbers = f"tables.conversations.find((each) => each.id === id(108)).participant_identifier = '{phone}';"
+    page = desk.open("people/unmatched", before=before + numbers)
+    assert "limit=50" in desk.calls("GET conversations")[-1][1]
     assert desk.shown("[aria-current=true]") == ["Conversations without a person"]
     cards = ".detail .rows > li"
     assert [text.split(" Give")[0] for text in desk.shown(cards)] == [
@@ -180,7 +185,7 @@ def test_conversations_without_a_person_get_one(desk: Desk) -> None:
     desk.settle()
     calls = desk.calls()
     assert [body for key, body in calls if key == "POST people"] == [
-        {"workspace_id": PERSONAL, "full_name": "Person 8", "phone": "+49 8"}
+        {"workspace_id": PERSONAL, "full_name": "Person 8", "phone": phone}
     ]
     assert [key for key, _ in calls if key.startswith("POST")] == ["POST people"]
     assert {"GET conversations", "GET people"} <= {key for key, _ in calls}
@@ -216,6 +221,12 @@ def test_conversations_without_a_person_get_one(desk: Desk) -> None:
     card.nth(2).get_by_role("button", name="Save").click()
     desk.settle()
     assert (len(desk.shown(f"{cards} [role=alert]")), sent(desk, "POST")) == (1, [])
+    desk.run("project.tables.conversations.push(project.talk(11, { participant_identifier: '+1 (2) 3.4-5' }))")
+    desk.go("people/new/00000000-0000-4000-8000-000000000111")
+    card.locator("select").select_option("Zoe")
+    desk.calls()
+    desk.press("Save")
+    assert sent(desk, "POST") == [[{"kind": "phone", "value": "+1 (2) 3.4-5", "person_id": person(1)}]]
     desk.go("people/new/00000000-0000-4000-8000-000000000108")
     assert desk.shown(".detail h2") == ["Add a person"]
     assert (len(desk.shown(cards)), page.locator("details[open] form").count()) == (1, 1)
@@ -345,6 +356,12 @@ def test_new_connection_shows_its_secret_and_waits(desk: Desk) -> None:
     assert "x-api-key: s3cret" in command
     assert '"platform":"telegram","connection_id":"made"' in command
     assert '"sent_at":"2026-06-15T12:00:00.000Z"' in command
+    assert command.startswith('curl -sS -w "\\n" https://project.test')
+    assert "-H 'Content-Type: application/json'" in command
+    (conversation,) = json.loads(command.partition("-d '")[2].removesuffix("'"))["conversations"]
+    assert conversation["participant_identifier"].startswith("+")
+    (first,) = conversation["messages"]
+    assert (first["id"], first["direction"], first["type"]) == ("console-1781524800000", "inbound", "text")
     waiting = "Waiting for the first message …"
     assert waiting in desk.shown("dialog")[0]
     for line in ({"key_id": 8}, {"messages_added": 0}, {"workspace_id": TEAM}):
@@ -358,7 +375,11 @@ def test_new_connection_shows_its_secret_and_waits(desk: Desk) -> None:
     link = page.get_by_role("link", name="Open Ada 3")
     assert link.get_attribute("href") == "#/inbox/00000000-0000-4000-8000-000000000703"
     desk.press("Close", "dialog")
-    page.get_by_label("Name", exact=True).fill("my.name")
+    name = page.get_by_label("Name", exact=True)
+    for text, is_valid in (("a-Z_z.0A9", True), ("a" * 100, True), ("a" * 101, False), ("a b", False), ("é", False)):
+        name.fill(text)
+        assert name.evaluate("input => input.validity.valid") == is_valid
+    name.fill("my.name")
     page.get_by_label("Keep its conversations apart").check()
     desk.press("Create")
     made = {"platform": "whatsapp", "connection_id": "my.name", "workspace_id": PERSONAL, "is_apart": True}

@@ -39,6 +39,7 @@ def test_messages_of_one_moment_have_an_order(desk: Desk) -> None:
     """
     desk.open(f"inbox/{talk(1)}", before=before)
     assert lines(desk) == ["z x", "y", "z", "a", "b a", "b b", "b c"]
+    assert desk.shown(".bubble .sender") == []  # of a group only
 
 
 def test_first_message_and_a_found_one_are_reached(desk: Desk) -> None:
@@ -81,7 +82,8 @@ def test_messages_of_a_conversation_show_all_they_have(desk: Desk) -> None:
     group(4, "me", {{}}, {{ direction: "outbound", status: "failed", failure: "Full", status_at: at(-1),
       content: "" }});
     group(5, "ben", {{}}, {{ deleted: true, edited_at: at(-1), reply_to: "m99" }}); group(6, "ben", {{}},
-      {{ type: "system", content: "", reactions: [], reply_to: "m4" }});
+      {{ type: "system", content: "", reply_to: "m4",
+        reactions: [null, {{ emoji: {{}} }}, {{ emoji: 1, by: {{}} }}] }});
     group(7, "ann", {{ stated_at: at(60) }}, {{ status: "read", status_at: at(-1), reactions: [{{ emoji: "👍",
       by: "Cy" }}, {{ emoji: "👍" }}, {{ emoji: "🎉", by: "Di" }}] }});
     """
@@ -93,14 +95,18 @@ def test_messages_of_a_conversation_show_all_they_have(desk: Desk) -> None:
         "ben Reply to an earlier message Line 3 21:03",
         "text without text 21:04 failed: Full",
         "ben Reply to an earlier message This message was deleted. 21:05",
-        "Reply to: text system without text 21:06",
+        "Reply to: text system without text 1 21:06",
         "ann Line 7 👍 2 🎉 Wrong clock 22:00 read",
     ]
     classes = [each.get_attribute("class").split() for each in page.locator(".bubble").all()]
     assert classes[4:7] == [["bubble", "out"], ["bubble", "in"], ["bubble", "in", "system"]]
     labels = [each.get_attribute("aria-label") for each in page.locator(".bubble").all()]
     assert labels[4:7] == ["Sent text", "Received text", "Received system"]
-    assert [each.get_attribute("title") for each in page.locator(".reaction").all()] == ["Cy, the participant", "Di"]
+    assert [each.get_attribute("title") for each in page.locator(".reaction").all()] == [
+        "the participant",
+        "Cy, the participant",
+        "Di",
+    ]
     assert page.locator(".bubble .bad").get_attribute("title") == "15/06/2026, 20:59:00"
     assert [day.replace(",", "") for day in desk.shown(".day")] == ["Sunday 14 June 2026", "Monday 15 June 2026"]
     assert desk.shown(".about summary") == ["Group"]
@@ -120,6 +126,9 @@ def test_messages_of_a_conversation_show_all_they_have(desk: Desk) -> None:
         messages=[{"id": "m3", "sender": "ben", "type": "text", "content": "Right one"}],
     )
     assert lines(desk)[3] == "Right one"
+    long = {"id": "m1", "sender": "ann", "type": "text", "content": "x" * 200}
+    change(desk, conversation=about, messages_added=0, messages=[long])
+    assert desk.shown(".quote")[0] == f"Reply to: {'x' * 100}"
     desk.run(
         "project.tables.conversation_messages.at(-1).connection_id = project.id(203), "
         "project.tables.conversation_messages.at(-2).connection_id = project.id(204), "
@@ -210,6 +219,9 @@ def test_conversation_is_read_once_seen(desk: Desk) -> None:
         "document.querySelector('.scroll').dispatchEvent(new Event('scroll'))"
     )
     assert [key for key, _ in desk.calls()] == ["POST rpc/mark_conversation_read", "GET conversations"]
+    desk.run("project.say(2, 1, project.at(-40))")  # at the same time
+    desk.go(f"inbox/{talk(2)}")
+    assert [sent["conversation_id"] for _, sent in desk.calls("POST rpc/mark")] == [talk(2)]
     desk.go("inbox")
     assert "unread" not in " ".join(desk.shown(".list .rows .row"))
     desk.open(f"inbox/{talk(1)}/m3", before=before)

@@ -57,6 +57,11 @@ def test_twins_show_their_own_channels_and_deliveries(desk: Desk) -> None:
             desk.shown("[aria-label=Deliveries] p"),
             page.get_by_role("button", name="gain").count(),
         ) == (rows, text, 0)
+    desk.press("Reload")
+    assert desk.calls("POST rpc/list_twin")[-1][1]["state"] == "delivered"
+    desk.calls()
+    desk.press("Reload")
+    assert len(desk.calls("POST rpc/list_twin")) == 1
     webhook = "[aria-label=Webhook]"
     assert page.get_by_label("URL").input_value() == "https://twin.test/a"
     page.get_by_label("URL").fill("https://twin.test/b")
@@ -82,9 +87,9 @@ def test_twins_show_their_own_channels_and_deliveries(desk: Desk) -> None:
         page.evaluate("project.tables.channel_twins.at(-1).channel_id + project.tables.channel_twins.at(-1).ai_twin_id")
         == f"00000000-0000-4000-8000-000000000033{TWIN}"
     )
-    page.get_by_label("Name").last.fill("Helper")
+    page.get_by_label("Name").last.fill("Zelda")
     desk.press("Rename")
-    assert [text.split()[1] for text in desk.shown(ROWS)] == ["Helper", "Scout"]
+    assert [text.split()[1] for text in desk.shown(ROWS)] == ["Scout", "Zelda"]
     desk.go(f"twins/{SCOUT}")
     assert (desk.shown(".secret"), page.get_by_label("URL").input_value(), desk.shown(f"{webhook} button")) == (
         [],
@@ -93,7 +98,8 @@ def test_twins_show_their_own_channels_and_deliveries(desk: Desk) -> None:
     )
     assert page.get_by_role("button", name="Send all again").count() == 0
     desk.press("Delete")
-    assert (desk.shown(ROWS), page.url[-7:]) == (["H Helper https://twin.test/a"], "#/twins")
+    assert (desk.shown(ROWS), page.url[-7:]) == (["Z Zelda https://twin.test/a"], "#/twins")
+    assert page.evaluate("project.alerts.at(-1)") == "Delete this twin?"
     page.get_by_text("Add a twin").click()
     page.get_by_label("Name").fill("New")
     desk.press("Add", ".add")

@@ -26,7 +26,7 @@ SECRET = "threadline_secret"  # of the caller
 SECRET_KEY = "sb_secret_of_the_project"
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 SIGNING = "/object/upload/sign/attachments/"
-FILE = f"conversations/{'0' * 8}-0000-4000-8000-{'0' * 12}/{'a' * 64}"
+FILE = f"conversations/01234567-89ab-4cde-8f00-{'0' * 12}/{'0123456789abcdef' * 4}"
 LEGACY_KEY = "eyJhbGciOiJIUzI1NiJ9.e30.x"
 STORED = Reply(200, '{"success" : true}')
 FAILED = from_http(500, "Internal server error")
@@ -234,8 +234,8 @@ def test_log_contains_no_user_data(function: EdgeFunction, data_api: Upstream) -
 
 @pytest.mark.parametrize(
     ("given", "is_kept"),
-    [("integrator-7.42_x", True), ("x" * 50, True), ("x" * 51, False), ("not sane", False)],
-    ids=["sane", "longest", "too-long", "not-sane"],
+    [("integrator-7.42_x", True), ("AZaz09", True), ("x" * 50, True), ("x" * 51, False), ("not sane", False)],
+    ids=["sane", "ends of classes", "longest", "too-long", "not-sane"],
 )
 def test_request_keeps_one_id_from_end_to_end(
     given: str, is_kept: bool, function: EdgeFunction, data_api: Upstream

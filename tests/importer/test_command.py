@@ -164,7 +164,7 @@ def test_json_is_one_object_for_programs(endpoint: Endpoint) -> None:
 def test_options_reach_the_reader(tmp_path: Path) -> None:
     (tmp_path / "chat.txt").write_text("01/02/2024, 21:05 - Ada: hi\n03/02/2024, 08:00 - Shop: ok\n")
     said = ["--date-order", "mdy", "--group", "Tëam", "--conversation", "c1", "--dry-run", "--json"]
-    text = run(tmp_path / "chat.txt", *SHOP, *said).stdout
+    text = run(tmp_path / "chat.txt", "--me", "Shop", "--timezone", "UTC", *said).stdout
     [row] = json.loads(text)["conversations"]
     assert (row["first"][:10], row["external_conversation_id"], "Tëam" in text) == ("2024-01-02", "c1", True)
     [refused] = json.loads(run(ACCOUNT, "--chat", "Bo", "--dry-run", "--json").stdout)["refused"]
@@ -236,6 +236,27 @@ def test_one_number_for_several_files_is_refused() -> None:
     files = CHAT, CASES / "wa_16_bom_in_the_middle.txt"
     for option in (SHOP, ["--group", "Team"], ["--conversation", "c"]):
         assert "are for one file" in run(*files, *option, "--dry-run").stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "given", "unused"),
+    [
+        (CHAT, [NUMBER], ""),
+        (CHAT, [f"Alice={NUMBER}"], ""),
+        (CHAT, [NUMBER, "Alicia=+1 2"], "Alicia=+1 2"),
+        (CHAT, [f"Alice={NUMBER}", "+1 2"], "+1 2"),
+        (ACCOUNT, ["+1 2", "Ada=+1 3"], "+1 2, Ada=+1 3"),
+        (CASES / "wa_20_quiet_group.txt", [NUMBER], ""),  # a refused file says why
+    ],
+    ids=["number", "name", "other name", "number beside a name", "Telegram", "refused"],
+)
+def test_participant_without_use_is_refused(endpoint: Endpoint, file: Path, given: list[str], unused: str) -> None:
+    options = [part for each in given for part in ("--participant", each)]
+    done = send_to(endpoint, file, "--me", "Shop", "--timezone", "UTC", *options)
+    said = f"No conversation uses --participant {unused}. Write the name as its file has it.\n"
+    assert (said in done.stderr, "No conversation uses" in done.stderr) == ((True,) * 2 if unused else (False,) * 2)
+    if unused:
+        assert (done.exit_code, endpoint.requests) == (1, [])
 
 
 def test_file_without_a_conversation_is_no_success(tmp_path: Path) -> None:

@@ -232,6 +232,14 @@ def test_file_has_the_type_of_its_name() -> None:
     assert {kind: kind_of_type(kind) for kind in kinds} == kinds
 
 
+def test_types_that_few_machines_know_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mimetypes.guess_type", lambda _: (None, None))
+    ends = ("opus", "oga", "m4a", "amr", "webp", "heic", "3gp", "tgs", "odd")
+    assert [guess_type(f"a.{end}").rpartition("/")[2] for end in ends] == [
+        *("ogg", "ogg", "mp4", "amr", "webp", "heic", "3gpp", "gzip", "octet-stream"),
+    ]
+
+
 @pytest.mark.parametrize("named", ["image/svg", "text/x-html", "text/xml", "application/rss+xml", "text/xsl"])
 def test_type_of_the_machine_that_runs_scripts_is_bytes(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
     monkeypatch.setattr("mimetypes.guess_type", lambda _: (named, None))
@@ -381,7 +389,8 @@ def test_only_a_long_line_is_too_long(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 REFUSED = {
-    "a.htm": "an HTML page", "a.crypt14": "encrypted backup of WhatsApp", "a.DB": "a database", "a.pdf": "a PDF",
+    "a.htm": "an HTML page", "a.crypt14": "encrypted backup of WhatsApp", "a.crypt15": "encrypted backup of WhatsApp",
+    "a.DB": "a database", "a.sqlite": "a database", "a.pdf": "a PDF",
     "a.rar": "Unpack it", "a.7z": "Unpack it", "a.backup": "is a backup or database of Signal",
     "a.html": "Machine-readable",
 }  # fmt: skip

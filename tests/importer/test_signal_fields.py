@@ -5,7 +5,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from threadline_import.model import Options
+from threadline_import.model import Options, Unreadable
 from threadline_import.signal import SignalDesktop, SignalExport
 from threadline_import.signal_cli import SignalCli
 from threadline_import.sources import Source
@@ -69,7 +69,8 @@ def test_second_file_of_a_message_is_a_message_of_its_own(tmp_path: Path) -> Non
 
 
 def test_group_of_signal_export_is_read_with_its_authors(tmp_path: Path) -> None:
-    file = write_export(tmp_path, said("Ada", "a"), said("Bo", "b"), said("Maya", "c"), said("No-Sender", "d"))
+    senders = ("Ada", "Bo", "Maya", "No-Sender", "")
+    file = write_export(tmp_path, *(said(sender, sender) for sender in senders))
     assert refused(SignalExport(), file, SIGNAL) == "Say which of these names is yours with --me: Ada, Bo, Maya."
     two = write_export(tmp_path, said("Ada", "a"), said("Bo", "b"))
     assert refused(SignalExport(), two, SIGNAL) == "Say which of these names is yours with --me: Ada, Bo."
@@ -173,8 +174,9 @@ def test_array_of_signal_desktop_is_read(tmp_path: Path) -> None:
     file.write_text(json.dumps([desktop(), "no row", desktop(id="m2"), desktop(conversationId=5)]))
     _, [found, numbered] = read(file, Options())
     assert (numbered.id, len(numbered.entries)) == ("signal-desktop:5", 1)
-    assert [entry.id for entry in found.entries] == ["m1", "m2"]
-    assert [entry.at.microsecond for entry in found.entries] == [0, 1000]
+    first, odd, last = found.entries
+    assert (first.id, odd, last.id) == ("m1", Unreadable("message 2", "'no row'"), "m2")
+    assert [first.at.microsecond, last.at.microsecond] == [0, 1000]
 
 
 def envelope(data: dict[str, object] | None, **more: object) -> dict[str, object]:

@@ -164,6 +164,9 @@ def test_owner_is_found_in_a_chat_of_two(tmp_path: Path) -> None:
     file = account(tmp_path, group, two, broken, personal_information={"user_id": 0})
     _, found = read(file, Options(), Telegram())
     assert [[entry.is_mine for entry in one.entries] for one in found] == [[True, False], [False, True]]
+    mixed = chat(11, message(from_id=None, **{"from": "Maya"}), message(), message(from_id="user22"))
+    _, [found] = read(account(tmp_path, mixed), Options(), Telegram())
+    assert [entry.is_mine for entry in found.entries] == [True, False, True]
     alone = chat(11, message(from_id=None, **{"from": None}), message())
     others, _ = read(account(tmp_path, group, alone, contacts=[]), Options(), Telegram())
     assert others[0].reason.startswith("A group exported alone does not say who you are.")

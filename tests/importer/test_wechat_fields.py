@@ -117,6 +117,7 @@ WEFLOW_ROWS = [
     (weflow("视频消息", "media\\v.mp4"), {"kind": "video"}),
     (weflow("表情消息", "[笑]"), {"kind": "sticker"}),
     (weflow("动画表情", "[笑]"), {"kind": "sticker"}),
+    (weflow("动画消息", "[笑]"), {"kind": "sticker"}),
     (weflow("位置消息", "a/b.txt"), {"kind": "location", "text": "a/b.txt"}),
     (weflow("文件消息", "here is the plan"), {"kind": "file", "text": "here is the plan"}),
     (weflow("文件消息", "list.pdf"), {"kind": "file", "file": "list.pdf", "file_name": "list.pdf"}),

@@ -51,6 +51,9 @@ export async function texts() {
     ["see http://a.test/b?c=1&d=2.", `see${link("http://a.test/b?c=1&amp;d=2")}.`],
     ["(https://a.test/x), https://b.test!", `(${link("https://a.test/x")}),${link("https://b.test")}!`],
     ['"https://a.test/x" ftp://a.test javascript:x', `"${link("https://a.test/x")}" ftp://a.test javascript:x`],
+    ["<https://a.test/x>: https://a.test/y; 'https://a.test/z' https://a.test/v:",
+      `&lt;${link("https://a.test/x")}&gt;:${link("https://a.test/y")}; '${link("https://a.test/z")}'${link("https://a.test/v")}:`],
+    ["https://a.test/x'y", `${link("https://a.test/x")}'y`],
     ["https://a.test/[1]?", `${link("https://a.test/[1")}]?`],
     ["", ""],
   ]) check(`text ${given}`, await markup(html`<${ui.Text} text=${given} names=${names} />`), `<p class="text" dir="auto">${right}</p>`);
