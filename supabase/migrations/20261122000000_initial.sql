@@ -4029,6 +4029,26 @@ $$;
 comment on function private.media_path(uuid, text, text) is
 'The path of the file of a message in the bucket attachments: always the same, so that a repetition replaces the file.';
 
+create function private.free_media_path(p_conversation_id uuid, p_external_id text, p_sender text) returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_path text := private.media_path(p_conversation_id, p_external_id, p_sender);
+begin
+    return case
+        when exists (
+            select from private.conversation_media as other
+            where other.path = v_path and other.conversation_id <> p_conversation_id
+        ) then private.media_path(p_conversation_id, p_external_id, p_sender || e'\x1f')
+        else v_path
+    end;
+end
+$$;
+comment on function private.free_media_path(uuid, text, text) is
+'As media_path, but another one if a separated conversation has taken a file with this path along.';
+
 create function private.media_link(p_path text) returns text
 language plpgsql
 immutable
@@ -8635,7 +8655,7 @@ begin
     with wanted as (
         select
             parent.position, given.number, stored.conversation_id, stored.external_id, stored.sender,
-            private.media_path(stored.conversation_id, stored.external_id, stored.sender) as path
+            private.free_media_path(stored.conversation_id, stored.external_id, stored.sender) as path
         from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
         cross join lateral jsonb_array_elements(case jsonb_typeof(parent.value -> 'messages')
             when 'array' then parent.value -> 'messages' else '[]'
@@ -19140,11 +19160,15 @@ begin
     v_conversations := array(
         select conversation.id
         from public.conversations as conversation
-        where conversation.workspace_id = p_workspace_id
-            and exists (
+        where conversation.workspace_id = p_workspace_id and (
+            exists (
                 select from public.conversation_messages as stored
                 where stored.conversation_id = conversation.id and stored.sent_at < p_before
             )
+            -- An earlier round emptied it while it was young. One that never had a message stays.
+            or conversation.message_count = 0
+            and conversation.created_at < p_before and conversation.participant_identified_at < p_before
+        )
         order by conversation.id
         limit p_limit
         for no key update skip locked
@@ -22244,6 +22268,7 @@ grant execute on function
     private.sweep_attachments(integer, interval),
     private.media_link(text),
     private.media_path(uuid, text, text),
+    private.free_media_path(uuid, text, text),
     private.shows_stored_file(public.conversation_messages),
     private.measure_media(),
     private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]),

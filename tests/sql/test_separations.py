@@ -388,6 +388,21 @@ def test_file_of_a_message_moves_with_it(db: Db) -> None:
     assert rows(db, owners) == [id_of(db, name) for name in (NEW, OLD, "other")]
 
 
+def test_file_keeps_its_path_after_the_separation(db: Db) -> None:
+    photo = {**late("8"), "type": "image"}
+    for one in (FIRST[0], JOIN):
+        ingest(db, one)
+    paths = []
+    for name in (NEW, OLD, OLD):
+        body = request(chat(name, photo), media_uploads=True)
+        paths += [file["path"] for file in post(db, json.dumps(body).encode()).body["results"][0]["uploads"]]
+        if name == NEW:
+            separate(db)
+    assert (paths[0] == paths[1], paths[1] == paths[2]) == (False, True)
+    owners = dict(rows(db, "select path, conversation_id::text from private.conversation_media"))
+    assert owners == {paths[0]: id_of(db, NEW), paths[1]: id_of(db, OLD)}
+
+
 def test_separated_group_keeps_messages_and_participants(db: Db) -> None:
     group = {"kind": "group", "participant_identifier": "1@g.us"}
     phone = f"+{OLD}"  # of a person
