@@ -104,6 +104,7 @@ def test_each_member_has_a_marker_of_their_own(db: Db) -> None:
     become(db, BOB)
     assert rows(db, "select from public.conversation_reads") == []
     become_postgres(db)
+    mark(db, conversation_id, at(1), who=BOB)
     become_service(db)
     assert rows(db, "select public.unread_count(c) from public.conversations as c") == [0, 0]
     become_postgres(db)
@@ -120,7 +121,7 @@ def test_messages_before_joining_count_as_read(db: Db) -> None:
     assert unread(db, conversation_id) == 1
     db.execute("update public.conversations set workspace_id = %s, scope_id = %s", (WORKSPACE, WORKSPACE))
     db.execute("update public.conversation_messages set workspace_id = %s", (WORKSPACE,))
-    for who, minute in ((CAROL, 0), (BOB, 1.5), (MATTY, 5)):
+    for who, minute in ((CAROL, 0), (BOB, 1), (MATTY, 5)):
         db.execute("update public.workspace_members set created_at = %s where user_id = %s", (at(minute), who))
     assert [unread(db, conversation_id, who) for who in (CAROL, BOB, MATTY)] == [2, 1, 0]
 

@@ -275,6 +275,11 @@ def test_openid_of_a_request_has_its_app(db: Db) -> None:
     given = [{"kind": "wechat_openid", "value": OPENID, "app": "wx1"}]
     ingest(db, conversation(message(), identifiers=given))
     assert read_conversation(db)["person_id"] == str(person)
+    # The participant's own openid is known without an app.
+    own = add_conversation(db, OPENID, platform="wechat")
+    known = "select row('wechat_openid', %s, %s)::private.identifier"
+    add = f"select private.record_identifiers(array[%s]::uuid[], array({known}))"
+    assert [value(db, add, own, OPENID, app) for app in ("", "wx1")] == [[], [own]]
 
 
 def test_second_conversation_of_a_request_adds_its_identifier(db: Db) -> None:

@@ -81,8 +81,8 @@ def test_more_identifiers_match_a_lid(db: Db, john: str) -> None:
     ingest(db, group(message("1", sender="137180000000001@lid")))
     assert people(db)["137180000000001@lid"]["person_id"] is None
     phone = {"kind": "phone", "value": "+1 555 000 1111"}
-    ingest(db, member("137180000000001@lid", identifiers=[phone]))
-    assert people(db)["137180000000001@lid"]["person_id"] == JOHN_DOE
+    ingest(db, member("137180000000001@lid", identifiers=[phone], name=" Ann "))
+    assert [people(db)["137180000000001@lid"][field] for field in ("person_id", "name")] == [JOHN_DOE, "Ann"]
 
 
 def test_participant_is_matched_on_its_platform(db: Db) -> None:

@@ -244,6 +244,23 @@ def test_separation_parts_only_the_names_of_its_owner(db: Db) -> None:
         assert sorted(name for _, name in rows(db, found, owner)) == [NEW, OLD]
 
 
+def test_separated_conversation_stays_in_its_scope(db: Db) -> None:
+    connection = new_connection(db, is_apart=True)
+    for one in [*FIRST, *SECOND, JOIN]:
+        push(db, connection, one)
+    (joined,) = rows(db, "select id::text from public.conversations where scope_id = %s", connection["id"])
+    assert call(db, "separate_conversation", MATTY, conversation_id=joined).status == 200
+    assert push(db, connection, chat(NEW, late("9")))[0]["status"] == "updated"
+
+
+@pytest.mark.parametrize("names", [("Ann", "Bea"), ("Bea", "Ann")], ids=str)
+def test_greater_of_two_equal_names_stays_after_a_join(db: Db, names: tuple[str, str]) -> None:
+    for place, name in zip((OLD, NEW), names, strict=True):
+        ingest(db, chat(place, message("1"), participant_name=name))
+    ingest(db, JOIN)
+    assert [state(db)[OLD][field] for field in ("name", "identifier")] == ["Bea", max(OLD, NEW)]
+
+
 def test_message_of_a_request_belongs_to_the_first_name(db: Db) -> None:
     for one in [*FIRST, *SECOND, JOIN, chat(NEWER, continues=OLD)]:
         ingest(db, one)
