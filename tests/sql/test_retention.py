@@ -129,6 +129,13 @@ def test_workspace_at_its_limit_is_not_finished(db: Db, kind: str, limit: int) -
     assert rows(db, "select finished_at from private.retention_rounds") == [None]
 
 
+def test_round_visits_more_than_ten_workspaces(db: Db) -> None:
+    add = "insert into public.workspaces (name, channel_days) select 'x', 1 from generate_series(1, %s)"
+    db.execute(add, (11,))
+    value(db, "select private.clean_up()")
+    assert value(db, "select count(*) from private.retention_rounds") == 11
+
+
 def test_workspace_without_a_visit_comes_first(db: Db) -> None:
     plant(db)
     for place in (MATTY, WORKSPACE):
