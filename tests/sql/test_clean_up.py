@@ -309,6 +309,20 @@ def test_possible_conversations_stay_and_are_reported(db: Db) -> None:
     assert reply.data["similar_conversation_ids"] == threads
 
 
+def test_conversation_that_is_matched_later_is_erased_too(db: Db) -> None:
+    known = {"kind": "email", "value": "john@x.example"}
+    add = "insert into public.person_identifiers (person_id, kind, value) values (%s, 'email', %s)"
+    db.execute(add, (JOHN_DOE, known["value"]))
+    ingest(db, conversation(message("a"), participant_identifier="@john", identifiers=[known]))
+    ingest(db, conversation(message("b"), external_id="other"))
+    # As ingest leaves it while people change.
+    db.execute("update public.conversations set person_id = null, matched_by = null")
+    db.execute("insert into private.late_matches select id, workspace_id from public.conversations")
+    reply = call(db, "erase_person", MATTY, person_id=JOHN_DOE)
+    assert reply.data["erased"]["conversations"] == 1
+    assert rows(db, "select external_id from public.conversation_messages") == ["b"]
+
+
 def test_merged_people_are_erased_together(db: Db) -> None:
     insert = "insert into public.people (user_id, full_name) values (%s, 'x') returning id::text"
     merged, last, other = (value(db, insert, MATTY) for _ in range(3))

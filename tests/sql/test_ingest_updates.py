@@ -270,6 +270,7 @@ def test_deleted_text_is_gone_everywhere(db: Db, is_first: bool) -> None:
             update("edited", content="secret three"),
             update("media", media_url="https://secret.example/2"),
             update("failed", reason="secret five"),
+            update("reaction", emoji="secret six"),
         ),
     ]
     if not is_first:

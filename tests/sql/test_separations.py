@@ -333,6 +333,7 @@ def test_later_names_leave_with_their_former_one(db: Db, links: list[tuple[str, 
         ingest(db, chat(name, continues=former))
     separate(db, external_conversation_id=NEW)
     assert sorted(state(db)) == [NEW, OLD]
+    assert rows(db, "select distinct name from private.continued_messages") == [NEWER]
     ingest(db, chat(NEWER, late("9")))
     assert [line["id"] for line in read_conversation(db, NEW)["messages"]] == ["0", "8", "9", "2"]
     separate(db, NEW)
@@ -403,6 +404,16 @@ def test_file_of_a_message_moves_with_it(db: Db) -> None:
     assert rows(db, owners) == [id_of(db, name) for name in (OLD, OLD, "other")]
     separate(db, external_conversation_id=NEW)
     assert rows(db, owners) == [id_of(db, name) for name in (NEW, OLD, "other")]
+
+
+def test_file_of_a_group_moves_with_its_sender(db: Db) -> None:
+    for name, sender in ((OLD, "@ann"), (NEW, "@bob")):
+        given = chat(name, message("1", sender=sender, type="image")) | GROUP
+        post(db, json.dumps(request(given, media_uploads=True)).encode())
+        ingest(db, JOIN | GROUP)
+    separate(db)
+    owners = rows(db, "select sender, conversation_id::text from private.conversation_media order by 1")
+    assert owners == [("@ann", id_of(db, OLD)), ("@bob", id_of(db, NEW))]
 
 
 def test_file_keeps_its_path_after_the_separation(db: Db) -> None:
