@@ -19,6 +19,7 @@ START = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=30)
 @pytest.fixture(autouse=True)
 def _joined_long_ago(db: Db) -> None:
     db.execute("update public.workspace_members set created_at = %s", (START - timedelta(days=1),))
+    db.execute("update public.messaging_connections set is_apart = true")  # then its scope is not the workspace
 
 
 def at(minute: float) -> str:

@@ -141,6 +141,22 @@ EXAMPLES = {
         {"pinned": False},
     ),
     "unpinned": ([update("pinned"), update("unpinned", at=LATER)], {"pinned": False}),
+    "all by two in one moment": (
+        [
+            *(update("failed", by=name, reason=name) for name in ("a", "b")),
+            *(update("media", by=name, media_url=f"https://{name}.example") for name in ("a", "b")),
+            update("unpinned", by="a"),
+            update("pinned", by="b"),
+        ],
+        {
+            "status": "failed",
+            "status_at": AT,
+            "failure": "b",
+            "media_url": "https://b.example",
+            "pinned": True,
+            "pinned_at": AT,
+        },
+    ),
 }
 
 

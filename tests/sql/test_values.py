@@ -51,6 +51,7 @@ VALUES: dict[str, dict[str, Any]] = {
         **{f"private.fits('{'[' * levels}{']' * levels}', 500)": levels == 100 for levels in (100, 101)},
         **{f"private.fits('\"\u00e9\"', {size})": size == 4 for size in (3, 4)},  # bytes, not characters
         r"""private.parse_json('{"a": "\\u0000 \\uDBFF\\uDFFF \\uDA00"}')""": {"a": "\ufffd \U0010ffff \ufffd"},
+        r"""private.parse_json('{"a": "\\uDA00"}')""": {"a": "\ufffd"},
     },
     "requests": {
         **{f"private.format_time(private.parse_timestamp('{text}'))": time for text, time in TIMES.items()},

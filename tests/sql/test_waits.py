@@ -13,7 +13,7 @@ from tests.sql.test_clean_up import KINDS, make
 from tests.sql.test_summaries import begin
 from tests.support.calls import call, ingest, send
 from tests.support.cluster import TestCluster
-from tests.support.database import Db, become, become_postgres, rows, value
+from tests.support.database import Db, become, become_postgres, become_service, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation, person_of
 from tests.support.world import BOB, CHANNEL, JOHN_DOE, MALLORY, MATTY, UNKNOWN_ID, WORKSPACE
@@ -206,6 +206,14 @@ def test_message_of_a_member_who_leaves_does_not_deadlock(sessions: tuple[Db, Db
     leave = "delete from public.channel_members where (channel_id, user_id) = (%s, %s)"
     finish_after(first, second, lambda: second.execute(leave, (CHANNEL, BOB)), lambda: send(first, who=BOB))
     assert rows(second, "select from public.member_states where user_id = %s", BOB) == []
+
+
+def test_acting_user_ends_with_its_transaction(sessions: tuple[Db, Db]) -> None:
+    first, _ = sessions
+    become_service(first)
+    assert str(value(first, "select private.require_actor(jsonb_build_object('user_id', %s::text))", BOB)) == BOB
+    first.commit()
+    assert value(first, "select nullif(current_setting('threadline.acting_id', true), '')") is None
 
 
 def test_ingest_waits_for_a_quick_change_of_people(sessions: tuple[Db, Db]) -> None:
