@@ -140,6 +140,12 @@ def test_clean_up_respects_the_row_limit(db: Db, kind: str) -> None:
     assert [clean(db, 2)[kind] for _ in range(4)] == [2, 2, 1, 0]
 
 
+def test_clean_up_removes_summaries_that_never_ended(db: Db) -> None:
+    make(db, "summaries", "old", "1 minute")
+    db.execute("update private.summaries set finished_at = null, answer = null, lease_expires_at = '1999-01-01'")
+    assert clean(db)["summaries"] == 1
+
+
 def test_clean_up_of_logs_respects_the_row_limit(db: Db) -> None:
     db.execute("update private.settings set channel_event_days = 7")
     for number in range(4):
@@ -563,7 +569,7 @@ def test_channel_export_includes_message_details(db: Db, limit: int) -> None:
     said = call(db, "create_message", MATTY, channel_id=CHANNEL, content="first").data["id"]
     for content in ("second", "third"):
         call(db, "edit_message", MATTY, id=said, content=content)
-    call(db, "add_reaction", MATTY, parameters={"id": said, "emoji": "fire"})
+    call(db, "add_reaction", BOB, parameters={"id": said, "emoji": "fire"})
     gone = call(db, "create_message", MATTY, channel_id=CHANNEL, content="gone").data["id"]
     call(db, "delete_message", MATTY, id=gone)
     # The times run backwards, so only the numbers tell the order.
@@ -574,7 +580,8 @@ def test_channel_export_includes_message_details(db: Db, limit: int) -> None:
     expected = "select id::text from public.messages where channel_id = %s and deleted_at is null order by seq"
     assert [line["id"] for line in lines] == rows(db, expected, CHANNEL)
     last = lines[-1]
-    assert (last["content"], last["reactions"][0]["emoji"]) == ("third", "fire")
+    [mark] = last["reactions"]
+    assert (last["content"], mark["emoji"], mark["user_id"]) == ("third", "fire", BOB)
     times = {"written_at": "2001-01-01T00:00:00.000Z", "replaced_at": "2002-01-01T00:00:00.000Z"}
     assert last["edits"] == [{"version": n, "content": text, **times} for n, text in ((1, "first"), (2, "second"))]
     db.execute("alter table public.messages enable trigger user")
@@ -597,6 +604,15 @@ def test_export_pages_a_group_by_sender(db: Db) -> None:
     [thread] = rows(db, "select id::text from public.conversations")
     lines = pages(db, "export_conversation", MATTY, conversation_id=thread, limit=1)
     assert [line["sender"] for line in lines] == senders
+
+
+def test_export_by_the_service_is_audited(db: Db) -> None:
+    ingest(db, conversation(message()))
+    [thread] = rows(db, "select id::text from public.conversations")
+    assert call(db, "export_conversation", None, conversation_id=thread).status == 200
+    assert call(db, "export_channel", None, channel_id=CHANNEL).status == 200
+    found = "select action from public.audit_log where actor_id is null and action like '%%exported' order by action"
+    assert rows(db, found) == ["channel.exported", "conversation.exported"]
 
 
 def test_export_leaves_out_deleted_messages(db: Db) -> None:

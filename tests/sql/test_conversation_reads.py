@@ -131,6 +131,7 @@ def test_deleted_message_is_not_unread(db: Db) -> None:
     conversation_id = receive(db, 1, 2)
     ingest(db, conversation(updates=[{"message_id": "m2", "type": "deleted", "at": at(3)}]))
     assert unread(db, conversation_id) == 1
+    assert mark(db, conversation_id) == START + timedelta(minutes=2)
 
 
 def test_unread_looks_at_the_newest_100(db: Db) -> None:
