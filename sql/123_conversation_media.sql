@@ -57,6 +57,26 @@ $$;
 comment on function private.media_path(uuid, text, text) is
 'The path of the file of a message in the bucket attachments: always the same, so that a repetition replaces the file.';
 
+create function private.free_media_path(p_conversation_id uuid, p_external_id text, p_sender text) returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_path text := private.media_path(p_conversation_id, p_external_id, p_sender);
+begin
+    return case
+        when exists (
+            select from private.conversation_media as other
+            where other.path = v_path and other.conversation_id <> p_conversation_id
+        ) then private.media_path(p_conversation_id, p_external_id, p_sender || e'\x1f')
+        else v_path
+    end;
+end
+$$;
+comment on function private.free_media_path(uuid, text, text) is
+'As media_path, but another one if a separated conversation has taken a file with this path along.';
+
 create function private.media_link(p_path text) returns text
 language plpgsql
 immutable

@@ -262,7 +262,7 @@ begin
         limit p_limit
         for no key update of conversation skip locked
     );
-    perform private.update_matches(v_ids);
+    perform private.update_matches(v_ids), private.match_group_participants(v_ids, null);
     delete from private.late_matches as late
     where late.workspace_id = p_workspace_id and (
         late.conversation_id = any(v_ids)

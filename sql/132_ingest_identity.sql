@@ -126,6 +126,13 @@ begin
     )
 
     select array_agg(distinct recorded.conversation_id) into v_changed from recorded;
+    if current_setting('threadline.matches_later', true) = 'on' then
+        insert into private.late_matches (conversation_id, workspace_id)
+        select distinct given.conversation_id, given.workspace_id
+        from unnest(p_given) as given
+        where given.conversation_id = any(v_changed)
+        on conflict do nothing;
+    end if;
     return coalesce(v_changed, '{}') || private.match_group_participants(v_changed, null);
 end
 $$;

@@ -112,7 +112,7 @@ begin
     with wanted as (
         select
             parent.position, given.number, stored.conversation_id, stored.external_id, stored.sender,
-            private.media_path(stored.conversation_id, stored.external_id, stored.sender) as path
+            private.free_media_path(stored.conversation_id, stored.external_id, stored.sender) as path
         from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
         cross join lateral jsonb_array_elements(case jsonb_typeof(parent.value -> 'messages')
             when 'array' then parent.value -> 'messages' else '[]'

@@ -151,16 +151,22 @@ create function private.lock_erased_conversations(p_workspace_id uuid, p_person_
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_late uuid[] := array(
+        select late.conversation_id from private.late_matches as late where late.workspace_id = p_workspace_id
+    );
 begin
     -- With the groups, in the order of ingest.
     perform from public.conversations as conversation
     where conversation.workspace_id = p_workspace_id and (
-        conversation.person_id = p_person_id or conversation.id = any(p_ids) or conversation.id in (
+        conversation.person_id = p_person_id or conversation.id = any(p_ids || v_late) or conversation.id in (
             select own.conversation_id from private.group_participants as own where own.person_id = p_person_id
         )
     )
     order by conversation.id
     for update;
+    -- Ingest left these to the clean-up.
+    perform private.update_matches(v_late), private.match_group_participants(v_late, null);
     return array(
         select conversation.id
         from public.conversations as conversation
@@ -170,7 +176,8 @@ begin
 end
 $$;
 comment on function private.lock_erased_conversations(uuid, uuid, uuid[]) is
-'Locks the conversations and groups of a person and the named ones. Returns those to delete, which are not the groups.';
+'Locks the conversations and groups of a person and the named ones, and matches those that still wait for it. Returns
+those to delete, which are not the groups.';
 
 -- Definer, because users may not delete what ingest writes. The function checks who manages the workspace.
 create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb

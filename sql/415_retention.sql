@@ -27,11 +27,15 @@ begin
     v_conversations := array(
         select conversation.id
         from public.conversations as conversation
-        where conversation.workspace_id = p_workspace_id
-            and exists (
+        where conversation.workspace_id = p_workspace_id and (
+            exists (
                 select from public.conversation_messages as stored
                 where stored.conversation_id = conversation.id and stored.sent_at < p_before
             )
+            -- An earlier round emptied it while it was young. One that never had a message stays.
+            or conversation.message_count = 0
+            and conversation.created_at < p_before and conversation.participant_identified_at < p_before
+        )
         order by conversation.id
         limit p_limit
         for no key update skip locked

@@ -705,6 +705,7 @@ grant execute on function
     private.sweep_attachments(integer, interval),
     private.media_link(text),
     private.media_path(uuid, text, text),
+    private.free_media_path(uuid, text, text),
     private.shows_stored_file(public.conversation_messages),
     private.measure_media(),
     private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]),

@@ -4029,6 +4029,26 @@ $$;
 comment on function private.media_path(uuid, text, text) is
 'The path of the file of a message in the bucket attachments: always the same, so that a repetition replaces the file.';
 
+create function private.free_media_path(p_conversation_id uuid, p_external_id text, p_sender text) returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_path text := private.media_path(p_conversation_id, p_external_id, p_sender);
+begin
+    return case
+        when exists (
+            select from private.conversation_media as other
+            where other.path = v_path and other.conversation_id <> p_conversation_id
+        ) then private.media_path(p_conversation_id, p_external_id, p_sender || e'\x1f')
+        else v_path
+    end;
+end
+$$;
+comment on function private.free_media_path(uuid, text, text) is
+'As media_path, but another one if a separated conversation has taken a file with this path along.';
+
 create function private.media_link(p_path text) returns text
 language plpgsql
 immutable
@@ -5232,7 +5252,7 @@ begin
         limit p_limit
         for no key update of conversation skip locked
     );
-    perform private.update_matches(v_ids);
+    perform private.update_matches(v_ids), private.match_group_participants(v_ids, null);
     delete from private.late_matches as late
     where late.workspace_id = p_workspace_id and (
         late.conversation_id = any(v_ids)
@@ -6486,6 +6506,13 @@ begin
     )
 
     select array_agg(distinct recorded.conversation_id) into v_changed from recorded;
+    if current_setting('threadline.matches_later', true) = 'on' then
+        insert into private.late_matches (conversation_id, workspace_id)
+        select distinct given.conversation_id, given.workspace_id
+        from unnest(p_given) as given
+        where given.conversation_id = any(v_changed)
+        on conflict do nothing;
+    end if;
     return coalesce(v_changed, '{}') || private.match_group_participants(v_changed, null);
 end
 $$;
@@ -8635,7 +8662,7 @@ begin
     with wanted as (
         select
             parent.position, given.number, stored.conversation_id, stored.external_id, stored.sender,
-            private.media_path(stored.conversation_id, stored.external_id, stored.sender) as path
+            private.free_media_path(stored.conversation_id, stored.external_id, stored.sender) as path
         from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
         cross join lateral jsonb_array_elements(case jsonb_typeof(parent.value -> 'messages')
             when 'array' then parent.value -> 'messages' else '[]'
@@ -18526,16 +18553,22 @@ create function private.lock_erased_conversations(p_workspace_id uuid, p_person_
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_late uuid[] := array(
+        select late.conversation_id from private.late_matches as late where late.workspace_id = p_workspace_id
+    );
 begin
     -- With the groups, in the order of ingest.
     perform from public.conversations as conversation
     where conversation.workspace_id = p_workspace_id and (
-        conversation.person_id = p_person_id or conversation.id = any(p_ids) or conversation.id in (
+        conversation.person_id = p_person_id or conversation.id = any(p_ids || v_late) or conversation.id in (
             select own.conversation_id from private.group_participants as own where own.person_id = p_person_id
         )
     )
     order by conversation.id
     for update;
+    -- Ingest left these to the clean-up.
+    perform private.update_matches(v_late), private.match_group_participants(v_late, null);
     return array(
         select conversation.id
         from public.conversations as conversation
@@ -18545,7 +18578,8 @@ begin
 end
 $$;
 comment on function private.lock_erased_conversations(uuid, uuid, uuid[]) is
-'Locks the conversations and groups of a person and the named ones. Returns those to delete, which are not the groups.';
+'Locks the conversations and groups of a person and the named ones, and matches those that still wait for it. Returns
+those to delete, which are not the groups.';
 
 -- Definer, because users may not delete what ingest writes. The function checks who manages the workspace.
 create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
@@ -19148,11 +19182,15 @@ begin
     v_conversations := array(
         select conversation.id
         from public.conversations as conversation
-        where conversation.workspace_id = p_workspace_id
-            and exists (
+        where conversation.workspace_id = p_workspace_id and (
+            exists (
                 select from public.conversation_messages as stored
                 where stored.conversation_id = conversation.id and stored.sent_at < p_before
             )
+            -- An earlier round emptied it while it was young. One that never had a message stays.
+            or conversation.message_count = 0
+            and conversation.created_at < p_before and conversation.participant_identified_at < p_before
+        )
         order by conversation.id
         limit p_limit
         for no key update skip locked
@@ -22252,6 +22290,7 @@ grant execute on function
     private.sweep_attachments(integer, interval),
     private.media_link(text),
     private.media_path(uuid, text, text),
+    private.free_media_path(uuid, text, text),
     private.shows_stored_file(public.conversation_messages),
     private.measure_media(),
     private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]),

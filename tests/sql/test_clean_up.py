@@ -140,6 +140,20 @@ def test_clean_up_respects_the_row_limit(db: Db, kind: str) -> None:
     assert [clean(db, 2)[kind] for _ in range(4)] == [2, 2, 1, 0]
 
 
+def test_clean_up_removes_summaries_that_never_ended(db: Db) -> None:
+    make(db, "summaries", "old", "1 minute")
+    db.execute("update private.summaries set finished_at = null, answer = null, lease_expires_at = '1999-01-01'")
+    assert clean(db)["summaries"] == 1
+
+
+def test_clean_up_of_logs_respects_the_row_limit(db: Db) -> None:
+    db.execute("update private.settings set channel_event_days = 7")
+    for number in range(4):
+        call(db, "create_message", channel_id=CHANNEL, content=f"{number}")
+    db.execute("update public.message_events set created_at = '1999-01-01'")
+    assert clean(db, 3)["message_events"] == 3
+
+
 def state(db: Db) -> list[Any]:
     tables = ("public.messages", "public.message_events", "public.conversation_messages", "public.people")
     return [rows(db, f"select md5(line::text) from {table} as line order by 1") for table in tables]
@@ -213,9 +227,14 @@ def test_erasing_a_person_clears_groups_too(db: Db) -> None:
     said = (message("a", sender=number, content="canary"), message("b", sender="@bea", content="kept"))
     edit = {"message_id": "a", "type": "edited", "at": at, "content": "canary again"}
     updates = [edit, {**react, "by": number}, {**react, "by": "@cid"}, {**react, "type": "read", "by": number}]
-    ingest(db, conversation(*said, updates=updates, kind="group", participant_identifier="120363@g.us"))
+    updates.append({**react, "message_id": "waits", "sender": number, "by": "@cid"})
+    group = {"kind": "group", "participant_identifier": "120363@g.us"}
+    second = conversation(message("c", sender=number), external_id="second", **group)
+    ingest(db, conversation(*said, updates=updates, **group), second)
     reply = call(db, "erase_person", MATTY, person_id=JOHN_DOE)
-    assert (reply.data["erased"]["group_messages"], reply.data["erased"]["group_updates"]) == (1, 2)
+    assert (reply.data["erased"]["group_messages"], reply.data["erased"]["group_updates"]) == (2, 3)
+    log = "select distinct cardinality(senders) = cardinality(external_ids) from private.inbox_changes"
+    assert rows(db, f"{log} where senders is not null") == [True]
     [kept] = rows(db, "select message from public.conversation_messages")
     assert (kept["content"], [each["by"] for each in kept["reactions"]]) == ("kept", ["@cid"])
     for table in (
@@ -274,11 +293,15 @@ def test_named_conversations_are_erased_with_the_person(db: Db) -> None:
 
 def test_possible_conversations_stay_and_are_reported(db: Db) -> None:
     db.execute(
-        "insert into public.people (user_id, full_name, phone) values (%s, 'Twin A', '2025550143'), (%s, 'Twin B', %s)",
-        (MATTY, MATTY, "2025550143"),
+        "insert into public.people (user_id, full_name, phone) values (%s, 'Twin A', %s), (%s, 'Twin B', '2025550143')",
+        (MATTY, "202 555-0143", MATTY),
     )
     ingest(db, conversation(message(), participant_identifier="+1 202 555 0143"))
-    [thread] = rows(db, "select id::text from public.conversations")
+    ingest(db, conversation(external_id="without messages", participant_identifier="+1 202 555 0143"))
+    threads = sorted(rows(db, "select id::text from public.conversations"))
+    for days, thread in enumerate(threads):
+        last = "update public.conversations set last_message_at = now() - %s * interval '1 day' where id = %s"
+        db.execute(last, (days, thread))
     # The last six digits are the same, and then the workspace is another one.
     ingest(db, conversation(message(), participant_identifier="+1 302 555 0143", external_id="other"))
     become(db, BOB)
@@ -289,7 +312,21 @@ def test_possible_conversations_stay_and_are_reported(db: Db) -> None:
     twin = value(db, "select id::text from public.people where full_name = 'Twin A'")
     reply = call(db, "erase_person", MATTY, person_id=twin)
     assert reply.data["erased"]["conversations"] == 0
-    assert reply.data["similar_conversation_ids"] == [thread]
+    assert reply.data["similar_conversation_ids"] == threads
+
+
+def test_conversation_that_is_matched_later_is_erased_too(db: Db) -> None:
+    known = {"kind": "email", "value": "john@x.example"}
+    add = "insert into public.person_identifiers (person_id, kind, value) values (%s, 'email', %s)"
+    db.execute(add, (JOHN_DOE, known["value"]))
+    ingest(db, conversation(message("a"), participant_identifier="@john", identifiers=[known]))
+    ingest(db, conversation(message("b"), external_id="other"))
+    # As ingest leaves it while people change.
+    db.execute("update public.conversations set person_id = null, matched_by = null")
+    db.execute("insert into private.late_matches select id, workspace_id from public.conversations")
+    reply = call(db, "erase_person", MATTY, person_id=JOHN_DOE)
+    assert reply.data["erased"]["conversations"] == 1
+    assert rows(db, "select external_id from public.conversation_messages") == ["b"]
 
 
 def test_merged_people_are_erased_together(db: Db) -> None:
@@ -336,7 +373,10 @@ def test_erasing_a_user_removes_all_they_wrote(db: Db) -> None:
     become(db, MATTY)
     former = value(db, "insert into public.ai_twins (display_name) values ('x') returning id::text")
     db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (CHANNEL, former))
-    call(db, "create_message", MATTY, channel_id=CHANNEL, content="secret-canary", ai_twin_id=former)
+    for number in range(2):
+        content = f"secret-canary {number}"
+        sent = call(db, "create_message", MATTY, channel_id=CHANNEL, content=content, ai_twin_id=former)
+    call(db, "delete_message", MATTY, id=sent.data["id"])
     become(db, MATTY)
     db.execute("delete from public.ai_twins where id = %s", (former,))
     answer = call(db, "reply_to_message", BOB, id=said, content="what Bob says").data["id"]
@@ -357,6 +397,7 @@ def test_erasing_a_user_removes_all_they_wrote(db: Db) -> None:
     assert erased["connections"] == 4
     assert traces(db, MATTY, "secret-canary") == {("public.erasures", MATTY), ("public.audit_log", MATTY)}
     assert value(db, "select parent_message_id from public.messages where id = %s", answer) is None
+    assert rows(db, "select from public.messages where id = %s", sent.data["id"]) == []
     assert call(db, "erase_user", None, user_id=MATTY).error == (404, "user_not_found", "user_id")
     become(db, BOB)
     assert rows(db, "select from public.erasures") == []  # the service asked for it
@@ -381,7 +422,8 @@ BELONGINGS = {
 def test_receipt_counts_what_belonged_to_the_user(db: Db) -> None:
     quiet = value(db, "insert into public.channels (name, created_by) values ('quiet', %s) returning id", BOB)
     db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (quiet, MATTY))
-    ids = {"who": MATTY, "channels": [uuid.UUID(CHANNEL), quiet]}
+    left = value(db, "insert into public.channels (name, created_by) values ('left', %s) returning id", BOB)
+    ids = {"who": MATTY, "channels": [uuid.UUID(CHANNEL), quiet, left]}
     ingest(db, conversation(message("a"), message("b")), conversation(message("c"), external_id="other"))
     become(db, BOB)
     made = value(db, "select public.create_messaging_connection('signal', 'bobs')")
@@ -395,6 +437,7 @@ def test_receipt_counts_what_belonged_to_the_user(db: Db) -> None:
     file = "insert into public.attachments (channel_id, file_name, size, content_type, uploaded_by)"
     for who in (MATTY, BOB):
         db.execute(f"{file} values (%s, 'x', 1, 'text/plain', %s)", (CHANNEL, who))
+    db.execute(f"{file} values (%s, 'x', 1, 'text/plain', %s)", (left, MATTY))
     db.execute("alter table public.attachments enable trigger attachments_10_set_details")
     ingest(db, conversation(message("d")), connection=("signal", "bobs"), key=made["api_secret"])
     for who in (MATTY, BOB):
@@ -473,12 +516,16 @@ def test_channel_of_erased_owner_passes_on_or_is_deleted(db: Db) -> None:
     db.execute(members, (shared, MATTY, "member", "2026-01-01"))
     db.execute(members, (shared, CAROL, "admin", "2026-02-01"))
     db.execute(members, (dm, MALLORY, "member", "2026-02-01"))
+    standing = value(db, make, BOB, BOB)
+    for year, who in enumerate(sorted([MATTY, MALLORY, CAROL]), 2001):
+        db.execute(members, (standing, who, "member", f"{4004 - year}-01-01"))
     receipt = call(db, "erase_user", None, user_id=BOB).data
     assert receipt["erased"]["channels"] == 2
     made = [shared, lonely, of_team, of_another, direct]
     assert set(rows(db, "select id from public.channels where id = any(%s)", made)) == {shared, of_another, direct}
     owners = "select user_id::text from public.channel_members where channel_id = %s and role = 'owner'"
     assert [rows(db, owners, place) for place in (shared, dm, direct)] == [[CAROL], [MALLORY], []]
+    assert rows(db, owners, standing) == [max(MATTY, MALLORY, CAROL)]
 
 
 def test_erasure_leaves_no_gap_in_channel_events(db: Db) -> None:
@@ -520,22 +567,52 @@ def test_conversation_export_matches_what_was_ingested(db: Db, limit: int) -> No
 @pytest.mark.parametrize("limit", [1, 2, 1000])
 def test_channel_export_includes_message_details(db: Db, limit: int) -> None:
     said = call(db, "create_message", MATTY, channel_id=CHANNEL, content="first").data["id"]
-    call(db, "edit_message", MATTY, id=said, content="second")
-    call(db, "add_reaction", MATTY, parameters={"id": said, "emoji": "fire"})
+    for content in ("second", "third"):
+        call(db, "edit_message", MATTY, id=said, content=content)
+    call(db, "add_reaction", BOB, parameters={"id": said, "emoji": "fire"})
     gone = call(db, "create_message", MATTY, channel_id=CHANNEL, content="gone").data["id"]
     call(db, "delete_message", MATTY, id=gone)
     # The times run backwards, so only the numbers tell the order.
     db.execute("alter table public.messages disable trigger user")
     db.execute("update public.messages set created_at = now() - seq * interval '1 second'")
+    db.execute("update public.message_edits set written_at = '2001-01-01', replaced_at = '2002-01-01'")
     lines = pages(db, "export_channel", MATTY, channel_id=CHANNEL, limit=limit)
     expected = "select id::text from public.messages where channel_id = %s and deleted_at is null order by seq"
     assert [line["id"] for line in lines] == rows(db, expected, CHANNEL)
     last = lines[-1]
-    assert (last["content"], last["edits"][0]["content"], last["reactions"][0]["emoji"]) == ("second", "first", "fire")
+    [mark] = last["reactions"]
+    assert (last["content"], mark["emoji"], mark["user_id"]) == ("third", "fire", BOB)
+    times = {"written_at": "2001-01-01T00:00:00.000Z", "replaced_at": "2002-01-01T00:00:00.000Z"}
+    assert last["edits"] == [{"version": n, "content": text, **times} for n, text in ((1, "first"), (2, "second"))]
     db.execute("alter table public.messages enable trigger user")
     plain = call(db, "create_message", MATTY, channel_id=CHANNEL, content="plain").data["id"]
     (found,) = (line for line in pages(db, "export_channel", MATTY, channel_id=CHANNEL) if line["id"] == plain)
     assert (found["edits"], found["reactions"]) == ([], [])
+
+
+def test_page_of_an_export_counts_bytes_of_attachments(db: Db) -> None:
+    attachments = [{"name": "\u00e9" * 50}]
+    sent = call(db, "create_message", channel_id=CHANNEL, content="\u00e9", attachments=attachments).data
+    found = "select bytes from private.measure_messages(%s, 0, 100) where id = %s"
+    assert value(db, found, CHANNEL, sent["id"]) == 2 + 2 + len('[{"name": ""}]') + 100
+
+
+def test_export_pages_a_group_by_sender(db: Db) -> None:
+    senders = ["@bea", "@ann", "@cid"]
+    said = [message("1", sender=sender) for sender in senders]
+    ingest(db, conversation(*said, kind="group", participant_identifier="120363@g.us"))
+    [thread] = rows(db, "select id::text from public.conversations")
+    lines = pages(db, "export_conversation", MATTY, conversation_id=thread, limit=1)
+    assert [line["sender"] for line in lines] == senders
+
+
+def test_export_by_the_service_is_audited(db: Db) -> None:
+    ingest(db, conversation(message()))
+    [thread] = rows(db, "select id::text from public.conversations")
+    assert call(db, "export_conversation", None, conversation_id=thread).status == 200
+    assert call(db, "export_channel", None, channel_id=CHANNEL).status == 200
+    found = "select action from public.audit_log where actor_id is null and action like '%%exported' order by action"
+    assert rows(db, found) == ["channel.exported", "conversation.exported"]
 
 
 def test_export_leaves_out_deleted_messages(db: Db) -> None:

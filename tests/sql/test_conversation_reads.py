@@ -19,6 +19,7 @@ START = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=30)
 @pytest.fixture(autouse=True)
 def _joined_long_ago(db: Db) -> None:
     db.execute("update public.workspace_members set created_at = %s", (START - timedelta(days=1),))
+    db.execute("update public.messaging_connections set is_apart = true")  # then its scope is not the workspace
 
 
 def at(minute: float) -> str:
@@ -104,6 +105,7 @@ def test_each_member_has_a_marker_of_their_own(db: Db) -> None:
     become(db, BOB)
     assert rows(db, "select from public.conversation_reads") == []
     become_postgres(db)
+    mark(db, conversation_id, at(1), who=BOB)
     become_service(db)
     assert rows(db, "select public.unread_count(c) from public.conversations as c") == [0, 0]
     become_postgres(db)
@@ -120,7 +122,7 @@ def test_messages_before_joining_count_as_read(db: Db) -> None:
     assert unread(db, conversation_id) == 1
     db.execute("update public.conversations set workspace_id = %s, scope_id = %s", (WORKSPACE, WORKSPACE))
     db.execute("update public.conversation_messages set workspace_id = %s", (WORKSPACE,))
-    for who, minute in ((CAROL, 0), (BOB, 1.5), (MATTY, 5)):
+    for who, minute in ((CAROL, 0), (BOB, 1), (MATTY, 5)):
         db.execute("update public.workspace_members set created_at = %s where user_id = %s", (at(minute), who))
     assert [unread(db, conversation_id, who) for who in (CAROL, BOB, MATTY)] == [2, 1, 0]
 
@@ -129,6 +131,7 @@ def test_deleted_message_is_not_unread(db: Db) -> None:
     conversation_id = receive(db, 1, 2)
     ingest(db, conversation(updates=[{"message_id": "m2", "type": "deleted", "at": at(3)}]))
     assert unread(db, conversation_id) == 1
+    assert mark(db, conversation_id) == START + timedelta(minutes=2)
 
 
 def test_unread_looks_at_the_newest_100(db: Db) -> None:

@@ -36,6 +36,7 @@ FAULTS = {
     "revoke all on function private.call(text, text, text, text, text, bytea) from authenticator": (
         "may not call private.call"
     ),
+    "revoke usage on schema private from authenticator": "may not call private.call",
     "alter table public.messages disable row level security": "Row-level security is off on public.messages",
     "create table public.own (id integer)": "Row-level security is off on public.own",
     "create table public.parts (id integer) partition by list (id)": "Row-level security is off on public.parts",
@@ -61,6 +62,9 @@ FAULTS = {
     "create schema other create table messages (id integer); alter publication supabase_realtime drop table"
     " public.messages; alter publication supabase_realtime add table other.messages": (
         "The table public.messages is not in the publication supabase_realtime"
+    ),
+    "alter publication supabase_realtime drop table public.message_reactions": (
+        "The table public.message_reactions is not in the publication supabase_realtime"
     ),
     "drop publication supabase_realtime": "The publication supabase_realtime is missing",
     "drop table realtime.messages_default": "Realtime has made no partition",

@@ -120,8 +120,11 @@ def test_number_is_read_in_the_home_country_first(db: Db) -> None:
     assert rows(db, "select private.home_country(id) from unnest(%s::uuid[]) as id", [BOB, MATTY]) == ["FR", "DE"]
 
 
-def test_new_home_country_matches_conversations_again(db: Db) -> None:
-    person = add_person(db, "612345678")
+@pytest.mark.parametrize("is_added", [False, True])
+def test_new_home_country_matches_conversations_again(db: Db, is_added: bool) -> None:
+    person = add_person(db, None if is_added else "612345678")
+    if is_added:
+        add_identifier(db, person, "phone", "612345678")
     found = add_conversation(db, "0612345678")
     assert person_of(db, found) is None
     db.execute("update public.workspaces set home_country = 'FR' where id = %s", (BOB,))
@@ -275,6 +278,11 @@ def test_openid_of_a_request_has_its_app(db: Db) -> None:
     given = [{"kind": "wechat_openid", "value": OPENID, "app": "wx1"}]
     ingest(db, conversation(message(), identifiers=given))
     assert read_conversation(db)["person_id"] == str(person)
+    # The participant's own openid is known without an app.
+    own = add_conversation(db, OPENID, platform="wechat")
+    known = "select row('wechat_openid', %s, %s)::private.identifier"
+    add = f"select private.record_identifiers(array[%s]::uuid[], array({known}))"
+    assert [value(db, add, own, OPENID, app) for app in ("", "wx1")] == [[], [own]]
 
 
 def test_second_conversation_of_a_request_adds_its_identifier(db: Db) -> None:

@@ -119,6 +119,7 @@ def test_noted_conversations_keep_their_versions_apart(db: Db) -> None:
     known = rows(db, "select version from public.conversations where id = any(%s::uuid[]) order by id", ids)
     assert noted == [(ids, known)]
     assert known[0] > known[1]
+    assert value(db, "select private.list_versions(%s::uuid[])", ids) == known
 
 
 def test_first_call_answers_a_cursor_and_no_changes(db: Db) -> None:
@@ -170,7 +171,9 @@ def test_pages_of_one_are_the_same_as_one_page(db: Db, read: Read) -> None:
     db.commit()
     whole = ask(db, since=since).data
     assert len(whole) == 5
-    assert [ask(db, since=since, limit=limit).meta["has_more"] for limit in (4, 5, 6)] == [True, True, False]
+    pages = [ask(db, since=since, limit=limit).meta for limit in (4, 5, 6)]
+    assert [page["has_more"] for page in pages] == [True, True, False]
+    assert [ask(db, since=page["next_cursor"]).data for page in pages] == [whole[4:], [], []]
     assert read(limit=1) == whole
 
 

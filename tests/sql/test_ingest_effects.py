@@ -110,8 +110,9 @@ def test_newer_message_becomes_the_last(db: Db) -> None:
     assert (stored["last_message_at"], stored["last_message_preview"]) == ("2026-02-01T18:00:00+00:00", "bye")
 
 
-def test_replay_changes_nothing(db: Db) -> None:
-    given = [conversation(message("a"), message("b", sent_at=NOON), participant_name="Ann")]
+@pytest.mark.parametrize("kind", ["direct", "group"])
+def test_replay_changes_nothing(db: Db, kind: str) -> None:
+    given = [conversation(message("a"), message("b", sent_at=NOON), participant_name="Ann", kind=kind)]
     where = "select ctid::text, xmin::text from public.{} order by 1"
     ingest(db, *given)
     before = [rows(db, where.format(table)) for table in ("conversations", "conversation_messages")]

@@ -80,11 +80,12 @@ def test_row_that_goes_leaves_an_edit_of_another_sender(db: Db, said: int, left:
     assert rows(db, "select sender from public.conversation_updates order by sender") == left
 
 
-def test_sequence_orders_updates_with_and_without_a_sender(db: Db) -> None:
+@pytest.mark.parametrize(("hour", "left"), [(11, "a"), (12, "b")])
+def test_latest_update_counts_with_and_without_a_sender(db: Db, hour: int, left: str) -> None:
     update = {"message_id": "1", "type": "reaction", "at": "2026-02-01T11:00:00Z", "by": "@cy"}
-    both = [{**update, "emoji": "a", "sequence": 2, "sender": "@ann"}, {**update, "emoji": "b", "sequence": 1}]
-    ingest(db, group(SAME_ID[0], updates=both))
-    assert [one["emoji"] for one in read_conversation(db)["messages"][0]["reactions"]] == ["a"]
+    later = {**update, "emoji": "b", "sequence": 1, "at": f"2026-02-01T{hour}:00:00Z"}
+    ingest(db, group(SAME_ID[0], updates=[{**update, "emoji": "a", "sequence": 2, "sender": "@ann"}, later]))
+    assert [one["emoji"] for one in read_conversation(db)["messages"][0]["reactions"]] == [left]
 
 
 def test_group_has_a_title_and_no_person(db: Db) -> None:

@@ -56,8 +56,9 @@ def test_line_lists_errors_without_content(db: Db) -> None:
 
 
 def test_line_keeps_at_most_five_errors(db: Db) -> None:
-    ingest(db, *(conversation(*[message()] * n, message("x", type=0), external_id=str(n)) for n in range(7)))
-    assert lines(db, "cardinality(errors)") == [5]
+    right = [message(str(number)) for number in range(7)]
+    ingest(db, *(conversation(*right[:n], message("x", type=0), external_id=str(n)) for n in range(7)))
+    assert lines(db, "cardinality(errors)", "messages_added") == [(5, 0)]
 
 
 def test_rejections_are_counted_per_minute(db: Db) -> None:
@@ -87,7 +88,10 @@ def test_unknown_connection_writes_no_line(db: Db) -> None:
     assert lines(db, "status") == []
 
 
-@pytest.mark.parametrize(("given", "kept"), [("abc-1.2_X", "abc-1.2_X"), ("a" * 51, None), ("a b", None), ("", None)])
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("abc-1.2_X", "abc-1.2_X"), ("a" * 50, "a" * 50), ("a" * 51, None), ("a b", None), ("", None)],
+)
 def test_valid_request_id_is_logged(db: Db, given: str, kept: str | None) -> None:
     headers = json.dumps({"x-api-key": API_KEY, "x-request-id": given})
     body = json.dumps({"platform": "whatsapp", "connection_id": "wa_business_123", "conversations": []}).encode()
@@ -101,9 +105,11 @@ def test_valid_request_id_is_logged(db: Db, given: str, kept: str | None) -> Non
 
 
 def test_owners_read_own_lines_and_cannot_write(db: Db) -> None:
-    ingest(db)
+    db.execute("update public.messaging_connections set is_apart = true")  # then its scope is not the workspace
+    for key in (API_KEY, "wrong"):
+        ingest(db, key=key)
     become(db, MATTY)
-    assert lines(db, "status") == [200]
+    assert sorted(lines(db, "status")) == [200, 401]
     for change in ("insert into {} default values", "update {} set status = 500", "delete from {}"):
         refused(db, change.format("public.ingest_log"))
     become(db, BOB)
@@ -123,8 +129,11 @@ def test_log_is_deleted_with_its_connection(admin_url: str, deletion: str, left:
     with psycopg.connect(admin_url) as admin:
         ingest(admin)
         ingest(admin, connection=("telegram", "tg_bot_456"))
+        # A connection that had this name before.
+        named = "insert into public.ingest_log (workspace_id, user_id, connection_id, status) values (%s, %s, %s, 200)"
+        admin.execute(named, (BOB, BOB, "wa_business_123"))
         admin.execute(deletion)
-        assert lines(admin, "connection_id") == left
+        assert lines(admin, "connection_id") == [*left, "wa_business_123"]
         admin.rollback()
 
 

@@ -71,6 +71,7 @@ def test_stored_file_is_shown_after_the_next_request(db: Db) -> None:
     (file,) = offered(db, given)
     assert offered(db, given) == [file]
     (other,) = offered(db, conversation(image(), external_id="other"))
+    assert offered(db, given) == [file]
     for one in (file, other):
         upload(db, one["path"])
     assert offered(db, given) == []
@@ -122,6 +123,8 @@ def test_edit_with_another_file_is_offered_again(db: Db) -> None:
     ingest(db, conversation(updates=[edit]))
     assert shown(db) == "https://b"
     assert offered(db, conversation(image())) == [file]
+    become(db, MATTY)
+    assert rows(db, SEE) == []
 
 
 def test_second_upload_after_an_edit_is_shown(db: Db) -> None:
@@ -236,7 +239,7 @@ def test_full_workspace_gets_no_invitation(db: Db) -> None:
 
 def test_request_is_invited_to_a_hundred_files(db: Db) -> None:
     given = conversation(*(image(f"m{place}") for place in range(101)))
-    assert len(offered(db, given)) == 100
+    assert [one["message_id"] for one in offered(db, given)] == [f"m{place}" for place in range(100)]
 
 
 def test_group_files_are_apart_by_sender(db: Db) -> None:
@@ -314,12 +317,14 @@ def test_clean_up_shows_the_file_that_waits_longest(db: Db) -> None:
 
 
 def test_limit_of_files_is_of_each_workspace(db: Db) -> None:
+    db.execute("update public.messaging_connections set is_apart = true")  # then its scope is not the workspace
     (file,) = offered(db, conversation(image()))
     upload(db, file["path"], size=1_000_000)
     value(db, "select private.settle_media(null, 10)")
     db.execute("update private.settings set workspace_media_megabytes = 1")
     room = "select private.has_media_room(%s)"
     assert [value(db, room, place) for place in (MATTY, BOB)] == [False, True]
+    assert offered(db, conversation(image("m2"))) == []
     db.execute("update private.conversation_media set size = 999999")
     assert value(db, room, MATTY) is True
 

@@ -81,8 +81,19 @@ def test_more_identifiers_match_a_lid(db: Db, john: str) -> None:
     ingest(db, group(message("1", sender="137180000000001@lid")))
     assert people(db)["137180000000001@lid"]["person_id"] is None
     phone = {"kind": "phone", "value": "+1 555 000 1111"}
-    ingest(db, member("137180000000001@lid", identifiers=[phone]))
-    assert people(db)["137180000000001@lid"]["person_id"] == JOHN_DOE
+    ingest(db, member("137180000000001@lid", identifiers=[phone], name=" Ann "))
+    assert [people(db)["137180000000001@lid"][field] for field in ("person_id", "name")] == [JOHN_DOE, "Ann"]
+
+
+def test_better_match_of_a_participant_is_stored(db: Db) -> None:
+    phone = "update public.people set phone = %s where id = %s"
+    db.execute(phone, ("0612345678", JOHN_DOE))
+    ingest(db, group(message("1", sender="+33612345678")))
+    reasons = []
+    for number in ("+33612345678", "0612345678"):
+        reasons.append(people(db)["+33612345678"]["matched_by"])
+        db.execute(phone, (number, JOHN_DOE))
+    assert reasons == ["phone_national", "phone"]
 
 
 def test_participant_is_matched_on_its_platform(db: Db) -> None:

@@ -74,13 +74,13 @@ EXAMPLES = {
             update("reaction", emoji="a", sequence=2),
             update("reaction", emoji="z", sequence=1),
             update("reaction", emoji=["a", "c"], by="@bea"),
-            update("reaction", emoji=["b", "d"], by="@ann"),
+            update("reaction", emoji=["d", "b"], by="@ann"),
         ],
         {
             "reactions": [
                 {"emoji": "a", "at": AT},
-                {"emoji": "b", "by": "@ann", "at": AT},
                 {"emoji": "d", "by": "@ann", "at": AT},
+                {"emoji": "b", "by": "@ann", "at": AT},
                 {"emoji": "a", "by": "@bea", "at": AT},
                 {"emoji": "c", "by": "@bea", "at": AT},
             ]
@@ -141,6 +141,22 @@ EXAMPLES = {
         {"pinned": False},
     ),
     "unpinned": ([update("pinned"), update("unpinned", at=LATER)], {"pinned": False}),
+    "all by two in one moment": (
+        [
+            *(update("failed", by=name, reason=name) for name in ("a", "b")),
+            *(update("media", by=name, media_url=f"https://{name}.example") for name in ("a", "b")),
+            update("unpinned", by="a"),
+            update("pinned", by="b"),
+        ],
+        {
+            "status": "failed",
+            "status_at": AT,
+            "failure": "b",
+            "media_url": "https://b.example",
+            "pinned": True,
+            "pinned_at": AT,
+        },
+    ),
 }
 
 
@@ -197,6 +213,14 @@ def test_answer_counts_new_and_waiting_updates(db: Db) -> None:
     assert [list(result.values())[1:] for result in results] == [[1, "created", 2, 1], [0, "no_new_messages", 0, 1]]
     assert list(results[0])[3:] == ["updates_added", "updates_waiting"]
     assert ingest(db, changed(update("read", at=LATER))).statuses == ["updated"]
+
+
+def test_edited_message_comes_again_without_news(db: Db) -> None:
+    ingest(db, conversation(message()))
+    ingest(db, conversation(updates=[update("edited", content="new")]))
+    (edited,) = read_conversation(db)["messages"]
+    assert ingest(db, conversation(edited, message("m2"))).statuses == ["updated"]
+    assert value(db, "select count(*) from public.conversation_updates") == 1
 
 
 def test_repeated_updates_write_no_message(db: Db) -> None:
@@ -262,6 +286,7 @@ def test_deleted_text_is_gone_everywhere(db: Db, is_first: bool) -> None:
             update("edited", content="secret three"),
             update("media", media_url="https://secret.example/2"),
             update("failed", reason="secret five"),
+            update("reaction", emoji="secret six"),
         ),
     ]
     if not is_first:

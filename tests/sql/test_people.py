@@ -232,8 +232,8 @@ def test_service_that_changes_people_locks_their_workspace(db: Db, statement: st
     db.execute("alter table public.people enable trigger user")
     db.execute(
         "insert into public.conversations"
-        " (user_id, workspace_id, platform, external_conversation_id, participant_identifier)"
-        " values (%s, %s, 'signal', 'locked', '@locked')",
+        " (user_id, workspace_id, scope_id, platform, external_conversation_id, participant_identifier)"
+        " values (%s, %s, gen_random_uuid(), 'signal', 'locked', '@locked')",
         (MATTY, WORKSPACE),
     )
     become_service(db)

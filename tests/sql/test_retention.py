@@ -79,6 +79,20 @@ def test_each_kind_has_its_own_days(db: Db, ingested: int | None, written: int |
     assert (removed["conversation_messages"], removed["messages"]) == (gone, 2 * (3 - len(said)))
 
 
+def test_young_conversation_goes_later_than_its_messages(db: Db) -> None:
+    old = value(db, "select private.format_time(now() - interval '25 days')")
+    for place, messages in (("imported", [message(sent_at=old)]), ("empty", [])):
+        ingest(db, conversation(*messages, external_id=place))
+    keep(db, conversation_days=10)
+    left = []
+    for days in (0, 9, 2):
+        db.execute("update public.conversations set created_at = created_at - %s * interval '1 day'", (days,))
+        db.execute("delete from private.retention_rounds")
+        value(db, "select private.clean_up()")
+        left.append(rows(db, "select external_conversation_id, message_count from public.conversations order by 1"))
+    assert left == [[("empty", 0), ("imported", 0)]] * 2 + [[("empty", 0)]]
+
+
 def test_round_counts_the_rows_of_all_workspaces(db: Db) -> None:
     plant(db)
     keep(db, conversation_days=10, channel_days=10)
@@ -113,6 +127,13 @@ def test_workspace_at_its_limit_is_not_finished(db: Db, kind: str, limit: int) -
     removed = value(db, "select private.clean_up(%s)", limit)
     assert max(removed["messages"] * 10, removed["conversation_messages"]) == limit
     assert rows(db, "select finished_at from private.retention_rounds") == [None]
+
+
+def test_round_visits_more_than_ten_workspaces(db: Db) -> None:
+    add = "insert into public.workspaces (name, channel_days) select 'x', 1 from generate_series(1, %s)"
+    db.execute(add, (11,))
+    value(db, "select private.clean_up()")
+    assert value(db, "select count(*) from private.retention_rounds") == 11
 
 
 def test_workspace_without_a_visit_comes_first(db: Db) -> None:

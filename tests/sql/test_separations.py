@@ -244,6 +244,23 @@ def test_separation_parts_only_the_names_of_its_owner(db: Db) -> None:
         assert sorted(name for _, name in rows(db, found, owner)) == [NEW, OLD]
 
 
+def test_separated_conversation_stays_in_its_scope(db: Db) -> None:
+    connection = new_connection(db, is_apart=True)
+    for one in [*FIRST, *SECOND, JOIN]:
+        push(db, connection, one)
+    (joined,) = rows(db, "select id::text from public.conversations where scope_id = %s", connection["id"])
+    assert call(db, "separate_conversation", MATTY, conversation_id=joined).status == 200
+    assert push(db, connection, chat(NEW, late("9")))[0]["status"] == "updated"
+
+
+@pytest.mark.parametrize("names", [("Ann", "Bea"), ("Bea", "Ann")], ids=str)
+def test_greater_of_two_equal_names_stays_after_a_join(db: Db, names: tuple[str, str]) -> None:
+    for place, name in zip((OLD, NEW), names, strict=True):
+        ingest(db, chat(place, message("1"), participant_name=name))
+    ingest(db, JOIN)
+    assert [state(db)[OLD][field] for field in ("name", "identifier")] == ["Bea", max(OLD, NEW)]
+
+
 def test_message_of_a_request_belongs_to_the_first_name(db: Db) -> None:
     for one in [*FIRST, *SECOND, JOIN, chat(NEWER, continues=OLD)]:
         ingest(db, one)
@@ -316,6 +333,7 @@ def test_later_names_leave_with_their_former_one(db: Db, links: list[tuple[str, 
         ingest(db, chat(name, continues=former))
     separate(db, external_conversation_id=NEW)
     assert sorted(state(db)) == [NEW, OLD]
+    assert rows(db, "select distinct name from private.continued_messages") == [NEWER]
     ingest(db, chat(NEWER, late("9")))
     assert [line["id"] for line in read_conversation(db, NEW)["messages"]] == ["0", "8", "9", "2"]
     separate(db, NEW)
@@ -386,6 +404,31 @@ def test_file_of_a_message_moves_with_it(db: Db) -> None:
     assert rows(db, owners) == [id_of(db, name) for name in (OLD, OLD, "other")]
     separate(db, external_conversation_id=NEW)
     assert rows(db, owners) == [id_of(db, name) for name in (NEW, OLD, "other")]
+
+
+def test_file_of_a_group_moves_with_its_sender(db: Db) -> None:
+    for name, sender in ((OLD, "@ann"), (NEW, "@bob")):
+        given = chat(name, message("1", sender=sender, type="image")) | GROUP
+        post(db, json.dumps(request(given, media_uploads=True)).encode())
+        ingest(db, JOIN | GROUP)
+    separate(db)
+    owners = rows(db, "select sender, conversation_id::text from private.conversation_media order by 1")
+    assert owners == [("@ann", id_of(db, OLD)), ("@bob", id_of(db, NEW))]
+
+
+def test_file_keeps_its_path_after_the_separation(db: Db) -> None:
+    photo = {**late("8"), "type": "image"}
+    for one in (FIRST[0], JOIN):
+        ingest(db, one)
+    paths = []
+    for name in (NEW, OLD, OLD):
+        body = request(chat(name, photo), media_uploads=True)
+        paths += [file["path"] for file in post(db, json.dumps(body).encode()).body["results"][0]["uploads"]]
+        if name == NEW:
+            separate(db)
+    assert (paths[0] == paths[1], paths[1] == paths[2]) == (False, True)
+    owners = dict(rows(db, "select path, conversation_id::text from private.conversation_media"))
+    assert owners == {paths[0]: id_of(db, NEW), paths[1]: id_of(db, OLD)}
 
 
 def test_separated_group_keeps_messages_and_participants(db: Db) -> None:

@@ -51,6 +51,7 @@ VALUES: dict[str, dict[str, Any]] = {
         **{f"private.fits('{'[' * levels}{']' * levels}', 500)": levels == 100 for levels in (100, 101)},
         **{f"private.fits('\"\u00e9\"', {size})": size == 4 for size in (3, 4)},  # bytes, not characters
         r"""private.parse_json('{"a": "\\u0000 \\uDBFF\\uDFFF \\uDA00"}')""": {"a": "\ufffd \U0010ffff \ufffd"},
+        r"""private.parse_json('{"a": "\\uDA00"}')""": {"a": "\ufffd"},
     },
     "requests": {
         **{f"private.format_time(private.parse_timestamp('{text}'))": time for text, time in TIMES.items()},
@@ -74,6 +75,7 @@ VALUES: dict[str, dict[str, Any]] = {
                 "40001": False, "57014": False, "XX001": False,
             }.items()
         },
+        "private.parse_uuids('{\"a\": null}', 'a', 1)": [],
         "private.is_service()": False,
         f"private.lock_person(row('{UUID}', 'phone')::private.person_match)::text": None,
     },
@@ -155,6 +157,16 @@ VALUES: dict[str, dict[str, Any]] = {
                 ("telegram", "telegram_id", "5", "null", True, ["1 telegram_id::5 telegram_id"]),
             ]
         },
+    },
+    "sequences": {
+        f"private.parse_sequence('{{\"sequence\": {text}}}')": found
+        for text, found in {
+            "9" * 18: int("9" * 18), "-" + "9" * 18: -int("9" * 18), "1" + "0" * 18: 0, '"-7"': -7, "1.5": 0,
+        }.items()
+    },
+    "times of edits": {
+        f"private.find_edit_time('{{\"edit_date\": {number}}}') is null": len(number) > 11
+        for number in ("0", "1" * 10, "1" * 11, "1" * 12)
     },
     "previews": {
         "private.message_preview(jsonb_build_object('content', repeat(' ', 200) || 'x'))": "x",
@@ -296,7 +308,8 @@ VALUES: dict[str, dict[str, Any]] = {
     "types of files": {
         f"private.is_shown_type('{kind}')": is_shown
         for kind, is_shown in {
-            " image/png": True, "application/vnd.ms-excel; x=y": True, "text/xsl": False, "x/x+xsl": False,
+            " image/png": True, "image/svg": False,
+            "application/vnd.ms-excel; x=y": True, "text/xsl": False, "x/x+xsl": False,
             "a/b+xml": False, "unknown/unknown": False, "image/": False, "image/*": False, "-a/b": False,
             "application/vnd.openxmlformats-officedocument": True,
         }.items()
@@ -316,6 +329,41 @@ def test_function_gives_its_value(db: Db, place: str) -> None:
     if place == "spellings":
         found = {expression: sorted(spellings) for expression, spellings in found.items()}
     assert found == VALUES[place]
+
+
+# Ranges of characters. Tests look at their ends and at the neighbours.
+CLASSES = {
+    "chr(n) ~ private.hidden_characters()": [
+        (1, 0x1F), (0x7F, 0x9F), (0x61C, 0x61C), (0x200B, 0x200B), (0x200E, 0x200F), (0x2028, 0x202E),
+        (0x2060, 0x2069), (0xFEFF, 0xFEFF),
+    ],
+    "chr(n) !~ private.visible_character()": [
+        (1, 0x20), (0x7F, 0xA0), (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x1680, 0x1680),
+        (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2000, 0x200F), (0x2028, 0x202F), (0x205F, 0x206F), (0x2800, 0x2800),
+        (0x3000, 0x3000), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xE0000, 0xE0FFF),
+    ],
+    "private.phone_digits('1' || chr(n)) is not null": [
+        (0x20, 0x20), (0x28, 0x29), (0x2B, 0x39), (0xA0, 0xA0), (0x200B, 0x200B), (0x200E, 0x200F), (0x2010, 0x2015),
+        (0x202A, 0x202F), (0x2066, 0x2069), (0xFEFF, 0xFEFF),
+    ],
+    "private.split_phones('1' || chr(n) || '2') = '{12}'": [
+        (0xAD, 0xAD), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x2069), (0xFEFF, 0xFEFF),
+    ],
+    "private.split_phones('1' || chr(n) || '2') = '{1 2}'": [
+        (0x20, 0x20), (0xA0, 0xA0), (0x2000, 0x200A), (0x202F, 0x202F), (0x3000, 0x3000),
+    ],
+    "private.split_phones('1' || chr(n) || '2') = '{1-2}'": [
+        (0x2D, 0x2D), (0xB7, 0xB7), (0x2010, 0x2015), (0x2022, 0x2022), (0x2212, 0x2212), (0xFF0D, 0xFF0D),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("condition", CLASSES)
+def test_class_of_characters_has_its_ends(db: Db, condition: str) -> None:
+    ranges = CLASSES[condition]
+    numbers = {n for first, last in ranges for n in (first - 1, first, last, last + 1)} - {0}
+    found = rows(db, f"select n from unnest(%s::integer[]) as n where {condition} order by n", [*numbers])
+    assert found == sorted(n for n in numbers if any(first <= n <= last for first, last in ranges))
 
 
 def test_id_has_its_version_and_the_time_now(db: Db) -> None:

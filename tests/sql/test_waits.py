@@ -13,7 +13,7 @@ from tests.sql.test_clean_up import KINDS, make
 from tests.sql.test_summaries import begin
 from tests.support.calls import call, ingest, send
 from tests.support.cluster import TestCluster
-from tests.support.database import Db, become, become_postgres, rows, value
+from tests.support.database import Db, become, become_postgres, become_service, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation, person_of
 from tests.support.world import BOB, CHANNEL, JOHN_DOE, MALLORY, MATTY, UNKNOWN_ID, WORKSPACE
@@ -208,6 +208,14 @@ def test_message_of_a_member_who_leaves_does_not_deadlock(sessions: tuple[Db, Db
     assert rows(second, "select from public.member_states where user_id = %s", BOB) == []
 
 
+def test_acting_user_ends_with_its_transaction(sessions: tuple[Db, Db]) -> None:
+    first, _ = sessions
+    become_service(first)
+    assert str(value(first, "select private.require_actor(jsonb_build_object('user_id', %s::text))", BOB)) == BOB
+    first.commit()
+    assert value(first, "select nullif(current_setting('threadline.acting_id', true), '')") is None
+
+
 def test_ingest_waits_for_a_quick_change_of_people(sessions: tuple[Db, Db]) -> None:
     first, second = sessions
     # A busy machine may need more than the one second that it waits.
@@ -222,14 +230,18 @@ def test_ingest_waits_for_a_quick_change_of_people(sessions: tuple[Db, Db]) -> N
 
 def test_ingest_does_not_wait_for_a_slow_change_of_people(sessions: tuple[Db, Db]) -> None:
     first, second = sessions
-    phone = value(first, PHONE, JOHN_DOE)
+    phone = "+4915112349999"
+    group = {"kind": "group", "participant_identifier": "1@g.us", "external_id": "group"}
+    ingest(second, conversation(message("0", sender="@ann"), **group))
+    second.commit()
     become(first, MATTY)
-    first.execute("update public.people set full_name = full_name || ' x'")
+    first.execute("update public.people set phone = %s where id = %s", (phone, JOHN_DOE))
     second.execute("set statement_timeout = '5s'")
     ingest(second, conversation(message("a"), participant_identifier=phone))
-    ingest(second, conversation(message("b"), participant_identifier=phone))
+    said = conversation(message("c", sender=phone), **group)
+    ingest(second, conversation(message("b"), participant_identifier=phone), said)
     second.commit()
-    newest = "select person_id::text from public.conversations order by created_at desc limit 1"
+    newest = "select person_id::text from public.conversations where kind = 'direct' order by created_at desc limit 1"
     assert rows(second, newest) == [None]
     second.execute("select private.clean_up()")
     assert rows(second, newest) == [None]  # the change still holds the lock
@@ -237,6 +249,7 @@ def test_ingest_does_not_wait_for_a_slow_change_of_people(sessions: tuple[Db, Db
     first.commit()
     second.execute("select private.clean_up()")
     assert rows(second, newest) == [JOHN_DOE]
+    assert rows(second, "select person_id::text from private.group_participants order by 1") == [JOHN_DOE, None]
     assert rows(second, "select from private.late_matches") == []
 
 

@@ -127,7 +127,8 @@ def test_team_hears_of_conversations_in_its_topic(db: Db) -> None:
     sent = rows(db, "select topic from realtime.messages where event = 'conversation.created' order by topic")
     assert sent == [f"inbox:{MATTY}", f"workspace:{WORKSPACE}"]
     ingest(db, conversation(message("b")))
-    assert value(db, "select count(*) from realtime.messages where topic = %s", f"inbox:{MATTY}") == 2
+    push(db, new_connection(db, MATTY, MATTY, name="apart", is_apart=True), conversation(message("c")))
+    assert value(db, "select count(*) from realtime.messages where topic = %s", f"inbox:{MATTY}") == 3
     assert value(db, "select count(*) from realtime.messages where topic = %s", f"workspace:{MATTY}") == 0
 
 

@@ -382,6 +382,7 @@ drop function
     private.forget_senders(uuid, uuid[]),
     private.forget_single_names(uuid[]),
     private.format_time(timestamptz),
+    private.free_media_path(uuid, text, text),
     private.generate_secret(),
     private.get_workspace(jsonb),
     private.hand_over_channels(uuid),
