@@ -22,11 +22,11 @@ def problem_of_python():
 def problem_of_ports():
     """Return which port is taken, or None. `threadline up` finds all else that is wrong with the variables."""
     http = os.environ.get("THREADLINE_PORT") or PORT
-    if not http.isdigit():
+    if not http.isdecimal():
         return None
     database = os.environ.get("THREADLINE_DB_PORT") or (DB_PORT if http == PORT else str(int(http) + 1))
     for variable, port in (("THREADLINE_PORT", http), ("THREADLINE_DB_PORT", database)):
-        if port.isdigit() and int(port) < 65536:
+        if port.isdecimal() and int(port) < 65536:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:

@@ -56,7 +56,7 @@ def _retry_after(header: str | None) -> float:
     """Return the seconds of a Retry-After header, which is a number or a date; less than 0 for one that is past."""
     if not header:
         return 0.0
-    if header.strip().isdigit():
+    if header.strip().isdecimal():
         return min(float(header), LONGEST_PAUSE)
     try:
         return min(email.utils.parsedate_to_datetime(header).timestamp() - time.time(), LONGEST_PAUSE)

@@ -35,6 +35,12 @@ def test_good_machine_passes() -> None:
     assert preflight("pass", "up", THREADLINE_PORT=str(free_port()), THREADLINE_DB_PORT=str(free_port())) == (0, "")
 
 
+def test_port_that_is_no_number_is_left_to_the_stack() -> None:
+    for port in ("-1", "http", "\u00b2"):
+        assert preflight("pass", "up", THREADLINE_PORT=port, THREADLINE_DB_PORT=str(free_port())) == (0, "")
+        assert preflight("pass", "up", THREADLINE_PORT=str(free_port()), THREADLINE_DB_PORT=port) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -357,5 +357,7 @@ def test_server_says_when_to_ask_again() -> None:
     for header, pause in zip(headers, [7, 9, 60, 1, 1, 29, 60], strict=True):
         [waited] = ask(httpx.Response(503, headers={"Retry-After": header}), httpx.Response(200))[1]
         assert waited == pytest.approx(pause, abs=1.5 if header == soon else 0)
+    for header in (b"\xb2", b"", b"-1", b"1e3"):
+        assert ask(httpx.Response(503, headers={b"Retry-After": header}), httpx.Response(200))[1] == [1]
     away = httpx.Response(503, headers={"Retry-After": "1"})
     assert ask(away, away, away, httpx.Response(200))[1] == [1, 2, 4]
