@@ -88,6 +88,8 @@ def test_membership_changes_are_broadcast(db: Db) -> None:
     shown = {"channel_id", "user_id", "display_name", "avatar_url", "created_at", "seq", "prev_seq"}
     assert [payload.keys() for _, payload in sent] == [shown] * 2
     assert [payload["seq"] for _, payload in sent] == [seq - 1, seq]
+    known = "select private.format_time(created_at) from public.message_events where channel_id = %s and seq > %s"
+    assert [payload["created_at"] for _, payload in sent] == rows(db, f"{known} order by seq", CHANNEL, seq - 2)
 
 
 def test_failed_or_rolled_back_change_is_not_broadcast(db: Db) -> None:
