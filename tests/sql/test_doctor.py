@@ -43,6 +43,7 @@ FAULTS = {
     "alter table public.messages disable trigger messages_60_index": (
         "The trigger messages_60_index of public.messages is disabled"
     ),
+    "alter table private.settings disable trigger settings_20_set_language": "of private.settings is disabled",
     "alter table public.messages enable replica trigger messages_60_index": (
         "The trigger messages_60_index of public.messages is disabled"
     ),
