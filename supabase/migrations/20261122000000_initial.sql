@@ -15720,7 +15720,7 @@ begin
             stored.conversation_id, stored.message, conversation.platform, conversation.participant_name,
             conversation.person_id,
             row_number() over (
-                order by hit.rank desc, stored.sent_at desc, stored.conversation_id, stored.external_id
+                order by hit.rank desc, stored.sent_at desc, stored.conversation_id, stored.external_id, stored.sender
             ) as place
         from private.search_conversations(v_search, v_conversation_id) as matched
         cross join lateral unnest(matched.keys, matched.ranks) as hit (

@@ -88,6 +88,8 @@ def test_membership_changes_are_broadcast(db: Db) -> None:
     shown = {"channel_id", "user_id", "display_name", "avatar_url", "created_at", "seq", "prev_seq"}
     assert [payload.keys() for _, payload in sent] == [shown] * 2
     assert [payload["seq"] for _, payload in sent] == [seq - 1, seq]
+    known = "select private.format_time(created_at) from public.message_events where channel_id = %s and seq > %s"
+    assert [payload["created_at"] for _, payload in sent] == rows(db, f"{known} order by seq", CHANNEL, seq - 2)
 
 
 def test_failed_or_rolled_back_change_is_not_broadcast(db: Db) -> None:
@@ -130,6 +132,31 @@ def test_message_deleted_in_same_transaction_is_not_broadcast(db: Db) -> None:
     assert "a slip" not in json.dumps(told)
     assert [event for event, _ in told] == ["message.created", "message.deleted"]
     assert told[0][1] == {"id": sent.data["id"], "deleted": True} | numbered(last_seq(db) - 1)
+
+
+def test_event_of_the_greatest_size_is_broadcast_whole(db: Db) -> None:
+    said = send(db, "x" * 39_000)
+    last = (
+        "from public.messages as said inner join public.message_events as event on said.seq = event.seq"
+        " and said.channel_id = event.channel_id where said.id = %s"
+    )
+    size = value(db, f"select octet_length(private.render_event(event, said)::text) {last}", said)
+    for most, is_whole in ((size, True), (size - 1, False)):
+        db.execute("update private.settings set broadcast_max_bytes = %s", (most,))
+        db.execute("delete from realtime.messages where true")
+        db.execute(f"select private.send_event(event, said) {last}", (said,))
+        sent = rows(db, "select payload ? 'content' from realtime.messages where topic = %s", TOPIC)
+        assert sent == [is_whole]
+
+
+def test_sealed_channel_sends_twins_new_messages_only(db: Db) -> None:
+    db.execute(
+        "update private.channel_counters set sealed_until = now() + interval '1 hour', sealed_after = 0"
+        " where channel_id = %s",
+        (CHANNEL,),
+    )
+    call(db, "edit_message", id=send(db), content="edited")
+    assert [event for event, _ in broadcasts(db, f"twin:{TWIN}")] == ["message.created"]
 
 
 def test_oversized_event_is_broadcast_as_a_pointer(db: Db) -> None:

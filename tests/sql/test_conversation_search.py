@@ -8,7 +8,7 @@ import pytest
 from tests.support.calls import ask, call, ingest, send
 from tests.support.database import Db, rows, value
 from tests.support.ingest import conversation, message
-from tests.support.people import read_conversation
+from tests.support.people import add_person, read_conversation
 from tests.support.world import BOB, MATTY
 
 
@@ -56,6 +56,8 @@ def test_queries_find_what_they_find_in_channels(db: Db, query: str) -> None:
 def test_hit_names_conversation_and_participant(db: Db) -> None:
     ingest(db, conversation(message(content="zebra"), participant_name="Ann"))
     index(db)
+    person_id = add_person(db, None, MATTY)
+    db.execute("update public.conversations set person_id = %s", (person_id,))
     reply = call(db, "search_conversations", query="zebra")
     stored = read_conversation(db)
     (hit,) = reply.data
@@ -63,7 +65,7 @@ def test_hit_names_conversation_and_participant(db: Db) -> None:
         "conversation_id": str(stored["id"]),
         "platform": "whatsapp",
         "participant_name": "Ann",
-        "person_id": None,
+        "person_id": str(person_id),
         "message": stored["messages"][0],
     }
     assert reply.meta["total"] == 1
@@ -229,6 +231,14 @@ def test_pages_of_hits_follow_rank_and_then_time(db: Db, user_id: str | None) ->
             reply = call(db, "search_conversations", user_id, query="zebra", limit=limit, offset=offset, **more)
             assert [hit["message"]["id"] for hit in reply.data] == expected[offset : offset + limit]
             assert reply.meta["total"] == len(expected)
+
+
+def test_equal_hits_of_one_id_are_sorted_by_sender(db: Db) -> None:
+    for sender in ("@ben", "@ann", "@cem"):
+        ingest(db, conversation(message(sender=sender, content="zebra"), kind="group"))
+    index(db)
+    hits = call(db, "search_conversations", query="zebra").data
+    assert [hit["message"]["sender"] for hit in hits] == ["@ann", "@ben", "@cem"]
 
 
 def test_equal_hits_are_sorted_by_conversation(db: Db) -> None:

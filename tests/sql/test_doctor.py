@@ -44,6 +44,7 @@ FAULTS = {
     "alter table public.messages disable trigger messages_60_index": (
         "The trigger messages_60_index of public.messages is disabled"
     ),
+    "alter table private.settings disable trigger settings_20_set_language": "of private.settings is disabled",
     "alter table public.messages enable replica trigger messages_60_index": (
         "The trigger messages_60_index of public.messages is disabled"
     ),
@@ -63,9 +64,10 @@ FAULTS = {
     " public.messages; alter publication supabase_realtime add table other.messages": (
         "The table public.messages is not in the publication supabase_realtime"
     ),
-    "alter publication supabase_realtime drop table public.message_reactions": (
-        "The table public.message_reactions is not in the publication supabase_realtime"
-    ),
+    **{
+        f"alter publication supabase_realtime drop table public.{table}": f"The table public.{table} is not in the"
+        for table in ("conversations", "message_reactions")
+    },
     "drop publication supabase_realtime": "The publication supabase_realtime is missing",
     "drop table realtime.messages_default": "Realtime has made no partition",
     WAITING.format(minutes=16): "Search does not find messages of conversations since",
@@ -107,6 +109,11 @@ def test_doctor_reports_clock_difference(admin: psycopg.Connection, seconds: int
     assert findings(admin, timedelta(seconds=seconds)) == [
         "The clocks of the service and of the database are 60 seconds apart; set the time."
     ]
+
+
+@pytest.mark.parametrize(("seconds", "problems"), [(29, 0), (-31, 1)])
+def test_clocks_may_be_half_a_minute_apart(admin: psycopg.Connection, seconds: int, problems: int) -> None:
+    assert len(findings(admin, timedelta(seconds=seconds))) == problems
 
 
 def test_doctor_gives_search_a_quarter_of_an_hour(admin: psycopg.Connection) -> None:

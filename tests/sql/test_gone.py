@@ -139,6 +139,13 @@ def test_deleted_message_leaves_no_text(db: Db, planted: str, way: str) -> None:
     call(db, "edit_message", BOB, id=planted, content=f"{CANARY}, edited")
     call(db, "pin_message", MATTY, id=planted)
     add_summary(db)
+    # As broadcasts to the members of a sealed channel.
+    db.execute(
+        "insert into realtime.messages (id, topic, extension, event, payload, private)"
+        " select private.broadcast_id(channel_id, seq, channel_id), 'sealed', 'broadcast', kind, %s, true"
+        " from public.message_events where message_id = %s",
+        (Jsonb({"content": CANARY}), planted),
+    )
     if way == "row":
         db.execute("delete from public.messages where id = %s", (planted,))
         db.execute("delete from public.attachments where file_name ~ %s", (CANARY,))
@@ -157,9 +164,14 @@ def test_deleted_message_leaves_no_text(db: Db, planted: str, way: str) -> None:
 def test_repeated_request_for_a_deleted_message_gets_404(db: Db) -> None:
     fields = {"channel_id": CHANNEL, "content": CANARY}
     said = call(db, "create_message", BOB, key="key 1", **fields).data["id"]
+    reaction = {"id": said, "emoji": "fire"}
+    call(db, "toggle_reaction", BOB, key="key 2", **reaction)
     call(db, "delete_message", MATTY, id=said, admin=True)
-    again = call(db, "create_message", BOB, key="key 1", **fields)
-    assert again.error == (404, "message_not_found", None)
+    for again in (
+        call(db, "create_message", BOB, key="key 1", **fields),
+        call(db, "toggle_reaction", BOB, key="key 2", **reaction),
+    ):
+        assert again.error == (404, "message_not_found", None)
 
 
 def test_edited_text_stays_only_among_the_edits(db: Db) -> None:

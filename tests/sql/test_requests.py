@@ -220,8 +220,21 @@ def test_key_expires_after_a_day(db: Db, backlog: int) -> None:
     db.execute("update private.idempotency_keys set created_at = now() - interval '23 h 59 min' where key = 'k'")
     assert call(db, "create_message", key="k", **CREATE).body == first.body
     db.execute("update private.idempotency_keys set created_at = now() - interval '24 h 1 min' where key = 'k'")
+    # Those of another user, another call and another key wait for their own requests.
+    db.execute(
+        """
+        insert into private.idempotency_keys (principal, route, key, request_hash, created_at)
+        select parts[1], parts[2], parts[3], '', created_at
+        from private.idempotency_keys as known
+        cross join lateral (
+            values (array['y', route, key]), (array[principal, 'y', key]), (array[principal, route, 'y'])
+        ) as other (parts)
+        where key = 'k'
+        """
+    )
     second = call(db, "create_message", key="k", **CREATE | {"content": "other"})
     assert (second.status, second.headers.get("idempotent-replayed")) == (201, None)
+    assert value(db, "select count(*) from private.idempotency_keys where 'y' in (principal, route, key)") == 3
 
 
 @pytest.mark.parametrize(("key", "status"), [("", 400), ("x", 201), ("x" * 255, 201), ("x" * 256, 400)])

@@ -28,6 +28,45 @@ WORDS = {
     "\u00aba b\u00bb": "'a':AB <-> 'b':AB",
     "\u201ea b\u201f": "'a':AB <-> 'b':AB",
     "\u301da b\u301e": "'a':AB <-> 'b':AB",
+    "a -or b": "'a' & !'or' & 'b'",
+    'a "or" b': "'a' & 'or':AB & 'b'",
+    "a or ! b": "'a' | 'b'",
+    "a or -b": "'a' | !'b'",
+    "a or !": "'a' & 'or'",
+    "a b or c d": "'a' & 'b' | 'c' & 'd'",
+    '-"a b"': "!( 'a':AB <-> 'b':AB )",
+    '"running': "'running':AB",
+    "stag** x": "'stag':* & 'x'",
+    "* a": "'a'",
+    "wi-fi*": "'wi' <-> 'fi':* | 'wifi':*",
+    '"wi-fi"': "'wi':AB <-> 'fi':AB",
+    "a-b c": "( 'a' <-> 'b' | 'ab' ) & 'c'",
+    "tests-x": "'tests' <-> 'x' | 'testsx'",
+    "running*": "'running':* | 'run'",
+    "c++*": "'c++':*",
+    '"c++ x"': "'c':AB <-> 'x':AB & 'c++'",
+    "x-2.0": "'x' <-> '2' <-> '0' & '2.0'",
+    "V2.0": "'2.0'",
+    "-c++": "!'c++'",
+    "--no-verify": "( 'no' <-> 'verify' | 'noverify' ) & '--no-verify'",
+    "-from:unknown x": "!( 'from' <-> 'unknown' ) & 'x'",
+    "before:never x": "'before' <-> 'never' & 'x'",
+    "has:reaction from:unknown x": "'from' <-> 'unknown' & 'x'",
+    "has:this x": "'has' <-> 'this' & 'x'",
+    "mentions:unknown x": "'mentions' <-> 'unknown' & 'x'",
+    'in:"x y" z': "'in':AB <-> 'x':AB <-> 'y':AB & 'z'",
+    "file:! x": "'file' & 'x'",
+    "x -from:": "'x' & !'from'",
+    "from:x*": "'from' <-> 'x':*",
+    "\uff02a b\uff02": "'a':AB <-> 'b':AB",
+    "\uff57\uff49\uff44\uff45": "'wide'",
+    # In a script without spaces, the first character of a word may have others before it, and the last may go on.
+    "\u90e8 x": "'\u90e8':* & 'x'",
+    "\u90e8\u7f72": "'\u90e8\u7f72'",
+    '"\u90e8"': "'\u90e8':*AB",
+    '"\u90e8\u7f72 x"': "'\u90e8\u7f72':AB <-> '\u7f72':AB <-> 'x':AB",
+    '"x\u90e8"': "'x':AB <-> '\u90e8':AB",
+    "\u90e8\u7f72\u8ba1": "'\u90e8\u7f72' <-> '\u7f72\u8ba1'",
     # To limit the cost, what comes later is left out: words after the 64th, names after the 10th, beginnings after the
     # 8th.
     " ".join(f"w{n}" for n in range(66)): " & ".join(f"'w{n}'" for n in range(64)),
@@ -40,7 +79,15 @@ WORDS = {
 def test_query_becomes_words(db: Db) -> None:
     query = f"select found.words::text from ({PARSE}) as parsed cross join lateral (select (parsed.found).*) as found"
     assert {text: value(db, query, text, False) for text in WORDS} == WORDS
-    typed = {"one two": "'one' & 'two':*", "one two ": "'one' & 'two'"}
+    typed = {
+        "one two": "'one' & 'two':*",
+        "one two ": "'one' & 'two'",
+        'x "run': "'x' & 'run':*AB",
+        "x -ru": "'x' & !'ru':*",
+        "a or b": "'a' | 'b':*",
+        "from:x": "'from' <-> 'x':*",
+        "#1": "'#1':*",
+    }
     assert {text: value(db, query, text, True) for text in typed} == typed
 
 
@@ -56,6 +103,8 @@ def test_exact_name_of_an_author_comes_first(db: Db) -> None:
     find = "select array(select unnest(private.find_authors(%s)) order by 1)"
     assert value(db, find, "@bob") == [twin]
     assert value(db, find, "bobb") == [part]
+    become_service(db)
+    assert value(db, "select private.find_authors('me')") is None
 
 
 @pytest.mark.parametrize(

@@ -221,12 +221,13 @@ def waiting(db: Db) -> float:
 
 @pytest.mark.parametrize("holder", LANGUAGES)
 def test_new_language_reaches_older_messages(db: Db, holder: str) -> None:
-    send(db, "viele H\u00e4user, many colourings")
+    send(db, "viele H\u00e4user, many colourings", attachments=[{"name": "Lageplan.pdf"}])
     set_language(db, holder, "de")
     assert hits(db, "Haus") == []
     assert waiting(db) > 0
     assert ask(db, None, "index_conversations", limit=1000)["reindexed"] > 0
-    assert hits(db, "Haus") == hits(db, "colourings") == ["viele H\u00e4user, many colourings"]
+    for query in ("Haus", "colourings", "file:lageplan"):
+        assert hits(db, query) == ["viele H\u00e4user, many colourings"]
     assert hits(db, "colour") == []
     assert waiting(db) == ask(db, None, "index_conversations")["reindexed"] == 0
 

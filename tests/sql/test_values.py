@@ -316,7 +316,14 @@ VALUES: dict[str, dict[str, Any]] = {
     },
     "languages": {
         f"private.search_language('{tag}')": found
-        for tag, found in {"pt-BR": "portuguese", "nn": "norwegian", "de-Latn-AT": "german", "ja": None}.items()
+        for tag, found in {
+            "ar": "arabic", "hy": "armenian", "eu": "basque", "ca": "catalan", "da": "danish", "nl": "dutch",
+            "en": "english", "fi": "finnish", "fr": "french", "de": "german", "el": "greek", "hi": "hindi",
+            "hu": "hungarian", "id": "indonesian", "ga": "irish", "it": "italian", "lt": "lithuanian", "ne": "nepali",
+            "no": "norwegian", "nb": "norwegian", "nn": "norwegian", "pt": "portuguese", "ro": "romanian",
+            "ru": "russian", "sr": "serbian", "es": "spanish", "sv": "swedish", "ta": "tamil", "tr": "turkish",
+            "yi": "yiddish", "pt-BR": "portuguese", "de-Latn-AT": "german", "ja": None,
+        }.items()
     },
 }  # fmt: skip
 
