@@ -77,6 +77,10 @@ begin
         from private.record_event(
             new.channel_id, 'message.updated', new.id, private.acting_user_id(), null, 0
         ) as event;
+        -- Checks again under the lock: the policy uses the members at the start of the statement.
+        if private.is_non_member(new.channel_id) then
+            perform private.fail(404, 'message_not_found', 'This message does not exist, or you may not see it.');
+        end if;
         insert into public.message_edits (message_id, version, content, written_at, replaced_at)
         select new.id, count(*) + 1, old.content, old.updated_at, new.updated_at
         from public.message_edits as edit

@@ -72,6 +72,46 @@ def test_summary_keeps_a_newer_message_of_another_writer(sessions: tuple[Db, Db]
     assert rows(second, f"{kept} where id = %s", chat) == [(2, "12")]
 
 
+def test_member_who_is_removed_meanwhile_edits_nothing(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    said = send(first, who=BOB)
+    become_postgres(first)
+    first.commit()
+    first.execute("delete from public.channel_members where (channel_id, user_id) = (%s, %s)", (CHANNEL, BOB))
+    reply = finish_after(first, second, lambda: call(second, "edit_message", BOB, id=said, content="Late"))
+    assert reply.error == (404, "message_not_found", None)
+
+
+@pytest.mark.parametrize(
+    ("limit", "statement"),
+    [
+        ("user_max_twins", "insert into public.ai_twins (display_name) values (%s)"),
+        (
+            "user_max_twin_channels",
+            "insert into public.channel_twins (channel_id, ai_twin_id)"
+            " select channel.id, twin.id from public.channels as channel, public.ai_twins as twin"
+            " where twin.display_name = 'new' and channel.name = %s",
+        ),
+    ],
+    ids=["twins", "channels"],
+)
+def test_twins_made_at_once_stay_below_the_maximum(sessions: tuple[Db, Db], limit: str, statement: str) -> None:
+    first, second = sessions
+    become(first, MATTY)
+    first.execute("insert into public.ai_twins (display_name) values ('new')")
+    first.execute("insert into public.channels (name) values ('one'), ('two')")
+    become_postgres(first)
+    table = "ai_twins" if limit == "user_max_twins" else "channel_twins"
+    first.execute(f"update private.settings set {limit} = 1 + (select count(*) from public.{table})")
+    first.commit()
+    become(first, MATTY)
+    become(second, MATTY)
+    assert first.execute(statement, ("one",)).rowcount == 1
+    with pytest.raises(psycopg.Error) as stopped:
+        finish_after(first, second, lambda: second.execute(statement, ("two",)))
+    assert stopped.value.sqlstate == "PT409"
+
+
 def test_owners_who_leave_at_once_leave_one_behind(sessions: tuple[Db, Db]) -> None:
     first, second = sessions
     become(first, MATTY)

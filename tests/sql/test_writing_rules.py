@@ -7,7 +7,7 @@ import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege, UniqueViolation
 
 from tests.support.calls import ask, call, send
-from tests.support.database import Db, become, become_postgres, become_service, refused, rows, value
+from tests.support.database import Db, add_channel, become, become_postgres, become_service, refused, rows, value
 from tests.support.event_log import last_seq
 from tests.support.world import BOB, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN, WORKSPACE
 
@@ -122,6 +122,26 @@ def test_service_posts_only_for_members(db: Db) -> None:
     error = (403, "not_a_member", "user_id")
     assert call(db, "create_message", None, user_id=MALLORY, **fields).error == error
     assert call(db, "create_message", None, user_id=BOB, **fields).status == 201
+
+
+@pytest.mark.parametrize(
+    ("function", "fields"),
+    [
+        ("edit_message", {"content": "x"}),
+        ("pin_message", {}),
+        ("unpin_message", {}),
+        ("add_reaction", {"emoji": "fire"}),
+        ("toggle_reaction", {"emoji": "fire"}),
+        ("remove_reaction", {"emoji": "fire"}),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_service_acts_only_for_members(db: Db, function: str, fields: dict[str, str]) -> None:
+    add_channel(db, "another", [BOB])
+    fields = {"id": send(db, who=BOB), "user_id": BOB} | fields
+    assert call(db, function, None, **fields).status == 200
+    db.execute("delete from public.channel_members where (channel_id, user_id) = (%s, %s)", (CHANNEL, BOB))
+    assert call(db, function, None, **fields).error == (403, "not_a_member", "user_id")
 
 
 def test_upsert_of_an_own_message_edits_it(db: Db) -> None:
