@@ -9524,8 +9524,9 @@ begin
         limit list_user_events.max_events + 1
     ) as found;
     return private.succeed(v_page.events, jsonb_build_object(
+        -- Of an empty page, the last event of all: a client may have counted further in a database since restored.
         'last_seq', coalesce(v_page.last_seq, (
-            select least(list_user_events.since, max(event.seq))
+            select max(event.seq)
             from public.user_events as event
             where event.user_id = (select auth.uid())
         ), 0),
@@ -11511,9 +11512,7 @@ declare
         '\U0001f6e9\U0001f6f0\U0001f6f3]';
     v_emoji text := regexp_replace(normalize(p_emoji, nfc), '[\ufe0e\ufe0f]', '', 'g');
 begin
-    if v_emoji ~ ('^:?' || c_name || ':?$') then
-        return btrim(v_emoji, ':');
-    elsif v_emoji ~ '^[#*0-9]\u20e3$' then
+    if v_emoji ~ '^[#*0-9]\u20e3$' then
         return replace(v_emoji, e'\u20e3', e'\ufe0f\u20e3');
     elsif v_emoji ~ '^[\U0001f1e6-\U0001f1ff]{2}$'
         or v_emoji ~ ('^' || c_symbol || '(\u200d' || c_symbol || ')*$')
@@ -11521,6 +11520,9 @@ begin
         return regexp_replace(
             v_emoji, '(' || c_text_symbol || ')(?![\U0001f3fb-\U0001f3ff])', e'\\1\ufe0f', 'g'
         );
+    -- After the symbols, because two of them are among the letters of Japanese.
+    elsif v_emoji ~ ('^:?' || c_name || ':?$') then
+        return btrim(v_emoji, ':');
     end if;
     return null;
 end

@@ -413,6 +413,10 @@ def test_page_of_user_events_says_what_follows(db: Db) -> None:
     end = {"last_seq": count, "has_more": False, "is_incomplete": False}
     assert value(db, "select public.list_user_events(%s)", count)["meta"] == end
     assert value(db, "select public.list_user_events(%s)", count + 9)["meta"] == end
+    become_postgres(db)
+    db.execute("delete from public.user_events where user_id = %s", (BOB,))
+    become(db, BOB)
+    assert value(db, "select public.list_user_events(9)")["meta"] == {**end, "last_seq": 0}
     for since, most in ((-1, 1), (None, 1), (0, 0), (0, 1001), (0, None)):
         refused(db, "select public.list_user_events(%s, %s)", since, most, by=psycopg.Error)
 

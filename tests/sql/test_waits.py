@@ -129,6 +129,19 @@ def test_owners_who_leave_at_once_leave_one_behind(sessions: tuple[Db, Db]) -> N
         finish_after(first, second, lambda: second.execute(leave, (team, BOB)))
 
 
+def test_owners_of_a_channel_who_step_down_at_once_leave_one(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    first.execute("update public.channel_members set role = 'owner' where channel_id = %s", (CHANNEL,))
+    first.execute("delete from public.channel_members where user_id not in (%s, %s)", (MATTY, BOB))
+    first.commit()
+    step_down = "update public.channel_members set role = 'member' where (channel_id, user_id) = (%s, %s)"
+    become(first, MATTY)
+    first.execute(step_down, (CHANNEL, MATTY))
+    become(second, BOB)
+    with pytest.raises(psycopg.Error, match="needs an owner"):
+        finish_after(first, second, lambda: second.execute(step_down, (CHANNEL, BOB)))
+
+
 def test_invitation_is_used_by_one_of_two_at_once(sessions: tuple[Db, Db]) -> None:
     first, second = sessions
     become(first, MATTY)

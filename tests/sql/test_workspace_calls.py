@@ -101,6 +101,24 @@ def test_members_are_paged_by_name(db: Db) -> None:
         assert len(call(db, "list_workspace_members", CAROL, workspace_id=WORKSPACE, search=search).data) == found
 
 
+def test_directory_shows_equal_names_by_id(db: Db) -> None:
+    db.execute("update public.user_profiles set display_name = 'Ann', avatar_url = 'https://x.example/' || user_id")
+    for day, who in enumerate((CAROL, BOB, MATTY), 1):
+        joined = "update public.workspace_members set created_at = make_date(2026, 2, %s) where user_id = %s"
+        db.execute(joined, (day, who))
+    expected = [
+        {
+            "user_id": who,
+            "role": role,
+            "display_name": "Ann",
+            "avatar_url": f"https://x.example/{who}",
+            "joined_at": f"2026-02-0{day}T00:00:00.000Z",
+        }
+        for who, role, day in ((MATTY, "owner", 3), (BOB, "member", 2), (CAROL, "member", 1))
+    ]
+    assert call(db, "list_workspace_members", BOB, workspace_id=WORKSPACE).data == expected
+
+
 def test_invitation_has_its_defaults_and_no_more_fields(db: Db) -> None:
     long = call(db, "create_invitation", workspace_id=WORKSPACE, email=f"{'@x.example':a>321}")
     assert long.error == (400, "invalid_field", "email")
