@@ -185,6 +185,13 @@ def test_manager_of_a_channel_reads_its_invitations_only(db: Db) -> None:
     assert rows(db, "select id::text from public.workspace_invitations") == []
     assert call(db, "list_invitations", CAROL, channel_id=CHANNEL).error == (404, "channel_not_found", "channel_id")
     (listed,) = call(db, "list_invitations", BOB, channel_id=CHANNEL).data
+    assert (listed["created_at"], listed["expires_at"]) == (
+        db.execute(
+            "select private.format_time(created_at), private.format_time(expires_at)"
+            " from public.workspace_invitations where id = %s",
+            (guest["id"],),
+        ).fetchone()
+    )
     assert {**listed, "created_at": "", "expires_at": ""} == {
         "id": guest["id"],
         "workspace_id": WORKSPACE,

@@ -99,6 +99,9 @@ def test_members_are_paged_by_name(db: Db) -> None:
     assert [page.meta["has_more"] for page in pages] == [True, True, False, False]
     for search, found in (("OKAFOR", 1), ("carol l", 1), ("o", 3), ("x", 0)):
         assert len(call(db, "list_workspace_members", CAROL, workspace_id=WORKSPACE, search=search).data) == found
+    for length, status in ((200, 200), (201, 400)):
+        search = "x" * length
+        assert call(db, "list_workspace_members", CAROL, workspace_id=WORKSPACE, search=search).status == status
 
 
 def test_directory_shows_equal_names_by_id(db: Db) -> None:
@@ -146,6 +149,7 @@ def test_invitation_has_its_defaults_and_no_more_fields(db: Db) -> None:
 
 def test_open_invitations_are_paged_newest_first(db: Db) -> None:
     made = [invite(db)["id"] for _ in range(4)]
+    assert [each["id"] for each in call(db, "list_invitations", workspace_id=WORKSPACE).data] == sorted(made)
     for age, each in enumerate(made):
         db.execute(
             "update public.workspace_invitations set created_at = now() - %s * interval '1 h' where id = %s",
