@@ -109,9 +109,9 @@ begin
     from public.messages as message
     where message.id = new.message_id and not private.is_non_member(message.channel_id);
     perform private.lock_channel(new.channel_id);
-    -- Checks again under the lock. If the message is gone, clears channel_id: the policy then rejects the row without a
-    -- reason.
-    if not exists (
+    -- Checks again under the lock. If the message or the member is gone, clears channel_id: the policy then rejects the
+    -- row without a reason.
+    if private.is_non_member(new.channel_id) or not exists (
         select from public.messages as message where message.id = new.message_id and message.deleted_at is null
     ) then
         new.channel_id := null;

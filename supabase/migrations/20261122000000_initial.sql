@@ -9844,7 +9844,7 @@ begin
         array(
             select invited.id
             from auth.users as invited
-            where invited.email = new.email and invited.email_confirmed_at is not null
+            where lower(invited.email) = new.email and invited.email_confirmed_at is not null
         ),
         'invitation.created',
         jsonb_build_object('invitation_id', new.id, 'role', new.role),
@@ -11780,9 +11780,9 @@ begin
     from public.messages as message
     where message.id = new.message_id and not private.is_non_member(message.channel_id);
     perform private.lock_channel(new.channel_id);
-    -- Checks again under the lock. If the message is gone, clears channel_id: the policy then rejects the row without a
-    -- reason.
-    if not exists (
+    -- Checks again under the lock. If the message or the member is gone, clears channel_id: the policy then rejects the
+    -- row without a reason.
+    if private.is_non_member(new.channel_id) or not exists (
         select from public.messages as message where message.id = new.message_id and message.deleted_at is null
     ) then
         new.channel_id := null;

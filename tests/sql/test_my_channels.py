@@ -363,7 +363,7 @@ def test_unconfirmed_address_gets_no_event(db: Db) -> None:
 
 def test_workspace_and_invitation_are_events(db: Db) -> None:
     email = value(db, "select email from auth.users where id = %s", MALLORY)
-    db.execute("update auth.users set email_confirmed_at = now() where id = %s", (MALLORY,))
+    db.execute("update auth.users set email_confirmed_at = now(), email = upper(email) where id = %s", (MALLORY,))
     become(db, MATTY)
     invited = value(db, "select public.create_invitation(%s, email => %s)", WORKSPACE, email)
     assert last_event(db, MALLORY) == (

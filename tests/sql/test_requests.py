@@ -220,8 +220,19 @@ def test_key_expires_after_a_day(db: Db, backlog: int) -> None:
     db.execute("update private.idempotency_keys set created_at = now() - interval '23 h 59 min' where key = 'k'")
     assert call(db, "create_message", key="k", **CREATE).body == first.body
     db.execute("update private.idempotency_keys set created_at = now() - interval '24 h 1 min' where key = 'k'")
+    db.execute(
+        """
+        insert into private.idempotency_keys (principal, route, key, request_hash, created_at)
+        select near.principal, near.route, near.key, '', now() - interval '9 days'
+        from private.idempotency_keys as known,
+            lateral (values ('x', route, key), (principal, 'x', key), (principal, route, 'x'))
+            as near (principal, route, key)
+        where known.key = 'k'
+        """
+    )
     second = call(db, "create_message", key="k", **CREATE | {"content": "other"})
     assert (second.status, second.headers.get("idempotent-replayed")) == (201, None)
+    assert len(rows(db, "select from private.idempotency_keys where status is null")) == 3, "those of others stay"
 
 
 @pytest.mark.parametrize(("key", "status"), [("", 400), ("x", 201), ("x" * 255, 201), ("x" * 256, 400)])

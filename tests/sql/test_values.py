@@ -310,6 +310,8 @@ VALUES: dict[str, dict[str, Any]] = {
                 ("23505", "", "", ["409", "conflict", None]), ("23503", "", "", ["409", "conflict", None]),
                 ("23514", "", "", ["400", "invalid_value", None]), ("23502", "", "", ["400", "invalid_value", None]),
                 ("22003", "", "", ["400", "invalid_value", None]), ("40001", "", "", [None, None, None]),
+                ("PT100", "a", "", ["100", "a", None]), ("PT599", "a", "", ["599", "a", None]),
+                ("PT600", "a", "", [None, None, None]), ("PT4000", "a", "", [None, None, None]),
             ]
         },
         **{
@@ -319,6 +321,18 @@ VALUES: dict[str, dict[str, Any]] = {
                 (503, "summaries_not_configured", {"retry-after": "5"}), (409, "last_owner", {}),
             ]
         },
+        **{
+            f"private.retry_after(429, '{code}', '{{}}') = jsonb_build_object('retry-after', "
+            "ceil(extract(epoch from date_trunc('day', now(), 'UTC') + interval '1 day' - now()))::text)": True
+            for code in (
+                "summary_budget_exhausted", "project_summary_budget_exhausted", "too_many_invitations",
+                "too_many_workspaces",
+            )
+        },
+    },
+    "mentions": {
+        f"(private.parse_mentions('{text}')).is_channel": is_channel
+        for text, is_channel in {"a<!channel>b": True, "<!CHANNEL>": False, "!channel": False}.items()
     },
     "types of files": {
         f"private.is_shown_type('{kind}')": is_shown

@@ -16,7 +16,7 @@ from tests.support.cluster import TestCluster
 from tests.support.database import Db, become, become_postgres, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation, person_of
-from tests.support.world import BOB, CHANNEL, JOHN_DOE, MALLORY, MATTY, UNKNOWN_ID, WORKSPACE
+from tests.support.world import BOB, CHANNEL, JOHN_DOE, MALLORY, MATTY, MESSAGE, UNKNOWN_ID, WORKSPACE
 
 PHONE = "select phone from public.people where id = %s"
 ADD = """
@@ -80,6 +80,19 @@ def test_member_who_is_removed_meanwhile_edits_nothing(sessions: tuple[Db, Db]) 
     first.execute("delete from public.channel_members where (channel_id, user_id) = (%s, %s)", (CHANNEL, BOB))
     reply = finish_after(first, second, lambda: call(second, "edit_message", BOB, id=said, content="Late"))
     assert reply.error == (404, "message_not_found", None)
+
+
+@pytest.mark.parametrize(
+    "add",
+    ["message_reactions (message_id, emoji) values (%s, 'fire')", "message_pins (message_id) values (%s)"],
+    ids=["reaction", "pin"],
+)
+def test_member_who_is_removed_meanwhile_adds_nothing(sessions: tuple[Db, Db], add: str) -> None:
+    first, second = sessions
+    first.execute("delete from public.channel_members where (channel_id, user_id) = (%s, %s)", (CHANNEL, BOB))
+    become(second, BOB)
+    with pytest.raises(InsufficientPrivilege):
+        finish_after(first, second, lambda: second.execute(f"insert into public.{add}", (MESSAGE,)))
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,11 @@ def test_open_invitations_are_paged_newest_first(db: Db) -> None:
     assert [each["id"] for each in call(db, "list_invitations", workspace_id=WORKSPACE).data] == made[2:]
 
 
+@pytest.mark.parametrize(("length", "status"), [(1000, 404), (1001, 400)])
+def test_token_has_at_most_1000_characters(db: Db, length: int, status: int) -> None:
+    assert call(db, "accept_invitation", MALLORY, token="x" * length).status == status
+
+
 def test_plain_member_invites_no_user(db: Db) -> None:
     for function in ("create_invitation", "list_invitations"):
         assert call(db, function, BOB, workspace_id=WORKSPACE).error[:2] == (403, "forbidden")
