@@ -3,9 +3,10 @@
 --
 -- Lock order of messages, twins and deliveries. Each step may be skipped, and none is taken before an earlier one:
 --   1. counters of channels; several of them by channel id (erasing a user)
---   2. twins of the channel and their webhooks, by twin id
---   3. queues of the twins, by channel id and then twin id
---   4. deliveries in these queues
+--   2. the number of twins of an owner (230_twins)
+--   3. twins of the channel and their webhooks, by twin id
+--   4. queues of the twins, by channel id and then twin id
+--   5. deliveries in these queues
 -- claim_deliveries skips locked queues and deliveries, so it waits for no writer.
 -- An UPDATE of a message locks its row before the counter, because Postgres locks a row before its BEFORE trigger runs.
 

@@ -166,8 +166,9 @@ begin
         limit list_user_events.max_events + 1
     ) as found;
     return private.succeed(v_page.events, jsonb_build_object(
+        -- Of an empty page, the last event of all: a client may have counted further in a database since restored.
         'last_seq', coalesce(v_page.last_seq, (
-            select least(list_user_events.since, max(event.seq))
+            select max(event.seq)
             from public.user_events as event
             where event.user_id = (select auth.uid())
         ), 0),

@@ -165,7 +165,7 @@ begin
         array(
             select invited.id
             from auth.users as invited
-            where invited.email = new.email and invited.email_confirmed_at is not null
+            where lower(invited.email) = new.email and invited.email_confirmed_at is not null
         ),
         'invitation.created',
         jsonb_build_object('invitation_id', new.id, 'role', new.role),

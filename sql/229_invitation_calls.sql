@@ -86,9 +86,12 @@ comment on function private.create_invitation(jsonb) is
 'POST /api/v2/workspaces/:id/invitations and /api/v2/channels/:id/invitations: email, role, valid_for. The answer has
 the token, which is shown only once.';
 
+-- Definer, because a guest may not read the members of the workspace, who decide which invitations are open. It checks
+-- what the caller manages.
 create function private.list_invitations(jsonb) returns json
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -115,6 +118,7 @@ begin
         from public.workspace_invitations as open
         where (open.channel_id = v_channel_id or v_channel_id is null and open.workspace_id = v_workspace_id)
             and open.accepted_at is null and open.revoked_at is null and open.expires_at > now()
+            and private.is_inviter_entitled(open)
         order by open.created_at desc, open.id
         limit v_limit + 1
         offset v_offset

@@ -91,6 +91,20 @@ $$;
 comment on function private.is_my_twin_in(uuid, uuid) is
 'Whether a twin is the caller''s and assigned to a channel that the caller may see.';
 
+create function private.lock_twins_of(p_user_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Not for another user: triggers call it before the policy rejects that owner.
+    if coalesce(p_user_id = auth.uid(), true) then
+        perform pg_advisory_xact_lock(hashtextextended('threadline.twins.' || p_user_id, 0));
+    end if;
+end
+$$;
+comment on function private.lock_twins_of(uuid) is
+'Lets the writers of a user''s twins take turns until the transaction ends, because each counts those of the others.';
+
 -- Definer, because no client may lock a channel, and it must count all twins.
 create function private.admit_twin_trigger() returns trigger
 language plpgsql
@@ -101,6 +115,7 @@ begin
     if not private.is_non_member(new.channel_id) then
         perform private.lock_channel(new.channel_id);
     end if;
+    perform private.lock_twins_of(twin.user_id) from public.ai_twins as twin where twin.id = new.ai_twin_id;
     -- Checks again under the lock: the policy uses the members at the start of the statement. A member removed since
     -- then would leave a twin behind.
     if private.is_non_member(new.channel_id) then
@@ -149,6 +164,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform private.lock_twins_of(new.user_id);
     if (
         select count(*) from public.ai_twins as twin where twin.user_id = new.user_id
     ) >= (select settings.user_max_twins from private.settings) then

@@ -28,9 +28,7 @@ declare
         '\U0001f6e9\U0001f6f0\U0001f6f3]';
     v_emoji text := regexp_replace(normalize(p_emoji, nfc), '[\ufe0e\ufe0f]', '', 'g');
 begin
-    if v_emoji ~ ('^:?' || c_name || ':?$') then
-        return btrim(v_emoji, ':');
-    elsif v_emoji ~ '^[#*0-9]\u20e3$' then
+    if v_emoji ~ '^[#*0-9]\u20e3$' then
         return replace(v_emoji, e'\u20e3', e'\ufe0f\u20e3');
     elsif v_emoji ~ '^[\U0001f1e6-\U0001f1ff]{2}$'
         or v_emoji ~ ('^' || c_symbol || '(\u200d' || c_symbol || ')*$')
@@ -38,6 +36,9 @@ begin
         return regexp_replace(
             v_emoji, '(' || c_text_symbol || ')(?![\U0001f3fb-\U0001f3ff])', e'\\1\ufe0f', 'g'
         );
+    -- After the symbols, because two of them are among the letters of Japanese.
+    elsif v_emoji ~ ('^:?' || c_name || ':?$') then
+        return btrim(v_emoji, ':');
     end if;
     return null;
 end

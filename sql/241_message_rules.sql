@@ -77,6 +77,10 @@ begin
         from private.record_event(
             new.channel_id, 'message.updated', new.id, private.acting_user_id(), null, 0
         ) as event;
+        -- Checks again under the lock: the policy uses the members at the start of the statement.
+        if private.is_non_member(new.channel_id) then
+            perform private.fail(404, 'message_not_found', 'This message does not exist, or you may not see it.');
+        end if;
         insert into public.message_edits (message_id, version, content, written_at, replaced_at)
         select new.id, count(*) + 1, old.content, old.updated_at, new.updated_at
         from public.message_edits as edit
@@ -105,9 +109,9 @@ begin
     from public.messages as message
     where message.id = new.message_id and not private.is_non_member(message.channel_id);
     perform private.lock_channel(new.channel_id);
-    -- Checks again under the lock. If the message is gone, clears channel_id: the policy then rejects the row without a
-    -- reason.
-    if not exists (
+    -- Checks again under the lock. If the message or the member is gone, clears channel_id: the policy then rejects the
+    -- row without a reason.
+    if private.is_non_member(new.channel_id) or not exists (
         select from public.messages as message where message.id = new.message_id and message.deleted_at is null
     ) then
         new.channel_id := null;

@@ -23,6 +23,25 @@ $$;
 comment on function private.require_twin(uuid, uuid) is
 'Raises PT403 unless the caller may write as the twin in the channel.';
 
+create function private.require_acting_member(p_channel_id uuid, p_user_id uuid) returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.is_service() and not exists (
+        select from public.channel_members as member
+        where member.channel_id = p_channel_id and member.user_id = p_user_id
+    ) then
+        perform private.fail(
+            403, 'not_a_member', 'This user is not a member of the channel. Add the user first.', 'user_id'
+        );
+    end if;
+end
+$$;
+comment on function private.require_acting_member(uuid, uuid) is
+'Raises PT403 if service_role acts for a user who is not a member of the channel. Policies check the other callers.';
+
 create function private.require_size(p_body jsonb, p_field text, p_max integer) returns void
 language plpgsql
 immutable
@@ -103,14 +122,8 @@ begin
     if v_twin_id is null or not private.is_service() then
         v_user_id := private.require_actor($1);
     end if;
-    -- The policy checks users; it does not apply to service_role.
-    if v_twin_id is null and private.is_service() and not exists (
-        select from public.channel_members as member
-        where member.channel_id = v_channel_id and member.user_id = v_user_id
-    ) then
-        perform private.fail(
-            403, 'not_a_member', 'This user is not a member of the channel. Add the user first.', 'user_id'
-        );
+    if v_twin_id is null then
+        perform private.require_acting_member(v_channel_id, v_user_id);
     end if;
     insert into public.messages (
         channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
@@ -173,6 +186,7 @@ declare
     v_user_id uuid := private.require_actor($1);
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
+    perform private.require_acting_member(v_message.channel_id, v_user_id);
     if not private.is_author(v_message, v_user_id) then
         perform private.fail(403, 'not_the_author', 'You can edit only your own messages and those of your twins.');
     end if;
@@ -278,6 +292,7 @@ begin
     -- Reads it again under the lock, because it may be deleted now.
     perform private.lock_my_channel(v_message.channel_id);
     v_message := private.require_message(v_message.id);
+    perform private.require_acting_member(v_message.channel_id, v_user_id);
     insert into public.message_pins (message_id, pinned_by) values (v_message.id, v_user_id)
     on conflict on constraint message_pins_pkey do nothing;
     return private.succeed((
@@ -297,9 +312,9 @@ as $$
 declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
-    perform private.require_actor($1);
     -- Locks the channel before the pin: see the lock order in 210_events.
     perform private.lock_my_channel(v_message.channel_id);
+    perform private.require_acting_member(v_message.channel_id, private.require_actor($1));
     delete from public.message_pins as pin where pin.message_id = v_message.id;
     return private.succeed(private.render_message(v_message));
 end
@@ -321,6 +336,7 @@ begin
     -- Locks the channel, so that one of two concurrent toggles adds and the other removes.
     perform private.lock_my_channel(v_message.channel_id);
     v_message := private.require_message(v_message.id);
+    perform private.require_acting_member(v_message.channel_id, v_user_id);
     select * into v_reaction
     from public.message_reactions as reaction
     where reaction.message_id = v_message.id and reaction.user_id = v_user_id and reaction.emoji = v_emoji;

@@ -89,7 +89,7 @@ begin
     ) as found;
     return private.succeed(v_page.events, jsonb_build_object(
         'last_seq', coalesce(v_page.last_seq, (
-            select least(v_since::bigint, max(event.seq))
+            select max(event.seq)
             from public.message_events as event
             where event.channel_id = v_channel_id
         ), 0),

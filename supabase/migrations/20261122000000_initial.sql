@@ -9191,9 +9191,10 @@ on conflict do nothing;
 --
 -- Lock order of messages, twins and deliveries. Each step may be skipped, and none is taken before an earlier one:
 --   1. counters of channels; several of them by channel id (erasing a user)
---   2. twins of the channel and their webhooks, by twin id
---   3. queues of the twins, by channel id and then twin id
---   4. deliveries in these queues
+--   2. the number of twins of an owner (230_twins)
+--   3. twins of the channel and their webhooks, by twin id
+--   4. queues of the twins, by channel id and then twin id
+--   5. deliveries in these queues
 -- claim_deliveries skips locked queues and deliveries, so it waits for no writer.
 -- An UPDATE of a message locks its row before the counter, because Postgres locks a row before its BEFORE trigger runs.
 
@@ -9550,8 +9551,9 @@ begin
         limit list_user_events.max_events + 1
     ) as found;
     return private.succeed(v_page.events, jsonb_build_object(
+        -- Of an empty page, the last event of all: a client may have counted further in a database since restored.
         'last_seq', coalesce(v_page.last_seq, (
-            select least(list_user_events.since, max(event.seq))
+            select max(event.seq)
             from public.user_events as event
             where event.user_id = (select auth.uid())
         ), 0),
@@ -9869,7 +9871,7 @@ begin
         array(
             select invited.id
             from auth.users as invited
-            where invited.email = new.email and invited.email_confirmed_at is not null
+            where lower(invited.email) = new.email and invited.email_confirmed_at is not null
         ),
         'invitation.created',
         jsonb_build_object('invitation_id', new.id, 'role', new.role),
@@ -11140,9 +11142,12 @@ comment on function private.create_invitation(jsonb) is
 'POST /api/v2/workspaces/:id/invitations and /api/v2/channels/:id/invitations: email, role, valid_for. The answer has
 the token, which is shown only once.';
 
+-- Definer, because a guest may not read the members of the workspace, who decide which invitations are open. It checks
+-- what the caller manages.
 create function private.list_invitations(jsonb) returns json
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -11169,6 +11174,7 @@ begin
         from public.workspace_invitations as open
         where (open.channel_id = v_channel_id or v_channel_id is null and open.workspace_id = v_workspace_id)
             and open.accepted_at is null and open.revoked_at is null and open.expires_at > now()
+            and private.is_inviter_entitled(open)
         order by open.created_at desc, open.id
         limit v_limit + 1
         offset v_offset
@@ -11365,6 +11371,20 @@ $$;
 comment on function private.is_my_twin_in(uuid, uuid) is
 'Whether a twin is the caller''s and assigned to a channel that the caller may see.';
 
+create function private.lock_twins_of(p_user_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Not for another user: triggers call it before the policy rejects that owner.
+    if coalesce(p_user_id = auth.uid(), true) then
+        perform pg_advisory_xact_lock(hashtextextended('threadline.twins.' || p_user_id, 0));
+    end if;
+end
+$$;
+comment on function private.lock_twins_of(uuid) is
+'Lets the writers of a user''s twins take turns until the transaction ends, because each counts those of the others.';
+
 -- Definer, because no client may lock a channel, and it must count all twins.
 create function private.admit_twin_trigger() returns trigger
 language plpgsql
@@ -11375,6 +11395,7 @@ begin
     if not private.is_non_member(new.channel_id) then
         perform private.lock_channel(new.channel_id);
     end if;
+    perform private.lock_twins_of(twin.user_id) from public.ai_twins as twin where twin.id = new.ai_twin_id;
     -- Checks again under the lock: the policy uses the members at the start of the statement. A member removed since
     -- then would leave a twin behind.
     if private.is_non_member(new.channel_id) then
@@ -11423,6 +11444,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform private.lock_twins_of(new.user_id);
     if (
         select count(*) from public.ai_twins as twin where twin.user_id = new.user_id
     ) >= (select settings.user_max_twins from private.settings) then
@@ -11518,9 +11540,7 @@ declare
         '\U0001f6e9\U0001f6f0\U0001f6f3]';
     v_emoji text := regexp_replace(normalize(p_emoji, nfc), '[\ufe0e\ufe0f]', '', 'g');
 begin
-    if v_emoji ~ ('^:?' || c_name || ':?$') then
-        return btrim(v_emoji, ':');
-    elsif v_emoji ~ '^[#*0-9]\u20e3$' then
+    if v_emoji ~ '^[#*0-9]\u20e3$' then
         return replace(v_emoji, e'\u20e3', e'\ufe0f\u20e3');
     elsif v_emoji ~ '^[\U0001f1e6-\U0001f1ff]{2}$'
         or v_emoji ~ ('^' || c_symbol || '(\u200d' || c_symbol || ')*$')
@@ -11528,6 +11548,9 @@ begin
         return regexp_replace(
             v_emoji, '(' || c_text_symbol || ')(?![\U0001f3fb-\U0001f3ff])', e'\\1\ufe0f', 'g'
         );
+    -- After the symbols, because two of them are among the letters of Japanese.
+    elsif v_emoji ~ ('^:?' || c_name || ':?$') then
+        return btrim(v_emoji, ':');
     end if;
     return null;
 end
@@ -11753,6 +11776,10 @@ begin
         from private.record_event(
             new.channel_id, 'message.updated', new.id, private.acting_user_id(), null, 0
         ) as event;
+        -- Checks again under the lock: the policy uses the members at the start of the statement.
+        if private.is_non_member(new.channel_id) then
+            perform private.fail(404, 'message_not_found', 'This message does not exist, or you may not see it.');
+        end if;
         insert into public.message_edits (message_id, version, content, written_at, replaced_at)
         select new.id, count(*) + 1, old.content, old.updated_at, new.updated_at
         from public.message_edits as edit
@@ -11781,9 +11808,9 @@ begin
     from public.messages as message
     where message.id = new.message_id and not private.is_non_member(message.channel_id);
     perform private.lock_channel(new.channel_id);
-    -- Checks again under the lock. If the message is gone, clears channel_id: the policy then rejects the row without a
-    -- reason.
-    if not exists (
+    -- Checks again under the lock. If the message or the member is gone, clears channel_id: the policy then rejects the
+    -- row without a reason.
+    if private.is_non_member(new.channel_id) or not exists (
         select from public.messages as message where message.id = new.message_id and message.deleted_at is null
     ) then
         new.channel_id := null;
@@ -12424,6 +12451,25 @@ $$;
 comment on function private.require_twin(uuid, uuid) is
 'Raises PT403 unless the caller may write as the twin in the channel.';
 
+create function private.require_acting_member(p_channel_id uuid, p_user_id uuid) returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.is_service() and not exists (
+        select from public.channel_members as member
+        where member.channel_id = p_channel_id and member.user_id = p_user_id
+    ) then
+        perform private.fail(
+            403, 'not_a_member', 'This user is not a member of the channel. Add the user first.', 'user_id'
+        );
+    end if;
+end
+$$;
+comment on function private.require_acting_member(uuid, uuid) is
+'Raises PT403 if service_role acts for a user who is not a member of the channel. Policies check the other callers.';
+
 create function private.require_size(p_body jsonb, p_field text, p_max integer) returns void
 language plpgsql
 immutable
@@ -12504,14 +12550,8 @@ begin
     if v_twin_id is null or not private.is_service() then
         v_user_id := private.require_actor($1);
     end if;
-    -- The policy checks users; it does not apply to service_role.
-    if v_twin_id is null and private.is_service() and not exists (
-        select from public.channel_members as member
-        where member.channel_id = v_channel_id and member.user_id = v_user_id
-    ) then
-        perform private.fail(
-            403, 'not_a_member', 'This user is not a member of the channel. Add the user first.', 'user_id'
-        );
+    if v_twin_id is null then
+        perform private.require_acting_member(v_channel_id, v_user_id);
     end if;
     insert into public.messages (
         channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
@@ -12574,6 +12614,7 @@ declare
     v_user_id uuid := private.require_actor($1);
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
+    perform private.require_acting_member(v_message.channel_id, v_user_id);
     if not private.is_author(v_message, v_user_id) then
         perform private.fail(403, 'not_the_author', 'You can edit only your own messages and those of your twins.');
     end if;
@@ -12679,6 +12720,7 @@ begin
     -- Reads it again under the lock, because it may be deleted now.
     perform private.lock_my_channel(v_message.channel_id);
     v_message := private.require_message(v_message.id);
+    perform private.require_acting_member(v_message.channel_id, v_user_id);
     insert into public.message_pins (message_id, pinned_by) values (v_message.id, v_user_id)
     on conflict on constraint message_pins_pkey do nothing;
     return private.succeed((
@@ -12698,9 +12740,9 @@ as $$
 declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
-    perform private.require_actor($1);
     -- Locks the channel before the pin: see the lock order in 210_events.
     perform private.lock_my_channel(v_message.channel_id);
+    perform private.require_acting_member(v_message.channel_id, private.require_actor($1));
     delete from public.message_pins as pin where pin.message_id = v_message.id;
     return private.succeed(private.render_message(v_message));
 end
@@ -12722,6 +12764,7 @@ begin
     -- Locks the channel, so that one of two concurrent toggles adds and the other removes.
     perform private.lock_my_channel(v_message.channel_id);
     v_message := private.require_message(v_message.id);
+    perform private.require_acting_member(v_message.channel_id, v_user_id);
     select * into v_reaction
     from public.message_reactions as reaction
     where reaction.message_id = v_message.id and reaction.user_id = v_user_id and reaction.emoji = v_emoji;
@@ -16883,7 +16926,7 @@ begin
     ) as found;
     return private.succeed(v_page.events, jsonb_build_object(
         'last_seq', coalesce(v_page.last_seq, (
-            select least(v_since::bigint, max(event.seq))
+            select max(event.seq)
             from public.message_events as event
             where event.channel_id = v_channel_id
         ), 0),
@@ -22080,6 +22123,7 @@ grant execute on function
     private.render_pin(uuid, timestamptz),
     private.render_reaction(uuid, uuid, uuid, text, timestamptz),
     private.render_reactions(uuid[]),
+    private.require_acting_member(uuid, uuid),
     private.require_channel(uuid),
     private.require_twin(uuid, uuid),
     private.retry_after(integer, text, jsonb),
@@ -22449,6 +22493,7 @@ grant execute on function
     private.render_reaction(uuid, uuid, uuid, text, timestamptz),
     private.render_reactions(uuid[]),
     private.request_id(),
+    private.require_acting_member(uuid, uuid),
     private.require_channel(uuid),
     private.require_twin(uuid, uuid),
     private.retry_after(integer, text, jsonb),

@@ -71,6 +71,7 @@ def test_migration_keeps_name_and_picture_of_users(db: Db) -> None:
 
 def test_events_name_the_author(db: Db) -> None:
     db.execute("update public.ai_twins set avatar_url = %s", (TWIN_PICTURE,))
+    db.execute("update public.user_profiles set avatar_url = %s where user_id = %s", (PICTURE, CAROL))
     db.execute("delete from realtime.messages where true")
     said = send(db)
     call(db, "edit_message", MATTY, id=said, content="edited")
@@ -85,7 +86,7 @@ def test_events_name_the_author(db: Db) -> None:
         ("message.pinned", NAME_OF_MATTY),
         ("message.created", TWINS),
         ("reaction.added", NAME_OF_MATTY),
-        ("member.left", {"display_name": "Carol Lindqvist", "avatar_url": None}),
+        ("member.left", {"display_name": "Carol Lindqvist", "avatar_url": PICTURE}),
     ]
 
 

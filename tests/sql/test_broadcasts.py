@@ -343,7 +343,8 @@ def test_users_cannot_forge_database_broadcasts(db: Db, topic: str) -> None:
 def test_open_policies_affect_other_topics_only(db: Db) -> None:
     db.execute("create policy hear_all on realtime.messages for select to anon, authenticated using (true)")
     db.execute("create policy send_all on realtime.messages for insert to anon, authenticated with check (true)")
-    for topic in (TOPIC, f"{TOPIC}:live", INBOX, f"twin:{TWIN}", f"channel:{UNKNOWN_ID}"):
+    of_users = f"inbox:{MATTY}", f"user:{MATTY}", f"workspace:{WORKSPACE}", f"twin:{TWIN}"
+    for topic in (TOPIC, f"{TOPIC}:live", f"{TOPIC}:1", f"{TOPIC}:1:live", f"channel:{UNKNOWN_ID}", *of_users):
         for user_id in (MALLORY, None):
             assert not may_join(db, user_id, topic)
             assert not may_send(db, user_id, topic)

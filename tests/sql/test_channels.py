@@ -101,6 +101,14 @@ def test_channel_without_creator_has_no_members(db: Db) -> None:
     assert rows(db, "select from public.channel_members where channel_id = %s", channel_id) == []
 
 
+def test_service_makes_a_channel_of_a_guest(db: Db) -> None:
+    become_service(db)
+    statement = "insert into public.channels (workspace_id, name, created_by) values (%s, 'new', %s) returning id::text"
+    channel_id = value(db, statement, WORKSPACE, MALLORY)
+    members = "select user_id::text, role from public.channel_members where channel_id = %s"
+    assert rows(db, members, channel_id) == [(MALLORY, "owner")]
+
+
 @pytest.mark.parametrize(
     ("columns", "constraint"),
     [

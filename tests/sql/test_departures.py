@@ -101,6 +101,29 @@ def test_members_accept_without_a_change(db: Db) -> None:
     assert rows(db, used) == [(BOB, True)] * 2
 
 
+def test_each_channel_with_a_guest_moves_with_all_it_has(db: Db) -> None:
+    heirs = {}
+    for heir in (BOB, CAROL):
+        channel_id = value(
+            db,
+            "insert into public.channels (workspace_id, name, created_by) values (%s, 'x', %s) returning id::text",
+            MATTY,
+            MATTY,
+        )
+        db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (channel_id, heir))
+        send(db, channel_id=channel_id)
+        become_postgres(db)
+        heirs[channel_id] = heir
+    db.execute("delete from auth.users where id = %s", (MATTY,))
+    for table, column in (
+        ("public.channels", "id"),
+        *((f"public.{each}", "channel_id") for each in ("messages", "message_events")),
+        ("private.channel_counters", "channel_id"),
+    ):
+        found = f"select distinct {column}::text, workspace_id::text from {table} where {column} = any(%s::uuid[])"
+        assert sorted(rows(db, found, list(heirs))) == sorted(heirs.items()), table
+
+
 def test_unconfirmed_address_lists_nothing(db: Db) -> None:
     invite(db, email=ADDRESS)
     db.execute("update auth.users set email_confirmed_at = null where id = %s", (MALLORY,))

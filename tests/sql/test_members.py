@@ -185,6 +185,13 @@ def test_manager_of_a_channel_reads_its_invitations_only(db: Db) -> None:
     assert rows(db, "select id::text from public.workspace_invitations") == []
     assert call(db, "list_invitations", CAROL, channel_id=CHANNEL).error == (404, "channel_not_found", "channel_id")
     (listed,) = call(db, "list_invitations", BOB, channel_id=CHANNEL).data
+    assert (listed["created_at"], listed["expires_at"]) == (
+        db.execute(
+            "select private.format_time(created_at), private.format_time(expires_at)"
+            " from public.workspace_invitations where id = %s",
+            (guest["id"],),
+        ).fetchone()
+    )
     assert {**listed, "created_at": "", "expires_at": ""} == {
         "id": guest["id"],
         "workspace_id": WORKSPACE,
@@ -195,6 +202,30 @@ def test_manager_of_a_channel_reads_its_invitations_only(db: Db) -> None:
         "created_at": "",
         "expires_at": "",
     }
+
+
+def test_invitation_that_ended_with_its_right_is_not_listed(db: Db) -> None:
+    db.execute(
+        "insert into public.channel_members (channel_id, user_id, role) values (%s, %s, 'admin')", (CHANNEL, MALLORY)
+    )
+    set_role(db, "workspace", "admin", BOB)
+    set_role(db, "channel", "admin", BOB)
+    become(db, BOB)
+    to_workspace = value(db, "select public.create_invitation(%s) ->> 'id'", WORKSPACE)
+    to_channel = value(db, "select public.create_invitation(channel_id => %s) ->> 'id'", CHANNEL)
+    become_postgres(db)
+
+    def listed() -> list[list[str]]:
+        of_channel = [call(db, "list_invitations", who, channel_id=CHANNEL).data for who in (MATTY, MALLORY)]
+        of_workspace = call(db, "list_invitations", workspace_id=WORKSPACE).data
+        return [sorted(each["id"] for each in answer) for answer in (of_workspace, *of_channel)]
+
+    # A guest who manages the channel lists its invitations too.
+    assert listed() == [sorted([to_workspace, to_channel]), [to_channel], [to_channel]]
+    set_role(db, "workspace", "member", BOB)
+    assert listed() == [[to_channel], [to_channel], [to_channel]]
+    set_role(db, "channel", "member", BOB)
+    assert listed() == [[], [], []]
 
 
 def test_workspace_needs_a_user(db: Db) -> None:

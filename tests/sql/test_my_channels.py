@@ -363,7 +363,7 @@ def test_unconfirmed_address_gets_no_event(db: Db) -> None:
 
 def test_workspace_and_invitation_are_events(db: Db) -> None:
     email = value(db, "select email from auth.users where id = %s", MALLORY)
-    db.execute("update auth.users set email_confirmed_at = now() where id = %s", (MALLORY,))
+    db.execute("update auth.users set email_confirmed_at = now(), email = upper(email) where id = %s", (MALLORY,))
     become(db, MATTY)
     invited = value(db, "select public.create_invitation(%s, email => %s)", WORKSPACE, email)
     assert last_event(db, MALLORY) == (
@@ -413,6 +413,10 @@ def test_page_of_user_events_says_what_follows(db: Db) -> None:
     end = {"last_seq": count, "has_more": False, "is_incomplete": False}
     assert value(db, "select public.list_user_events(%s)", count)["meta"] == end
     assert value(db, "select public.list_user_events(%s)", count + 9)["meta"] == end
+    become_postgres(db)
+    db.execute("delete from public.user_events where user_id = %s", (BOB,))
+    become(db, BOB)
+    assert value(db, "select public.list_user_events(9)")["meta"] == {**end, "last_seq": 0}
     for since, most in ((-1, 1), (None, 1), (0, 0), (0, 1001), (0, None)):
         refused(db, "select public.list_user_events(%s, %s)", since, most, by=psycopg.Error)
 

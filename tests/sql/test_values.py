@@ -1,6 +1,7 @@
 """sql/015 to sql/340: functions that only compute, each with values at the edges of what it takes."""
 
 from typing import Any
+from unicodedata import normalize
 
 import psycopg
 import pytest
@@ -24,6 +25,25 @@ TIMES = {
     "9999-12-31T23:59:59.9999995Z": None,
     "9999-12-31T23:59:59-01:00": None,
     "10000-01-01T00:00:00Z": None,
+}
+# The characters of a reaction: of a name, of an emoji, and of an emoji that shows as text without U+FE0F.
+EMOJI = {
+    "name": "2b 2d 30-39 41-5a 5f 61-7a c0-1fff 3040-d7ff",
+    "symbol": (
+        "a9 ae 203c 2049 2122 2139 2190-21ff 2300-24ff 25a0-27bf 2900-297f 2b00-2bff 3030 303d 3297 3299 "
+        "1f000-1f1e5 1f200-1faff"
+    ),
+    "text": (
+        "a9 ae 203c 2049 2122 2139 2194-2199 21a9 21aa 2328 23cf 23ed-23ef 23f1 23f2 23f8-23fa 24c2 25aa 25ab 25b6 "
+        "25c0 25fb 25fc 2600-2604 260e 2611 2618 261d 2620 2622 2623 2626 262a 262e 262f 2638-263a 2640 2642 265f "
+        "2660 2663 2665 2666 2668 267b 267e 2692 2694-2697 2699 269b 269c 26a0 26a7 26b0 26b1 26c8 26cf 26d1 26d3 "
+        "26e9 26f0 26f1 26f4 26f7-26f9 2702 2708 2709 270c 270d 270f 2712 2714 2716 271d 2721 2733 2734 2744 2747 "
+        "2763 2764 27a1 2934 2935 2b05-2b07 3030 303d 3297 3299 1f170 1f171 1f17e 1f17f 1f202 1f237 1f321 "
+        "1f324-1f32c 1f336 1f37d 1f396 1f397 1f399-1f39b 1f39e 1f39f 1f3cb-1f3ce 1f3d4-1f3df 1f3f3 1f3f5 1f3f7 "
+        "1f43f 1f441 1f4fd 1f549 1f54a 1f56f 1f570 1f573-1f579 1f587 1f58a-1f58d 1f590 1f5a5 1f5a8 1f5b1 1f5b2 "
+        "1f5bc 1f5c2-1f5c4 1f5d1-1f5d3 1f5dc-1f5de 1f5e1 1f5e3 1f5e8 1f5ef 1f5f3 1f5fa 1f6cb 1f6cd-1f6cf "
+        "1f6e0-1f6e5 1f6e9 1f6f0 1f6f3"
+    ),
 }
 DIGITS = "1" * 100
 VALUES: dict[str, dict[str, Any]] = {
@@ -255,6 +275,13 @@ VALUES: dict[str, dict[str, Any]] = {
         "private.choose_display_name(null, null)": "User",
         "private.choose_avatar_url('{\"avatar_url\": \"https://b\", \"picture\": \"https://a\"}')": "https://b",
         **{
+            f"private.choose_avatar_url('{{\"picture\": \"{url}\"}}')": found
+            for url, found in {
+                "HTTPS://a": "HTTPS://a", "http://localhost/a": "http://localhost/a", "http://localhost.a": None,
+                "http://127.0.0.1:1": "http://127.0.0.1:1", "http://127.0.0.10": None, "x https://a": None,
+            }.items()
+        },
+        **{
             f"private.choose_avatar_url(jsonb_build_object('picture', 'https://' || repeat('a', {count})))": found
             for count, found in {1992: "https://" + "a" * 1992, 1993: None}.items()
         },
@@ -295,6 +322,8 @@ VALUES: dict[str, dict[str, Any]] = {
                 ("23505", "", "", ["409", "conflict", None]), ("23503", "", "", ["409", "conflict", None]),
                 ("23514", "", "", ["400", "invalid_value", None]), ("23502", "", "", ["400", "invalid_value", None]),
                 ("22003", "", "", ["400", "invalid_value", None]), ("40001", "", "", [None, None, None]),
+                ("PT100", "a", "", ["100", "a", None]), ("PT599", "a", "", ["599", "a", None]),
+                ("PT600", "a", "", [None, None, None]), ("PT4000", "a", "", [None, None, None]),
             ]
         },
         **{
@@ -304,6 +333,18 @@ VALUES: dict[str, dict[str, Any]] = {
                 (503, "summaries_not_configured", {"retry-after": "5"}), (409, "last_owner", {}),
             ]
         },
+        **{
+            f"private.retry_after(429, '{code}', '{{}}') = jsonb_build_object('retry-after', "
+            "ceil(extract(epoch from date_trunc('day', now(), 'UTC') + interval '1 day' - now()))::text)": True
+            for code in (
+                "summary_budget_exhausted", "project_summary_budget_exhausted", "too_many_invitations",
+                "too_many_workspaces",
+            )
+        },
+    },
+    "mentions": {
+        f"(private.parse_mentions('{text}')).is_channel": is_channel
+        for text, is_channel in {"a<!channel>b": True, "<!CHANNEL>": False, "!channel": False}.items()
     },
     "types of files": {
         f"private.is_shown_type('{kind}')": is_shown
@@ -371,6 +412,49 @@ def test_class_of_characters_has_its_ends(db: Db, condition: str) -> None:
     numbers = {n for first, last in ranges for n in (first - 1, first, last, last + 1)} - {0}
     found = rows(db, f"select n from unnest(%s::integer[]) as n where {condition} order by n", [*numbers])
     assert found == sorted(n for n in numbers if any(first <= n <= last for first, last in ranges))
+
+
+def code_points(ranges: str) -> list[range]:
+    ends = [each.partition("-") for each in ranges.split()]
+    return [range(int(first, 16), int(last or first, 16) + 1) for first, _, last in ends]
+
+
+def test_each_range_of_emoji_ends_where_unicode_says(db: Db) -> None:
+    kinds = {kind: code_points(ranges) for kind, ranges in EMOJI.items()}
+    near = {
+        point
+        for ranges in kinds.values()
+        for each in ranges
+        for point in (each.start - 1, each.start, each[-1], each.stop)
+        if not 0xD800 <= point < 0xE000
+    }
+
+    def spelling(point: int) -> str | None:
+        text = normalize("NFC", chr(point))
+        found = [kind for kind, ranges in kinds.items() if any(ord(text) in each for each in ranges)]
+        return text + "\ufe0f" if "text" in found else text if found else None
+
+    query = "select point, private.normalize_emoji(chr(point)) from unnest(%s::int[]) as point"
+    assert dict(rows(db, query, sorted(near))) == {point: spelling(point) for point in near}
+
+
+@pytest.mark.parametrize(
+    ("emoji", "ends"),
+    [
+        ("\U0001f44d{}", "1f3fb-1f3ff"),
+        ("\u261d{}", "1f3fb-1f3ff"),
+        ("\U0001f3f4{}\U000e007f", "e0020-e007e"),
+        ("\U0001f1e6{}", "1f1e6-1f1ff"),
+        ("{}\ufe0f\u20e3", "23 2a 30-39"),
+    ],
+    ids=["skin tone", "skin tone of a text symbol", "tag", "flag", "keycap"],
+)
+def test_part_of_an_emoji_is_of_its_range(db: Db, emoji: str, ends: str) -> None:
+    for each in code_points(ends):
+        for point in (each.start - 1, each.start, each[-1], each.stop):
+            made = emoji.format(chr(point))
+            found = made if point in each else None
+            assert value(db, "select private.normalize_emoji(%s)", made) == found, hex(point)
 
 
 def test_id_has_its_version_and_the_time_now(db: Db) -> None:

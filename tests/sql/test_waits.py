@@ -16,7 +16,7 @@ from tests.support.cluster import TestCluster
 from tests.support.database import Db, become, become_postgres, become_service, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation, person_of
-from tests.support.world import BOB, CHANNEL, JOHN_DOE, MALLORY, MATTY, UNKNOWN_ID, WORKSPACE
+from tests.support.world import BOB, CHANNEL, JOHN_DOE, MALLORY, MATTY, MESSAGE, UNKNOWN_ID, WORKSPACE
 
 PHONE = "select phone from public.people where id = %s"
 ADD = """
@@ -72,6 +72,59 @@ def test_summary_keeps_a_newer_message_of_another_writer(sessions: tuple[Db, Db]
     assert rows(second, f"{kept} where id = %s", chat) == [(2, "12")]
 
 
+def test_member_who_is_removed_meanwhile_edits_nothing(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    said = send(first, who=BOB)
+    become_postgres(first)
+    first.commit()
+    first.execute("delete from public.channel_members where (channel_id, user_id) = (%s, %s)", (CHANNEL, BOB))
+    reply = finish_after(first, second, lambda: call(second, "edit_message", BOB, id=said, content="Late"))
+    assert reply.error == (404, "message_not_found", None)
+
+
+@pytest.mark.parametrize(
+    "add",
+    ["message_reactions (message_id, emoji) values (%s, 'fire')", "message_pins (message_id) values (%s)"],
+    ids=["reaction", "pin"],
+)
+def test_member_who_is_removed_meanwhile_adds_nothing(sessions: tuple[Db, Db], add: str) -> None:
+    first, second = sessions
+    first.execute("delete from public.channel_members where (channel_id, user_id) = (%s, %s)", (CHANNEL, BOB))
+    become(second, BOB)
+    with pytest.raises(InsufficientPrivilege):
+        finish_after(first, second, lambda: second.execute(f"insert into public.{add}", (MESSAGE,)))
+
+
+@pytest.mark.parametrize(
+    ("limit", "statement"),
+    [
+        ("user_max_twins", "insert into public.ai_twins (display_name) values (%s)"),
+        (
+            "user_max_twin_channels",
+            "insert into public.channel_twins (channel_id, ai_twin_id)"
+            " select channel.id, twin.id from public.channels as channel, public.ai_twins as twin"
+            " where twin.display_name = 'new' and channel.name = %s",
+        ),
+    ],
+    ids=["twins", "channels"],
+)
+def test_twins_made_at_once_stay_below_the_maximum(sessions: tuple[Db, Db], limit: str, statement: str) -> None:
+    first, second = sessions
+    become(first, MATTY)
+    first.execute("insert into public.ai_twins (display_name) values ('new')")
+    first.execute("insert into public.channels (name) values ('one'), ('two')")
+    become_postgres(first)
+    table = "ai_twins" if limit == "user_max_twins" else "channel_twins"
+    first.execute(f"update private.settings set {limit} = 1 + (select count(*) from public.{table})")
+    first.commit()
+    become(first, MATTY)
+    become(second, MATTY)
+    assert first.execute(statement, ("one",)).rowcount == 1
+    with pytest.raises(psycopg.Error) as stopped:
+        finish_after(first, second, lambda: second.execute(statement, ("two",)))
+    assert stopped.value.sqlstate == "PT409"
+
+
 def test_owners_who_leave_at_once_leave_one_behind(sessions: tuple[Db, Db]) -> None:
     first, second = sessions
     become(first, MATTY)
@@ -87,6 +140,19 @@ def test_owners_who_leave_at_once_leave_one_behind(sessions: tuple[Db, Db]) -> N
     become(second, BOB)
     with pytest.raises(psycopg.Error, match="needs an owner"):
         finish_after(first, second, lambda: second.execute(leave, (team, BOB)))
+
+
+def test_owners_of_a_channel_who_step_down_at_once_leave_one(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    first.execute("update public.channel_members set role = 'owner' where channel_id = %s", (CHANNEL,))
+    first.execute("delete from public.channel_members where user_id not in (%s, %s)", (MATTY, BOB))
+    first.commit()
+    step_down = "update public.channel_members set role = 'member' where (channel_id, user_id) = (%s, %s)"
+    become(first, MATTY)
+    first.execute(step_down, (CHANNEL, MATTY))
+    become(second, BOB)
+    with pytest.raises(psycopg.Error, match="needs an owner"):
+        finish_after(first, second, lambda: second.execute(step_down, (CHANNEL, BOB)))
 
 
 def test_invitation_is_used_by_one_of_two_at_once(sessions: tuple[Db, Db]) -> None:

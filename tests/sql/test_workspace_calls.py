@@ -99,6 +99,27 @@ def test_members_are_paged_by_name(db: Db) -> None:
     assert [page.meta["has_more"] for page in pages] == [True, True, False, False]
     for search, found in (("OKAFOR", 1), ("carol l", 1), ("o", 3), ("x", 0)):
         assert len(call(db, "list_workspace_members", CAROL, workspace_id=WORKSPACE, search=search).data) == found
+    for length, status in ((200, 200), (201, 400)):
+        search = "x" * length
+        assert call(db, "list_workspace_members", CAROL, workspace_id=WORKSPACE, search=search).status == status
+
+
+def test_directory_shows_equal_names_by_id(db: Db) -> None:
+    db.execute("update public.user_profiles set display_name = 'Ann', avatar_url = 'https://x.example/' || user_id")
+    for day, who in enumerate((CAROL, BOB, MATTY), 1):
+        joined = "update public.workspace_members set created_at = make_date(2026, 2, %s) where user_id = %s"
+        db.execute(joined, (day, who))
+    expected = [
+        {
+            "user_id": who,
+            "role": role,
+            "display_name": "Ann",
+            "avatar_url": f"https://x.example/{who}",
+            "joined_at": f"2026-02-0{day}T00:00:00.000Z",
+        }
+        for who, role, day in ((MATTY, "owner", 3), (BOB, "member", 2), (CAROL, "member", 1))
+    ]
+    assert call(db, "list_workspace_members", BOB, workspace_id=WORKSPACE).data == expected
 
 
 def test_invitation_has_its_defaults_and_no_more_fields(db: Db) -> None:
@@ -128,6 +149,7 @@ def test_invitation_has_its_defaults_and_no_more_fields(db: Db) -> None:
 
 def test_open_invitations_are_paged_newest_first(db: Db) -> None:
     made = [invite(db)["id"] for _ in range(4)]
+    assert [each["id"] for each in call(db, "list_invitations", workspace_id=WORKSPACE).data] == sorted(made)
     for age, each in enumerate(made):
         db.execute(
             "update public.workspace_invitations set created_at = now() - %s * interval '1 h' where id = %s",
@@ -139,6 +161,11 @@ def test_open_invitations_are_paged_newest_first(db: Db) -> None:
     assert [page.meta["has_more"] for page in pages] == [True, True, False, False]
     db.execute("update public.workspace_invitations set accepted_at = now() where id = %s", (made[0],))
     assert [each["id"] for each in call(db, "list_invitations", workspace_id=WORKSPACE).data] == made[2:]
+
+
+@pytest.mark.parametrize(("length", "status"), [(1000, 404), (1001, 400)])
+def test_token_has_at_most_1000_characters(db: Db, length: int, status: int) -> None:
+    assert call(db, "accept_invitation", MALLORY, token="x" * length).status == status
 
 
 def test_plain_member_invites_no_user(db: Db) -> None:

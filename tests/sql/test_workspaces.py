@@ -210,6 +210,9 @@ def test_link_lets_a_user_join_once(db: Db) -> None:
 
 
 def test_new_invitation_revokes_the_open_one_of_the_address(db: Db) -> None:
+    become(db, MATTY)
+    team = value(db, "select public.create_workspace('Team')")["id"]
+    elsewhere = invite(db, workspace_id=team, email="mallory@example.com")
     other = invite(db, email="other@example.com")
     first = invite(db, email="mallory@example.com", role="admin")
     second = invite(db, email="Mallory@example.com")
@@ -223,9 +226,12 @@ def test_new_invitation_revokes_the_open_one_of_the_address(db: Db) -> None:
     ]
     become(db, MALLORY)
     listed = rows(db, "select id::text from public.list_my_invitations()")
-    assert sorted(listed) == sorted([second["id"], third["id"]])
+    assert sorted(listed) == sorted([second["id"], third["id"], elsewhere["id"]])
     assert refused(db, "select public.accept_invitation(%s)", first["token"], by=psycopg.Error).sqlstate == "PT404"
     assert accept(db, MALLORY, second["token"])["role"] == "member"
+    invite(db, email="mallory@example.com")
+    assert value(db, "select revoked_at from public.workspace_invitations where id = %s", second["id"]) is None
+    assert actions(db).count("invitation.revoked") == 2
 
 
 def test_invitations_and_workspaces_have_limits(db: Db) -> None:
@@ -244,6 +250,10 @@ def test_invitations_and_workspaces_have_limits(db: Db) -> None:
         "update private.settings set user_max_open_invitations = 2, invitations_per_user_per_day = 6, "
         "workspaces_per_user_per_day = 2"
     )
+    make_admin(db, BOB)
+    used, *_ = invite(db), invite(db, BOB), invite(db, BOB)
+    db.execute("update public.workspace_invitations set accepted_at = now() where id = %s", (used["id"],))
+    db.execute("delete from private.daily_counts")
     assert [sent(name) for name in ("a", "b", "b", "c")] == [201, 201, 201, "409 too_many_open_invitations"]
     assert answer("create_invitation", channel_id=CHANNEL) == "409 too_many_open_invitations"
     other = call(db, "create_workspace", MATTY, name="Other").data["id"]
@@ -266,6 +276,7 @@ def test_invitations_and_workspaces_have_limits(db: Db) -> None:
 
 def test_invitation_by_address_is_for_that_user(db: Db) -> None:
     made = invite(db, email="Mallory@Example.com")
+    db.execute("update auth.users set email = 'MALLORY@example.com' where id = %s", (MALLORY,))
     become(db, MALLORY)
     (open_one,) = rows(db, "select id::text from public.list_my_invitations()")
     assert open_one == made["id"]

@@ -7,7 +7,7 @@ import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege, UniqueViolation
 
 from tests.support.calls import ask, call, send
-from tests.support.database import Db, become, become_postgres, become_service, refused, rows, value
+from tests.support.database import Db, add_channel, become, become_postgres, become_service, refused, rows, value
 from tests.support.event_log import last_seq
 from tests.support.world import BOB, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN, WORKSPACE
 
@@ -122,6 +122,54 @@ def test_service_posts_only_for_members(db: Db) -> None:
     error = (403, "not_a_member", "user_id")
     assert call(db, "create_message", None, user_id=MALLORY, **fields).error == error
     assert call(db, "create_message", None, user_id=BOB, **fields).status == 201
+
+
+@pytest.mark.parametrize(
+    ("function", "fields"),
+    [
+        ("edit_message", {"content": "x"}),
+        ("pin_message", {}),
+        ("unpin_message", {}),
+        ("add_reaction", {"emoji": "fire"}),
+        ("toggle_reaction", {"emoji": "fire"}),
+        ("remove_reaction", {"emoji": "fire"}),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_service_acts_only_for_members(db: Db, function: str, fields: dict[str, str]) -> None:
+    add_channel(db, "another", [BOB])
+    fields = {"id": send(db, who=BOB), "user_id": BOB} | fields
+    assert call(db, function, None, **fields).status == 200
+    db.execute("delete from public.channel_members where (channel_id, user_id) = (%s, %s)", (CHANNEL, BOB))
+    assert call(db, function, None, **fields).error == (403, "not_a_member", "user_id")
+
+
+def test_service_deletes_only_for_those_who_may(db: Db) -> None:
+    said = send(db)
+    for fields in ({"user_id": BOB}, {"user_id": BOB, "admin": True}, {"user_id": MALLORY, "admin": True}):
+        assert call(db, "delete_message", None, id=said, **fields).error == (403, "not_the_author", None)
+    assert call(db, "delete_message", None, id=said, user_id=MATTY).status == 200
+
+
+def test_twin_writes_only_where_it_takes_part(db: Db) -> None:
+    other = add_channel(db, "another", [MATTY])
+    become(db, MATTY)
+    insert = "insert into public.messages (channel_id, user_id, ai_twin_id, content) values (%s, null, %s, 'x')"
+    db.execute(insert, (CHANNEL, TWIN))
+    refused(db, insert, other, TWIN)
+
+
+def test_turns_in_another_channel_are_not_counted(db: Db) -> None:
+    db.execute("insert into public.ai_twins (id, user_id, display_name) values (%s, %s, 'b')", (BOBS[0], BOB))
+    other = add_channel(db, "another", [MATTY])
+    add = "insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)"
+    for place in ((CHANNEL, BOBS[0]), (other, TWIN)):
+        db.execute(add, place)
+    send(db, channel_id=other)
+    for who, twin_id in ((MATTY, TWIN), (BOB, BOBS[0]), (MATTY, TWIN)):
+        send(db, who=who, ai_twin_id=twin_id)
+    said = send(db, channel_id=other, ai_twin_id=TWIN)
+    assert value(db, "select hops from public.messages where id = %s", said) == 1
 
 
 def test_upsert_of_an_own_message_edits_it(db: Db) -> None:
