@@ -5,8 +5,9 @@
 -- lock shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each
 -- other. Ingest waits for it at most a second and then leaves matching to the clean-up (late_matches), because a slow
 -- change of people must not stop ingest.
--- Statements that take few people of a key run with enable_bitmapscan off. A bitmap holds all who have the key, and the
--- planner prefers it when most of the table is dead rows (decision 0003).
+-- Statements that take few people of a key run with enable_bitmapscan and enable_seqscan off. A bitmap holds all who
+-- have the key, and the planner prefers it when most of the table is dead rows. A session that begins among few people
+-- keeps a plan that reads the whole table (decision 0003).
 
 create type private.person_match as (person_id uuid, reason text);
 comment on type private.person_match is
@@ -26,6 +27,7 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set enable_bitmapscan = 'off'
+set enable_seqscan = 'off'
 set jit = 'off'
 as $$
 declare
@@ -90,6 +92,7 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set enable_bitmapscan = 'off'
+set enable_seqscan = 'off'
 set jit = 'off'
 as $$
 declare
@@ -215,6 +218,7 @@ returns private.person_match
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_bitmapscan = 'off'
+set enable_seqscan = 'off'
 set jit = 'off'
 as $$
 declare
@@ -255,6 +259,7 @@ create function private.match_participants(
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = 'off'
 as $$
 begin
     return array(

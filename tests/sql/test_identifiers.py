@@ -481,7 +481,7 @@ from (
 """
 
 
-@pytest.mark.parametrize(
+MATCHES = pytest.mark.parametrize(
     "match",
     [
         f"find_match(%(bob)s, {KEYS})",
@@ -491,6 +491,9 @@ from (
     ],
     ids=lambda match: match.partition("(")[0],
 )
+
+
+@MATCHES
 def test_match_reads_few_keys_after_many_people_left(cluster: TestCluster, fresh_database: str, match: str) -> None:
     given = {"bob": BOB, "phone": PHONE}
     with psycopg.connect(cluster.url(fresh_database, "postgres"), autocommit=True) as db:
@@ -503,3 +506,17 @@ def test_match_reads_few_keys_after_many_people_left(cluster: TestCluster, fresh
             db.execute(ADD_KEYS, given)
             with reading_at_most(1000, db):
                 db.execute(f"select private.{match} from generate_series(1, 50)", given)
+
+
+@MATCHES
+def test_match_planned_among_few_reads_few_keys_of_many(cluster: TestCluster, fresh_database: str, match: str) -> None:
+    given = {"bob": BOB, "phone": PHONE}
+    ask = f"select private.{match} from generate_series(1, 50)"
+    with psycopg.connect(cluster.url(fresh_database, "postgres"), autocommit=True) as db:
+        # The session keeps the generic plan that it makes now. It would read one page whole.
+        db.execute("analyze private.person_keys")
+        db.execute(ask, given)
+        with db.transaction(force_rollback=True):
+            db.execute(ADD_KEYS, given)
+            with reading_at_most(1000, db):
+                db.execute(ask, given)

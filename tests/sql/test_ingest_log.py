@@ -91,6 +91,7 @@ def test_unknown_connection_writes_no_line(db: Db) -> None:
 @pytest.mark.parametrize(
     ("given", "kept"),
     [("abc-1.2_X", "abc-1.2_X"), ("a" * 50, "a" * 50), ("a" * 51, None), ("a b", None), ("", None)],
+    ids=["usual", "longest", "too long", "with a space", "empty"],
 )
 def test_valid_request_id_is_logged(db: Db, given: str, kept: str | None) -> None:
     headers = json.dumps({"x-api-key": API_KEY, "x-request-id": given})
