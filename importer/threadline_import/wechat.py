@@ -73,7 +73,7 @@ class WeChatMsg:
         return all(column in first for column in ("IsSender", "CreateTime", "StrContent", "Type"))
 
     def read(self, source: Source, options: Options) -> Iterator[Conversation | Refusal]:
-        """Yield one conversation per talker."""
+        """Yield one conversation per talker; the first one also has the rows that cannot be read."""
         talkers: dict[str, tuple[str, str]] = {}
         for row in csv_rows(source):
             if isinstance(row, Unreadable):
@@ -90,8 +90,11 @@ class WeChatMsg:
                     str(source), "The file does not name the other side. Say its WeChat id with --participant."
                 )
                 continue
+            is_first = talker == next(iter(talkers))
             rows = (
-                row for row in csv_rows(source) if isinstance(row, Unreadable) or row[1].get("TalkerId", "") == talker
+                row
+                for row in csv_rows(source)
+                if (is_first if isinstance(row, Unreadable) else row[1].get("TalkerId", "") == talker)
             )
             yield Conversation(
                 options.conversation or f"wechat:{identity}",
@@ -196,7 +199,7 @@ class ChatLog:
         )
 
     def read(self, source: Source, options: Options) -> Iterator[Conversation]:
-        """Yield one conversation per talker."""
+        """Yield one conversation per talker; the first one also has the rows that cannot be read."""
         _, rows = array_rows(source, "items", "messages")
         talkers: dict[str, tuple[str, bool]] = {}
         for row in rows:
@@ -205,10 +208,11 @@ class ChatLog:
                     str(row[1].get("talker")), (str(row[1].get("talkerName") or ""), bool(row[1].get("isChatRoom")))
                 )
         for talker, (name, is_group) in talkers.items():
+            is_first = talker == next(iter(talkers))
             own = (
                 row
                 for row in array_rows(source, "items", "messages")[1]
-                if isinstance(row, Unreadable) or str(row[1].get("talker")) == talker
+                if (is_first if isinstance(row, Unreadable) else str(row[1].get("talker")) == talker)
             )
 
             def entry(row: dict, spread: Spread, *, is_group: bool = is_group) -> Message | LeftOut:

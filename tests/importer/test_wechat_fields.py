@@ -89,6 +89,7 @@ def test_talkers_of_wechatmsg_stay_apart(tmp_path: Path) -> None:
         ("wechat:7", "7", "7"),
     ]
     assert [line[20:] for line in lines(found[0])] == ["> text: of 5", "< text: of 5", "< text: of 5", ""]
+    assert [len(one.entries) for one in found] == [4, 1, 1], "the row that cannot be read is counted once"
     assert [entry.at.microsecond for entry in found[0].entries[:3]] == [0, 1000, 2000]
     assert "Say its WeChat id with --participant" in others[0].reason
     given = Options(conversation="c1", participants={None: "wxid_given"})
@@ -223,6 +224,7 @@ def test_talkers_of_chatlog_stay_apart(tmp_path: Path) -> None:
         ("wechat:wxid_bo", "wxid_bo", "wxid_bo"),
     ]
     assert [line[22:] or line for line in lines(ming)] == ["text: a", "? message 2", "text: c"]
+    assert len(bo.entries) == 1
     assert ming.entries[2].at.microsecond == 1000
 
 
