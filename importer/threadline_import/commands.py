@@ -11,31 +11,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 
-class _Participants(dict[str | None, str]):
-    """Numbers by name. It knows for which names a reader did not ask, because a misspelled one has no effect."""
-
-    def __init__(self) -> None:
-        self._asked: set[str | None] = set()
-
-    def get(self, name: str | None) -> str | None:
-        self._asked.add(name)
-        return super().get(name)
-
-    def items(self):
-        self._asked.update(self)
-        return super().items()
-
-    @property
-    def unused(self) -> list[str]:
-        return [f"{name}={self[name]}" if name else self[name] for name in self if name not in self._asked]
-
-
-def _participants(values: tuple[str, ...]) -> _Participants:
-    found = _Participants()
+def _participants(values: tuple[str, ...]) -> dict[str | None, str]:
+    found: dict[str | None, str] = {}
     for value in values:
         name, equals, number = value.rpartition("=")
         found[name.strip() if equals else None] = number.strip()
     return found
+
+
+def _without_use(participants: dict[str | None, str], used: set[str]) -> list[str]:
+    return [f"{name}={number}" if name else number for name, number in participants.items() if number not in used]
 
 
 def _zone(name: str | None) -> ZoneInfo | None:
@@ -130,7 +115,8 @@ def import_(
             report.print_survey(console, survey)
             if "whatsapp" in survey.platforms and not timezone:
                 console.print("Times are read in the zone of this machine. --timezone changes it.")
-        if survey.messages and (unused := options.participants.unused):
+        unused = _without_use(options.participants, {row.participant for row in survey.rows})
+        if survey.messages and unused:
             raise ImportRefusedError(
                 f"No conversation uses --participant {', '.join(unused)}. Write the name as its file has it."
             )

@@ -405,6 +405,16 @@ def test_bad_update_gets_an_error_with_its_place(db: Db, error: str) -> None:
     assert rows(db, "select from public.conversations") == []
 
 
+def test_update_without_a_field_gets_its_error(db: Db) -> None:
+    for kind, name in [
+        *(("read", each) for each in ("message_id", "type", "at")), ("edited", "content"), ("media", "media_url")
+    ]:  # fmt: skip
+        given = update(kind, content="new", media_url="https://a.example/1")
+        del given[name]
+        [status] = ingest(db, conversation(message(), updates=[given])).statuses
+        assert status.startswith(f"error: updates[0].{name} must be ")
+
+
 def test_error_of_the_conversation_comes_before_its_updates(db: Db) -> None:
     given = conversation(participant_name=5, updates=[{}])
     assert ingest(db, given).statuses == ["error: participant_name must be a string of at most 500 characters"]
