@@ -83,6 +83,11 @@ class WarmCluster(TestCluster):
 
     def install_platform(self, database: str, mode: Literal["explicit", "legacy"] = "explicit") -> None:
         """Give a copy the owner, the rights and the settings of the database, which is all that a copy lacks."""
+        with psycopg.connect(self.url(database)) as connection:
+            [is_copy] = connection.execute("select to_regnamespace('auth') is not null").fetchone()
+        if not is_copy:  # for a test that applies sql/ itself
+            super().install_platform(database, mode)
+            return
         with psycopg.connect(self.url("template1"), autocommit=True) as connection:
             connection.execute("set allow_system_table_mods = on")
             for statement in (COPY_SETTINGS, COPY_OWNER):
@@ -121,6 +126,17 @@ def seeded_tree(fault: Fault) -> Iterator[None]:
             yield
 
 
+@contextmanager
+def seeded_sql(fault: Fault) -> Iterator[None]:
+    """Let tests that apply the files of sql/ themselves find the fault in them, for the block."""
+    with TemporaryDirectory(dir="/tmp", prefix="threadline-fault-") as folder, pytest.MonkeyPatch.context() as patch:
+        seeded = Path(folder) / Path(fault.file).name
+        seeded.write_text(fault.seeded(), encoding="utf-8")
+        files = [seeded if file == schema.ROOT / fault.file else file for file in schema.SQL]
+        patch.setattr(schema, "SQL", files)
+        yield
+
+
 def run_tests(cluster: WarmCluster, tests: list[str]) -> Outcome:
     """Run tests against a server until one fails."""
     outcome = Outcome()
@@ -145,7 +161,8 @@ def attempt(cluster: WarmCluster, fault: Fault | None, tests: list[str]) -> dict
         outcome = run_tests(cluster, tests)
     elif fault.file.endswith(".sql"):
         cluster.changes = list_changes(fault)
-        outcome = run_tests(cluster, tests)
+        with seeded_sql(fault):
+            outcome = run_tests(cluster, tests)
     else:
         with seeded_tree(fault):
             outcome = run_tests(cluster, tests)

@@ -30,6 +30,7 @@ def test_preflight_allows_every_origin(team: Team, method: str, path: str) -> No
     }
     reply = team.client.options(BASE + path, headers=asked)
     assert (reply.status_code, reply.content) == (204, b"")
+    assert reply.headers["x-request-id"]  # so it is also in the log and in the metrics
     found = {name: text for name, text in reply.headers.items() if name.startswith("access-control-")}
     assert set(found.pop("access-control-expose-headers").split(", ")) == EXPOSED
     assert method in found["access-control-allow-methods"]

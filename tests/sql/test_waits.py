@@ -11,12 +11,12 @@ from psycopg.errors import InsufficientPrivilege
 from tests.sql.test_attachments import channel_of, upload
 from tests.sql.test_clean_up import KINDS, make
 from tests.sql.test_summaries import begin
-from tests.support.calls import call, ingest, send
+from tests.support.calls import ask, call, ingest, send
 from tests.support.cluster import TestCluster
 from tests.support.database import Db, become, become_postgres, become_service, rows, value
 from tests.support.ingest import conversation, message
 from tests.support.people import add_conversation, person_of
-from tests.support.world import BOB, CHANNEL, JOHN_DOE, MALLORY, MATTY, MESSAGE, UNKNOWN_ID, WORKSPACE
+from tests.support.world import BOB, CHANNEL, JOHN_DOE, MALLORY, MATTY, MESSAGE, TWIN, UNKNOWN_ID, WORKSPACE
 
 PHONE = "select phone from public.people where id = %s"
 ADD = """
@@ -204,6 +204,20 @@ def test_clean_up_skips_a_file_that_is_locked(sessions: tuple[Db, Db]) -> None:
     second.execute("set lock_timeout = '5s'")
     second.execute("select private.delete_media(10, '-1 minute')")
     assert rows(second, "select path from private.conversation_media") == ["held"]
+
+
+def test_queue_of_a_locked_delivery_is_not_leased(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    ask(first, MATTY, "set_twin_webhook", ai_twin_id=TWIN, url="https://twin.example/hook")
+    said = send(first)
+    first.commit()
+    first.execute("select from public.twin_deliveries for update")
+    claim = "select private.claim_deliveries(10, '1 minute')"
+    assert value(second, claim) == []
+    second.commit()
+    first.rollback()
+    assert [each["headers"]["threadline-twin"] for each in value(second, claim)] == [TWIN]
+    assert rows(second, "select message_id::text, attempts from public.twin_deliveries") == [(said, 1)]
 
 
 def test_matching_locks_are_taken_in_the_order_of_ids(sessions: tuple[Db, Db]) -> None:
