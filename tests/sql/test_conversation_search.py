@@ -128,6 +128,14 @@ def test_edited_text_is_found_instead_of_the_old_one(db: Db) -> None:
     assert (found(db, "zebra"), found(db, "lion")) == ([], ["m1"])
 
 
+def test_two_changes_of_a_message_are_indexed_in_one_pass(db: Db) -> None:
+    ingest(db, conversation(message(content="zebra")))
+    ingest(db, update("edited", content="lion"))
+    # By the inner function, because the outer one would go on with one change at a time.
+    db.execute("select private.index_changes(array(select change_id from private.word_backlog))")
+    assert (found(db, "zebra"), found(db, "lion")) == ([], ["m1"])
+
+
 def test_text_that_a_message_gets_later_is_found(db: Db) -> None:
     ingest(db, conversation({**message(type="image"), "content": ""}))
     db.execute("update public.conversation_messages set message = message - 'content'")
