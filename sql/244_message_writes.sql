@@ -311,10 +311,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
+    v_user_id uuid := private.require_actor($1);
 begin
     -- Locks the channel before the pin: see the lock order in 210_events.
     perform private.lock_my_channel(v_message.channel_id);
-    perform private.require_acting_member(v_message.channel_id, private.require_actor($1));
+    perform private.require_acting_member(v_message.channel_id, v_user_id);
     delete from public.message_pins as pin where pin.message_id = v_message.id;
     return private.succeed(private.render_message(v_message));
 end

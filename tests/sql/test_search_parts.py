@@ -104,7 +104,7 @@ def test_exact_name_of_an_author_comes_first(db: Db) -> None:
     assert value(db, find, "@bob") == [twin]
     assert value(db, find, "bobb") == [part]
     become_service(db)
-    assert value(db, "select private.find_authors('me')") is None
+    assert rows(db, "select private.find_authors('me')") == [None]
 
 
 @pytest.mark.parametrize(

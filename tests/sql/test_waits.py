@@ -293,7 +293,7 @@ def test_acting_user_ends_with_its_transaction(sessions: tuple[Db, Db]) -> None:
     become_service(first)
     assert str(value(first, "select private.require_actor(jsonb_build_object('user_id', %s::text))", BOB)) == BOB
     first.commit()
-    assert value(first, "select nullif(current_setting('threadline.acting_id', true), '')") is None
+    assert rows(first, "select nullif(current_setting('threadline.acting_id', true), '')") == [None]
 
 
 def test_ingest_waits_for_a_quick_change_of_people(sessions: tuple[Db, Db]) -> None:

@@ -230,7 +230,7 @@ def test_new_invitation_revokes_the_open_one_of_the_address(db: Db) -> None:
     assert refused(db, "select public.accept_invitation(%s)", first["token"], by=psycopg.Error).sqlstate == "PT404"
     assert accept(db, MALLORY, second["token"])["role"] == "member"
     invite(db, email="mallory@example.com")
-    assert value(db, "select revoked_at from public.workspace_invitations where id = %s", second["id"]) is None
+    assert rows(db, "select revoked_at from public.workspace_invitations where id = %s", second["id"]) == [None]
     assert actions(db).count("invitation.revoked") == 2
 
 
